@@ -1,0 +1,106 @@
+"""Typed access to the text attributes of an MXNet operator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from mobileface.errors import GraphError, UnsupportedOperatorError
+
+__all__ = ["Attributes"]
+
+_TRUE, _FALSE = ("True", "true", "1"), ("False", "false", "0")
+_TUPLE = re.compile(r"^[\(\[]\s*(.*?)\s*,?\s*[\)\]]$")
+
+
+class Attributes:
+    """The attributes of one node, parsed on demand.
+
+    Args:
+        values: Attribute text by name.
+        where: The node, for messages.
+    """
+
+    def __init__(self, values: Mapping[str, str], where: str) -> None:
+        self._values = values
+        self._where = where
+
+    def __contains__(self, name: str) -> bool:
+        return self._values.get(name, "None") != "None"
+
+    def text(self, name: str, default: str) -> str:
+        """A plain word, such as a mode."""
+        return self._values[name] if name in self else default
+
+    def boolean(self, name: str, default: bool) -> bool:
+        """A truth value in any of MXNet's spellings."""
+        text = self.text(name, str(default))
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+        raise self._error(name, text, "a truth value")
+
+    def integer(self, name: str, default: int | None = None) -> int:
+        """A whole number; required if there is no default."""
+        text = self._required(name, default)
+        try:
+            return int(text.rstrip("L"))
+        except ValueError:
+            raise self._error(name, text, "a whole number") from None
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A real number; required if there is no default."""
+        text = self._required(name, default)
+        try:
+            return float(text)
+        except ValueError:
+            raise self._error(name, text, "a number") from None
+
+    def integers(
+        self, name: str, default: tuple[int, ...] | None = None, *, length: int | None = None
+    ) -> tuple[int, ...]:
+        """A tuple of whole numbers: ``(1, 1)``, ``[1,1]``, ``(1L, 1L)``, or a single number.
+
+        Args:
+            name: The attribute.
+            default: What an absent attribute means; None: it is required.
+            length: The number of elements it must have; a single number is repeated.
+        """
+        text = self._required(name, default).strip()
+        match = _TUPLE.match(text)
+        body = match.group(1) if match else text
+        try:
+            values = tuple(int(part.strip().rstrip("L")) for part in body.split(",") if part)
+        except ValueError:
+            raise self._error(name, text, "a tuple of whole numbers") from None
+        if length is not None and match is None:
+            values *= length
+        if length is not None and len(values) != length:
+            raise self._error(name, text, f"{length} whole numbers")
+        return values
+
+    def choice(self, name: str, default: str, supported: tuple[str, ...]) -> str:
+        """A word out of those that have a conversion.
+
+        Raises:
+            UnsupportedOperatorError: Another word.
+        """
+        text = self.text(name, default)
+        if text not in supported:
+            raise UnsupportedOperatorError(
+                f"{name}='{text}' has no conversion",
+                where=self._where,
+                hint=f"supported: {', '.join(supported)}",
+            )
+        return text
+
+    def _required(self, name: str, default: object) -> str:
+        if name in self:
+            return self._values[name]
+        if default is None:
+            raise GraphError(f"attribute '{name}' is missing", where=self._where)
+        return str(default)
+
+    def _error(self, name: str, text: str, expected: str) -> GraphError:
+        return GraphError(f"attribute {name}='{text}' is not {expected}", where=self._where)

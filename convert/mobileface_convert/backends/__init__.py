@@ -1,0 +1,1 @@
+"""Writers: a source graph in another format."""

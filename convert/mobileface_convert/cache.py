@@ -1,0 +1,81 @@
+"""The folder that downloads are kept in, and how several processes share it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["default_cache_dir", "exclusive_part"]
+
+
+def default_cache_dir() -> Path:
+    """Returns ``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches."""
+    if configured := os.environ.get("MOBILEFACE_CACHE"):
+        return Path(configured).expanduser()
+    return _user_caches() / "mobileface"
+
+
+def _user_caches() -> Path:
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) if local else Path.home() / "AppData" / "Local"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return caches if caches.is_absolute() else Path.home() / ".cache"
+
+
+@contextmanager
+def exclusive_part(target: Path) -> Iterator[Path]:
+    """Gives the partial file of a target to one process or thread at a time.
+
+    Where files cannot be locked, each gets a partial file of its own, which is not continued later.
+
+    Raises:
+        OSError: The folder of the target cannot be written.
+    """
+    # The lock file stays: removing it would let a third process lock a new one of that name while
+    # a second one still holds the old.
+    with target.with_name(f"{target.name}.lock").open("ab") as lock:
+        if _lock(lock):
+            try:
+                yield target.with_name(f"{target.name}.part")
+            finally:
+                _unlock(lock)
+            return
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+if sys.platform == "win32":
+
+    def _lock(_: BinaryIO) -> bool:
+        """Windows has no advisory locks."""
+        return False
+
+    def _unlock(lock: BinaryIO) -> None:
+        """Never called, as nothing is ever locked."""
+
+else:
+    import fcntl
+
+    def _lock(lock: BinaryIO) -> bool:
+        """Waits for the lock; False on a file system without locks, as some network ones are."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(lock: BinaryIO) -> None:
+        """Unlocks at once: closing does not, if a child process has inherited the file."""
+        fcntl.flock(lock, fcntl.LOCK_UN)

@@ -1,0 +1,249 @@
+"""The ``mobileface-convert`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobileface import __version__
+from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.files import write_aside
+from mobileface.spec import METADATA_KEY
+
+from .backends.onnx import to_onnx
+from .checkpoint import save_checkpoint
+from .frontends.mxnet import load_checkpoint
+from .graph import Graph
+from .inspection import describe, format_description
+from .onnx_builder import DEFAULT_OPSET
+from .passes import PassResult, fold_batchnorm, prune
+from .pipeline import apply_passes, convert_all, verify_model
+from .recipe import Recipe, load_recipe, recipe_names
+from .source import ConsoleProgress, open_source
+from .verify import Agreement, Bounds, require
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, or 2 after an error."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except MobileFaceError as error:
+        print(f"mobileface-convert: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mobileface-convert: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mobileface-convert", description="Converts MXNet face models to verified ONNX."
+    )
+    parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_all(commands.add_parser("all", help="convert every model that there is a recipe for"))
+    _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
+    _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
+    _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))
+    _add_export(commands.add_parser("export", help="convert one MXNet checkpoint to ONNX"))
+    _add_verify(commands.add_parser("verify", help="compare an ONNX model with its source"))
+    return parser
+
+
+def _add_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source",
+        metavar="DIR_OR_URL",
+        help="folder or address laid out like the upstream repository; default: "
+        "MOBILEFACE_SOURCE, else the upstream repository at the pinned commit",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="models folder")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help=f"some of: {', '.join(recipe_names())}"
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not compare with the source")
+    parser.set_defaults(run=_all)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="-symbol.json, .params, .nd, .onnx"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+    parser.set_defaults(run=_inspect)
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    parser.add_argument("--symbol", type=Path, required=required, help="the -symbol.json file")
+    parser.add_argument("--params", type=Path, required=required, help="the .params file")
+
+
+def _add_prune(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument("--at", metavar="NAME", help="output to keep; default: found")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+    )
+    parser.set_defaults(run=_prune)
+
+
+def _add_merge(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+    )
+    parser.set_defaults(run=_merge)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT.onnx")
+    parser.add_argument("--recipe", metavar="NAME", help="take cut, input, opset and spec from it")
+    parser.add_argument(
+        "--input-shape",
+        metavar="SHAPE",
+        help="e.g. N,3,112,112 or data=N,3,112,112; letters are dynamic",
+    )
+    parser.add_argument("--at", metavar="NAME", help="output to keep; default: found")
+    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    parser.set_defaults(run=_export)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("--recipe", metavar="NAME", help="default: the file's own name")
+    _add_checkpoint(parser, required=False)
+    parser.set_defaults(run=_verify)
+
+
+def _all(options: argparse.Namespace) -> int:
+    recipes = [load_recipe(name) for name in options.only or recipe_names()]
+    upstream = recipes[0].upstream
+    source = open_source(
+        options.source,
+        repository=upstream.repository,
+        commit=upstream.commit,
+        progress=ConsoleProgress(),
+    )
+    print(f"source: {source.describe()}", flush=True)
+    start = time.perf_counter()
+    for artefact in convert_all(recipes, source, options.output, verify=not options.no_verify):
+        seconds, start = time.perf_counter() - start, time.perf_counter()
+        print(
+            f"{artefact.name}: {artefact.nodes} nodes, {artefact.bytes / 1e6:.3f} MB, "
+            f"{seconds:.1f} s, {_agreement_text(artefact.agreement)}",
+            flush=True,
+        )
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    description = describe(options.files)
+    print(json.dumps(description) if options.json else format_description(description))
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    graph = load_checkpoint(options.symbol, options.params)
+    result = prune(graph, options.at)
+    for line in result.changed:
+        print(f"dropped {line}")
+    print(f"output: {result.graph.outputs[0].node.name}")
+    _save(graph, result, options.output)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    graph = load_checkpoint(options.symbol, options.params)
+    result = fold_batchnorm(graph)
+    for line in result.changed:
+        print(f"folded {line}")
+    for refusal in result.refused:
+        print(f"left {refusal.node}: {refusal.reason}")
+    _save(graph, result, options.output)
+    return 0
+
+
+def _save(before: Graph, result: PassResult, prefix: Path) -> None:
+    """Writes the new checkpoint and says what it saved."""
+    after = result.graph
+    paths = save_checkpoint(after, prefix)
+    layers = len(before.operators) - len(after.operators)
+    stored = sum(array.nbytes for array in before.params.values())
+    saved = stored - after.weight_bytes
+    print(
+        f"{layers} of {len(before.operators)} layers and {saved} of {stored} weight bytes saved: "
+        f"{paths[0]}, {paths[1]}"
+    )
+
+
+def _export(options: argparse.Namespace) -> int:
+    recipe = load_recipe(options.recipe) if options.recipe else None
+    graph, records = apply_passes(
+        load_checkpoint(options.symbol, options.params),
+        options.at or (recipe.cut if recipe else None),
+    )
+    name, shape = _input(options, recipe, graph)
+    outputs = [recipe.spec.embedding.output] if recipe else None
+    opset = recipe.opset if recipe else options.opset
+    model = to_onnx(graph, {name: shape}, outputs, opset=opset, name=options.output.stem)
+    if recipe:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
+    write_aside(options.output, model.SerializeToString())
+    for record in records:
+        print(f"{record.name}: {len(record.result.changed)} changes")
+    print(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
+    return 0
+
+
+def _input(
+    options: argparse.Namespace, recipe: Recipe | None, graph: Graph
+) -> tuple[str, tuple[int | str, ...]]:
+    """Name and shape of the network's input, from the options or the recipe."""
+    if options.input_shape is None and recipe is not None:
+        image = recipe.spec.input
+        return image.name, ("N", image.channels, image.height, image.width)
+    if options.input_shape is None:
+        raise ConversionError("no input shape", hint="give --input-shape N,C,H,W or --recipe NAME")
+    name, equals, text = options.input_shape.rpartition("=")
+    if not equals:
+        free = [node.name for node in graph.inputs]
+        name = free[0] if free else "data"
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() or part.isidentifier() for part in parts):
+        raise ConversionError(f"--input-shape '{options.input_shape}' is not like N,3,112,112")
+    return name, tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    recipe = load_recipe(options.recipe or options.model.stem)
+    given = [options.symbol, options.params]
+    if any(given) and not all(given):
+        raise ConversionError("--symbol and --params go together")
+    files = {"symbol": options.symbol, "params": options.params} if all(given) else None
+    agreement = verify_model(options.model, recipe, files)
+    print(f"{options.model}: {_agreement_text(agreement)}")
+    require(agreement, Bounds(recipe.max_abs_error, recipe.min_cosine), str(options.model))
+    return 0
+
+
+def _agreement_text(agreement: Agreement | None) -> str:
+    if agreement is None:
+        return "not verified"
+    return (
+        f"max abs error {agreement.max_abs_error:.2g} of {agreement.scale:.3g}, "
+        f"min cosine {agreement.min_cosine:.9f} against {agreement.oracle}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Readers: files of other frameworks as source graphs."""

@@ -1,0 +1,253 @@
+"""The source graph: what an MXNet symbol means, before any of it becomes ONNX.
+
+A graph is an immutable DAG. A pass that changes something builds a new graph with `rebuild`, which
+hands it one node after the other and shares everything it leaves alone. Weights are a plain mapping
+from variable name to array; a variable that has no array is an input of the network.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import GraphError
+
+__all__ = ["VARIABLE", "Array", "Edge", "Graph", "Node", "Rewriter", "rebuild", "variable"]
+
+VARIABLE = "null"
+"""MXNet's name for the operator of a variable: an input, a weight or an auxiliary state."""
+
+Array = npt.NDArray[np.generic]
+
+
+class Edge(NamedTuple):
+    """One output of a node, as another node consumes it."""
+
+    node: Node
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """An operator or a variable; two nodes are equal only if they are the same object.
+
+    Attributes:
+        op: MXNet operator name, or `VARIABLE`.
+        name: Name in the symbol; unique among variables, not always among operators.
+        attrs: Operator attributes as the symbol has them: strings.
+        inputs: What the operator reads, in MXNet's order.
+    """
+
+    op: str
+    name: str
+    attrs: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[Edge, ...] = ()
+
+    @property
+    def is_variable(self) -> bool:
+        """True for inputs, weights and auxiliary states."""
+        return self.op == VARIABLE
+
+    @property
+    def where(self) -> str:
+        """The node as an error message names it."""
+        return f"node '{self.name}' ({self.op})"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network with its weights.
+
+    Attributes:
+        outputs: The heads.
+        params: Weights and auxiliary states by variable name. Only those that a reachable variable
+            names are part of the network; see `Graph.weights`.
+        auxiliary: Names in `params` that MXNet keeps as auxiliary states (moving averages).
+        origin: The file the graph was read from, for messages.
+    """
+
+    outputs: tuple[Edge, ...]
+    params: Mapping[str, Array]
+    auxiliary: frozenset[str] = frozenset()
+    origin: str = ""
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes that the outputs need, each after its inputs, in depth-first order."""
+        return _topological(edge.node for edge in self.outputs)
+
+    @cached_property
+    def operators(self) -> tuple[Node, ...]:
+        """The nodes that compute something, in topological order."""
+        return tuple(node for node in self.nodes if not node.is_variable)
+
+    @cached_property
+    def consumers(self) -> Mapping[Node, tuple[tuple[Node, int], ...]]:
+        """For each node, the nodes that read it and at which input; heads are not listed."""
+        found: dict[Node, list[tuple[Node, int]]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for position, edge in enumerate(node.inputs):
+                found[edge.node].append((node, position))
+        return MappingProxyType({node: tuple(users) for node, users in found.items()})
+
+    @cached_property
+    def inputs(self) -> tuple[Node, ...]:
+        """Variables without weights, in topological order: what the caller feeds."""
+        return tuple(n for n in self.nodes if n.is_variable and n.name not in self.params)
+
+    @cached_property
+    def weights(self) -> Mapping[str, Array]:
+        """The arrays that the graph uses, in topological order."""
+        return MappingProxyType(
+            {
+                node.name: self.params[node.name]
+                for node in self.nodes
+                if node.is_variable and node.name in self.params
+            }
+        )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all used arrays in bytes."""
+        return sum(array.nbytes for array in self.weights.values())
+
+    def weight(self, edge: Edge) -> Array | None:
+        """The array behind an edge, or None if the edge is computed or fed."""
+        return self.params.get(edge.node.name) if edge.node.is_variable else None
+
+    def weight_of(self, node: Node, position: int, role: str, shape: Sequence[int | None]) -> Array:
+        """The array behind an input of a node, checked against the shape it must have.
+
+        Args:
+            node: The operator that reads it.
+            position: Number of the input.
+            role: MXNet's name for that input, for messages.
+            shape: Expected shape; None where any size does.
+
+        Raises:
+            GraphError: The input is absent, is computed, has another shape or is not finite.
+        """
+        if position >= len(node.inputs):
+            raise GraphError(f"input '{role}' is missing", where=node.where)
+        array = self.weight(node.inputs[position])
+        name = node.inputs[position].node.name
+        if array is None:
+            raise GraphError(f"'{role}' ('{name}') is no stored weight", where=node.where)
+        if array.ndim != len(shape) or any(
+            want not in (None, have) for want, have in zip(shape, array.shape, strict=True)
+        ):
+            wanted = ", ".join("any" if size is None else str(size) for size in shape)
+            raise GraphError(
+                f"array '{name}' has shape {array.shape}, ({wanted}) is expected",
+                where=node.where,
+                hint="the weights may belong to another model",
+            )
+        if not np.isfinite(array).all():
+            raise GraphError(f"array '{name}' holds nan or inf", where=node.where)
+        return array
+
+    def only_consumer(self, node: Node) -> Node | None:
+        """The one node that reads output 0 of ``node`` and nothing else, if it is no head."""
+        users = self.consumers[node]
+        if len(users) != 1 or any(edge.node is node for edge in self.outputs):
+            return None
+        user, position = users[0]
+        return user if user.inputs[position].index == 0 else None
+
+    def find(self, name: str) -> Edge:
+        """An edge by MXNet's name for it: ``node``, ``node_output`` or ``node_output1``.
+
+        Raises:
+            GraphError: No node has that name; the message lists the closest ones.
+        """
+        operators = {node.name: node for node in self.nodes}
+        if name in operators:
+            return Edge(operators[name])
+        base, separator, index = name.rpartition("_output")
+        if separator and base in operators and (not index or index.isdigit()):
+            return Edge(operators[base], int(index or 0))
+        near = difflib.get_close_matches(name, operators, n=3) or list(operators)[-3:]
+        raise GraphError(
+            f"no node named '{name}'", where=self.origin, hint=f"near to it: {', '.join(near)}"
+        )
+
+
+Rewriter = Callable[[Node, tuple[Edge, ...]], "Edge | Node"]
+"""Gets a node of the old graph and its inputs in the new one; returns what replaces it."""
+
+
+def rebuild(
+    graph: Graph,
+    rewrite: Rewriter,
+    *,
+    params: Mapping[str, Array] | None = None,
+    auxiliary: frozenset[str] | None = None,
+) -> Graph:
+    """A new graph in which ``rewrite`` has answered for each operator.
+
+    Args:
+        graph: The graph to read.
+        rewrite: Called for each operator after its inputs. Returning an `Edge` makes every
+            consumer of output 0 read that edge; returning a `Node` replaces the node, all outputs
+            included. Returning ``node`` itself keeps it, re-wired where an input has changed.
+        params: Weights of the new graph; by default those of the old one.
+        auxiliary: Auxiliary names of the new graph; by default those of the old one.
+    """
+    replaced: dict[Node, Edge | Node] = {}
+
+    def resolve(edge: Edge) -> Edge:
+        target = replaced[edge.node]
+        if isinstance(target, Node):
+            return Edge(target, edge.index)
+        if edge.index:
+            raise GraphError(f"output {edge.index} was rewritten away", where=edge.node.where)
+        return target
+
+    for node in graph.nodes:
+        if node.is_variable:
+            replaced[node] = node
+            continue
+        inputs = tuple(resolve(edge) for edge in node.inputs)
+        answer = rewrite(node, inputs)
+        if answer is node and inputs != node.inputs:
+            answer = Node(node.op, node.name, node.attrs, inputs)
+        replaced[node] = answer
+    return Graph(
+        outputs=tuple(resolve(edge) for edge in graph.outputs),
+        params=graph.params if params is None else params,
+        auxiliary=graph.auxiliary if auxiliary is None else auxiliary,
+        origin=graph.origin,
+    )
+
+
+def variable(name: str) -> Edge:
+    """A new variable node."""
+    return Edge(Node(VARIABLE, name))
+
+
+def _topological(roots: Iterable[Node]) -> tuple[Node, ...]:
+    """Depth-first order without recursion, so that deep networks are no trouble.
+
+    A node is pushed back before its inputs; when it comes up again they are all in order.
+    """
+    order: dict[Node, None] = {}
+    expanded: set[Node] = set()
+    stack = list(reversed(list(roots)))
+    while stack:
+        node = stack.pop()
+        if node in order:
+            continue
+        if node in expanded:
+            order[node] = None
+            continue
+        expanded.add(node)
+        stack.append(node)
+        stack.extend(e.node for e in reversed(node.inputs) if e.node not in order)
+    return tuple(order)

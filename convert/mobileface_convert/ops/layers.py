@@ -1,0 +1,136 @@
+"""Layers with weights: convolution, fully connected, batch normalisation, PReLU."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from mobileface.errors import GraphError, UnsupportedOperatorError
+
+from .registry import OpContext, operator
+
+__all__: list[str] = []
+
+_TUNING = ("workspace", "cudnn_tune", "cudnn_off")
+
+
+@operator(
+    "Convolution",
+    attributes=(
+        "kernel",
+        "stride",
+        "pad",
+        "dilate",
+        "num_filter",
+        "num_group",
+        "no_bias",
+        "layout",
+    ),
+    ignored=_TUNING,
+)
+def convolution(context: OpContext) -> ir.Value:
+    """``Conv`` over one or two spatial axes, grouped and dilated as given; layout NCW or NCHW."""
+    attrs = context.attrs
+    kernel = attrs.integers("kernel")
+    rank = len(kernel)
+    layouts = {1: "NCW", 2: "NCHW"}
+    if rank not in layouts:
+        raise UnsupportedOperatorError(f"a {rank}-D kernel has no conversion")
+    attrs.choice("layout", layouts[rank], (layouts[rank],))
+    filters, groups = attrs.integer("num_filter"), attrs.integer("num_group", 1)
+    pads = attrs.integers("pad", (0,) * rank, length=rank)
+    channels = context.channels(context.data)
+    if channels is not None and (channels % groups or filters % groups):
+        raise GraphError(f"{channels} channels to {filters} filters in {groups} groups")
+    per_group = None if channels is None else channels // groups
+    weight = context.weight(1, "weight", (filters, per_group, *kernel))
+    inputs = [context.data, context.constant(weight, np.float32, "weight")]
+    if not attrs.boolean("no_bias", False):
+        bias = context.weight(2, "bias", (filters,))
+        inputs.append(context.constant(bias, np.float32, "bias"))
+    geometry = {
+        "strides": attrs.integers("stride", (1,) * rank, length=rank),
+        "dilations": attrs.integers("dilate", (1,) * rank, length=rank),
+        "pads": pads + pads,
+    }
+    # Defaults are left out: they would be a tenth of a percent of a small model's bytes.
+    stated = {
+        name: values
+        for name, values in geometry.items()
+        if any(value != (name != "pads") for value in values)
+    }
+    if groups != 1:
+        return context.op("Conv", *inputs, group=groups, **stated)
+    return context.op("Conv", *inputs, **stated)
+
+
+@operator("FullyConnected", attributes=("num_hidden", "no_bias", "flatten"))
+def fully_connected(context: OpContext) -> ir.Value:
+    """``Gemm`` after a ``Flatten`` where the input is not flat; ``MatMul`` for flatten=False."""
+    attrs = context.attrs
+    hidden = attrs.integer("num_hidden")
+    weight = context.weight(1, "weight", (hidden, None))
+    data = context.data
+    rank = context.rank(data)
+    flat = rank == 2
+    if not flat and attrs.boolean("flatten", True):
+        data = context.builder.op("Flatten", data, name=f"{context.node.name}_flatten", axis=1)
+        flat = True
+    width = data.shape[-1] if data.shape is not None and len(data.shape) else None
+    if isinstance(width, int) and width != weight.shape[1]:
+        raise GraphError(f"{width} inputs for a weight of shape {weight.shape}")
+    bias = None
+    if not attrs.boolean("no_bias", False):
+        bias = context.constant(context.weight(2, "bias", (hidden,)), np.float32, "bias")
+    if flat:
+        inputs = (data, context.constant(weight, np.float32, "weight"))
+        return context.op("Gemm", *inputs, *([] if bias is None else [bias]), transB=1)
+    product = context.op("MatMul", data, context.constant(weight.T, np.float32, "weight"))
+    return product if bias is None else context.op("Add", product, bias)
+
+
+@operator(
+    "BatchNorm",
+    attributes=("eps", "fix_gamma", "axis", "output_mean_var"),
+    ignored=("momentum", "use_global_stats", "cudnn_off", "min_calib_range", "max_calib_range"),
+)
+def batch_norm(context: OpContext) -> ir.Value:
+    """``BatchNormalization`` with the moving statistics; axis 1; fix_gamma ignores gamma."""
+    attrs = context.attrs
+    rank = context.rank(context.data)
+    axis = attrs.integer("axis", 1)
+    if axis not in (1, 1 - rank):
+        raise UnsupportedOperatorError(f"axis={axis} has no conversion", hint="supported: 1")
+    if attrs.boolean("output_mean_var", False):
+        raise UnsupportedOperatorError("output_mean_var=True has no conversion")
+    channels = context.channels(context.data)
+    roles = ("gamma", "beta", "moving_mean", "moving_var")
+    arrays = [context.weight(i + 1, role, (channels,)) for i, role in enumerate(roles)]
+    if attrs.boolean("fix_gamma", True):
+        arrays[0] = np.ones_like(arrays[0])
+    constants = [
+        context.constant(array, np.float32, role) for array, role in zip(arrays, roles, strict=True)
+    ]
+    return context.op(
+        "BatchNormalization", context.data, *constants, epsilon=attrs.number("eps", 1e-3)
+    )
+
+
+@operator(
+    "LeakyReLU",
+    attributes=("act_type", "slope"),
+    ignored=("lower_bound", "upper_bound"),
+)
+def leaky_relu(context: OpContext) -> ir.Value:
+    """``LeakyRelu`` (leaky), ``PRelu`` with one slope a channel (prelu), ``Elu`` (elu)."""
+    kind = context.attrs.choice("act_type", "leaky", ("leaky", "prelu", "elu"))
+    if kind == "leaky":
+        return context.op("LeakyRelu", context.data, alpha=context.attrs.number("slope", 0.25))
+    if kind == "elu":
+        return context.op("Elu", context.data, alpha=context.attrs.number("slope", 0.25))
+    slope = context.weight(1, "gamma", (None,))
+    channels = context.channels(context.data)
+    if channels is not None and slope.shape[0] not in (1, channels):
+        raise GraphError(f"{slope.shape[0]} slopes for {channels} channels")
+    broadcast = slope.reshape(-1, *(1,) * (context.rank(context.data) - 2))
+    return context.op("PRelu", context.data, context.constant(broadcast, np.float32, "slope"))

@@ -1,0 +1,196 @@
+"""One conversion function per MXNet operator, found by name.
+
+A conversion gets an `OpContext` and returns the ONNX value(s) of its outputs. It declares every
+attribute that it reads and those that cannot change the result; any other attribute on a node is
+refused rather than ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from mobileface.errors import GraphError, UnsupportedOperatorError
+
+from ..attributes import Attributes
+from ..graph import Edge, Graph, Node
+from ..onnx_builder import GraphBuilder
+
+__all__ = ["OpContext", "Operator", "convert_node", "operator", "registered"]
+
+Converted = ir.Value | Sequence[ir.Value]
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class OpContext:
+    """What a conversion function works with.
+
+    Attributes:
+        builder: Where ONNX nodes are added.
+        graph: The network that is being converted.
+        node: The operator to convert.
+        values: ONNX values of all edges that are computed or fed so far.
+        attrs: Its attributes.
+    """
+
+    builder: GraphBuilder
+    graph: Graph
+    node: Node
+    values: Mapping[Edge, ir.Value]
+    attrs: Attributes
+
+    @property
+    def data(self) -> ir.Value:
+        """The first input."""
+        return self.input(0)
+
+    @property
+    def inputs(self) -> tuple[ir.Value, ...]:
+        """All inputs, in MXNet's order; stored arrays become initializers."""
+        return tuple(self.input(position) for position in range(len(self.node.inputs)))
+
+    def input(self, position: int) -> ir.Value:
+        """One input; a stored array becomes an initializer.
+
+        Raises:
+            GraphError: The node has no such input, or reads an output that does not exist.
+        """
+        if position >= len(self.node.inputs):
+            raise GraphError(f"input {position} is missing", where=self.node.where)
+        edge = self.node.inputs[position]
+        if edge in self.values:
+            return self.values[edge]
+        array = self.graph.weight(edge)
+        if array is None:
+            raise GraphError(
+                f"output {edge.index} of '{edge.node.name}' does not exist", where=self.node.where
+            )
+        return self.builder.constant(array.astype(np.float32), name=edge.node.name)
+
+    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
+        """Adds an ONNX node that carries the MXNet node's name."""
+        return self.builder.op(op_type, *inputs, name=self.node.name, **attributes)  # type: ignore[arg-type]
+
+    def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike, role: str) -> ir.Value:
+        """An initializer named after the node and its role in it."""
+        return self.builder.constant(value, dtype, name=f"{self.node.name}_{role}")
+
+    def scalar(self, value: float) -> ir.Value:
+        """A float32 scalar."""
+        return self.builder.constant(np.float32(value), np.float32, name="scalar")
+
+    def weight(self, position: int, role: str, shape: Sequence[int | None]) -> FloatArray:
+        """The constant behind an input as float32; see `Graph.weight_of`."""
+        return self.graph.weight_of(self.node, position, role, shape).astype(np.float32)
+
+    def rank(self, value: ir.Value) -> int:
+        """Number of dimensions of a value.
+
+        Raises:
+            GraphError: It does not follow from the graph.
+        """
+        if value.shape is None:
+            raise GraphError(
+                "the number of dimensions of its input is unknown",
+                where=self.node.where,
+                hint="give the network's input shape",
+            )
+        return len(value.shape)
+
+    def channels(self, value: ir.Value) -> int | None:
+        """Size of axis 1 where it is known."""
+        if value.shape is None or len(value.shape) < 2:
+            return None
+        size = value.shape[1]
+        return size if isinstance(size, int) else None
+
+
+Conversion = Callable[[OpContext], Converted]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A registered conversion.
+
+    Attributes:
+        name: MXNet's operator name.
+        convert: The conversion function; the first line of its docstring says what becomes of it.
+        attributes: Attributes it reads.
+        ignored: Attributes without influence on the result (memory, tuning, training).
+    """
+
+    name: str
+    convert: Conversion
+    attributes: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+_OPERATORS: dict[str, Operator] = {}
+
+
+def operator(
+    *names: str, attributes: Sequence[str] = (), ignored: Sequence[str] = ()
+) -> Callable[[Conversion], Conversion]:
+    """Registers a conversion under one or several operator names.
+
+    Raises:
+        ValueError: A name is registered already.
+    """
+
+    def register(convert: Conversion) -> Conversion:
+        for name in names:
+            if name in _OPERATORS:
+                raise ValueError(f"operator '{name}' is registered twice")
+            _OPERATORS[name] = Operator(name, convert, tuple(attributes), tuple(ignored))
+        return convert
+
+    return register
+
+
+def registered() -> dict[str, Operator]:
+    """All conversions by operator name, sorted."""
+    return dict(sorted(_OPERATORS.items()))
+
+
+def convert_node(
+    builder: GraphBuilder, graph: Graph, node: Node, values: Mapping[Edge, ir.Value]
+) -> tuple[ir.Value, ...]:
+    """Adds the ONNX nodes of one MXNet operator; returns the values of its outputs.
+
+    Raises:
+        UnsupportedOperatorError: Unknown operator or attribute, or a value without a conversion.
+        GraphError: Its inputs or weights do not fit; the message names the MXNet node.
+    """
+    found = _OPERATORS.get(node.op)
+    if found is None:
+        near = difflib.get_close_matches(node.op, _OPERATORS, n=3)
+        raise UnsupportedOperatorError(
+            f"operator '{node.op}' has no conversion",
+            where=f"{graph.origin}, {node.where}",
+            hint=("near to it: " + ", ".join(near) + "; " if near else "")
+            + "supported: "
+            + ", ".join(sorted(_OPERATORS)),
+        )
+    where = f"{graph.origin}, {node.where}"
+    unknown = sorted(set(node.attrs) - set(found.attributes) - set(found.ignored))
+    if unknown:
+        raise UnsupportedOperatorError(
+            f"attribute {', '.join(unknown)} has no conversion",
+            where=where,
+            hint=f"known: {', '.join(found.attributes) or 'none'}",
+        )
+    context = OpContext(builder, graph, node, values, Attributes(node.attrs, where))
+    try:
+        result = found.convert(context)
+    except (GraphError, UnsupportedOperatorError) as error:
+        if node.name in error.where and graph.origin in error.where:
+            raise
+        place = where if error.where == node.where else f"{where}, {error.where}"
+        raise type(error)(error.what, where=place, hint=error.hint) from error
+    return (result,) if isinstance(result, ir.Value) else tuple(result)

@@ -1,0 +1,28 @@
+"""Rewrites of the source graph, one module each, in the order in which export runs them."""
+
+from __future__ import annotations
+
+from .base import Pass, PassResult, Refusal
+from .drop_identity import drop_identity
+from .fold_batchnorm import fold_batchnorm
+from .fuse_clip import fuse_clip
+from .prune import find_feature, prune
+
+__all__ = [
+    "PASSES",
+    "Pass",
+    "PassResult",
+    "Refusal",
+    "drop_identity",
+    "find_feature",
+    "fold_batchnorm",
+    "fuse_clip",
+    "prune",
+]
+
+PASSES: tuple[tuple[str, Pass], ...] = (
+    ("drop_identity", drop_identity),  # first: it parts layers from their batch normalisation
+    ("fold_batchnorm", fold_batchnorm),
+    ("fuse_clip", fuse_clip),
+)
+"""What export runs after `prune` has cut the network, by name, in order."""

@@ -1,0 +1,85 @@
+"""MXNet itself as the oracle, where it is installed. Nothing but verification imports this."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import ConversionError
+
+__all__ = ["MXNetReference", "import_mxnet", "mxnet_is_installed"]
+
+_BACKEND = "MXNET_SUBGRAPH_BACKEND"
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def mxnet_is_installed() -> bool:
+    """True if MXNet can be found (it is not imported)."""
+    return importlib.util.find_spec("mxnet") is not None
+
+
+def import_mxnet() -> Any:
+    """The mxnet module, with its oneDNN subgraph backend off.
+
+    With that backend (the default) MXNet 1.9.1's symbol executor was measured to give wrong numbers
+    for plain convolution nets; without it, it agrees with its own imperative results.
+
+    Raises:
+        ConversionError: MXNet is absent, or was imported before with the backend on.
+    """
+    if "mxnet" in sys.modules:
+        if os.environ.get(_BACKEND) != "NONE":
+            raise ConversionError(
+                "MXNet was imported with its subgraph backend on", hint=f"set {_BACKEND}=NONE first"
+            )
+        return sys.modules["mxnet"]
+    if not mxnet_is_installed():
+        raise ConversionError(
+            "MXNet is not installed", hint="pip install 'mobileface[reference]' on Python 3.11"
+        )
+    os.environ[_BACKEND] = "NONE"
+    import mxnet
+
+    return mxnet
+
+
+class MXNetReference:
+    """A checkpoint as MXNet runs it, from its original files.
+
+    Args:
+        symbol: The ``-symbol.json`` file.
+        params: The ``.params`` file.
+        output: Name of the internal output to read (``fc5_bn_output``); None: the heads.
+    """
+
+    def __init__(self, symbol: Path, params: Path, output: str | None = None) -> None:
+        self._mxnet = import_mxnet()
+        network = self._mxnet.sym.load(str(symbol))
+        if output is not None:
+            internals = network.get_internals()
+            known = internals.list_outputs()
+            network = internals[output if output in known else f"{output}_output"]
+        stored = self._mxnet.nd.load(str(params))
+        arrays = {name.split(":", 1)[-1]: array for name, array in stored.items()}
+        self._network = network
+        self._arguments = {n: arrays[n] for n in network.list_arguments() if n in arrays}
+        self._states = {n: arrays[n] for n in network.list_auxiliary_states() if n in arrays}
+        self.name = f"MXNet {self._mxnet.__version__}"
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
+        """The network's outputs for inputs by name."""
+        mxnet = self._mxnet
+        fed = {name: mxnet.nd.array(value, dtype=np.float32) for name, value in inputs.items()}
+        shapes = {name: value.shape for name, value in inputs.items()}
+        executor = self._network.simple_bind(mxnet.cpu(), grad_req="null", **shapes)
+        executor.copy_params_from(self._arguments, self._states, allow_extra_params=True)
+        outputs = executor.forward(is_train=False, **fed)
+        return [output.asnumpy() for output in outputs]

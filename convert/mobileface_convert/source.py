@@ -1,0 +1,356 @@
+"""Where the source files of a recipe come from: a local checkout, or a pinned download.
+
+A recipe names each file by its path in the upstream repository and by the name that git gives its
+content. Whatever way a file comes, it is handed on only if its content has that name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+from urllib.parse import quote, urlsplit
+
+from mobileface.errors import SourceError, SourceIntegrityError
+
+from .cache import default_cache_dir, exclusive_part
+from .download import ConsoleProgress, Download, Progress, RetryPolicy
+
+__all__ = [
+    "ConsoleProgress",
+    "DirectorySource",
+    "DownloadSource",
+    "Progress",
+    "RetryPolicy",
+    "Source",
+    "SourceFile",
+    "default_cache_dir",
+    "git_blob_sha1",
+    "open_source",
+]
+
+DEFAULT_MAX_BYTES = 256 * 1024 * 1024
+
+_BLOCK = 1 << 20
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_GITHUB = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One pinned file of the upstream repository.
+
+    Attributes:
+        path: Its path relative to the root of the repository, with forward slashes.
+        git_blob_sha1: The name git gives its content, 40 lower-case hexadecimal digits.
+        size: Its size in bytes, or None if it was not recorded.
+
+    Raises:
+        SourceError: A path that could lead out of the repository, or a malformed hash or size.
+    """
+
+    path: str
+    git_blob_sha1: str
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        # Backslash and colon mean nothing to git, but on Windows they separate folders and drives.
+        # PurePosixPath drops "." and doubled slashes: a path that it changes is not a plain one.
+        plain = PurePosixPath(self.path)
+        if (
+            not plain.parts
+            or plain.is_absolute()
+            or ".." in plain.parts
+            or str(plain) != self.path
+            or any(character in self.path for character in "\\:\0")
+        ):
+            raise SourceError(
+                "not a plain path inside the upstream repository",
+                where=repr(self.path),
+                hint="write it relative to the repository's root, with forward slashes",
+            )
+        if _SHA1.fullmatch(self.git_blob_sha1) is None:
+            raise SourceError(
+                f"{self.git_blob_sha1!r} is not a git blob SHA-1",
+                where=self.path,
+                hint="write the 40 lower-case digits that 'git ls-tree' shows",
+            )
+        if self.size is not None and self.size < 0:
+            raise SourceError(f"{self.size} is not a size in bytes", where=self.path)
+
+
+class Source(Protocol):
+    """A place that source files come from."""
+
+    def fetch(self, file: SourceFile) -> Path:
+        """Returns the local path of a file whose content is the pinned one.
+
+        Raises:
+            SourceError: The file is absent or cannot be had.
+            SourceIntegrityError: The file is there, but is another one.
+        """
+
+    def describe(self) -> str:
+        """Names the place for people, in reports and certificates."""
+
+
+def git_blob_sha1(content: str | os.PathLike[str] | BinaryIO) -> str:
+    """Names content as git does: the SHA-1 of ``blob <size>``, a zero byte and the content.
+
+    Args:
+        content: A file to open, or a seekable binary stream, read from its begin to its end.
+
+    Returns:
+        40 lower-case hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read, or the stream cannot seek.
+    """
+    if isinstance(content, (str, os.PathLike)):
+        with Path(content).open("rb") as stream:
+            return git_blob_sha1(stream)
+    size = content.seek(0, io.SEEK_END)
+    content.seek(0)
+    # SHA-1 is git's choice, not ours. It names a published file here and signs nothing.
+    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    while block := content.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _matches(path: Path, file: SourceFile) -> bool:
+    """Whether a regular file lies there and is the pinned one."""
+    return (
+        path.is_file()
+        and file.size in (None, path.stat().st_size)
+        and git_blob_sha1(path) == file.git_blob_sha1
+    )
+
+
+def _mismatch(path: Path, file: SourceFile, *, where: str, hint: str) -> SourceIntegrityError:
+    pinned = "size not recorded" if file.size is None else f"{file.size} bytes"
+    return SourceIntegrityError(
+        f"git blob SHA-1 is {git_blob_sha1(path)} ({path.stat().st_size} bytes), "
+        f"but {file.git_blob_sha1} ({pinned}) is pinned",
+        where=where,
+        hint=hint,
+    )
+
+
+class DirectorySource:
+    """A local folder laid out as the upstream repository is.
+
+    Args:
+        root: The folder that the paths of the files are relative to.
+        verify: Whether the content of each file must be the pinned one.
+
+    Raises:
+        SourceError: There is no such folder.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], *, verify: bool = True) -> None:
+        self._root = Path(root).expanduser()
+        self._verify = verify
+        if not self._root.is_dir():
+            raise SourceError(
+                "no such folder",
+                where=str(self._root),
+                hint="give the root of a checkout of the upstream repository",
+            )
+
+    def fetch(self, file: SourceFile) -> Path:
+        """Returns the path of a file under the root.
+
+        Raises:
+            SourceError: No such file, it cannot be read, or a link leads out of the root.
+            SourceIntegrityError: Its content is not the pinned one.
+        """
+        path = self._root / file.path
+        try:
+            if not path.resolve().is_relative_to(self._root.resolve()):
+                raise SourceError(
+                    f"{file.path} is a link that leads out of the folder",
+                    where=str(self._root),
+                    hint="put a copy of the file there",
+                )
+            if not path.is_file():
+                raise SourceError(
+                    f"has no file {file.path}",
+                    where=str(self._root),
+                    hint="give the root of a complete checkout of the upstream repository",
+                )
+            if self._verify and not _matches(path, file):
+                raise _mismatch(
+                    path,
+                    file,
+                    where=str(path),
+                    hint="check out the pinned commit, with core.autocrlf off on Windows",
+                )
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before 3.13
+            raise SourceError(f"cannot be read: {error}", where=str(path)) from error
+        return path
+
+    def describe(self) -> str:
+        """Returns the folder, and a remark if its files are taken as they are."""
+        return f"folder {self._root}" + ("" if self._verify else " (not verified)")
+
+
+class DownloadSource:
+    """Files over http or https, kept in a cache and verified each time they are asked for.
+
+    Several processes may share a cache: one of them downloads a file, the others wait for it.
+
+    Args:
+        base_url: The address of the root of the repository's raw files, at the pinned commit.
+        cache_dir: The folder to keep the files in, laid out as the upstream repository is.
+        progress: Told about each block that arrives.
+        retry: How long to insist.
+        max_bytes: The most accepted for a file whose size was not recorded.
+
+    Raises:
+        SourceError: ``base_url`` is not an http or https address.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        cache_dir: str | os.PathLike[str],
+        progress: Progress | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+    ) -> None:
+        _check_base_url(base_url)
+        self._base_url = base_url.rstrip("/") + "/"
+        self._cache_dir = Path(cache_dir).expanduser()
+        self._progress = progress
+        self._retry = RetryPolicy() if retry is None else retry
+        self._max_bytes = max_bytes
+
+    def fetch(self, file: SourceFile) -> Path:
+        """Returns the path of a file in the cache, after downloading it if it has to be.
+
+        Raises:
+            SourceError: It cannot be downloaded, or the cache cannot be written.
+            SourceIntegrityError: The server's file is not the pinned one; nothing of it is kept.
+        """
+        target = self._cache_dir / file.path
+        try:
+            if _matches(target, file):  # also in a cache that can only be read
+                return target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with exclusive_part(target) as part:
+                if not _matches(target, file):  # another process may have been faster
+                    self._complete(file, part)
+                    part.replace(target)
+        except OSError as error:
+            raise SourceError(
+                f"the cache cannot be used: {error}",
+                where=str(self._cache_dir),
+                hint="set MOBILEFACE_CACHE to a folder that can be written",
+            ) from error
+        return target
+
+    def describe(self) -> str:
+        """Returns the address."""
+        return f"download from {self._base_url}"
+
+    def _complete(self, file: SourceFile, part: Path) -> None:
+        """Makes the partial file the pinned one, or removes it."""
+        url = self._base_url + quote(file.path)
+        left_by_earlier_run = part.exists()
+        if left_by_earlier_run and _matches(part, file):  # ended just before it was renamed
+            return
+        download = Download(
+            url,
+            part,
+            label=file.path,
+            size=file.size,
+            max_bytes=self._max_bytes,
+            retry=self._retry,
+            progress=self._progress,
+        )
+        download.run()
+        if left_by_earlier_run and not _matches(part, file):
+            # What the earlier run left may be to blame, not the server: once more from the begin.
+            part.unlink()
+            download.run()
+        if not _matches(part, file):
+            hint = "the server does not serve the pinned commit; check the address"
+            error = _mismatch(part, file, where=url, hint=hint)
+            part.unlink()
+            raise error
+
+
+def _check_base_url(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        usable = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.username is None  # it would end up in reports and error messages
+            and not (parts.query or parts.fragment)
+            and parts.port != 0  # reading the port checks it
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SourceError(
+            "not a plain http or https address",
+            where=base_url,
+            hint="give the address of the raw files, or the path of a checkout",
+        )
+
+
+def open_source(
+    location: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    *,
+    repository: str,
+    commit: str,
+    progress: Progress | None = None,
+) -> Source:
+    """Opens the place that the source files come from.
+
+    Args:
+        location: A folder, or the http(s) address of the repository's raw files. None: what the
+            environment variable ``MOBILEFACE_SOURCE`` says, else the pinned upstream commit.
+        cache_dir: Where downloads are kept; ``default_cache_dir()`` if not given.
+        repository: The address of the upstream repository, on GitHub.
+        commit: The pinned commit, 40 lower-case hexadecimal digits.
+        progress: Told about each block that arrives.
+
+    Returns:
+        A source; nothing has been downloaded yet.
+
+    Raises:
+        SourceError: No such folder, an address that is none, or a commit that pins nothing.
+    """
+    place = location or os.environ.get("MOBILEFACE_SOURCE") or _raw_files(repository, commit)
+    if isinstance(place, str) and "://" in place:
+        return DownloadSource(
+            place, default_cache_dir() if cache_dir is None else cache_dir, progress
+        )
+    return DirectorySource(place)
+
+
+def _raw_files(repository: str, commit: str) -> str:
+    """The address that GitHub serves the files of a commit from."""
+    match = _GITHUB.fullmatch(repository)
+    if match is None:
+        raise SourceError(
+            "not the address of a GitHub repository",
+            where=repository,
+            hint="set MOBILEFACE_SOURCE to a checkout, or to the address of its raw files",
+        )
+    if _SHA1.fullmatch(commit) is None:
+        raise SourceError(
+            f"{commit!r} is not a full commit hash",
+            where=repository,
+            hint="a branch or tag can move; write the 40 digits",
+        )
+    return f"https://raw.githubusercontent.com/{match[1]}/{match[2]}/{commit}/"

@@ -1,0 +1,154 @@
+"""Does the ONNX model give what its source gives?
+
+The inputs are probe pictures that every machine makes alike (`mobileface.probes`). The oracle is MXNet
+itself where it is installed, else numbers that were recorded from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import ConversionError, ParityError
+from mobileface.probes import make_probes
+from mobileface.session import Session
+from mobileface.spec import ImageInput
+
+__all__ = [
+    "PROBE_COUNT",
+    "PROBE_SEED",
+    "Agreement",
+    "Bounds",
+    "compare_outputs",
+    "golden_path",
+    "probe_tensor",
+    "read_golden",
+    "require",
+    "run_batches",
+]
+
+PROBE_COUNT = 16
+PROBE_SEED = 20200229
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a conversion must keep.
+
+    Attributes:
+        max_abs_error: Largest difference of any output element.
+        min_cosine: Smallest cosine between output rows.
+    """
+
+    max_abs_error: float
+    min_cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well two sets of outputs agree.
+
+    Attributes:
+        oracle: What the outputs were compared with.
+        inputs: Number of inputs.
+        max_abs_error: Largest difference of any element.
+        min_cosine: Smallest cosine between corresponding rows.
+        scale: Largest absolute value of the oracle's outputs.
+    """
+
+    oracle: str
+    inputs: int
+    max_abs_error: float
+    min_cosine: float
+    scale: float
+
+    def within(self, bounds: Bounds) -> bool:
+        """True if both bounds hold."""
+        return self.max_abs_error <= bounds.max_abs_error and self.min_cosine >= bounds.min_cosine
+
+
+def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> FloatArray:
+    """Probe pictures as the network's input tensor, float32 (count, C, height, width)."""
+    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
+    tensor = probes.transpose(0, 3, 1, 2).astype(np.float32)
+    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
+    return np.ascontiguousarray((tensor - mean) / std)
+
+
+def run_batches(session: Session, tensor: FloatArray, batch: int) -> FloatArray:
+    """The first output of a model, in batches of the given size."""
+    name, output = session.inputs[0], session.outputs[0]
+    parts = [
+        session.run({name: tensor[start : start + batch]})[output]
+        for start in range(0, len(tensor), batch)
+    ]
+    return np.concatenate(parts)
+
+
+def compare_outputs(found: FloatArray, expected: FloatArray, oracle: str) -> Agreement:
+    """Measures the agreement of two (N, …) outputs.
+
+    Raises:
+        ParityError: Their shapes differ.
+    """
+    if found.shape != expected.shape:
+        raise ParityError(f"output of shape {found.shape}, {oracle} gives {expected.shape}")
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (found, expected))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0)
+    cosines[(lengths == 0) & (a != b).any(axis=1)] = 0.0
+    return Agreement(
+        oracle=oracle,
+        inputs=len(a),
+        max_abs_error=float(np.abs(a - b).max(initial=0.0)),
+        min_cosine=float(min(cosines.min(initial=1.0), 1.0)),
+        scale=float(np.abs(b).max(initial=0.0)),
+    )
+
+
+def require(agreement: Agreement, bounds: Bounds, where: str) -> None:
+    """Refuses a model that misses its bounds (nan misses them too).
+
+    Raises:
+        ParityError: Says what was seen and what is allowed.
+    """
+    if not agreement.within(bounds):
+        raise ParityError(
+            f"differs from {agreement.oracle}: max abs error {agreement.max_abs_error:.3g} "
+            f"(allowed {bounds.max_abs_error:.3g}), min cosine {agreement.min_cosine:.9f} "
+            f"(allowed {bounds.min_cosine:.9f})",
+            where=where,
+        )
+
+
+def golden_path(name: str) -> Path | None:
+    """File with the recorded outputs of a recipe's model, in the package or the source tree."""
+    packaged = Path(str(resources.files(__package__))) / "golden"
+    checkout = Path(__file__).resolve().parents[2] / "tests" / "golden"
+    candidates = (folder / f"{name}.npz" for folder in (packaged, checkout))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_golden(name: str) -> tuple[FloatArray, str]:
+    """Recorded outputs for `probe_tensor`, and what they were recorded from.
+
+    Raises:
+        ConversionError: Nothing is recorded for that model, or for other probes.
+    """
+    path = golden_path(name)
+    if path is None:
+        raise ConversionError(
+            "no recorded outputs and no MXNet: the conversion cannot be verified",
+            where=name,
+            hint="install 'mobileface[reference]' on Python 3.11, or convert with --no-verify",
+        )
+    with np.load(path, allow_pickle=False) as data:
+        if int(data["seed"]) != PROBE_SEED or len(data["outputs"]) != PROBE_COUNT:
+            raise ConversionError("recorded for other probes; record anew", where=str(path))
+        return data["outputs"], f"recorded from {data['oracle']}"

@@ -1,0 +1,143 @@
+"""Pictures: reading, checking, and turning them into a network's input tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ImageError, InputError
+from .spec import ImageInput
+
+__all__ = ["ChannelOrder", "Image", "as_images", "check_image", "read_image", "resize", "to_tensor"]
+
+Image = npt.NDArray[np.uint8]
+"""uint8, (H, W, 3) in the stated channel order or (H, W) gray, values 0..255."""
+
+ChannelOrder = Literal["bgr", "rgb"]
+
+_CONVERSIONS = {
+    ("bgr", "rgb"): cv2.COLOR_BGR2RGB,
+    ("bgr", "gray"): cv2.COLOR_BGR2GRAY,
+    ("rgb", "bgr"): cv2.COLOR_RGB2BGR,
+    ("rgb", "gray"): cv2.COLOR_RGB2GRAY,
+    ("gray", "bgr"): cv2.COLOR_GRAY2BGR,
+    ("gray", "rgb"): cv2.COLOR_GRAY2RGB,
+}
+
+
+def read_image(path: str | Path) -> Image:
+    """Reads a picture file as BGR; the EXIF orientation is applied, 16 bits become 8.
+
+    Args:
+        path: A file in any format that OpenCV reads.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+
+    Raises:
+        ImageError: The file is absent, unreadable or no picture.
+    """
+    path = Path(path)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:  # more pixels than OpenCV decodes
+        raise ImageError(f"cannot be decoded ({error.err})", where=str(path)) from error
+    if image is None:
+        raise ImageError("not a picture that OpenCV can decode", where=str(path))
+    return check_image(image, str(path))
+
+
+def check_image(image: object, where: str = "image") -> Image:
+    """The picture itself, if it is one.
+
+    Args:
+        image: Anything.
+        where: What error messages call it.
+
+    Raises:
+        ImageError: Not a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3) with H, W ≥ 1.
+    """
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f"a {type(image).__name__} is no numpy array", where=where)
+    if image.dtype != np.uint8:
+        raise ImageError(
+            f"dtype {image.dtype} instead of uint8", where=where, hint="scale to 0..255 and convert"
+        )
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 3 and image.shape[2] == 4:
+        raise ImageError(
+            "4 channels instead of 3", where=where, hint="drop the alpha channel: image[..., :3]"
+        )
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ImageError(f"shape {image.shape} is neither (H, W) nor (H, W, 3)", where=where)
+    if 0 in image.shape:
+        raise ImageError(f"an empty picture of shape {image.shape}", where=where)
+    return image
+
+
+def as_images(images: object) -> list[Image]:
+    """A list of checked pictures from one picture, a batch or a sequence of pictures.
+
+    Args:
+        images: (H, W, 3) or (H, W): one picture; (N, H, W, 3): a batch; or a sequence of pictures
+            of any sizes.
+
+    Raises:
+        ImageError: An element is no picture; names its number.
+    """
+    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        return [check_image(images)]
+    if not isinstance(images, np.ndarray | Sequence) or isinstance(images, str | bytes):
+        raise ImageError(f"a {type(images).__name__} is no picture and no list of pictures")
+    return [check_image(image, f"image {index}") for index, image in enumerate(images)]
+
+
+def resize(image: Image, height: int, width: int) -> Image:
+    """The picture at another size: by area where it shrinks both ways, else bilinear."""
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+
+
+def to_tensor(
+    images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "bgr"
+) -> npt.NDArray[np.float32]:
+    """The network input for pictures: resized, in the network's colours, (x − mean) / std.
+
+    Args:
+        images: Checked pictures of any sizes; they are resized, not cropped.
+        spec: What the network wants.
+        color: Channel order of the pictures.
+
+    Returns:
+        float32 (N, C, height, width).
+
+    Raises:
+        InputError: ``color`` is neither "bgr" nor "rgb".
+    """
+    if color not in ("bgr", "rgb"):
+        raise InputError(f"color '{color}' is neither 'bgr' nor 'rgb'")
+    batch = np.empty((len(images), spec.channels, spec.height, spec.width), np.float32)
+    for slot, image in zip(batch, images, strict=True):
+        have = "gray" if image.ndim == 2 else color
+        if have != spec.color:
+            image = np.asarray(cv2.cvtColor(image, _CONVERSIONS[have, spec.color]), np.uint8)
+        small = resize(image, spec.height, spec.width)
+        slot[...] = small if small.ndim == 2 else small.transpose(2, 0, 1)
+    if any(spec.mean):
+        batch -= np.asarray(spec.mean, np.float32).reshape(-1, 1, 1)
+    if any(value != 1 for value in spec.std):
+        batch /= np.asarray(spec.std, np.float32).reshape(-1, 1, 1)
+    return batch

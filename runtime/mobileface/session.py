@@ -1,0 +1,129 @@
+"""The only door to ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from .errors import InputError, ModelError, ModelIntegrityError, SpecError
+from .files import sha256
+from .spec import METADATA_KEY, ModelSpec
+from .threads import default_threads
+
+__all__ = ["Session"]
+
+Array = npt.NDArray[Any]
+
+
+class Session:
+    """A loaded model with its spec.
+
+    Args:
+        path: The ONNX file.
+        expected_sha256: Hash that its content must have; None: not checked.
+        providers: ONNX Runtime execution providers, in order; by default the CPU.
+        provider_options: Options for each provider.
+        sess_options: An ``onnxruntime.SessionOptions`` of your own; it is used as it is.
+        intra_op_num_threads: Threads inside an operator; by default as many CPUs as this process
+            may use (affinity and cgroup quota), or the number in ``MOBILEFACE_THREADS``.
+
+    Raises:
+        ModelError: The file cannot be read, or ONNX Runtime refuses it.
+        ModelIntegrityError: Its content has another hash.
+        SpecError: It carries no spec, or a broken one.
+        InputError: ``sess_options`` and ``intra_op_num_threads`` are both given.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        expected_sha256: str | None = None,
+        providers: Sequence[str] | None = None,
+        provider_options: Sequence[dict[str, Any]] | None = None,
+        sess_options: onnxruntime.SessionOptions | None = None,
+        intra_op_num_threads: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        _check_content(self.path, expected_sha256)
+        options = _options(sess_options, intra_op_num_threads)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.path),
+                sess_options=options,
+                providers=list(providers or ["CPUExecutionProvider"]),
+                provider_options=None if provider_options is None else list(provider_options),
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+            raise ModelError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({error})",
+                where=str(self.path),
+            ) from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise SpecError(
+                f"an ONNX file without a '{METADATA_KEY}' entry",
+                where=str(self.path),
+                hint="convert the model with mobileface-convert, which writes one",
+            )
+        self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs the model.
+
+        Args:
+            inputs: Array for each ONNX input, with the dtype and shape that it declares.
+
+        Returns:
+            Array for each ONNX output.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the inputs or fails.
+        """
+        try:
+            results = self._session.run(None, dict(inputs))
+        except Exception as error:
+            raise ModelError(f"running failed ({error})", where=str(self.path)) from error
+        return {
+            name: np.asarray(result) for name, result in zip(self.outputs, results, strict=True)
+        }
+
+
+def _check_content(path: Path, expected: str | None) -> None:
+    """The file is there and, if its hash is known, unchanged."""
+    try:
+        with path.open("rb"):
+            pass
+        found = sha256(path) if expected is not None else None
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    if found != expected:
+        raise ModelIntegrityError(
+            f"its SHA-256 is {found}, the index promises {expected}",
+            where=str(path),
+            hint="the file is damaged or was replaced; convert or fetch it anew",
+        )
+
+
+def _options(
+    given: onnxruntime.SessionOptions | None, threads: int | None
+) -> onnxruntime.SessionOptions:
+    """Session options: the caller's own, or ours."""
+    if given is not None:
+        if threads is not None:
+            raise InputError("give sess_options or intra_op_num_threads, not both")
+        return given
+    if threads is not None and threads < 1:
+        raise InputError(f"intra_op_num_threads {threads} is below 1")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or default_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; warnings are about the host, not about the model
+    return options

@@ -1,0 +1,119 @@
+"""Face identification: a face crop becomes a unit vector; alike faces have alike vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, ModelError
+from ..image import ChannelOrder, Image, as_images, to_tensor
+from ..session import Session
+
+__all__ = ["Embedder", "cosine_similarity"]
+
+_BATCH = 32
+"""Pictures a run: larger batches gain nothing on a CPU and cost memory."""
+
+Embeddings = npt.NDArray[np.float32]
+
+
+class Embedder:
+    """Turns aligned face crops into embeddings.
+
+    Args:
+        session: A model whose task is "embedding".
+
+    Raises:
+        ModelError: The model does something else.
+    """
+
+    def __init__(self, session: Session) -> None:
+        if session.spec.task != "embedding":
+            raise ModelError(
+                f"its task is '{session.spec.task}', not 'embedding'", where=str(session.path)
+            )
+        self.session = session
+        self.spec = session.spec
+
+    def embed(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        color: ChannelOrder = "bgr",
+        batch_size: int = _BATCH,
+    ) -> Embeddings:
+        """Embeds face crops.
+
+        Args:
+            images: One crop (H, W, 3) or (H, W), a batch (N, H, W, 3), or a sequence of crops of
+                any sizes; uint8. They are resized to the model's input, not cropped.
+            color: Channel order of colour crops, "bgr" as OpenCV reads them or "rgb".
+            batch_size: Crops a run of the network; memory grows with it, results do not change.
+
+        Returns:
+            float32 (N, D), each row of unit length, in the order given.
+
+        Raises:
+            ImageError: A crop is no picture; names its number.
+            InputError: ``batch_size`` is below 1 or ``color`` unknown.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size {batch_size} is below 1")
+        crops = as_images(images)
+        result = np.empty((len(crops), self.spec.embedding.size), np.float32)
+        for start in range(0, len(crops), batch_size):
+            tensor = to_tensor(crops[start : start + batch_size], self.spec.input, color)
+            result[start : start + len(tensor)] = self.embed_tensor(tensor)
+        return result
+
+    def embed_tensor(self, tensor: npt.NDArray[np.float32]) -> Embeddings:
+        """Embeds a network input as `mobileface.image.to_tensor` makes it.
+
+        Args:
+            tensor: float32 (N, C, height, width).
+
+        Returns:
+            float32 (N, D), each row of unit length.
+        """
+        output = self.session.run({self.spec.input.name: tensor})[self.spec.embedding.output]
+        return output if self.spec.embedding.normalized else _unit(output)
+
+    def compare(self, a: Image, b: Image, *, color: ChannelOrder = "bgr") -> float:
+        """Similarity of two face crops.
+
+        Args:
+            a: One crop, (H, W, 3) or (H, W), uint8.
+            b: The other.
+            color: Channel order of both.
+
+        Returns:
+            Cosine of their embeddings, −1 to 1; higher is more alike.
+        """
+        first, second = (self.embed(image, color=color) for image in (a, b))
+        return float(cosine_similarity(first, second)[0, 0])
+
+
+def cosine_similarity(a: Embeddings, b: Embeddings) -> Embeddings:
+    """Cosine between each row of ``a`` and each row of ``b``.
+
+    Args:
+        a: (N, D) unit vectors.
+        b: (M, D) unit vectors.
+
+    Returns:
+        float32 (N, M), −1 to 1.
+
+    Raises:
+        InputError: The vectors have different lengths.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise InputError(f"embeddings of shape {a.shape} and {b.shape} cannot be compared")
+    return np.clip(a @ b.T, -1, 1)
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> Embeddings:
+    """Rows scaled to unit length; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
