@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,14 @@ VARIABLE = "null"
 Array = npt.NDArray[np.generic]
 
 
-class Edge(NamedTuple):
-    """One output of a node, as another node consumes it."""
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One output of a node, as another node consumes it.
+
+    Attributes:
+        node: Where the value is computed.
+        index: Which of the node's outputs.
+    """
 
     node: Node
     index: int = 0

@@ -1,7 +1,7 @@
 """Does the ONNX model give what its source gives?
 
-The inputs are probe pictures that every machine makes alike (`mobileface.probes`). The oracle is MXNet
-itself where it is installed, else numbers that were recorded from it.
+The inputs are probe pictures that every machine makes alike (`mobileface.probes`). The oracle is
+MXNet itself where it is installed, else numbers that were recorded from it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@
         ├── SourceError                    a source file that is absent or cannot be fetched
         │   └── SourceIntegrityError       fetched or found, but its hash is another
         ├── SourceFormatError (ValueError) bytes that are not the format they claim to be
-        ├── GraphError (ValueError)        a graph that cannot be: cycle, missing weight, wrong shape
+        ├── GraphError (ValueError)        a graph that cannot be: cycle, lost weight, wrong shape
         ├── UnsupportedOperatorError       an operator, or an attribute value, without a conversion
         └── ParityError                    the converted model differs from its source
 

@@ -56,7 +56,7 @@ class SourceFileSpec:
 
     Attributes:
         path: Path in the upstream repository, with forward slashes.
-        git_blob_sha1: ``sha1("blob <size>\\\\0" + content)``, 40 hexadecimal digits.
+        git_blob_sha1: Git's name for its content, 40 hexadecimal digits.
         bytes: Size of the file, if known.
     """
 

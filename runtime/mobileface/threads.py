@@ -41,10 +41,9 @@ def available_cpus(root: Path = Path("/")) -> int:
     Returns:
         At least 1; a quota of 1.5 CPUs counts as 2.
     """
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:  # macOS and Windows have no affinity in the standard library
-        cpus = os.cpu_count() or 1
+    # macOS and Windows have no affinity in the standard library.
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    cpus = len(affinity) or os.cpu_count() or 1
     quota = _cgroup_quota(root)
     return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
 

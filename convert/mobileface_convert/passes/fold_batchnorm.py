@@ -10,8 +10,8 @@ At inference BN(x) = s·x + t per channel, with s = gamma / sqrt(var + eps) and 
     before   x ─ BatchNorm ─ Convolution(W, b), pad 0 ─ y
     after    x ─ Convolution(W·s, b + Σ W·t) ─ y                   s scales the input channels
 
-The same holds for FullyConnected (behind a Flatten each channel covers a run of inputs) and, for the
-first form, Deconvolution. With padding the second form is exact only if t is zero: the border is
+The same holds for FullyConnected (behind a Flatten each channel covers a run of inputs) and, for
+the first form, Deconvolution. With padding the second form is exact only if t is zero: the border is
 padded after the normalisation. Folding is computed in float64 and rounded once.
 """
 
@@ -169,7 +169,7 @@ def _unusual(node: Node) -> str | None:
 
 def _users(graph: Graph, node: Node) -> list[tuple[Node, int]]:
     """Readers of a node, looking through Flatten."""
-    found = []
+    found: list[tuple[Node, int]] = []
     for user, position in graph.consumers[node]:
         found += graph.consumers[user] if user.op == "Flatten" else [(user, position)]
     return found
@@ -214,6 +214,7 @@ def _affine(graph: Graph, node: Node, channels: int | None = None) -> _Affine:
 def _layer(graph: Graph, node: Node) -> _Layer:
     """Weight and bias of a layer; no bias is a bias of zero."""
     attrs = Attributes(node.attrs, node.where)
+    shape: tuple[int | None, ...]
     if node.op == "FullyConnected":
         outputs, shape = attrs.integer("num_hidden"), (attrs.integer("num_hidden"), None)
     else:

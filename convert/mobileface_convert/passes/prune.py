@@ -7,8 +7,8 @@
     after    data ─ trunk ─ fc5 ─ bn ─ head
 
 Without a name the cut is found: everything that depends on a label, or computes a loss, belongs to
-training. What feeds it is a classifier if it is the last fully connected layer of a chain of scalings
-and reshapes; the network is cut at that layer's input. Otherwise it is cut right before the loss.
+training. What feeds it is a classifier if it is a fully connected layer, scalings and reshapes
+aside; then the network is cut at that layer's input, otherwise right before the loss.
 """
 
 from __future__ import annotations

@@ -116,4 +116,4 @@ def cosine_similarity(a: Embeddings, b: Embeddings) -> Embeddings:
 def _unit(vectors: npt.NDArray[np.float32]) -> Embeddings:
     """Rows scaled to unit length; a zero row stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
