@@ -96,8 +96,8 @@ def flatten(context: OpContext) -> ir.Value:
 def l2_normalization(context: OpContext) -> ir.Value:
     """``RMSNormalization`` from opset 23, else five nodes; mode instance over two axes.
 
-    x / sqrt(sum(x²) + eps) over n elements is the root-mean-square normalisation with scale 1/sqrt(n)
-    and epsilon eps/n: both are x / sqrt(n · (mean(x²) + eps/n)).
+    x / sqrt(sum(x²) + eps) over n elements is the root-mean-square normalisation with scale
+    1/sqrt(n) and epsilon eps/n: both are x / sqrt(n · (mean(x²) + eps/n)).
     """
     context.attrs.choice("mode", "instance", ("instance",))
     eps = context.attrs.number("eps", 1e-10)

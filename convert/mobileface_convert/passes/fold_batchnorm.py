@@ -11,8 +11,8 @@ At inference BN(x) = s·x + t per channel, with s = gamma / sqrt(var + eps) and 
     after    x ─ Convolution(W·s, b + Σ W·t) ─ y                   s scales the input channels
 
 The same holds for FullyConnected (behind a Flatten each channel covers a run of inputs) and, for
-the first form, Deconvolution. With padding the second form is exact only if t is zero: the border is
-padded after the normalisation. Folding is computed in float64 and rounded once.
+the first form, Deconvolution. With padding the second form is exact only if t is zero: the border
+is padded after the normalisation. Folding is computed in float64 and rounded once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,55 @@
+"""Records what MXNet gives, for machines that have no MXNet. Run in the [reference] environment.
+
+    python tests/record_golden.py [--source DIR]
+
+Writes tests/golden (the published models, which need the source) and tests/convert/golden (the same
+networks with random weights).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from mobileface_convert.recipe import load_recipe
+from mobileface_convert.reference import MXNetReference
+from mobileface_convert.source import DirectorySource
+from mobileface_convert.verify import PROBE_SEED, probe_tensor
+
+TESTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(TESTS))
+import networks  # noqa: E402
+
+VERSIONS = (1, 2, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, default=TESTS.parents[1] / "shared" / "mobileface")
+    options = parser.parse_args()
+    for version in VERSIONS:
+        recipe = load_recipe(f"identification_v{version}")
+        source = DirectorySource(options.source)
+        files = {role: source.fetch(file) for role, file in recipe.files.items()}
+        record(version, files["symbol"], files["params"], TESTS / "golden" / f"{recipe.name}.npz")
+        with tempfile.TemporaryDirectory() as folder:
+            symbol, params = networks.save(networks.identification(version), Path(folder), "net")
+            target = TESTS / "convert" / "golden" / f"random_v{version}.npz"
+            record(version, symbol, params, target)
+
+
+def record(version: int, symbol: Path, params: Path, target: Path) -> None:
+    """Runs MXNet on the probes and writes its outputs."""
+    reference = MXNetReference(symbol, params)
+    image = load_recipe(f"identification_v{version}").spec.input
+    outputs = reference.run({image.name: probe_tensor(image)})[0]
+    target.parent.mkdir(exist_ok=True)
+    np.savez(target, outputs=outputs, seed=PROBE_SEED, oracle=reference.name)
+    print(f"{target.relative_to(TESTS)}: {outputs.shape}, |max| {np.abs(outputs).max():.4g}")
+
+
+if __name__ == "__main__":
+    main()
