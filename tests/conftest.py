@@ -1,7 +1,7 @@
 """Where tests find what is not in the repository, and what happens if it is absent.
 
-On a developer's machine a test that needs the real files, MXNet or dlib is skipped with a reason. In
-CI (``CI=true``) such a skip is a failure: there everything must run.
+On a developer's machine a test that needs the real files, MXNet or dlib is skipped with a reason.
+In CI (``CI=true``) such a skip is a failure: there everything must run.
 """
 
 from __future__ import annotations

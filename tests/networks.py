@@ -1,7 +1,7 @@
 """MobileFace's identification networks with random weights, written as MXNet would write them.
 
-The topologies are those of the published V1, V2 and V3; weights are seeded noise with realistic batch
-normalisation statistics. V1 comes in the dialect and array layout of MXNet 0.9 (``attr``, arrays
+The topologies are those of the published V1, V2 and V3; weights are seeded noise with realistic
+statistics. V1 comes in the dialect and array layout of MXNet 0.9 (``attr``, arrays
 without magic), V2 and V3 in those of 1.2. No MXNet is needed to write them.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from mobileface_convert.frontends.mxnet_params import write_params
 
 FloatArray = npt.NDArray[np.float32]
@@ -57,7 +58,14 @@ class NetworkWriter:
         return self.add(op, name, [source], self.channels[source], scalar=value)
 
     def convolution(
-        self, name: str, source: int, filters: int, kernel: int, stride: int, *, groups: int = 1,
+        self,
+        name: str,
+        source: int,
+        filters: int,
+        kernel: int,
+        stride: int,
+        *,
+        groups: int = 1,
         bias: bool = False,
     ) -> int:
         shape = (filters, self.channels[source] // groups, kernel, kernel)

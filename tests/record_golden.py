@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from mobileface_convert.recipe import load_recipe
 from mobileface_convert.reference import MXNetReference
 from mobileface_convert.source import DirectorySource

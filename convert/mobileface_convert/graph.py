@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -48,12 +48,14 @@ class Node:
         name: Name in the symbol; unique among variables, not always among operators.
         attrs: Operator attributes as the symbol has them: strings.
         inputs: What the operator reads, in MXNet's order.
+        origin: The file the node was read from, for messages.
     """
 
     op: str
     name: str
     attrs: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[Edge, ...] = ()
+    origin: str = ""
 
     @property
     def is_variable(self) -> bool:
@@ -63,7 +65,8 @@ class Node:
     @property
     def where(self) -> str:
         """The node as an error message names it."""
-        return f"node '{self.name}' ({self.op})"
+        node = f"node '{self.name}' ({self.op})"
+        return f"{self.origin}, {node}" if self.origin else node
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,12 @@ class Graph:
         array = self.weight(node.inputs[position])
         name = node.inputs[position].node.name
         if array is None:
-            raise GraphError(f"'{role}' ('{name}') is no stored weight", where=node.where)
+            missing = node.inputs[position].node.is_variable
+            raise GraphError(
+                f"{role} '{name}' is {'missing' if missing else 'computed, not stored'}",
+                where=node.where,
+                hint=f"{len(self.params)} arrays are given; do they belong to this network?",
+            )
         if array.ndim != len(shape) or any(
             want not in (None, have) for want, have in zip(shape, array.shape, strict=True)
         ):
@@ -222,7 +230,7 @@ def rebuild(
         inputs = tuple(resolve(edge) for edge in node.inputs)
         answer = rewrite(node, inputs)
         if answer is node and inputs != node.inputs:
-            answer = Node(node.op, node.name, node.attrs, inputs)
+            answer = replace(node, inputs=inputs)
         replaced[node] = answer
     return Graph(
         outputs=tuple(resolve(edge) for edge in graph.outputs),

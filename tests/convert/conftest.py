@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests import networks
+
 from mobileface_convert.recipe import Recipe, load_recipe
 from mobileface_convert.source import SourceFile, git_blob_sha1
-
-from tests import networks
 
 RandomRecipe = Callable[[int], Recipe]
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx
 import onnxsim
 import pytest
+
 from mobileface.image import read_image, to_tensor
 from mobileface.index import read_index
 from mobileface.session import Session

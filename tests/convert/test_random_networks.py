@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from mobileface.errors import ParityError, SourceIntegrityError
 from mobileface.index import read_index
 from mobileface.session import Session
@@ -90,7 +91,9 @@ def test_same_networks_as_published(
 
 
 def test_a_model_beyond_its_bounds_is_not_written(
-    random_source: Path, random_recipe: Callable[[int], Recipe], tmp_path: Path,
+    random_source: Path,
+    random_recipe: Callable[[int], Recipe],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The recorded outputs of the published model refuse the random one; nothing is left behind."""

@@ -57,7 +57,7 @@ def to_onnx(
     heads = {}
     for output, edge in zip(names, graph.outputs, strict=True):
         if edge not in values:
-            raise GraphError(f"no output {edge.index}", where=f"{graph.origin}, {edge.node.where}")
+            raise GraphError(f"no output {edge.index}", where=edge.node.where)
         heads[output] = values[edge]
     return clean(ir.to_proto(builder.build(heads)), graph.origin)
 

@@ -81,7 +81,7 @@ def read_symbol(
         inputs = tuple(Edge(nodes[source], output) for source, output in edges[index])
         if implicit and op != VARIABLE:
             inputs += _missing_inputs(op, name, attrs, len(inputs))
-        nodes[index] = Node(op, name, attrs, inputs)
+        nodes[index] = Node(op, name, attrs, inputs, where)
     if not heads:
         raise SourceFormatError("no heads: the graph computes nothing", where=where)
     outputs = []

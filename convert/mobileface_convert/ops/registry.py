@@ -172,25 +172,24 @@ def convert_node(
         near = difflib.get_close_matches(node.op, _OPERATORS, n=3)
         raise UnsupportedOperatorError(
             f"operator '{node.op}' has no conversion",
-            where=f"{graph.origin}, {node.where}",
+            where=node.where,
             hint=("near to it: " + ", ".join(near) + "; " if near else "")
             + "supported: "
             + ", ".join(sorted(_OPERATORS)),
         )
-    where = f"{graph.origin}, {node.where}"
     unknown = sorted(set(node.attrs) - set(found.attributes) - set(found.ignored))
     if unknown:
         raise UnsupportedOperatorError(
             f"attribute {', '.join(unknown)} has no conversion",
-            where=where,
+            where=node.where,
             hint=f"known: {', '.join(found.attributes) or 'none'}",
         )
-    context = OpContext(builder, graph, node, values, Attributes(node.attrs, where))
+    context = OpContext(builder, graph, node, values, Attributes(node.attrs, node.where))
     try:
         result = found.convert(context)
     except (GraphError, UnsupportedOperatorError) as error:
-        if node.name in error.where and graph.origin in error.where:
+        if error.where.startswith(node.where):
             raise
-        place = where if error.where == node.where else f"{where}, {error.where}"
+        place = f"{node.where}, {error.where}" if error.where else node.where
         raise type(error)(error.what, where=place, hint=error.hint) from error
     return (result,) if isinstance(result, ir.Value) else tuple(result)

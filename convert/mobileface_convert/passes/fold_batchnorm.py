@@ -18,7 +18,7 @@ is padded after the normalisation. Folding is computed in float64 and rounded on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -282,7 +282,8 @@ def _store(
         params[name] = values.astype(np.float32)
         names.append(name)
     attrs: Mapping[str, str] = {**node.attrs, "no_bias": "False"}
-    return Node(node.op, node.name, attrs, (inputs[0], *(variable(name) for name in names)))
+    edges = (inputs[0], *(variable(name) for name in names))
+    return replace(node, attrs=attrs, inputs=edges)
 
 
 def _tidy(graph: Graph) -> Graph:

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..attributes import Attributes
 from ..graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
@@ -36,7 +38,7 @@ def fuse_clip(graph: Graph) -> PassResult:
             return node
         changed.append(f"{inner.name} + {node.name}")
         attrs = {"a_min": repr(limits[_LOWER]), "a_max": repr(limits[_UPPER])}
-        return Node("clip", node.name, attrs, inner.inputs)
+        return replace(node, op="clip", attrs=attrs, inputs=inner.inputs)
 
     rewritten = rebuild(graph, rewrite)
     return PassResult(rewritten if changed else graph, tuple(changed), tuple(refused))

@@ -1,0 +1,58 @@
+# make demo    set up, convert the identification models, compare real faces with them
+# make test    set up, run all tests against the reference frameworks
+# make help    the rest
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: help demo test test-runtime lint types layers bench wheel clean
+
+help:
+	@echo 'demo          set up, convert the models, compare real faces'
+	@echo 'test          set up, run all tests'
+	@echo 'test-runtime  run the runtime tests with nothing but its own dependencies,'
+	@echo '              on every Python from 3.10 on that is installed'
+	@echo 'lint types layers   ruff, mypy, import-linter'
+	@echo 'bench         latency against MXNet'
+	@echo 'wheel         build dist/*.whl'
+	@echo 'clean         remove everything that these made'
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-runtime: $(VENV)/.dev
+	$(BIN)/python tests/run_runtime_environments.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pytest benchmarks -p no:cacheprovider
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) .venv-runtime build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[convert]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[dev,reference]'
+	touch $@ $(VENV)/.demo

@@ -1,0 +1,93 @@
+"""Runs the runtime's tests where nothing but its own dependencies is installed.
+
+For every Python from 3.10 on that is found (on PATH, or among pyenv's versions) this makes a fresh
+environment with the project's wheel, the newest numpy, OpenCV and ONNX Runtime that pip finds for
+it, and pytest; no onnx, no MXNet, no dlib. Ends with exit code 1 if any of them fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENTS = ROOT / ".venv-runtime"
+OLDEST = (3, 10)
+NEWEST_MINOR = 20
+FOREIGN = ("onnx", "onnx_ir", "onnxsim", "mxnet", "dlib")
+
+
+def main() -> int:
+    wheel = build_wheel()
+    failed = []
+    pythons = find_pythons()
+    for version, python in pythons.items():
+        print(f"== Python {version}", flush=True)
+        if not passes(version, python, wheel):
+            failed.append(version)
+    print(f"runtime tests on Python {', '.join(pythons)}; failed: {', '.join(failed) or 'none'}")
+    return 1 if failed or not pythons else 0
+
+
+def find_pythons() -> dict[str, Path]:
+    """Interpreters by "3.N", oldest first."""
+    folders = [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep) if part]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    folders += sorted(pyenv.glob("*/bin"))
+    found: dict[str, Path] = {}
+    for minor in range(OLDEST[1], NEWEST_MINOR):
+        for folder in folders:
+            python = folder / f"python3.{minor}"
+            if works(python, minor):
+                found[f"3.{minor}"] = python
+                break
+    return found
+
+
+def works(python: Path, minor: int) -> bool:
+    """True if the interpreter runs, is of that version and can make environments."""
+    if not python.is_file():
+        return False
+    code = "import sys, venv, ensurepip; print(sys.version_info.minor)"
+    result = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return result.returncode == 0 and result.stdout.strip() == str(minor)
+
+
+def build_wheel() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT))
+    return next(folder.glob("*.whl"))
+
+
+def passes(version: str, python: Path, wheel: Path) -> bool:
+    """Makes the environment, checks what is in it, and runs the tests outside the source tree."""
+    folder = ENVIRONMENTS / version
+    shutil.rmtree(folder, ignore_errors=True)
+    run(str(python), "-m", "venv", str(folder))
+    inside = folder / "bin" / "python"
+    pip = [str(inside), "-m", "pip", "--disable-pip-version-check", "-q", "install"]
+    run(*pip, str(wheel), "pytest>=8.3")
+    code = (
+        "import importlib.util as u, numpy, cv2, onnxruntime, mobileface;"
+        f"assert not [n for n in {FOREIGN!r} if u.find_spec(n)];"
+        "print('numpy', numpy.__version__, 'opencv', cv2.__version__, 'onnxruntime',"
+        " onnxruntime.__version__)"
+    )
+    run(str(inside), "-c", code)
+    pytest = [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/runtime"]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def run(*command: str) -> None:
+    result = subprocess.run(command, check=False, stdout=None if "-c" in command else 2)
+    if result.returncode:
+        sys.exit(f"failed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
