@@ -21,75 +21,45 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from mobileface.files import sha256, write_aside
-from mobileface.spec import ModelSpec
 
-from .passes import PassResult
-from .verify import PROBE_COUNT, PROBE_SEED, Agreement, Bounds
+from .makers import Built, PassRecord
+from .verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement, Bounds
 
-__all__ = ["BATCH_SIZES", "PassRecord", "certificate", "write_certificate"]
-
-BATCH_SIZES = (1, 8)
-"""Batch sizes at which a model is compared with its oracle."""
+__all__ = ["certificate", "write_certificate"]
 
 _SCHEMA = 1
 _TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
 
 
-@dataclass(frozen=True, slots=True)
-class PassRecord:
-    """What one pass did.
-
-    Attributes:
-        name: Name of the pass.
-        result: What it returned.
-    """
-
-    name: str
-    result: PassResult
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON types."""
-        refused = [asdict(refusal) for refusal in self.result.refused]
-        return {"name": self.name, "changed": len(self.result.changed), "refused": refused}
-
-
 def certificate(
-    spec: ModelSpec,
-    model: Path,
-    file_name: str,
-    nodes: int,
-    passes: Sequence[PassRecord],
-    agreement: Agreement | None,
-    bounds: Bounds,
+    built: Built, model: Path, file_name: str, agreement: Agreement | None, bounds: Bounds
 ) -> dict[str, Any]:
     """The certificate of a converted model as JSON types.
 
     Args:
-        spec: What the model is.
-        model: The ONNX file.
-        file_name: Its final name.
-        nodes: Number of ONNX nodes.
-        passes: What was rewritten.
+        built: What was made, and how.
+        model: Its file.
+        file_name: The file's final name.
         agreement: How it compares with its oracle; None: not verified.
         bounds: What was required.
     """
     return {
         "schema": _SCHEMA,
-        "model": spec.name,
+        "model": built.spec.name,
         "file": file_name,
         "sha256": sha256(model),
         "bytes": model.stat().st_size,
-        "nodes": nodes,
-        "source": spec.to_dict()["source"],
+        "nodes": built.nodes,
+        "source": built.spec.to_dict()["source"],
         "tools": _tools(),
-        "passes": [record.to_dict() for record in passes],
+        "passes": [_pass_to_dict(record) for record in built.passes],
         "verification": None if agreement is None else _verification(agreement, bounds),
     }
 
@@ -110,6 +80,12 @@ def _verification(agreement: Agreement, bounds: Bounds) -> dict[str, Any]:
         "scale": agreement.scale,
         "bounds": asdict(bounds),
     }
+
+
+def _pass_to_dict(record: PassRecord) -> dict[str, Any]:
+    """What one pass did."""
+    refused = [asdict(refusal) for refusal in record.result.refused]
+    return {"name": record.name, "changed": len(record.result.changed), "refused": refused}
 
 
 def _tools() -> dict[str, str]:

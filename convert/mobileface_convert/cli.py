@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobileface import __version__
-from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.errors import (
+    ConversionError,
+    MobileFaceError,
+    SourceError,
+    SourceIntegrityError,
+)
 from mobileface.files import write_aside
 from mobileface.spec import METADATA_KEY
 
@@ -19,11 +24,12 @@ from .checkpoint import save_checkpoint
 from .frontends.mxnet import load_checkpoint
 from .graph import Graph
 from .inspection import describe, format_description
+from .makers import apply_passes
 from .onnx_builder import DEFAULT_OPSET
 from .passes import PassResult, fold_batchnorm, prune
-from .pipeline import apply_passes, convert_all, verify_model
+from .pipeline import convert, verify_model
 from .recipe import Recipe, load_recipe, recipe_names
-from .source import ConsoleProgress, open_source
+from .source import ConsoleProgress, DirectorySource, Source, open_source
 from .verify import Agreement, Bounds, require
 
 __all__ = ["main"]
@@ -126,23 +132,44 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
 
 def _all(options: argparse.Namespace) -> int:
     recipes = [load_recipe(name) for name in options.only or recipe_names()]
-    upstream = recipes[0].upstream
+    source = _source(options.source, recipes)
+    made = 0
+    for recipe in recipes:
+        start = time.perf_counter()
+        try:
+            artefact = convert(recipe, source, options.output, verify=not options.no_verify)
+        except SourceIntegrityError:
+            raise
+        except SourceError as error:
+            # A folder may hold a part of the models; who asked for one by name wants to know.
+            if options.only or not isinstance(source, DirectorySource):
+                raise
+            print(f"{recipe.name}: skipped, {error.what}", flush=True)
+            continue
+        made += 1
+        print(
+            f"{artefact.name}: {artefact.nodes} nodes, {artefact.bytes / 1e6:.3f} MB, "
+            f"{time.perf_counter() - start:.1f} s, {_agreement_text(artefact.agreement)}",
+            flush=True,
+        )
+    if not made:
+        raise SourceError("none of the models can be made from it", where=str(options.source))
+    return 0
+
+
+def _source(location: str | None, recipes: Sequence[Recipe]) -> Source | None:
+    """Where the recipes' files come from; None if they have none."""
+    upstream = next((recipe.upstream for recipe in recipes if recipe.upstream.commit), None)
+    if upstream is None or upstream.commit is None:
+        return None
     source = open_source(
-        options.source,
+        location,
         repository=upstream.repository,
         commit=upstream.commit,
         progress=ConsoleProgress(),
     )
     print(f"source: {source.describe()}", flush=True)
-    start = time.perf_counter()
-    for artefact in convert_all(recipes, source, options.output, verify=not options.no_verify):
-        seconds, start = time.perf_counter() - start, time.perf_counter()
-        print(
-            f"{artefact.name}: {artefact.nodes} nodes, {artefact.bytes / 1e6:.3f} MB, "
-            f"{seconds:.1f} s, {_agreement_text(artefact.agreement)}",
-            flush=True,
-        )
-    return 0
+    return source
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -192,7 +219,8 @@ def _export(options: argparse.Namespace) -> int:
         options.at or (recipe.cut if recipe else None),
     )
     name, shape = _input(options, recipe, graph)
-    outputs = [recipe.spec.embedding.output] if recipe else None
+    embedding = recipe.spec.embedding if recipe else None
+    outputs = [embedding.output] if embedding else None
     opset = recipe.opset if recipe else options.opset
     model = to_onnx(graph, {name: shape}, outputs, opset=opset, name=options.output.stem)
     if recipe:
@@ -209,8 +237,8 @@ def _input(
     options: argparse.Namespace, recipe: Recipe | None, graph: Graph
 ) -> tuple[str, tuple[int | str, ...]]:
     """Name and shape of the network's input, from the options or the recipe."""
-    if options.input_shape is None and recipe is not None:
-        image = recipe.spec.input
+    image = recipe.spec.input if recipe else None
+    if options.input_shape is None and image is not None:
         return image.name, ("N", image.channels, image.height, image.width)
     if options.input_shape is None:
         raise ConversionError("no input shape", hint="give --input-shape N,C,H,W or --recipe NAME")

@@ -48,11 +48,11 @@ class Upstream:
 
     Attributes:
         repository: Its address.
-        commit: The commit that all hashes belong to.
+        commit: The commit that all hashes belong to; None for an installed package.
     """
 
     repository: str
-    commit: str
+    commit: str | None
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,15 @@ def _recipe(text: str, where: str) -> Recipe:
 
 
 def _build(data: Mapping[str, Any], upstream: Mapping[str, Any], where: str) -> Recipe:
-    commit = upstream["commit"]
+    commit = upstream.get("commit")
+    listed = data.get("files", {})
     files = {
         role: SourceFile(item["path"], item["git_blob_sha1"], item.get("bytes"))
-        for role, item in data["files"].items()
+        for role, item in listed.items()
     }
-    source = {
-        "repository": upstream["repository"],
-        "commit": commit,
-        "files": list(data["files"].values()),
-    }
+    source = {"repository": upstream["repository"], "files": list(listed.values())}
+    if commit is not None:
+        source["commit"] = commit
     fields = {
         "schema": SCHEMA,
         "license": upstream["license"],

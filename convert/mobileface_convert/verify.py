@@ -19,6 +19,7 @@ from mobileface.session import Session
 from mobileface.spec import ImageInput
 
 __all__ = [
+    "BATCH_SIZES",
     "PROBE_COUNT",
     "PROBE_SEED",
     "Agreement",
@@ -30,6 +31,9 @@ __all__ = [
     "require",
     "run_batches",
 ]
+
+BATCH_SIZES = (1, 8)
+"""Batch sizes at which a network is compared with its oracle."""
 
 PROBE_COUNT = 16
 PROBE_SEED = 20200229

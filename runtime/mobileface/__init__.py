@@ -12,38 +12,73 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .analyzer import FaceAnalyzer
+    from .draw import draw_faces
     from .errors import MobileFaceError
     from .image import read_image
-    from .loading import load
+    from .loading import load, load_detector, load_embedder, load_landmarks, load_pose
     from .session import Session
     from .spec import ModelSpec
     from .store import find_model, list_models
+    from .tasks.align import align
+    from .tasks.detect import Detector
     from .tasks.embed import Embedder, cosine_similarity
+    from .tasks.landmark import LandmarkPredictor
+    from .tasks.pose import PoseEstimator
+    from .types import Detections, Face, Landmarks, Pose
 
 __all__ = [
+    "Detections",
+    "Detector",
     "Embedder",
+    "Face",
+    "FaceAnalyzer",
+    "LandmarkPredictor",
+    "Landmarks",
     "MobileFaceError",
     "ModelSpec",
+    "Pose",
+    "PoseEstimator",
     "Session",
     "__version__",
+    "align",
     "cosine_similarity",
+    "draw_faces",
     "find_model",
     "list_models",
     "load",
+    "load_detector",
+    "load_embedder",
+    "load_landmarks",
+    "load_pose",
     "read_image",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Detections": "types",
+    "Detector": "tasks.detect",
     "Embedder": "tasks.embed",
+    "Face": "types",
+    "FaceAnalyzer": "analyzer",
+    "LandmarkPredictor": "tasks.landmark",
+    "Landmarks": "types",
     "MobileFaceError": "errors",
     "ModelSpec": "spec",
+    "Pose": "types",
+    "PoseEstimator": "tasks.pose",
     "Session": "session",
+    "align": "tasks.align",
     "cosine_similarity": "tasks.embed",
+    "draw_faces": "draw",
     "find_model": "store",
     "list_models": "store",
     "load": "loading",
+    "load_detector": "loading",
+    "load_embedder": "loading",
+    "load_landmarks": "loading",
+    "load_pose": "loading",
     "read_image": "image",
 }
 

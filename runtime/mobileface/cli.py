@@ -8,17 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from . import __version__
-from .errors import InputError, MobileFaceError, OutputError
-from .files import replacing
-from .image import read_image
-from .loading import load
+from .commands.faces import run_align, run_faces
+from .commands.vectors import run_compare, run_embed
+from .crops import CROPS
+from .errors import MobileFaceError
 from .store import list_models
-from .tasks.embed import Embedder, cosine_similarity
 
 __all__ = ["main"]
+
+_FACE_COMMANDS = {
+    "detect": "find faces",
+    "landmarks": "find faces and their eyes, nose and mouth",
+    "pose": "find faces and which way they turn",
+    "analyze": "find faces and run every task that has a model",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,97 +45,113 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    embed = commands.add_parser("embed", help="turn face crops into embeddings")
-    embed.add_argument("images", nargs="+", type=Path, metavar="IMG", help="picture files")
-    _add_model_options(embed)
-    embed.add_argument("--json", action="store_true", help="print one JSON object to stdout")
-    embed.add_argument("--output", type=Path, metavar="OUT.npz", help="write embeddings here")
-    embed.set_defaults(run=_embed)
-
-    compare = commands.add_parser("compare", help="similarity of two face crops")
-    compare.add_argument("a", type=Path, metavar="A", help="picture file")
-    compare.add_argument("b", type=Path, metavar="B", help="picture file")
-    _add_model_options(compare)
-    compare.add_argument("--json", action="store_true", help="print one JSON object to stdout")
-    compare.set_defaults(run=_compare)
-
-    models = commands.add_parser("models", help="list the models that are found")
-    models.add_argument("--models", type=Path, metavar="DIR", help="folder to look in")
-    models.add_argument("--json", action="store_true", help="print one JSON object to stdout")
-    models.set_defaults(run=_models)
+    for name, text in _FACE_COMMANDS.items():
+        _add_faces(commands.add_parser(name, help=text), name)
+    _add_align(commands.add_parser("align", help="cut faces out, upright and of one size"))
+    _add_embed(commands.add_parser("embed", help="turn faces into embeddings"))
+    _add_compare(commands.add_parser("compare", help="similarity of two faces"))
+    _add_models(commands.add_parser("models", help="list the models that are found"))
     return parser
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_faces(parser: argparse.ArgumentParser, name: str) -> None:
+    _add_images(parser)
+    _add_detection(parser)
+    _add_json(parser, "print one JSON object a picture")
+    parser.add_argument("--draw", type=Path, metavar="OUT", help="write the annotated picture here")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write annotated pictures into this folder"
+    )
+    if name == "analyze":
+        parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run these tasks only")
+        parser.add_argument("--embedder", metavar="NAME", help="identification model to use")
+        parser.add_argument(
+            "--embeddings", action="store_true", help="with --json, embeddings as well"
+        )
+    parser.set_defaults(run=run_faces, embeddings=False)
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    _add_images(parser)
+    _add_detection(parser)
+    _add_json(parser, "print one JSON object a crop")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the crops")
+    parser.add_argument("--crop", choices=tuple(CROPS), default="mobileface", help="template")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side; default: the template's")
+    parser.set_defaults(run=run_align)
+
+
+def _add_embed(parser: argparse.ArgumentParser) -> None:
+    _add_images(parser)
+    _add_identification(parser)
+    _add_json(parser, "print one JSON object")
+    parser.add_argument("--output", type=Path, metavar="OUT.npz", help="write embeddings here")
+    parser.set_defaults(run=run_embed)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", type=Path, metavar="A", help="picture file")
+    parser.add_argument("b", type=Path, metavar="B", help="picture file")
+    _add_identification(parser)
+    _add_json(parser, "print one JSON object")
+    parser.set_defaults(run=run_compare)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look in")
+    _add_json(parser, "print one JSON object")
+    parser.set_defaults(run=_models)
+
+
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images", nargs="+", metavar="IMG", help="picture files, folders or patterns"
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def _add_detection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
+    parser.add_argument("--detector", metavar="NAME", help="detector to use")
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.0, metavar="S", help="lower finds more"
+    )
+    parser.add_argument(
+        "--min-face-size", type=float, metavar="PIXELS", help="do not search for smaller faces"
+    )
+    parser.add_argument(
+        "--upsample", type=int, default=0, metavar="N", help="double the picture N times first"
+    )
+
+
+def _add_identification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crops",
         action="store_true",
-        help="the pictures are aligned face crops, of any size (required for now)",
+        help="the pictures are aligned face crops, of any size; else faces are searched for",
     )
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
+    parser.add_argument("--detector", metavar="NAME", help="detector to use")
     parser.add_argument("--embedder", metavar="NAME", help="identification model to use")
-
-
-def _load(options: argparse.Namespace) -> Embedder:
-    if not options.crops:
-        raise InputError(
-            "faces are not searched for in photos yet",
-            hint="pass aligned face crops and say so with --crops",
-        )
-    return load(options.embedder, models=options.models)
-
-
-def _embed(options: argparse.Namespace) -> int:
-    if not options.json and options.output is None:
-        raise InputError("nothing to write to", hint="give --json, --output OUT.npz or both")
-    if options.output is not None and options.output.suffix != ".npz":
-        raise InputError(f"--output '{options.output}' does not end in .npz")
-    embedder = _load(options)
-    # One picture at a time is decoded, so that memory does not grow with their number.
-    rows = [embedder.embed(read_image(path)) for path in options.images]
-    embeddings = np.concatenate(rows)
-    files = [str(path) for path in options.images]
-    if options.output is not None:
-        with replacing(options.output) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, embeddings=embeddings, files=np.array(files), model=embedder.spec.name)
-    if options.json:
-        document = {"model": embedder.spec.name, "files": files, "embeddings": embeddings.tolist()}
-        _print_json(document)
-    else:
-        print(f"{len(files)} × {embeddings.shape[1]} from {embedder.spec.name}: {options.output}")
-    return 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    embedder = _load(options)
-    first, second = (embedder.embed(read_image(path)) for path in (options.a, options.b))
-    similarity = float(cosine_similarity(first, second)[0, 0])
-    if options.json:
-        files = [str(options.a), str(options.b)]
-        _print_json({"model": embedder.spec.name, "files": files, "similarity": similarity})
-    else:
-        print(f"{similarity:.4f}")
-    return 0
 
 
 def _models(options: argparse.Namespace) -> int:
     found = list_models(options.models)
     if options.json:
-        _print_json(
+        records = [
             {
-                "models": [
-                    {
-                        "name": model.name,
-                        "task": model.entry.task,
-                        "path": str(model.path),
-                        "bytes": model.entry.bytes,
-                        "sha256": model.entry.sha256,
-                    }
-                    for model in found
-                ]
+                "name": model.name,
+                "task": model.entry.task,
+                "path": str(model.path),
+                "bytes": model.entry.bytes,
+                "sha256": model.entry.sha256,
             }
-        )
+            for model in found
+        ]
+        print(json.dumps({"models": records}))
         return 0
     for model in found:
         size = f"{model.entry.bytes / 1e6:.2f} MB"
@@ -139,13 +159,6 @@ def _models(options: argparse.Namespace) -> int:
     if not found:
         print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
     return 0
-
-
-def _print_json(document: object) -> None:
-    try:
-        print(json.dumps(document, ensure_ascii=False))
-    except UnicodeEncodeError as error:  # a file name that the terminal cannot show
-        raise OutputError(f"stdout cannot show a file name ({error.reason})") from error
 
 
 if __name__ == "__main__":

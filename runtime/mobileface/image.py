@@ -13,7 +13,15 @@ import numpy.typing as npt
 from .errors import ImageError, InputError
 from .spec import ImageInput
 
-__all__ = ["ChannelOrder", "Image", "as_images", "check_image", "read_image", "resize", "to_tensor"]
+__all__ = [
+    "ChannelOrder",
+    "Image",
+    "as_images",
+    "check_image",
+    "read_image",
+    "resize",
+    "to_tensor",
+]
 
 Image = npt.NDArray[np.uint8]
 """uint8, (H, W, 3) in the stated channel order or (H, W) gray, values 0..255."""

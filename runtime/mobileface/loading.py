@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
+from .errors import ModelError, ModelIntegrityError, ModelNotFoundError
 from .session import Session
-from .store import find_model
+from .spec import ModelSpec
+from .store import StoredModel, find_model, list_models
+from .tasks.detect import Detector
 from .tasks.embed import Embedder
+from .tasks.landmark import LandmarkPredictor
+from .tasks.pose import PoseEstimator
 
-__all__ = ["load"]
+__all__ = [
+    "Task",
+    "load",
+    "load_detector",
+    "load_embedder",
+    "load_landmarks",
+    "load_pose",
+]
+
+Folder = str | Path | None
+Task = Detector | Embedder | LandmarkPredictor | PoseEstimator
+
+_SPEC_ONLY = ".json"
+"""Suffix of a model that is nothing but its spec: a linear model needs no graph."""
 
 
-def load(
-    name: str | None = None, *, models: str | Path | None = None, **session_options: Any
-) -> Embedder:
+def load(name: str | None = None, *, models: Folder = None, **session_options: Any) -> Task:
     """Loads a model and the task around it.
 
     Args:
@@ -24,12 +41,92 @@ def load(
         session_options: ``providers``, ``provider_options``, ``sess_options``,
             ``intra_op_num_threads``; see `mobileface.Session`.
 
+    Returns:
+        The object for the model's task: `Embedder`, `Detector`, `LandmarkPredictor` or
+        `PoseEstimator`.
+
     Raises:
         ModelNotFoundError: No such model.
         ModelIntegrityError: The file is not what its index promises.
         ModelError: It cannot be loaded.
     """
+    if name is None:
+        return load_embedder(models=models, **session_options)
+    if name.endswith(".onnx"):
+        return _task(Session(name, **session_options))
+    stored = find_model(name, models=models)
+    if stored.path.suffix == _SPEC_ONLY:
+        return PoseEstimator(_read_spec(stored))
+    return _task(_open(stored, session_options))
+
+
+def load_embedder(
+    name: str | None = None, *, models: Folder = None, **session_options: Any
+) -> Embedder:
+    """The identification model of that name, or the preferred one; see `load`."""
     if name is not None and name.endswith(".onnx"):
         return Embedder(Session(name, **session_options))
-    stored = find_model(name, task="embedding", models=models)
-    return Embedder(Session(stored.path, expected_sha256=stored.entry.sha256, **session_options))
+    return Embedder(_open(find_model(name, task="embedding", models=models), session_options))
+
+
+def load_detector(
+    name: str | None = None, *, models: Folder = None, **session_options: Any
+) -> Detector:
+    """The detector of that name, or the preferred one; see `load`."""
+    return Detector(_open(find_model(name, task="detection", models=models), session_options))
+
+
+def load_landmarks(*, models: Folder = None, **session_options: Any) -> list[LandmarkPredictor]:
+    """The preferred landmark model, or all that share its preference: they complete each other.
+
+    Raises:
+        ModelNotFoundError: There is none.
+    """
+    best = find_model(task="landmarks", models=models).entry.preference
+    return [
+        LandmarkPredictor(_open(stored, session_options))
+        for stored in list_models(models, "landmarks")
+        if stored.entry.preference == best
+    ]
+
+
+def load_pose(models: Folder = None) -> PoseEstimator:
+    """The preferred pose model.
+
+    Raises:
+        ModelNotFoundError: There is none.
+        ModelIntegrityError: The file is not what its index promises.
+    """
+    return PoseEstimator(_read_spec(find_model(task="pose", models=models)))
+
+
+def _open(stored: StoredModel, options: dict[str, Any]) -> Session:
+    return Session(stored.path, expected_sha256=stored.entry.sha256, **options)
+
+
+def _task(session: Session) -> Task:
+    """The object for a session's task."""
+    makers: dict[str, type[Detector] | type[Embedder] | type[LandmarkPredictor]] = {
+        "detection": Detector,
+        "embedding": Embedder,
+        "landmarks": LandmarkPredictor,
+    }
+    if session.spec.task not in makers:
+        raise ModelNotFoundError(f"no task '{session.spec.task}'", where=str(session.path))
+    return makers[session.spec.task](session)
+
+
+def _read_spec(stored: StoredModel) -> ModelSpec:
+    """A spec that is a file of its own."""
+    try:
+        content = stored.path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror})", where=str(stored.path)) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != stored.entry.sha256:
+        raise ModelIntegrityError(
+            f"its SHA-256 is {found}, the index promises {stored.entry.sha256}",
+            where=str(stored.path),
+            hint="the file is damaged or was replaced; convert or fetch it anew",
+        )
+    return ModelSpec.from_json(content.decode("utf-8", "replace"), where=str(stored.path))

@@ -6,22 +6,26 @@ reads it from there and knows nothing else about a model. Standard library only.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+from . import checks
+from .checks import Check, build, plain
+from .crops import CROPS
 from .errors import SpecError
 
 __all__ = [
     "METADATA_KEY",
     "SCHEMA",
     "EmbeddingSpec",
+    "HogSpec",
     "ImageInput",
+    "LandmarkSpec",
     "License",
     "ModelSpec",
+    "PoseSpec",
     "SourceFileSpec",
     "SourceSpec",
 ]
@@ -34,7 +38,13 @@ SCHEMA = 1
 
 Color = Literal["gray", "rgb", "bgr"]
 _COLORS = ("gray", "rgb", "bgr")
-_TASKS = ("embedding",)
+_SECTIONS = {
+    "embedding": ("input", "embedding"),
+    "landmarks": ("landmarks",),
+    "detection": ("hog",),
+    "pose": ("pose",),
+}
+"""The sections that a model for each task must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +81,15 @@ class SourceSpec:
 
     Attributes:
         repository: Address of the upstream repository.
+        files: The source files; none for weights that come out of an installed package.
         commit: The commit that the file hashes belong to.
-        files: The source files.
+        package: The installed package that the weights come from.
     """
 
     repository: str
-    commit: str
-    files: tuple[SourceFileSpec, ...]
+    files: tuple[SourceFileSpec, ...] = ()
+    commit: str | None = None
+    package: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +126,78 @@ class EmbeddingSpec:
         output: Name of the ONNX output, float32 (N, size).
         size: Number of elements.
         normalized: True if the network itself scales it to unit length.
+        crop: How a face is cut out for it; a name in `mobileface.crops`.
     """
 
     output: str
     size: int
     normalized: bool
+    crop: str
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkSpec:
+    """A landmark model: image uint8 (H, W) and boxes int64 (N, 4) in, float32 (N, P, 2) out.
+
+    Attributes:
+        image: Name of the ONNX input for the grey picture.
+        boxes: Name of the ONNX input for left, top, right, bottom of each face.
+        output: Name of the ONNX output, x and y of each point in pixels of the picture.
+        points: What each point is, in order; "left" is left as the viewer sees it.
+    """
+
+    image: str
+    boxes: str
+    output: str
+    points: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoseSpec:
+    """A linear pose model over five landmarks: (pitch, roll, yaw) = 100 · coefficients · features.
+
+    Attributes:
+        points: The landmarks it reads, in order.
+        coefficients: Three rows of 2·points + 1 numbers: pitch, roll, yaw. Recipes leave them to
+            the source file.
+    """
+
+    points: tuple[str, ...]
+    coefficients: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HogSpec:
+    """A sliding-window detector over gradient histograms; one ONNX run scores a pyramid level.
+
+    Attributes:
+        image: Name of the ONNX input, uint8 (1 or 3, H, W).
+        output: Name of the ONNX output, float32 (K, rows, columns), threshold subtracted.
+        filters: Number of filters K.
+        filter_rows: Height of a filter in cells.
+        filter_columns: Width of a filter in cells.
+        cell_size: Side of a cell in pixels.
+        pyramid_step: Each level is (step − 1) / step of the one before.
+        max_pyramid_levels: The most levels that are searched.
+        min_layer_width: A level narrower than this, in pixels, is not searched.
+        min_layer_height: A level lower than this, in pixels, is not searched.
+        overlap_iou: Two boxes overlap if their intersection is more than this part of the rectangle
+            around both.
+        overlap_covered: Or if it is more than this part of either of them.
+    """
+
+    image: str
+    output: str
+    filters: int
+    filter_rows: int
+    filter_columns: int
+    cell_size: int
+    pyramid_step: int
+    max_pyramid_levels: int
+    min_layer_width: int
+    min_layer_height: int
+    overlap_iou: float
+    overlap_covered: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +206,16 @@ class ModelSpec:
 
     Attributes:
         name: Identifier, e.g. "identification_v2".
-        task: What it does: "embedding".
+        task: What it does: "embedding", "landmarks", "detection" or "pose".
         title: One line for people.
         license: Terms of use of the weights.
         source: What it was made from.
-        input: Its picture input.
-        embedding: Its result, for task "embedding".
         preference: Of several models for a task, the one with the highest number is the default.
+        input: Its picture input, where it has one of fixed size.
+        embedding: Its result, for task "embedding".
+        landmarks: Its inputs and points, for task "landmarks".
+        hog: Its geometry, for a detector over gradient histograms.
+        pose: Its coefficients, for task "pose".
     """
 
     name: str
@@ -141,13 +223,16 @@ class ModelSpec:
     title: str
     license: License
     source: SourceSpec
-    input: ImageInput
-    embedding: EmbeddingSpec
     preference: int = 0
+    input: ImageInput | None = None
+    embedding: EmbeddingSpec | None = None
+    landmarks: LandmarkSpec | None = None
+    hog: HogSpec | None = None
+    pose: PoseSpec | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON types; `from_dict` reads it back."""
-        return {"schema": SCHEMA, **_plain(self)}
+        return {"schema": SCHEMA, **plain(self)}
 
     def to_json(self) -> str:
         """The spec as one line of JSON."""
@@ -164,7 +249,7 @@ class ModelSpec:
         Raises:
             SpecError: A field is missing, unknown, of the wrong type or out of range; names it.
         """
-        fields = dict(_mapping(data, where))
+        fields = dict(checks.mapping(data, where))
         schema = fields.pop("schema", None)
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
             raise SpecError("schema must be a whole number", where=where)
@@ -172,21 +257,11 @@ class ModelSpec:
             raise SpecError(
                 f"schema {schema} is newer than {SCHEMA}", where=where, hint="upgrade mobileface"
             )
-        return _build(
-            cls,
-            fields,
-            where,
-            {
-                "name": _name,
-                "task": _one_of(_TASKS),
-                "title": _text,
-                "license": _license,
-                "source": _source,
-                "input": _input,
-                "embedding": _embedding,
-                "preference": _whole(0),
-            },
-        )
+        spec = build(cls, fields, where, _FIELDS)
+        for section in _SECTIONS[spec.task]:
+            if getattr(spec, section) is None:
+                raise SpecError(f"field '{section}' is missing", where=where)
+        return spec
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> ModelSpec:
@@ -202,142 +277,91 @@ class ModelSpec:
         return cls.from_dict(data, where)
 
 
-Check = Callable[[Any, str], Any]
-_T = TypeVar("_T")
+def _section(kind: type[Any], fields: Mapping[str, Check]) -> Check:
+    """A table that becomes a dataclass."""
+    return lambda value, where: build(kind, value, where, fields)
 
 
-def _build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check]) -> _T:
-    """Makes a dataclass from a mapping, each field through its check."""
-    given = _mapping(data, where)
-    unknown = sorted(set(given) - set(checks))
-    if unknown:
-        raise SpecError(
-            f"unknown field '{unknown[0]}'", where=where, hint=f"known: {', '.join(checks)}"
-        )
-    values = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if field.name in given:
-            place = f"{where}, {field.name}"
-            values[field.name] = checks[field.name](given[field.name], place)
-        elif field.default is dataclasses.MISSING:
-            raise SpecError(f"field '{field.name}' is missing", where=where)
-    return kind(**values)
+def _pose(value: Any, where: str) -> PoseSpec:
+    """A pose section whose coefficients fit its points."""
+    row = checks.list_of(checks.number)
+    fields = {"points": checks.list_of(checks.name), "coefficients": checks.list_of(row)}
+    pose = build(PoseSpec, value, where, fields)
+    width = 2 * len(pose.points) + 1
+    if pose.coefficients and [len(items) for items in pose.coefficients] != [width] * 3:
+        raise SpecError(f"must be 3 rows of {width}", where=f"{where}, coefficients")
+    return pose
 
 
-def _plain(value: Any) -> Any:
-    """Dataclasses and tuples as mappings and lists; fields at None are left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: _plain(item) for name, item in pairs if item is not None}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _mapping(data: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
-        raise SpecError("must be a table of fields", where=where)
-    return data
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise SpecError(f"must be text, not {value!r}", where=where)
-    return value
-
-
-def _name(value: Any, where: str) -> str:
-    """A name that is also a safe file name."""
-    text = _text(value, where)
-    if not text.replace("_", "").isalnum() or not text.isascii() or len(text) > 64:
-        raise SpecError(f"'{text[:64]}' must be letters, digits and underscores", where=where)
-    return text
-
-
-def _one_of(words: tuple[str, ...]) -> Check:
-    def check(value: Any, where: str) -> str:
-        if value not in words:
-            raise SpecError(f"{value!r} is not one of {', '.join(words)}", where=where)
-        return str(value)
-
-    return check
-
-
-def _whole(minimum: int) -> Check:
-    def check(value: Any, where: str) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise SpecError(f"{value!r} is not a whole number from {minimum}", where=where)
-        return value
-
-    return check
-
-
-def _truth(value: Any, where: str) -> bool:
-    if not isinstance(value, bool):
-        raise SpecError(f"{value!r} is not true or false", where=where)
-    return value
-
-
-def _numbers(value: Any, where: str) -> tuple[float, ...]:
-    """One or three finite numbers."""
-    if (
-        not isinstance(value, list | tuple)
-        or len(value) not in (1, 3)
-        or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-        or not all(math.isfinite(v) for v in value)
-    ):
-        raise SpecError(f"{value!r} is not one or three numbers", where=where)
-    return tuple(float(v) for v in value)
-
-
-def _divisors(value: Any, where: str) -> tuple[float, ...]:
-    """One or three numbers above zero."""
-    numbers = _numbers(value, where)
-    if min(numbers) <= 0:
-        raise SpecError(f"{value!r} must be above zero", where=where)
-    return numbers
-
-
-def _hash(value: Any, where: str) -> str:
-    text = _text(value, where)
-    if len(text) != 40 or set(text) - set("0123456789abcdef"):
-        raise SpecError(f"'{text}' is not a SHA-1 in hexadecimal", where=where)
-    return text
-
-
-def _license(value: Any, where: str) -> License:
-    return _build(License, value, where, {"name": _text, "url": _text})
-
-
-def _source(value: Any, where: str) -> SourceSpec:
-    checks: dict[str, Check] = {"repository": _text, "commit": _hash, "files": _files}
-    return _build(SourceSpec, value, where, checks)
-
-
-def _files(value: Any, where: str) -> tuple[SourceFileSpec, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise SpecError("must be a list of files", where=where)
-    checks: dict[str, Check] = {"path": _text, "git_blob_sha1": _hash, "bytes": _whole(0)}
-    return tuple(
-        _build(SourceFileSpec, item, f"{where}[{index}]", checks)
-        for index, item in enumerate(value)
-    )
-
-
-def _input(value: Any, where: str) -> ImageInput:
-    return _build(
-        ImageInput,
-        value,
-        where,
+_FILE = _section(
+    SourceFileSpec,
+    {"path": checks.text, "git_blob_sha1": checks.hexadecimal, "bytes": checks.whole(0)},
+)
+_FIELDS: dict[str, Check] = {
+    "name": checks.name,
+    "task": checks.one_of(tuple(_SECTIONS)),
+    "title": checks.text,
+    "license": _section(License, {"name": checks.text, "url": checks.text}),
+    "source": _section(
+        SourceSpec,
         {
-            "name": _text,
-            "height": _whole(1),
-            "width": _whole(1),
-            "color": _one_of(_COLORS),
-            "mean": _numbers,
-            "std": _divisors,
+            "repository": checks.text,
+            "files": checks.list_of(_FILE, empty=True),
+            "commit": checks.hexadecimal,
+            "package": checks.text,
         },
-    )
-
-
-def _embedding(value: Any, where: str) -> EmbeddingSpec:
-    checks: dict[str, Check] = {"output": _text, "size": _whole(1), "normalized": _truth}
-    return _build(EmbeddingSpec, value, where, checks)
+    ),
+    "preference": checks.whole(0),
+    "input": _section(
+        ImageInput,
+        {
+            "name": checks.text,
+            "height": checks.whole(1),
+            "width": checks.whole(1),
+            "color": checks.one_of(_COLORS),
+            "mean": checks.numbers((1, 3)),
+            "std": checks.numbers((1, 3), positive=True),
+        },
+    ),
+    "embedding": _section(
+        EmbeddingSpec,
+        {
+            "output": checks.text,
+            "size": checks.whole(1),
+            "normalized": checks.truth,
+            "crop": checks.one_of(tuple(CROPS)),
+        },
+    ),
+    "landmarks": _section(
+        LandmarkSpec,
+        {
+            "image": checks.text,
+            "boxes": checks.text,
+            "output": checks.text,
+            "points": checks.list_of(checks.name),
+        },
+    ),
+    "hog": _section(
+        HogSpec,
+        {
+            "image": checks.text,
+            "output": checks.text,
+            **{
+                name: checks.whole(minimum)
+                for name, minimum in {
+                    "filters": 1,
+                    "filter_rows": 1,
+                    "filter_columns": 1,
+                    "cell_size": 1,
+                    "pyramid_step": 2,
+                    "max_pyramid_levels": 1,
+                    "min_layer_width": 1,
+                    "min_layer_height": 1,
+                }.items()
+            },
+            "overlap_iou": checks.number,
+            "overlap_covered": checks.number,
+        },
+    ),
+    "pose": _pose,
+}

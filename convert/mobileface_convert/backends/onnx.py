@@ -15,7 +15,7 @@ from ..graph import Edge, Graph
 from ..onnx_builder import DEFAULT_OPSET, GraphBuilder
 from ..ops import convert_node
 
-__all__ = ["clean", "to_onnx"]
+__all__ = ["check", "clean", "to_onnx"]
 
 Dimension = int | str
 
@@ -68,14 +68,23 @@ def clean(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     Raises:
         ConversionError: The checker refuses the model, which is a defect of the converter.
     """
-    try:
-        onnx.checker.check_model(model, full_check=True)
-        simplified, _ = onnxsim.simplify(model, check_n=0)
-        onnx.checker.check_model(simplified, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ConversionError(f"not a valid ONNX model: {error}", where=where) from error
+    check(model, where)
+    simplified, _ = onnxsim.simplify(model, check_n=0)
+    check(simplified, where)
     del simplified.graph.value_info[:]  # derived data, a tenth of a small model's size
     return simplified
+
+
+def check(model: onnx.ModelProto, where: str) -> None:
+    """Runs ONNX's checker with full shape inference.
+
+    Raises:
+        ConversionError: The checker refuses the model, which is a defect of the converter.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ConversionError(f"not a valid ONNX model: {error}", where=where) from error
 
 
 def _check_inputs(graph: Graph, input_shapes: Mapping[str, Sequence[Dimension]]) -> None:

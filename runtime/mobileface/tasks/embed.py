@@ -30,12 +30,16 @@ class Embedder:
     """
 
     def __init__(self, session: Session) -> None:
-        if session.spec.task != "embedding":
-            raise ModelError(
-                f"its task is '{session.spec.task}', not 'embedding'", where=str(session.path)
-            )
+        spec = session.spec
+        if spec.embedding is None or spec.input is None:
+            raise ModelError(f"its task is '{spec.task}', not 'embedding'", where=str(session.path))
         self.session = session
-        self.spec = session.spec
+        self.spec = spec
+        self.image = spec.input
+        self.size = spec.embedding.size
+        self.crop = spec.embedding.crop
+        self._output = spec.embedding.output
+        self._normalized = spec.embedding.normalized
 
     def embed(
         self,
@@ -62,9 +66,9 @@ class Embedder:
         if batch_size < 1:
             raise InputError(f"batch_size {batch_size} is below 1")
         crops = as_images(images)
-        result = np.empty((len(crops), self.spec.embedding.size), np.float32)
+        result = np.empty((len(crops), self.size), np.float32)
         for start in range(0, len(crops), batch_size):
-            tensor = to_tensor(crops[start : start + batch_size], self.spec.input, color)
+            tensor = to_tensor(crops[start : start + batch_size], self.image, color)
             result[start : start + len(tensor)] = self.embed_tensor(tensor)
         return result
 
@@ -77,8 +81,8 @@ class Embedder:
         Returns:
             float32 (N, D), each row of unit length.
         """
-        output = self.session.run({self.spec.input.name: tensor})[self.spec.embedding.output]
-        return output if self.spec.embedding.normalized else _unit(output)
+        output = self.session.run({self.image.name: tensor})[self._output]
+        return output if self._normalized else _unit(output)
 
     def compare(self, a: Image, b: Image, *, color: ChannelOrder = "bgr") -> float:
         """Similarity of two face crops.

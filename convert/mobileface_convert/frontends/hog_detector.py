@@ -1,0 +1,212 @@
+"""Reader of dlib's sliding-window object detectors (gradient histograms and a linear SVM).
+
+The format is what ``dlib.fhog_object_detector.save`` writes: the scanner's geometry, the two
+thresholds of the overlap test and, for each filter, 31 planes of cell weights followed by the
+threshold of its score. The detector is described in King, "Max-Margin Object Detection",
+arXiv:1502.00046; dlib's frontal face detector is five such filters of 10 x 10 cells.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import SourceError
+
+from .dlib_stream import DlibStream
+
+__all__ = ["PLANES", "HogDetector", "installed_detector_bytes", "read_hog_detector"]
+
+PLANES = 31
+"""Feature planes of a cell: 18 signed orientations, 9 unsigned ones, 4 of texture."""
+
+_DETECTOR_VERSION = 2
+_SCANNER_VERSION = 1
+_LARGEST_SIDE = 4096
+_LARGEST_FILTER_COUNT = 64
+_PYRAMID_STEP = 6
+
+
+@dataclass(frozen=True, eq=False)
+class HogDetector:
+    """A detector as the file holds it.
+
+    Attributes:
+        window_width: Width of the sliding window in pixels.
+        window_height: Height of the sliding window in pixels.
+        cell_size: Side of a histogram cell in pixels.
+        padding: Cells added on each side of the window before filtering.
+        max_pyramid_levels: The most pyramid levels that are searched.
+        min_layer_width: A pyramid level narrower than this (pixels) is not searched.
+        min_layer_height: A pyramid level lower than this (pixels) is not searched.
+        nuclear_norm_strength: Regularization used in training; no effect on detection.
+        overlap_iou: Two boxes overlap if their intersection is more than this part of the
+            rectangle around both.
+        overlap_covered: Or if it is more than this part of either of them.
+        filters: float64 (K, 31, rows, columns), one weight per plane and cell.
+        thresholds: float64 (K,), subtracted from the filter responses.
+    """
+
+    window_width: int
+    window_height: int
+    cell_size: int
+    padding: int
+    max_pyramid_levels: int
+    min_layer_width: int
+    min_layer_height: int
+    nuclear_norm_strength: float
+    overlap_iou: float
+    overlap_covered: float
+    filters: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+
+    def to_spec(self) -> dict[str, int | float]:
+        """What the runtime must know about the detector: ``HogSpec.from_dict`` reads it back."""
+        return {
+            "filters": int(self.filters.shape[0]),
+            "filter_rows": int(self.filters.shape[2]),
+            "filter_columns": int(self.filters.shape[3]),
+            "cell_size": self.cell_size,
+            "pyramid_step": _PYRAMID_STEP,
+            "max_pyramid_levels": self.max_pyramid_levels,
+            "min_layer_width": self.min_layer_width,
+            "min_layer_height": self.min_layer_height,
+            "overlap_iou": self.overlap_iou,
+            "overlap_covered": self.overlap_covered,
+        }
+
+
+def read_hog_detector(data: bytes, where: str) -> HogDetector:
+    """Reads a detector.
+
+    Args:
+        data: The whole file.
+        where: Its name, for messages.
+
+    Raises:
+        SourceFormatError: If the bytes are not such a detector, or one of a geometry that has no
+            conversion (window not a whole number of cells, or padded).
+    """
+    stream = DlibStream.from_bytes(data, where)
+    _expect(stream, "detector version", _DETECTOR_VERSION)
+    _expect(stream, "scanner version", _SCANNER_VERSION)
+    _expect(stream, "feature extractor state", 0)
+    _expect(stream, "feature extractor size", 0)
+    cell_size = _size(stream, "cell size")
+    padding = _bounded(stream, "padding", _LARGEST_SIDE)
+    window_width, window_height = _size(stream, "window width"), _size(stream, "window height")
+    max_levels = _bounded(stream, "pyramid levels", 1 << 31)
+    layer_width, layer_height = _size(stream, "layer width"), _size(stream, "layer height")
+    nuclear_norm = _finite(stream, "nuclear norm strength")
+    rows, columns = _filter_size(stream, window_width, window_height, cell_size, padding)
+    overlap_iou = _fraction(stream, "overlap threshold")
+    overlap_covered = _fraction(stream, "covered threshold")
+    filters, thresholds = _read_filters(stream, rows, columns)
+    stream.end()
+    return HogDetector(
+        window_width=window_width,
+        window_height=window_height,
+        cell_size=cell_size,
+        padding=padding,
+        max_pyramid_levels=max_levels,
+        min_layer_width=layer_width,
+        min_layer_height=layer_height,
+        nuclear_norm_strength=nuclear_norm,
+        overlap_iou=overlap_iou,
+        overlap_covered=overlap_covered,
+        filters=filters,
+        thresholds=thresholds,
+    )
+
+
+def installed_detector_bytes() -> bytes:
+    """The frontal face detector that the installed dlib carries, in the format read here.
+
+    Raises:
+        SourceError: If dlib is not installed.
+    """
+    try:
+        import dlib
+    except ImportError as error:
+        raise SourceError(
+            "dlib is not installed, and its face detector exists only inside it",
+            hint="pip install dlib-bin",
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "frontal_face_detector.svm"
+        dlib.get_frontal_face_detector().save(str(path))
+        return path.read_bytes()
+
+
+def _filter_size(
+    stream: DlibStream, width: int, height: int, cell_size: int, padding: int
+) -> tuple[int, int]:
+    """Rows and columns of the filters, checked against the number of weights in the file."""
+    if padding or width % cell_size or height % cell_size:
+        raise stream.error(
+            f"a window of {width} x {height} pixels with cells of {cell_size} and a padding of "
+            f"{padding} has no conversion"
+        )
+    rows, columns = height // cell_size, width // cell_size
+    weights = stream.integer("number of weights")
+    if weights != PLANES * rows * columns:
+        raise stream.error(
+            f"{weights} weights are announced, not {PLANES} planes of {rows} x {columns} cells"
+        )
+    return rows, columns
+
+
+def _read_filters(
+    stream: DlibStream, rows: int, columns: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """All filters and their thresholds; a file without any is refused."""
+    count = _bounded(stream, "number of filters", _LARGEST_FILTER_COUNT)
+    if count == 0:
+        raise stream.error("there is no filter")
+    vectors = []
+    for index in range(count):
+        vector = stream.matrix(f"filter {index}", np.float64)
+        if vector.shape != (PLANES * rows * columns + 1, 1) or not np.isfinite(vector).all():
+            raise stream.error(f"filter {index} is not a finite vector of the announced length")
+        vectors.append(vector[:, 0])
+    stacked = np.stack(vectors)
+    return stacked[:, :-1].reshape(count, PLANES, rows, columns), stacked[:, -1]
+
+
+def _expect(stream: DlibStream, what: str, expected: int) -> None:
+    value = stream.integer(what)
+    if value != expected:
+        raise stream.error(f"{what} is {value}, only {expected} is known")
+
+
+def _bounded(stream: DlibStream, what: str, maximum: int) -> int:
+    """An integer from 0 to a maximum."""
+    value = stream.integer(what)
+    if not 0 <= value <= maximum:
+        raise stream.error(f"{what} is {value}, not from 0 to {maximum}")
+    return value
+
+
+def _size(stream: DlibStream, what: str) -> int:
+    value = _bounded(stream, what, _LARGEST_SIDE)
+    if value == 0:
+        raise stream.error(f"{what} is 0")
+    return value
+
+
+def _finite(stream: DlibStream, what: str) -> float:
+    value = float(stream.float64s(1, what)[0])
+    if not np.isfinite(value):
+        raise stream.error(f"{what} is {value}")
+    return value
+
+
+def _fraction(stream: DlibStream, what: str) -> float:
+    value = float(stream.float64s(1, what)[0])
+    if not 0.0 <= value <= 1.0:
+        raise stream.error(f"{what} is {value}, not from 0 to 1")
+    return value

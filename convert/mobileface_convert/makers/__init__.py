@@ -1,0 +1,16 @@
+"""One maker for each kind of source file, by the name that recipes use for it."""
+
+from __future__ import annotations
+
+from . import hog, landmark, mxnet, pose
+from .base import Built, Files, Maker, PassRecord
+from .mxnet import apply_passes
+
+__all__ = ["MAKERS", "Built", "Files", "Maker", "PassRecord", "apply_passes"]
+
+MAKERS: dict[str, Maker] = {
+    "mxnet": mxnet.MAKER,
+    "shape_predictor": landmark.MAKER,
+    "hog_detector": hog.MAKER,
+    "pose": pose.MAKER,
+}

@@ -1,0 +1,93 @@
+"""dlib's shape predictors; compared with dlib or, without it, with an exact evaluator."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from mobileface.errors import ConversionError
+from mobileface.probes import make_probes
+from mobileface.session import Session
+
+from ..backends.onnx import check
+from ..frontends.shape_predictor import read_shape_predictor
+from ..frontends.shape_predictor_onnx import build_landmark_graph
+from ..frontends.shape_predictor_reference import evaluate
+from ..recipe import Recipe
+from ..verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
+from .base import Built, Files, Maker, with_spec
+
+__all__ = ["MAKER"]
+
+_HEIGHT, _WIDTH = 240, 320
+_BOXES = 16
+
+Boxes = npt.NDArray[np.int64]
+
+
+def _build(recipe: Recipe, files: Files) -> Built:
+    """The ONNX model of a shape predictor.
+
+    Raises:
+        ConversionError: The file is damaged, or has other points than the spec says.
+    """
+    path = files["model"]
+    predictor = read_shape_predictor(path.read_bytes(), str(path))
+    names = recipe.spec.landmarks.points if recipe.spec.landmarks else ()
+    if len(predictor.initial_shape) != len(names):
+        raise ConversionError(
+            f"{len(predictor.initial_shape)} points, the spec names {len(names)}", where=str(path)
+        )
+    model = ir.to_proto(build_landmark_graph(predictor))
+    check(model, recipe.name)
+    return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
+
+
+def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
+    """Compares the points found in probe pictures, in boxes of many sizes and places.
+
+    Raises:
+        ConversionError: The source file is not given.
+    """
+    if files is None or recipe.spec.landmarks is None:
+        raise ConversionError("the .dat file is needed to compare", where=recipe.name)
+    spec, session = recipe.spec.landmarks, Session(model, intra_op_num_threads=1)
+    probes = make_probes(PROBE_COUNT, _HEIGHT, _WIDTH, 1, PROBE_SEED)[..., 0]
+    boxes = _boxes()
+    found = [session.run({spec.image: gray, spec.boxes: boxes})[spec.output] for gray in probes]
+    expected, oracle = _expected(files["model"], probes, boxes)
+    return compare_outputs(np.concatenate(found), expected, oracle)
+
+
+def _boxes() -> Boxes:
+    """Boxes inside, partly outside and around the picture, the smallest one pixel wide."""
+    random = np.random.RandomState(PROBE_SEED)
+    corner = random.randint(-60, 280, (_BOXES, 2))
+    size = random.randint(1, 300, (_BOXES, 1))
+    return np.hstack([corner, corner + size]).astype(np.int64)
+
+
+def _expected(
+    path: Path, probes: npt.NDArray[np.uint8], boxes: Boxes
+) -> tuple[npt.NDArray[np.float32], str]:
+    """What dlib finds, or the exact evaluator."""
+    if importlib.util.find_spec("dlib") is None:
+        predictor = read_shape_predictor(path.read_bytes(), str(path))
+        points = [evaluate(predictor, gray, boxes) for gray in probes]
+        return np.concatenate(points).astype(np.float32), "the exact evaluator"
+    import dlib
+
+    shape = dlib.shape_predictor(str(path))
+    rows = []
+    for gray in probes:
+        for box in boxes:
+            found = shape(np.ascontiguousarray(gray), dlib.rectangle(*map(int, box)))
+            rows.append([(part.x, part.y) for part in found.parts()])
+    return np.asarray(rows, np.float32), f"dlib {dlib.__version__}"
+
+
+MAKER = Maker(_build, _agree)

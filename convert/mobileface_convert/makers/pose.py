@@ -1,0 +1,53 @@
+"""The pose model: its coefficients become part of the spec, and the spec is the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from mobileface.errors import ConversionError
+from mobileface.spec import ModelSpec
+
+from ..frontends.pose import read_pose_coefficients
+from ..recipe import Recipe
+from ..verify import Agreement, compare_outputs
+from .base import Built, Files, Maker
+
+__all__ = ["MAKER"]
+
+
+def _build(recipe: Recipe, files: Files) -> Built:
+    """The spec with the coefficients of the file.
+
+    Raises:
+        ConversionError: The file is not a pose model.
+    """
+    if recipe.spec.pose is None:
+        raise ConversionError("the spec has no pose section", where=recipe.name)
+    rows = read_pose_coefficients(files["model"].read_bytes(), str(files["model"]))
+    pose = dataclasses.replace(recipe.spec.pose, coefficients=rows)
+    spec = dataclasses.replace(recipe.spec, pose=pose)
+    content = json.dumps(spec.to_dict(), indent=2, allow_nan=False) + "\n"
+    return Built(spec, content.encode(), suffix=".json")
+
+
+def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
+    """Compares the numbers in the written spec with those in the source file.
+
+    Raises:
+        ConversionError: The source file is not given.
+    """
+    if files is None:
+        raise ConversionError("the .dat file is needed to compare", where=recipe.name)
+    written = ModelSpec.from_json(model.read_text(encoding="utf-8"), str(model))
+    assert written.pose is not None
+    rows = read_pose_coefficients(files["model"].read_bytes(), str(files["model"]))
+    return compare_outputs(
+        np.asarray(written.pose.coefficients), np.asarray(rows), "the numbers of the source file"
+    )
+
+
+MAKER = Maker(_build, _agree)

@@ -1,0 +1,1 @@
+"""What the subcommands of ``mobileface`` do; `mobileface.cli` parses their options."""

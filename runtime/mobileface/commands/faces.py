@@ -1,0 +1,151 @@
+"""``mobileface detect | landmarks | pose | align | analyze``: photos in, faces out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from ..analyzer import TASKS, FaceAnalyzer
+from ..draw import draw_faces
+from ..errors import InputError, OutputError
+from ..files import write_aside
+from ..image import Image
+from ..tasks.align import align
+from ..types import Face
+from .pictures import Pictures, find_pictures
+
+__all__ = ["face_record", "run_align", "run_faces", "write_picture"]
+
+_TASKS: dict[str, Sequence[str] | None] = {
+    "detect": ("detection",),
+    "landmarks": ("detection", "landmarks"),
+    "pose": ("detection", "landmarks", "pose"),
+    "align": ("detection", "landmarks"),
+    "analyze": None,
+}
+
+
+def run_faces(options: argparse.Namespace) -> int:
+    """Finds faces in every picture and writes what is known of them."""
+    paths = find_pictures(options.images)
+    if options.draw is not None and len(paths) != 1:
+        raise InputError(f"--draw is for one picture, not {len(paths)}", hint="use --output DIR")
+    analyzer = _analyzer(options)
+    pictures = Pictures(paths)
+    for path, image in pictures:
+        faces = analyzer(image)
+        if options.json:
+            print(json.dumps(face_record(path, image, faces, options.embeddings)), flush=True)
+        else:
+            print(_text(path, faces), flush=True)
+        if options.draw is not None:
+            write_picture(options.draw, draw_faces(image, faces))
+        if options.output is not None:
+            target = options.output / f"{_unique_stem(path, paths)}.png"
+            write_picture(target, draw_faces(image, faces))
+    return 2 if pictures.failed else 0
+
+
+def run_align(options: argparse.Namespace) -> int:
+    """Writes each face as an upright crop."""
+    paths = find_pictures(options.images)
+    analyzer = _analyzer(options)
+    pictures = Pictures(paths)
+    for path, image in pictures:
+        for number, face in enumerate(analyzer(image)):
+            assert face.landmarks is not None
+            crop = align(image, face.landmarks, crop=options.crop, size=options.size)
+            target = options.output / f"{_unique_stem(path, paths)}_{number}.png"
+            write_picture(target, crop)
+            if options.json:
+                record = {"file": str(path), "face": number, "crop": str(target)}
+                print(json.dumps(record), flush=True)
+            else:
+                print(target, flush=True)
+    return 2 if pictures.failed else 0
+
+
+def face_record(
+    path: Path, image: Image, faces: Sequence[Face], embeddings: bool
+) -> dict[str, Any]:
+    """One picture as JSON types: file, width, height and its faces."""
+    height, width = image.shape[:2]
+    records = [_face(face, embeddings) for face in faces]
+    return {"file": str(path), "width": width, "height": height, "faces": records}
+
+
+def write_picture(path: Path, image: Image) -> None:
+    """Writes a picture in the format of its suffix.
+
+    Raises:
+        OutputError: OpenCV knows no such format, or the file cannot be written.
+    """
+    try:
+        done, data = cv2.imencode(path.suffix or ".png", image)
+    except cv2.error as error:
+        raise OutputError(f"no picture format '{path.suffix}'", where=str(path)) from error
+    if not done:
+        raise OutputError("the picture cannot be encoded", where=str(path))
+    write_aside(path, data.tobytes())
+
+
+def _analyzer(options: argparse.Namespace) -> FaceAnalyzer:
+    tasks = _TASKS[options.command]
+    if options.command == "analyze" and options.tasks:
+        unknown = [task for task in options.tasks if task not in TASKS]
+        if unknown:
+            raise InputError(f"no task '{unknown[0]}'", hint=f"there are: {', '.join(TASKS)}")
+        tasks = options.tasks
+    return FaceAnalyzer(
+        options.models,
+        tasks,
+        detector=options.detector,
+        embedder=getattr(options, "embedder", None),
+        score_threshold=options.score_threshold,
+        min_face_size=options.min_face_size,
+        upsample=options.upsample,
+    )
+
+
+def _face(face: Face, embeddings: bool) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "bbox": [round(float(value), 2) for value in face.bbox],
+        "det_score": round(face.det_score, 4),
+    }
+    if face.landmarks is not None:
+        record["kps"] = [[round(float(v), 2) for v in point] for point in face.landmarks.points]
+        record["kps_names"] = list(face.landmarks.names)
+    if face.pose is not None:
+        pose = face.pose
+        angles = {"pitch": pose.pitch, "roll": pose.roll, "yaw": pose.yaw}
+        record["pose"] = {name: round(value, 2) for name, value in angles.items()}
+    if embeddings and face.embedding is not None:
+        record["embedding"] = face.embedding.tolist()
+    return record
+
+
+def _text(path: Path, faces: Sequence[Face]) -> str:
+    """One picture for people."""
+    lines = [f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"]
+    for face in faces:
+        x1, y1, x2, y2 = face.bbox
+        parts = [f"({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})", f"score {face.det_score:.2f}"]
+        if face.landmarks is not None:
+            points = zip(face.landmarks.names, face.landmarks.points, strict=True)
+            parts += [f"{name} ({x:.0f}, {y:.0f})" for name, (x, y) in points]
+        if face.pose is not None:
+            pose = face.pose
+            parts.append(f"pitch {pose.pitch:.1f} roll {pose.roll:.1f} yaw {pose.yaw:.1f}")
+        lines.append("  " + "  ".join(parts))
+    return "\n".join(lines)
+
+
+def _unique_stem(path: Path, paths: Sequence[Path]) -> str:
+    """The file's name without its suffix, with its place in the list where names repeat."""
+    same = [other for other in paths if other.stem == path.stem]
+    return path.stem if len(same) == 1 else f"{path.stem}_{paths.index(path)}"

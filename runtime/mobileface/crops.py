@@ -1,0 +1,72 @@
+"""How a face is cut out for a network: the published templates, each under one name.
+
+A template says where certain points of the face shall lie in the crop, as fractions of its width
+and height. The crop decides whether an identification model works: each model's spec names its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+__all__ = ["CROPS", "CropTemplate"]
+
+Points = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CropTemplate:
+    """Where points of the face lie in a crop.
+
+    Attributes:
+        transform: "affine": through exactly three points; "similarity": rotation, one scale and
+            translation with the least squared error over all points.
+        points: What the points are; "left" is left as the viewer sees it.
+        template: Their x and y as fractions of the crop's width and height.
+        size: Side of the crop in pixels, if none is asked for.
+        interpolation: "cubic" or "linear".
+    """
+
+    transform: Literal["affine", "similarity"]
+    points: tuple[str, ...]
+    template: Points
+    size: int
+    interpolation: Literal["cubic", "linear"]
+
+
+def _fractions(points: Points, size: int) -> Points:
+    return tuple((x / size, y / size) for x, y in points)
+
+
+CROPS: Mapping[str, CropTemplate] = MappingProxyType(
+    {
+        # MobileFace_Align/mobileface_align_v1.npy, rounded there to float32
+        "mobileface": CropTemplate(
+            transform="affine",
+            points=("left_eye", "right_eye", "mouth"),
+            template=((0.236842, 0.318182), (0.763158, 0.318182), (0.5, 0.772727)),
+            size=96,
+            interpolation="cubic",
+        ),
+        # The 112×112 template of ArcFace (arXiv 1801.07698) and its successors
+        "arcface": CropTemplate(
+            transform="similarity",
+            points=("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"),
+            template=_fractions(
+                (
+                    (38.2946, 51.6963),
+                    (73.5318, 51.5014),
+                    (56.0252, 71.7366),
+                    (41.5493, 92.3655),
+                    (70.7299, 92.2041),
+                ),
+                112,
+            ),
+            size=112,
+            interpolation="linear",
+        ),
+    }
+)
+"""The known crops by name."""

@@ -1,0 +1,73 @@
+"""Drawing what was found onto a picture, legible on small and large pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from .image import Image, check_image
+from .types import Face, Pose
+
+__all__ = ["draw_faces"]
+
+Color = tuple[int, int, int]
+
+_BOX: Color = (80, 220, 60)
+_POINT: Color = (60, 60, 255)
+_TEXT: Color = (255, 255, 255)
+_SHADE: Color = (0, 0, 0)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_REFERENCE = 700
+"""Short side, in pixels, at which lines are drawn with their nominal width."""
+
+
+def draw_faces(image: Image, faces: Sequence[Face]) -> Image:
+    """A copy of the picture with boxes, points, scores and pose.
+
+    Args:
+        image: uint8 (H, W, 3) BGR, or (H, W), which becomes BGR.
+        faces: What was found in it.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
+    image = check_image(image)
+    canvas = np.array(
+        cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8
+    )
+    scale = min(max(min(image.shape[:2]) / _REFERENCE, 0.35), 4.0)
+    for face in faces:
+        _draw_face(canvas, face, scale)
+    return canvas
+
+
+def _draw_face(canvas: Image, face: Face, scale: float) -> None:
+    x1, y1, x2, y2 = (round(float(value)) for value in face.bbox)
+    width = max(1, round(2 * scale))
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), _BOX, width, cv2.LINE_AA)
+    for x, y in face.kps if face.kps is not None else ():
+        center = (round(float(x)), round(float(y)))
+        cv2.circle(canvas, center, max(1, round(3 * scale)), _POINT, -1, cv2.LINE_AA)
+    lines = [f"{face.det_score:.2f}"]
+    if face.pose is not None:
+        lines.append(_pose_text(face.pose))
+    _write(canvas, lines, x1, y1, scale)
+
+
+def _pose_text(pose: Pose) -> str:
+    return f"P{pose.pitch:+.0f} R{pose.roll:+.0f} Y{pose.yaw:+.0f}"
+
+
+def _write(canvas: Image, lines: Sequence[str], x: int, y: int, scale: float) -> None:
+    """Lines of text above a point, or below where the picture ends; light on a dark outline."""
+    size = 0.55 * scale
+    step = round(22 * scale)
+    base = y - round(6 * scale) - step * (len(lines) - 1)
+    if base < step:
+        base = y + step
+    for number, line in enumerate(lines):
+        place = (max(x, 0), base + number * step)
+        for color, width in ((_SHADE, 3 * scale), (_TEXT, scale)):
+            cv2.putText(canvas, line, place, _FONT, size, color, max(1, round(width)), cv2.LINE_AA)

@@ -1,0 +1,123 @@
+"""Cutting a face out of a picture, upright and of one size, by its landmarks."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..crops import CROPS, CropTemplate
+from ..errors import InputError
+from ..image import Image, check_image
+from ..types import Landmarks
+
+__all__ = ["align", "crop_matrix"]
+
+_INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
+_LARGEST_SIDE = 4096
+_FEWEST_POINTS = 3
+
+Matrix = npt.NDArray[np.float64]
+
+
+def align(
+    image: Image,
+    landmarks: Landmarks,
+    *,
+    crop: str = "mobileface",
+    size: int | tuple[int, int] | None = None,
+) -> Image:
+    """Cuts a face out by a template.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        landmarks: The face's points.
+        crop: Name of the template, see `mobileface.crops`: "mobileface" (as published: affine,
+            through both eyes and the mouth) or "arcface" (similarity, five points, or eyes, nose
+            and mouth).
+        size: Side of the crop, or height and width; by default the template's.
+
+    Returns:
+        uint8 (height, width, 3) or (height, width); black where the picture ends.
+
+    Raises:
+        ImageError: The picture is none.
+        InputError: No such template, points that it needs are missing, or points that all lie on a
+            line (affine) or on one spot.
+    """
+    image = check_image(image)
+    template = _template(crop)
+    height, width = (size, size) if isinstance(size, int) else (size or (template.size,) * 2)
+    matrix = crop_matrix(landmarks, template, height, width)
+    method = _INTERPOLATION[template.interpolation]
+    return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=method), np.uint8)
+
+
+def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width: int) -> Matrix:
+    """The 2×3 matrix that maps pixels of the picture to pixels of the crop.
+
+    Raises:
+        InputError: As `align`.
+    """
+    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
+        raise InputError(f"a crop of {height}×{width} pixels")
+    source, target = _matching(landmarks, template)
+    if not np.isfinite(source).all():
+        raise InputError("landmarks are not finite")
+    target = target * (width, height)
+    if template.transform == "affine":
+        return _affine(source, target)
+    return _similarity(source, target)
+
+
+def _template(name: str) -> CropTemplate:
+    if name not in CROPS:
+        raise InputError(f"no crop '{name}'", hint=f"there are: {', '.join(CROPS)}")
+    return CROPS[name]
+
+
+def _matching(landmarks: Landmarks, template: CropTemplate) -> tuple[Matrix, Matrix]:
+    """Points of the face and where they shall lie, in fractions of the crop.
+
+    Where the corners of the mouth are not known, its centre goes to the mean of theirs.
+    """
+    names, places = template.points, np.asarray(template.template, np.float64)
+    found = landmarks.select(names)
+    if found is None and "left_mouth" in names:
+        corners = [names.index("left_mouth"), names.index("right_mouth")]
+        kept = [index for index in range(len(names)) if index not in corners]
+        names = (*(names[index] for index in kept), "mouth")
+        places = np.vstack([places[kept], places[corners].mean(axis=0)])
+        found = landmarks.select(names)
+    if found is None or len(found) < _FEWEST_POINTS:
+        raise InputError(
+            f"landmarks {', '.join(landmarks.names)} lack some of {', '.join(template.points)}"
+        )
+    return found.astype(np.float64), places
+
+
+def _affine(source: Matrix, target: Matrix) -> Matrix:
+    """The map through exactly three points."""
+    edges = source[1:] - source[0]
+    if abs(np.linalg.det(edges)) < 1e-6:
+        raise InputError("the three landmarks lie on a line")
+    pair = (source.astype(np.float32), target.astype(np.float32))
+    return np.asarray(cv2.getAffineTransform(*pair), np.float64)
+
+
+def _similarity(source: Matrix, target: Matrix) -> Matrix:
+    """Rotation, one scale and translation with the least squared error, in closed form.
+
+    With centred points f and t the best map is [[a, −b], [b, a]], a = Σ f·t / Σ |f|² and
+    b = Σ (fx·ty − fy·tx) / Σ |f|² (Umeyama, "Least-squares estimation of transformation parameters
+    between two point patterns", 1991, in the plane and without reflection).
+    """
+    origin, goal = source.mean(axis=0), target.mean(axis=0)
+    f, t = source - origin, target - goal
+    spread = float((f**2).sum())
+    if spread < 1e-6:
+        raise InputError("the landmarks lie on one spot")
+    a = float((f * t).sum()) / spread
+    b = float((f[:, 0] * t[:, 1] - f[:, 1] * t[:, 0]).sum()) / spread
+    rotation = np.array([[a, -b], [b, a]])
+    return np.hstack([rotation, (goal - rotation @ origin)[:, None]])

@@ -1,0 +1,99 @@
+"""Landmarks of faces whose boxes are known: eyes, nose, mouth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, ModelError
+from ..gray import dlib_gray
+from ..image import Image, check_image
+from ..session import Session
+from ..types import FloatArray, Landmarks
+
+__all__ = ["LandmarkPredictor", "merge_landmarks"]
+
+_FARTHEST = 1 << 30
+"""Pixels. Beyond this a box is damage, and its corners' differences might overflow."""
+
+_ORDER = ("left_eye", "right_eye", "nose", "mouth", "left_mouth", "right_mouth")
+
+
+class LandmarkPredictor:
+    """Finds the points of faces.
+
+    Args:
+        session: A model whose task is "landmarks".
+
+    Raises:
+        ModelError: The model does something else.
+    """
+
+    def __init__(self, session: Session) -> None:
+        if session.spec.landmarks is None:
+            raise ModelError(
+                f"its task is '{session.spec.task}', not 'landmarks'", where=str(session.path)
+            )
+        self.session = session
+        self.spec = session.spec.landmarks
+
+    def predict(self, image: Image, boxes: npt.ArrayLike) -> list[Landmarks]:
+        """The points of each face.
+
+        Args:
+            image: uint8 (H, W, 3), in any channel order, or (H, W).
+            boxes: (N, 4): x1, y1, x2, y2 in pixels; fractions are cut off. They may reach beyond
+                the picture, where pixels count as black.
+
+        Returns:
+            For each box its points, in whole pixels; they may lie outside the box or the picture.
+
+        Raises:
+            ImageError: The picture is none.
+            InputError: The boxes are no (N, 4) numbers, not finite, or absurdly far away.
+        """
+        corners = check_boxes(boxes)
+        gray = dlib_gray(check_image(image))
+        inputs: dict[str, npt.NDArray[Any]] = {self.spec.image: gray, self.spec.boxes: corners}
+        points = self.session.run(inputs)[self.spec.output]
+        return [Landmarks(self.spec.points, face) for face in points]
+
+
+def check_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Boxes as whole numbers (N, 4), cut off toward zero.
+
+    Raises:
+        InputError: As `LandmarkPredictor.predict`.
+    """
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"boxes are no array of numbers ({error})") from error
+    if array.size == 0:
+        array = array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError(f"boxes of shape {array.shape} instead of (N, 4)")
+    bad = ~(np.abs(array) <= _FARTHEST).all(axis=1)
+    if bad.any():
+        number = int(bad.argmax())
+        raise InputError(f"{array[number].tolist()} is no box in a picture", where=f"box {number}")
+    return array.astype(np.int64)
+
+
+def merge_landmarks(parts: Sequence[Landmarks]) -> Landmarks:
+    """Joins what several models found in one face; a point that several give is their mean.
+
+    Returns:
+        The points in the order eyes, nose, mouth.
+    """
+    gathered: dict[str, list[FloatArray]] = {}
+    for part in parts:
+        for name, point in zip(part.names, part.points, strict=True):
+            gathered.setdefault(name, []).append(point)
+    known = [name for name in _ORDER if name in gathered]
+    names = (*known, *(name for name in gathered if name not in _ORDER))
+    points = [np.mean(gathered[name], axis=0) for name in names]
+    return Landmarks(names, np.asarray(points, np.float32).reshape(-1, 2))

@@ -1,0 +1,102 @@
+"""What the tasks return: frozen, with documented units.
+
+Pixel coordinates have their origin in the centre of the upper left pixel; x grows to the right, y
+down. "left" is left as the viewer sees it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Detections", "Face", "FloatArray", "Landmarks", "Pose"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Faces found in a picture, best first.
+
+    Attributes:
+        boxes: float32 (N, 4): x1, y1, x2, y2 in pixels of the picture; may reach beyond it.
+        scores: float32 (N,): det_score of each; its scale is the detector's own.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Landmarks:
+    """Named points of one face.
+
+    Attributes:
+        names: What each point is, e.g. "left_eye".
+        points: float32 (P, 2): x and y in pixels of the picture.
+    """
+
+    names: tuple[str, ...]
+    points: FloatArray
+
+    def select(self, names: tuple[str, ...]) -> FloatArray | None:
+        """The points of these names, (P, 2), or None if one is absent.
+
+        A "mouth" that is not there itself is the mean of "left_mouth" and "right_mouth".
+        """
+        found = [self._find(name) for name in names]
+        rows = [row for row in found if row is not None]
+        return np.stack(rows) if rows and len(rows) == len(names) else None
+
+    def _find(self, name: str) -> FloatArray | None:
+        if name in self.names:
+            return np.asarray(self.points[self.names.index(name)], np.float32)
+        corners = ("left_mouth", "right_mouth")
+        if name == "mouth" and all(corner in self.names for corner in corners):
+            left, right = (self.points[self.names.index(corner)] for corner in corners)
+            return np.asarray((left + right) / 2, np.float32)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Which way a head turns, on MobileFace's scale: about −100 to 100, not degrees.
+
+    Attributes:
+        pitch: Nodding.
+        roll: Tilting to a shoulder.
+        yaw: Turning to a side.
+    """
+
+    pitch: float
+    roll: float
+    yaw: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face of a picture.
+
+    Attributes:
+        bbox: float32 (4,): x1, y1, x2, y2 in pixels of the picture; may reach beyond it.
+        det_score: How sure the detector is, on its own scale.
+        landmarks: Its points, or None if that task did not run.
+        pose: Which way it turns, or None if that task did not run.
+        embedding: float32 (D,) of unit length, or None if that task did not run.
+    """
+
+    bbox: FloatArray
+    det_score: float
+    landmarks: Landmarks | None = None
+    pose: Pose | None = None
+    embedding: FloatArray | None = None
+
+    @property
+    def kps(self) -> FloatArray | None:
+        """The points alone, float32 (P, 2)."""
+        return None if self.landmarks is None else self.landmarks.points
