@@ -99,7 +99,7 @@ def _embed(options: argparse.Namespace) -> int:
         document = {"model": embedder.spec.name, "files": files, "embeddings": embeddings.tolist()}
         _print_json(document)
     else:
-        print(f"{len(files)} × {embeddings.shape[1]} from {embedder.spec.name}: {options.output}")
+        _print(f"{len(files)} × {embeddings.shape[1]} from {embedder.spec.name}: {options.output}")
     return 0
 
 
@@ -135,10 +135,16 @@ def _models(options: argparse.Namespace) -> int:
         return 0
     for model in found:
         size = f"{model.entry.bytes / 1e6:.2f} MB"
-        print(f"{model.entry.task:<12} {model.name:<22} {size:>9}  {model.path}")
+        _print(f"{model.entry.task:<12} {model.name:<22} {size:>9}  {model.path}")
     if not found:
         print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
     return 0
+
+
+def _print(text: str) -> None:
+    """Prints a line; characters that the terminal cannot show come as escapes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _print_json(document: object) -> None:

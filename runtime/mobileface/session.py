@@ -61,7 +61,7 @@ class Session:
             )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated types
             raise ModelError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({error})",
+                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
                 where=str(self.path),
             ) from error
         metadata = self._session.get_modelmeta().custom_metadata_map
@@ -74,6 +74,31 @@ class Session:
         self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self._check_spec()
+
+    def _check_spec(self) -> None:
+        """The network has the input and the output that the spec names, of the sizes it says."""
+        image, embedding = self.spec.input, self.spec.embedding
+        wanted = {
+            "input": (image.name, (image.channels, image.height, image.width)),
+            "embedding": (embedding.output, (embedding.size,)),
+        }
+        values = {"input": self._session.get_inputs(), "embedding": self._session.get_outputs()}
+        for field, (name, sizes) in wanted.items():
+            shapes = {value.name: value.shape for value in values[field]}
+            where = f"{self.path}, {field}"
+            if name not in shapes:
+                raise SpecError(
+                    f"the network has no '{name}'; there are: {', '.join(shapes)}", where=where
+                )
+            found = shapes[name][1:]
+            if len(found) != len(sizes) or any(
+                isinstance(have, int) and have != want
+                for have, want in zip(found, sizes, strict=True)
+            ):
+                raise SpecError(
+                    f"the network's '{name}' has shape {found}, not {list(sizes)}", where=where
+                )
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the model.
@@ -90,10 +115,15 @@ class Session:
         try:
             results = self._session.run(None, dict(inputs))
         except Exception as error:
-            raise ModelError(f"running failed ({error})", where=str(self.path)) from error
+            raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
         return {
             name: np.asarray(result) for name, result in zip(self.outputs, results, strict=True)
         }
+
+
+def _line(error: Exception) -> str:
+    """A message of ONNX Runtime, which may have several lines, as one."""
+    return " ".join(str(error).split())
 
 
 def _check_content(path: Path, expected: str | None) -> None:
@@ -102,8 +132,9 @@ def _check_content(path: Path, expected: str | None) -> None:
         with path.open("rb"):
             pass
         found = sha256(path) if expected is not None else None
-    except OSError as error:
-        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot be read ({reason})", where=str(path)) from error
     if found != expected:
         raise ModelIntegrityError(
             f"its SHA-256 is {found}, the index promises {expected}",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -35,6 +34,8 @@ SCHEMA = 1
 Color = Literal["gray", "rgb", "bgr"]
 _COLORS = ("gray", "rgb", "bgr")
 _TASKS = ("embedding",)
+_LARGEST = 3.4028234e38  # of float32, in which pictures are scaled
+_SMALLEST = 1.1754944e-38
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,12 +278,12 @@ def _truth(value: Any, where: str) -> bool:
 
 
 def _numbers(value: Any, where: str) -> tuple[float, ...]:
-    """One or three finite numbers."""
+    """One or three numbers that float32 can hold."""
     if (
         not isinstance(value, list | tuple)
         or len(value) not in (1, 3)
         or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-        or not all(math.isfinite(v) for v in value)
+        or not all(abs(v) <= _LARGEST for v in value)  # false for nan
     ):
         raise SpecError(f"{value!r} is not one or three numbers", where=where)
     return tuple(float(v) for v in value)
@@ -291,7 +292,7 @@ def _numbers(value: Any, where: str) -> tuple[float, ...]:
 def _divisors(value: Any, where: str) -> tuple[float, ...]:
     """One or three numbers above zero."""
     numbers = _numbers(value, where)
-    if min(numbers) <= 0:
+    if min(numbers) < _SMALLEST:
         raise SpecError(f"{value!r} must be above zero", where=where)
     return numbers
 
@@ -323,7 +324,7 @@ def _files(value: Any, where: str) -> tuple[SourceFileSpec, ...]:
 
 
 def _input(value: Any, where: str) -> ImageInput:
-    return _build(
+    found = _build(
         ImageInput,
         value,
         where,
@@ -336,6 +337,12 @@ def _input(value: Any, where: str) -> ImageInput:
             "std": _divisors,
         },
     )
+    for field, numbers in (("mean", found.mean), ("std", found.std)):
+        if len(numbers) not in (1, found.channels):
+            raise SpecError(
+                f"{len(numbers)} numbers for {found.channels} channels", where=f"{where}, {field}"
+            )
+    return found
 
 
 def _embedding(value: Any, where: str) -> EmbeddingSpec:
