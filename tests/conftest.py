@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,9 +37,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips, or fails in CI, a test whose needs are not met."""
     for marker, (available, reason) in _NEEDS.items():
         if item.get_closest_marker(marker) is not None and not available:
-            if IN_CI:
-                pytest.fail(f"in CI this must run, but: {reason}", pytrace=False)
-            pytest.skip(reason)
+            unavailable(reason)
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skips the test on a developer's machine and fails it in CI."""
+    if IN_CI:
+        pytest.fail(f"in CI this must run, but: {reason}", pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

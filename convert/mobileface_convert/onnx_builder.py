@@ -26,7 +26,7 @@ DEFAULT_OPSET = 17
 
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
-Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
+Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str] | ir.TensorProtocol
 Dimension = int | str
 
 _MAX_SHAPE_DATA = 64

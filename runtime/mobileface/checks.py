@@ -6,7 +6,6 @@ Every check raises `mobileface.errors.SpecError` that names the place. Standard 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -32,6 +31,10 @@ Check = Callable[[Any, str], Any]
 """(value, place) → the checked value."""
 
 _T = TypeVar("_T")
+
+_LARGEST = 3.4028234e38
+_SMALLEST = 1.1754944e-38
+"""Limits of float32, in which pictures are scaled."""
 
 
 def build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check]) -> _T:
@@ -112,9 +115,10 @@ def truth(value: Any, where: str) -> bool:
 
 
 def number(value: Any, where: str) -> float:
-    """A finite number."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise SpecError(f"{value!r} is not a number", where=where)
+    """A number that float32 can hold."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    if not known or not abs(value) <= _LARGEST:  # false for nan
+        raise SpecError(f"{value!r} is not a number that float32 can hold", where=where)
     return float(value)
 
 
@@ -122,11 +126,12 @@ def numbers(lengths: tuple[int, ...], *, positive: bool = False) -> Check:
     """A list of finite numbers of one of the given lengths, all above zero if so asked."""
 
     def check(value: Any, where: str) -> tuple[float, ...]:
-        items: tuple[float, ...] = list_of(number)(value, where)
+        listed = value if isinstance(value, list | tuple) else ()
+        items = tuple(number(item, where) for item in listed)
         if len(items) not in lengths:
             allowed = " or ".join(str(length) for length in lengths)
             raise SpecError(f"{len(items)} numbers instead of {allowed}", where=where)
-        if positive and min(items) <= 0:
+        if positive and min(items) < _SMALLEST:
             raise SpecError(f"{value!r} must be above zero", where=where)
         return items
 

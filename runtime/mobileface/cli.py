@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
 from .commands.faces import run_align, run_faces
+from .commands.output import print_json, print_text
 from .commands.vectors import run_compare, run_embed
 from .crops import CROPS
 from .errors import MobileFaceError
@@ -151,11 +151,11 @@ def _models(options: argparse.Namespace) -> int:
             }
             for model in found
         ]
-        print(json.dumps({"models": records}))
+        print_json({"models": records})
         return 0
     for model in found:
         size = f"{model.entry.bytes / 1e6:.2f} MB"
-        print(f"{model.entry.task:<12} {model.name:<22} {size:>9}  {model.path}")
+        print_text(f"{model.entry.task:<12} {model.name:<22} {size:>9}  {model.path}")
     if not found:
         print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
     return 0

@@ -53,8 +53,9 @@ def read_image(path: str | Path) -> Image:
     path = Path(path)
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot be read ({reason})", where=str(path)) from error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except cv2.error as error:  # more pixels than OpenCV decodes
@@ -103,7 +104,7 @@ def as_images(images: object) -> list[Image]:
     Raises:
         ImageError: An element is no picture; names its number.
     """
-    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+    if isinstance(images, np.ndarray) and images.ndim in (0, 2, 3):
         return [check_image(images)]
     if not isinstance(images, np.ndarray | Sequence) or isinstance(images, str | bytes):
         raise ImageError(f"a {type(images).__name__} is no picture and no list of pictures")

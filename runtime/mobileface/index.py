@@ -74,7 +74,8 @@ def read_index(folder: Path) -> dict[str, IndexEntry]:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelIntegrityError(f"cannot be read ({error})", where=str(path)) from error
     models = document.get("models") if isinstance(document, dict) else None
-    if not isinstance(models, dict) or document.get("schema") != _SCHEMA:
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(models, dict) or type(schema) is not int or schema != _SCHEMA:
         raise ModelIntegrityError(
             f"not a model index of schema {_SCHEMA}",
             where=str(path),
@@ -102,6 +103,7 @@ def _entry(item: Any, where: str) -> IndexEntry:
         if not isinstance(item[field], kind) or isinstance(item[field], bool):
             raise ModelIntegrityError(f"{field} {item[field]!r} is no {kind.__name__}", where=where)
     for field in ("file", "certificate"):
-        if Path(item[field]).name != item[field]:
-            raise ModelIntegrityError(f"{field} '{item[field]}' is no plain name", where=where)
+        name = item[field]
+        if Path(name).name != name or name in ("", "..") or not name.isprintable():
+            raise ModelIntegrityError(f"{field} {name!r} is no plain name", where=where)
     return IndexEntry(**item)

@@ -61,7 +61,7 @@ class Session:
             )
         except Exception as error:  # ONNX Runtime raises a dozen unrelated types
             raise ModelError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({error})",
+                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
                 where=str(self.path),
             ) from error
         metadata = self._session.get_modelmeta().custom_metadata_map
@@ -74,6 +74,16 @@ class Session:
         self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self._check_spec()
+
+    def _check_spec(self) -> None:
+        """The network has the inputs and outputs that the spec names, of the sizes it says."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        for section, (wanted_inputs, wanted_outputs) in _expected(self.spec).items():
+            for values, wanted in ((inputs, wanted_inputs), (outputs, wanted_outputs)):
+                shapes = {value.name: value.shape for value in values}
+                for name, sizes in wanted.items():
+                    _check_shape(shapes, name, sizes, f"{self.path}, {section}")
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the model.
@@ -90,10 +100,54 @@ class Session:
         try:
             results = self._session.run(None, dict(inputs))
         except Exception as error:
-            raise ModelError(f"running failed ({error})", where=str(self.path)) from error
+            raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
         return {
             name: np.asarray(result) for name, result in zip(self.outputs, results, strict=True)
         }
+
+
+_Shapes = dict[str, tuple[int | None, ...]]
+
+
+def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
+    """What a spec says of the network: by section, the inputs and outputs; None is any size."""
+    found: dict[str, tuple[_Shapes, _Shapes]] = {}
+    if spec.input is not None:
+        image = spec.input
+        found["input"] = ({image.name: (None, image.channels, image.height, image.width)}, {})
+    if spec.embedding is not None:
+        found["embedding"] = ({}, {spec.embedding.output: (None, spec.embedding.size)})
+    if spec.landmarks is not None:
+        marks = spec.landmarks
+        inputs: _Shapes = {marks.image: (None, None), marks.boxes: (None, 4)}
+        found["landmarks"] = (inputs, {marks.output: (None, len(marks.points), 2)})
+    if spec.hog is not None:
+        hog = spec.hog
+        found["hog"] = ({hog.image: (None,) * 3}, {hog.output: (hog.filters, None, None)})
+    return found
+
+
+def _check_shape(
+    shapes: Mapping[str, Sequence[int | str | None]],
+    name: str,
+    sizes: tuple[int | None, ...],
+    where: str,
+) -> None:
+    """A value is there and has the sizes that are known."""
+    if name not in shapes:
+        raise SpecError(f"the network has no '{name}'; there are: {', '.join(shapes)}", where=where)
+    found = shapes[name]
+    if len(found) != len(sizes) or any(
+        isinstance(have, int) and want is not None and have != want
+        for have, want in zip(found, sizes, strict=True)
+    ):
+        wanted = ["any" if size is None else size for size in sizes]
+        raise SpecError(f"the network's '{name}' has shape {found}, not {wanted}", where=where)
+
+
+def _line(error: Exception) -> str:
+    """A message of ONNX Runtime, which may have several lines, as one."""
+    return " ".join(str(error).split())
 
 
 def _check_content(path: Path, expected: str | None) -> None:
@@ -102,8 +156,9 @@ def _check_content(path: Path, expected: str | None) -> None:
         with path.open("rb"):
             pass
         found = sha256(path) if expected is not None else None
-    except OSError as error:
-        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot be read ({reason})", where=str(path)) from error
     if found != expected:
         raise ModelIntegrityError(
             f"its SHA-256 is {found}, the index promises {expected}",

@@ -293,6 +293,25 @@ def _pose(value: Any, where: str) -> PoseSpec:
     return pose
 
 
+def _input(value: Any, where: str) -> ImageInput:
+    """An input section whose numbers fit its channels."""
+    fields: dict[str, Check] = {
+        "name": checks.text,
+        "height": checks.whole(1),
+        "width": checks.whole(1),
+        "color": checks.one_of(_COLORS),
+        "mean": checks.numbers((1, 3)),
+        "std": checks.numbers((1, 3), positive=True),
+    }
+    image = build(ImageInput, value, where, fields)
+    for field, numbers in (("mean", image.mean), ("std", image.std)):
+        if len(numbers) not in (1, image.channels):
+            raise SpecError(
+                f"{len(numbers)} numbers for {image.channels} channels", where=f"{where}, {field}"
+            )
+    return image
+
+
 _FILE = _section(
     SourceFileSpec,
     {"path": checks.text, "git_blob_sha1": checks.hexadecimal, "bytes": checks.whole(0)},
@@ -312,17 +331,7 @@ _FIELDS: dict[str, Check] = {
         },
     ),
     "preference": checks.whole(0),
-    "input": _section(
-        ImageInput,
-        {
-            "name": checks.text,
-            "height": checks.whole(1),
-            "width": checks.whole(1),
-            "color": checks.one_of(_COLORS),
-            "mean": checks.numbers((1, 3)),
-            "std": checks.numbers((1, 3), positive=True),
-        },
-    ),
+    "input": _input,
     "embedding": _section(
         EmbeddingSpec,
         {

@@ -50,7 +50,9 @@ def search_folders(models: str | Path | None = None) -> tuple[Path, ...]:
     if models is not None:
         return (Path(models),)
     folders = [Path(os.environ[HOME_VARIABLE])] if os.environ.get(HOME_VARIABLE) else []
-    folders.append(_user_data() / "mobileface" / "models")
+    data = _user_data()
+    if data is not None:
+        folders.append(data / "mobileface" / "models")
     package = Path(__file__).resolve().parent
     folders += [package / "models_onnx", package.parents[1] / "models_onnx"]
     return tuple(folders)
@@ -106,10 +108,16 @@ def find_model(
     )
 
 
-def _user_data() -> Path:
-    """The folder for a user's data by the custom of the system."""
+def _user_data() -> Path | None:
+    """The folder for a user's data by the custom of the system; None for a user without a home."""
+    variable, below = "XDG_DATA_HOME", ".local/share"
     if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+        variable, below = "LOCALAPPDATA", "AppData/Local"
+    elif sys.platform == "darwin":
+        variable, below = "", "Library/Application Support"
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    try:
+        return Path.home() / below
+    except RuntimeError:
+        return None

@@ -22,13 +22,13 @@ def default_threads() -> int:
     """Threads for one session: `VARIABLE` if set, else `available_cpus`.
 
     Raises:
-        InputError: The variable is not a whole number from 1.
+        InputError: The variable is not a whole number from 1 to 9999.
     """
     text = os.environ.get(VARIABLE)
     if text is None:
         return available_cpus()
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"'{text}' is not a whole number from 1", where=VARIABLE)
+    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
+        raise InputError(f"'{text[:20]}' is not a whole number from 1 to 9999", where=VARIABLE)
     return int(text)
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from mobileface.loading import load_embedder, load_landmarks
 from mobileface.tasks.align import align
 from mobileface.tasks.landmark import merge_landmarks

@@ -8,10 +8,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from dlib_writer import integer_bytes, stream_bytes
 
 from mobileface.errors import SourceFormatError
 from mobileface_convert.frontends.dlib_stream import DlibStream, floats_from_pairs
+from tests.convert.dlib_writer import integer_bytes, stream_bytes
 
 LARGEST = 2**63 - 1
 

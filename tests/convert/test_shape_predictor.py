@@ -14,18 +14,18 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from dlib_writer import (
+
+from mobileface.errors import ImageError, InputError, SourceFormatError
+from mobileface_convert.frontends.shape_predictor import ShapePredictor, read_shape_predictor
+from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph
+from mobileface_convert.frontends.shape_predictor_reference import evaluate
+from tests.convert.dlib_writer import (
     random_shape_predictor,
     shape_predictor_bytes,
     shape_predictor_integers,
     stream_bytes,
     tiny_shape_predictor,
 )
-
-from mobileface.errors import ImageError, InputError, SourceFormatError
-from mobileface_convert.frontends.shape_predictor import ShapePredictor, read_shape_predictor
-from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph
-from mobileface_convert.frontends.shape_predictor_reference import evaluate
 
 Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.int64]

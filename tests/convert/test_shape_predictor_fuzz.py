@@ -13,17 +13,17 @@ import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from dlib_writer import (
-    random_shape_predictor,
-    shape_predictor_bytes,
-    shape_predictor_integers,
-    stream_bytes,
-)
 
 from mobileface.errors import SourceFormatError
 from mobileface_convert.frontends.shape_predictor import ShapePredictor, read_shape_predictor
 from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph
 from mobileface_convert.frontends.shape_predictor_reference import evaluate
+from tests.convert.dlib_writer import (
+    random_shape_predictor,
+    shape_predictor_bytes,
+    shape_predictor_integers,
+    stream_bytes,
+)
 
 MUTANTS = 2000
 REAL_MUTANTS = 40

@@ -1,144 +1,37 @@
-"""Sources of files: the real code against a real server on the loopback interface."""
+"""Pinned files, folders of them, and which place is opened."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import re
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import sys
 from pathlib import Path
 
 import pytest
 
 from mobileface.errors import SourceError, SourceIntegrityError
 from mobileface_convert import source
-from mobileface_convert.source import DirectorySource, DownloadSource, RetryPolicy, SourceFile
+from mobileface_convert.source import DirectorySource, SourceFile, open_source
 
 PATH = "MobileFace_Pose/model one.bin"
 CONTENT = bytes(range(251)) * 1200  # 301200 bytes: several blocks, and no block like another
 SHA1 = hashlib.sha1(b"blob %d\0" % len(CONTENT) + CONTENT, usedforsecurity=False).hexdigest()
 FILE = SourceFile(PATH, SHA1, len(CONTENT))
-UNSIZED = SourceFile(PATH, SHA1)
-WRONG = CONTENT[:-1] + b"?"
-CUT = 100_000
-RETRY = RetryPolicy(attempts=3, first_delay=0.01, longest_delay=0.05, timeout=0.4)
-
-
-@dataclass
-class Reply:
-    """One scripted answer."""
-
-    body: bytes = CONTENT
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    ranges: bool = True
-    cut_after: int | None = None
-    length: bool = True
-    stall: float = 0.0
-    delay: float = 0.0
-
-
-@dataclass
-class Asked:
-    """One request, and how many bytes of body were sent for it."""
-
-    path: str
-    headers: Mapping[str, str]
-    sent: int
-
-
-class Server(ThreadingHTTPServer):
-    """Answers from a script and records what it was asked; an unexpected request gets 410."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script: list[Reply] = []
-        self.asked: list[Asked] = []
-        self.url = f"http://127.0.0.1:{self.server_port}/raw/"
-
-    def ranges(self) -> list[str | None]:
-        return [asked.headers.get("Range") for asked in self.asked]
-
-    def sent(self) -> list[int]:
-        return [asked.sent for asked in self.asked]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        script = self.server.script
-        reply = script.pop(0) if script else Reply(b"", 410)
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        tag = self.headers.get("If-Range", reply.headers.get("ETag"))
-        partial = (
-            reply.status == 200 and reply.ranges and wanted and tag == reply.headers.get("ETag")
-        )
-        start = int(wanted[1]) if partial and wanted else 0
-        body = reply.body[start:]
-        shown = body[: reply.cut_after]
-        self.server.asked.append(Asked(self.path, dict(self.headers), len(shown)))
-        threading.Event().wait(reply.delay)
-        self.send_response(206 if partial else reply.status)
-        if partial:
-            last, size = len(reply.body) - 1, len(reply.body)
-            self.send_header("Content-Range", f"bytes {start}-{last}/{size}")
-        if reply.length:
-            self.send_header("Content-Length", str(len(body)))
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(shown)
-        self.wfile.flush()
-        threading.Event().wait(reply.stall)
-
-    def log_message(self, *args: object) -> None:
-        pass
+REPOSITORY = "https://github.com/owner/some.repo"
+COMMIT = "128cea33b928dc9bb6d1963202b57a97f5661ccf"
+RAW = f"download from https://raw.githubusercontent.com/owner/some.repo/{COMMIT}/"
 
 
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"):
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MOBILEFACE_SOURCE", "MOBILEFACE_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("MOBILEFACE_SOURCE", "MOBILEFACE_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def remote(server: Server, tmp_path: Path) -> DownloadSource:
-    return DownloadSource(server.url, tmp_path, retry=RETRY)
-
-
-def final(root: Path) -> Path:
-    return root / PATH
-
-
-def part(root: Path) -> Path:
-    return root / f"{PATH}.part"
 
 
 def store(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-
-
-# --- names of content and of files ---------------------------------------------------------------
 
 
 def test_git_blob_sha1_is_what_git_says(tmp_path: Path) -> None:
@@ -164,20 +57,17 @@ def test_malformed_pin_is_refused(sha1: str, size: int) -> None:
         SourceFile("a", sha1, size)
 
 
-# --- folders -------------------------------------------------------------------------------------
-
-
 def test_folder_gives_the_verified_file(tmp_path: Path) -> None:
-    store(final(tmp_path), CONTENT)
-    assert DirectorySource(tmp_path).fetch(FILE) == final(tmp_path)
+    store(tmp_path / PATH, CONTENT)
+    assert DirectorySource(tmp_path).fetch(FILE) == tmp_path / PATH
     assert DirectorySource(tmp_path).describe() == f"folder {tmp_path}"
 
 
 def test_folder_with_another_file_is_refused_unless_told_not_to_look(tmp_path: Path) -> None:
-    store(final(tmp_path), b"changed")
+    store(tmp_path / PATH, b"changed")
     with pytest.raises(SourceIntegrityError) as caught:
         DirectorySource(tmp_path).fetch(FILE)
-    for part_of_message in (SHA1, source.git_blob_sha1(final(tmp_path)), "7 bytes", "301200 bytes"):
+    for part_of_message in (SHA1, source.git_blob_sha1(tmp_path / PATH), "7 bytes", "301200 bytes"):
         assert part_of_message in str(caught.value)
     unverified = DirectorySource(tmp_path, verify=False)
     assert unverified.fetch(FILE).read_bytes() == b"changed"
@@ -196,170 +86,89 @@ def test_absent_file_and_folder_are_named(tmp_path: Path) -> None:
 def test_link_out_of_the_folder_is_refused_and_one_inside_followed(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside.bin"
     outside.write_bytes(CONTENT)
-    final(root).parent.mkdir(parents=True)
-    final(root).symlink_to(outside)
+    (root / PATH).parent.mkdir(parents=True)
+    (root / PATH).symlink_to(outside)
     with pytest.raises(SourceError, match="leads out"):
         DirectorySource(root, verify=False).fetch(FILE)
-    final(root).unlink()
+    (root / PATH).unlink()
     store(root / "inside.bin", CONTENT)
-    final(root).symlink_to(root / "inside.bin")
+    (root / PATH).symlink_to(root / "inside.bin")
     assert DirectorySource(root).fetch(FILE).read_bytes() == CONTENT
     (root / "loop").symlink_to(root / "loop")
     with pytest.raises(SourceError):
         DirectorySource(root).fetch(SourceFile("loop", SHA1))
 
 
-# --- downloads -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("repository", [REPOSITORY, f"{REPOSITORY}.git", f"{REPOSITORY}/"])
+def test_default_is_the_pinned_commit(repository: str) -> None:
+    assert open_source(repository=repository, commit=COMMIT).describe() == RAW
 
 
-def test_download_then_no_request_while_the_cache_is_good(
-    server: Server, remote: DownloadSource, tmp_path: Path
+def test_location_goes_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.script = [Reply(), Reply()]
-    assert remote.fetch(FILE) == final(tmp_path)
-    assert final(tmp_path).read_bytes() == CONTENT
-    assert not part(tmp_path).exists()
-    remote.fetch(FILE)
-    assert [asked.path for asked in server.asked] == ["/raw/MobileFace_Pose/model%20one.bin"]
-    assert server.asked[0].headers["Accept-Encoding"] == "identity"
-    final(tmp_path).write_bytes(WRONG)
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize("file", [FILE, UNSIZED])
-def test_wrong_content_leaves_nothing(
-    server: Server, remote: DownloadSource, tmp_path: Path, file: SourceFile
-) -> None:
-    server.script = [Reply(WRONG)]
-    with pytest.raises(SourceIntegrityError, match=SHA1) as caught:
-        remote.fetch(file)
-    assert caught.value.where.startswith(server.url)
-    assert len(server.asked) == 1
-    assert not final(tmp_path).exists()
-    assert not part(tmp_path).exists()
-
-
-@pytest.mark.parametrize("file", [FILE, UNSIZED])
-def test_cut_connection_is_resumed(
-    server: Server, remote: DownloadSource, file: SourceFile
-) -> None:
-    server.script = [Reply(cut_after=CUT), Reply()]
-    assert remote.fetch(file).read_bytes() == CONTENT
-    assert server.ranges() == [None, f"bytes={CUT}-"]
-    assert server.sent() == [CUT, len(CONTENT) - CUT]
-
-
-def test_silent_connection_is_resumed(server: Server, remote: DownloadSource) -> None:
-    server.script = [Reply(cut_after=CUT, stall=0.8), Reply()]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert server.ranges() == [None, f"bytes={CUT}-"]
-
-
-def test_next_run_continues_after_the_last_attempt(
-    server: Server, remote: DownloadSource, tmp_path: Path
-) -> None:
-    server.script = [Reply(cut_after=10), Reply(cut_after=20), Reply(cut_after=30)]
-    with pytest.raises(SourceError, match=r"after 3 attempts.* cut after 60 of 301200"):
-        remote.fetch(FILE)
-    assert part(tmp_path).read_bytes() == CONTENT[:60]
-    assert not final(tmp_path).exists()
-    server.script = [Reply()]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert server.ranges() == [None, "bytes=10-", "bytes=30-", "bytes=60-"]
-
-
-def test_complete_part_needs_no_request(
-    server: Server, remote: DownloadSource, tmp_path: Path
-) -> None:
-    store(part(tmp_path), CONTENT)
-    assert remote.fetch(UNSIZED).read_bytes() == CONTENT
-    assert server.asked == []
-
-
-@pytest.mark.parametrize("left", [b"?" * CUT, WRONG, CONTENT + b"?"])
-def test_bad_part_of_an_earlier_run_is_not_held_against_the_server(
-    server: Server, remote: DownloadSource, tmp_path: Path, left: bytes
-) -> None:
-    store(part(tmp_path), left)
-    server.script = [Reply(), Reply()] if len(left) == CUT else [Reply()]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert server.script == []
-    assert server.ranges()[-1] is None
-
-
-def test_server_that_ignores_ranges_restarts_the_file(
-    server: Server, remote: DownloadSource
-) -> None:
-    server.script = [Reply(cut_after=CUT), Reply(ranges=False)]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert server.ranges() == [None, f"bytes={CUT}-"]
-    assert server.sent() == [CUT, len(CONTENT)]
+    monkeypatch.setenv("MOBILEFACE_SOURCE", str(tmp_path))
+    by_environment = open_source(repository=REPOSITORY, commit=COMMIT)
+    assert by_environment.describe() == f"folder {tmp_path}"
+    address = "http://localhost:1/raw"
+    by_location = open_source(address, repository=REPOSITORY, commit=COMMIT)
+    assert by_location.describe() == f"download from {address}/"
+    (tmp_path / "inner").mkdir()
+    by_path = open_source(tmp_path / "inner", repository=REPOSITORY, commit=COMMIT)
+    assert by_path.describe() == f"folder {tmp_path / 'inner'}"
+    monkeypatch.setenv("MOBILEFACE_SOURCE", "")
+    assert open_source(repository=REPOSITORY, commit=COMMIT).describe() == RAW
 
 
 @pytest.mark.parametrize(
-    "refusal", [Reply(b"", 416), Reply(b"x", 206, {"Content-Range": "bytes 5-5/301200"})]
+    "address",
+    [
+        "file:///etc/",
+        "ftp://localhost/",
+        "http://",
+        "http://user:secret@localhost/",
+        "http://localhost/?a=b",
+        "http://localhost:port/",
+        "http://[::1/",
+    ],
 )
-def test_refused_range_restarts_the_file(
-    server: Server, remote: DownloadSource, refusal: Reply
-) -> None:
-    server.script = [Reply(cut_after=CUT), refusal, Reply()]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert server.ranges() == [None, f"bytes={CUT}-", None]
-
-
-def test_strong_tag_guards_the_resumed_file(server: Server, remote: DownloadSource) -> None:
-    old, new = {"ETag": '"old"'}, {"ETag": '"new"'}
-    server.script = [Reply(b"-" * len(CONTENT), headers=old, cut_after=CUT), Reply(headers=new)]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert server.asked[1].headers["If-Range"] == '"old"'
-    assert server.sent() == [CUT, len(CONTENT)]
-
-
-def test_weak_tag_is_not_sent(server: Server, remote: DownloadSource) -> None:
-    weak = {"ETag": 'W/"1"'}
-    server.script = [Reply(headers=weak, cut_after=CUT), Reply(headers=weak)]
-    remote.fetch(FILE)
-    assert "If-Range" not in server.asked[1].headers
-
-
-def test_not_found_is_final(server: Server, remote: DownloadSource, tmp_path: Path) -> None:
-    server.script = [Reply(b"", 404)]
-    with pytest.raises(SourceError, match="HTTP 404") as caught:
-        remote.fetch(FILE)
-    assert caught.value.where == f"{server.url}MobileFace_Pose/model%20one.bin"
-    assert len(server.asked) == 1
-    assert not part(tmp_path).exists()
+def test_address_that_cannot_be_used_is_refused(address: str) -> None:
+    with pytest.raises(SourceError, match="not a plain http or https address"):
+        open_source(address, repository=REPOSITORY, commit=COMMIT)
 
 
 @pytest.mark.parametrize(
-    ("status", "after", "slept"),
-    [(500, None, 0.01), (429, "0", 0.0), (429, "3600", 0.05), (503, "soon", 0.01)],
+    ("repository", "commit"),
+    [(REPOSITORY, "master"), ("https://example.org/owner/repo", COMMIT)],
 )
-def test_busy_server_is_asked_again(
-    server: Server,
-    remote: DownloadSource,
+def test_upstream_that_is_not_pinned_is_refused(repository: str, commit: str) -> None:
+    with pytest.raises(SourceError):
+        open_source(repository=repository, commit=commit)
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {}, "home/.cache/mobileface"),
+        ("linux", {"XDG_CACHE_HOME": "{root}/xdg"}, "xdg/mobileface"),
+        ("linux", {"XDG_CACHE_HOME": "relative"}, "home/.cache/mobileface"),
+        ("darwin", {}, "home/Library/Caches/mobileface"),
+        ("win32", {}, "home/AppData/Local/mobileface"),
+        ("win32", {"LOCALAPPDATA": "{root}/local"}, "local/mobileface"),
+        ("linux", {"MOBILEFACE_CACHE": "{root}/mine"}, "mine"),
+    ],
+)
+def test_default_cache_dir(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    status: int,
-    after: str | None,
-    slept: float,
+    platform: str,
+    variables: dict[str, str],
+    expected: str,
 ) -> None:
-    delays: list[float] = []
-    monkeypatch.setattr(time, "sleep", delays.append)
-    server.script = [Reply(b"", status, {"Retry-After": after} if after else {}), Reply()]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
-    assert delays == [slept]
-    assert len(server.asked) == 2
-
-
-def test_delays_double_and_attempts_end(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    delays: list[float] = []
-    monkeypatch.setattr(time, "sleep", delays.append)
-    server.script = [Reply(b"", 500)] * 9
-    patient = RetryPolicy(attempts=5, first_delay=0.25, longest_delay=1.5)
-    with pytest.raises(SourceError, match=r"after 5 attempts.*HTTP 500"):
-        DownloadSource(server.url, tmp_path, retry=patient).fetch(FILE)
-    assert delays == [0.25, 0.5, 1.0, 1.5]
-    assert len(server.asked) == 5
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(root=tmp_path))
+    monkeypatch.setattr(sys, "platform", platform)
+    found = source.default_cache_dir()
+    monkeypatch.undo()
+    assert found == tmp_path / expected

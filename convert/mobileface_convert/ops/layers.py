@@ -49,19 +49,20 @@ def convolution(context: OpContext) -> ir.Value:
         bias = context.weight(2, "bias", (filters,))
         inputs.append(context.constant(bias, np.float32, "bias"))
     geometry = {
-        "strides": attrs.integers("stride", (1,) * rank, length=rank),
-        "dilations": attrs.integers("dilate", (1,) * rank, length=rank),
-        "pads": pads + pads,
+        "strides": (attrs.integers("stride", (1,) * rank, length=rank), 1),
+        "dilations": (attrs.integers("dilate", (1,) * rank, length=rank), 1),
+        "pads": (pads + pads, 0),
     }
-    # Defaults are left out: they would be a tenth of a percent of a small model's bytes.
-    stated = {
+    # Defaults are left out: they would be a tenth of a percent of a small model's bytes. The
+    # kernel's shape is stated all the same, because OpenCV 4 does not take it from the weights.
+    stated: dict[str, object] = {
         name: values
-        for name, values in geometry.items()
-        if any(value != (name != "pads") for value in values)
+        for name, (values, default) in geometry.items()
+        if any(value != default for value in values)
     }
     if groups != 1:
-        return context.op("Conv", *inputs, group=groups, **stated)
-    return context.op("Conv", *inputs, **stated)
+        stated["group"] = groups
+    return context.op("Conv", *inputs, kernel_shape=kernel, **stated)
 
 
 @operator("FullyConnected", attributes=("num_hidden", "no_bias", "flatten"))

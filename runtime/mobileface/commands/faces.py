@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ..files import write_aside
 from ..image import Image
 from ..tasks.align import align
 from ..types import Face
+from .output import print_json, print_text
 from .pictures import Pictures, find_pictures
 
 __all__ = ["face_record", "run_align", "run_faces", "write_picture"]
@@ -40,9 +40,9 @@ def run_faces(options: argparse.Namespace) -> int:
     for path, image in pictures:
         faces = analyzer(image)
         if options.json:
-            print(json.dumps(face_record(path, image, faces, options.embeddings)), flush=True)
+            print_json(face_record(path, image, faces, options.embeddings))
         else:
-            print(_text(path, faces), flush=True)
+            print_text(_text(path, faces))
         if options.draw is not None:
             write_picture(options.draw, draw_faces(image, faces))
         if options.output is not None:
@@ -64,9 +64,9 @@ def run_align(options: argparse.Namespace) -> int:
             write_picture(target, crop)
             if options.json:
                 record = {"file": str(path), "face": number, "crop": str(target)}
-                print(json.dumps(record), flush=True)
+                print_json(record)
             else:
-                print(target, flush=True)
+                print_text(str(target))
     return 2 if pictures.failed else 0
 
 

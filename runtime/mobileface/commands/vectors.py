@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..image import read_image
 from ..loading import load_embedder
 from ..tasks.embed import cosine_similarity
 from ..types import FloatArray
+from .output import print_json, print_text
 from .pictures import Pictures, find_pictures
 
 __all__ = ["run_compare", "run_embed"]
@@ -58,9 +58,9 @@ def run_embed(options: argparse.Namespace) -> int:
         document = {"model": source.model, "files": files, "embeddings": embeddings.tolist()}
         if not options.crops:
             document["bboxes"] = [row.bbox for row in rows]
-        print(json.dumps(document))
+        print_json(document)
     else:
-        print(f"{len(files)} × {source.size} from {source.model}: {options.output}")
+        print_text(f"{len(files)} × {source.size} from {source.model}: {options.output}")
     return 0
 
 
@@ -76,9 +76,9 @@ def run_compare(options: argparse.Namespace) -> int:
     similarity = float(cosine_similarity(vectors[0], vectors[1])[0, 0])
     if options.json:
         files = [str(options.a), str(options.b)]
-        print(json.dumps({"model": source.model, "files": files, "similarity": similarity}))
+        print_json({"model": source.model, "files": files, "similarity": similarity})
     else:
-        print(f"{similarity:.4f}")
+        print_text(f"{similarity:.4f}")
     return 0
 
 
