@@ -182,7 +182,7 @@ class GraphBuilder:
                 opset_imports=[onnx.helper.make_opsetid(node.domain, version)],
                 ir_version=_IR_VERSIONS[self.opset],
             )
-        except InferenceError as error:
+        except (InferenceError, onnx.checker.ValidationError) as error:
             shapes = ", ".join(str(value.shape) for value in inputs)
             raise GraphError(
                 f"inputs of shape {shapes} do not fit together ({error})",
