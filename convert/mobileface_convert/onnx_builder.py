@@ -144,7 +144,7 @@ class GraphBuilder:
         for name, value in outputs.items():
             if value.producer() is None or value in graph_outputs:
                 value = self.op("Identity", value)
-            value.name = name
+            self._rename(value, name)
             dtype = np.dtype((dtypes or {}).get(name, np.float32))
             value.dtype = ir.DataType.from_numpy(dtype)
             if shapes and name in shapes:
@@ -182,7 +182,7 @@ class GraphBuilder:
                 opset_imports=[onnx.helper.make_opsetid(node.domain, version)],
                 ir_version=_IR_VERSIONS[self.opset],
             )
-        except InferenceError as error:
+        except (InferenceError, onnx.checker.ValidationError) as error:
             shapes = ", ".join(str(value.shape) for value in inputs)
             raise GraphError(
                 f"inputs of shape {shapes} do not fit together ({error})",
@@ -193,6 +193,18 @@ class GraphBuilder:
             if proto is not None:
                 value.type = ir.serde.deserialize_type_proto_for_type(proto)
                 value.shape = ir.serde.deserialize_type_proto_for_shape(proto)
+
+    def _rename(self, value: ir.Value, name: str) -> None:
+        """Gives a value its final name; another value that has it moves to a free one."""
+        if value.name == name:
+            return
+        holders = [*self._inputs, *self._constants.values()]
+        holders += [output for node in self._tape.nodes for output in node.outputs]
+        for holder in holders:
+            if holder.name == name:
+                holder.name = self._unique(name)
+        self._names.add(name)
+        value.name = name
 
     def _unique(self, name: str) -> str:
         """The name itself, or the name with the first free number."""

@@ -68,7 +68,9 @@ class MXNetReference:
             known = internals.list_outputs()
             network = internals[output if output in known else f"{output}_output"]
         stored = self._mxnet.nd.load(str(params))
-        arrays = {name.split(":", 1)[-1]: array for name, array in stored.items()}
+        # MXNet gives a list, not a mapping, for a file without a single array.
+        named = stored.items() if isinstance(stored, dict) else ()
+        arrays = {name.split(":", 1)[-1]: array for name, array in named}
         self._network = network
         self._arguments = {n: arrays[n] for n in network.list_arguments() if n in arrays}
         self._states = {n: arrays[n] for n in network.list_auxiliary_states() if n in arrays}

@@ -54,6 +54,13 @@ def to_onnx(
     names = list(outputs or [edge.node.name for edge in graph.outputs])
     if len(names) != len(graph.outputs):
         raise GraphError(f"{len(names)} names for {len(graph.outputs)} outputs", where=graph.origin)
+    for output in names:
+        if names.count(output) > 1 or output in input_shapes:
+            raise GraphError(
+                f"an output cannot be named '{output}', which is another value's name",
+                where=graph.origin,
+                hint="give each output a name of its own",
+            )
     heads = {}
     for output, edge in zip(names, graph.outputs, strict=True):
         if edge not in values:

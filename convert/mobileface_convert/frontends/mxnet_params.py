@@ -272,7 +272,8 @@ def _read_sparse(reader: _Reader, storage: int, storage_shape: Shape, shape: Sha
     for index in range(_AUXILIARY_ARRAYS[storage]):
         aux_flag = reader.dtype(f"type flag of auxiliary array {index}")
         aux_shape = reader.shape(f"shape of auxiliary array {index}")
-        if aux_shape is None or len(aux_shape) != 1 or _DTYPES[aux_flag].kind not in "iu":
+        whole = aux_flag != _BFLOAT16 and _DTYPES[aux_flag].kind in "iu"
+        if aux_shape is None or len(aux_shape) != 1 or not whole:
             raise reader.error(f"auxiliary array {index} is not a list of indices")
         headers.append((aux_shape, aux_flag))
     values = reader.array(storage_shape, flag, "data")
@@ -282,7 +283,10 @@ def _read_sparse(reader: _Reader, storage: int, storage_shape: Shape, shape: Sha
     ]
     if not shape or math.prod(shape) * values.itemsize > _MAX_SPARSE_BYTES:
         raise reader.error(f"a sparse array of shape {shape}")
-    dense = np.zeros(shape, values.dtype)
+    try:
+        dense = np.zeros(shape, values.dtype)
+    except (ValueError, MemoryError) as error:  # a zero beside a dimension that numpy cannot hold
+        raise reader.error(f"a sparse array of shape {shape} cannot be held") from error
     if storage == _ROW_SPARSE:
         _fill_rows(reader, dense, values, indices[0])
     else:
@@ -314,6 +318,7 @@ def _fill_csr(
         len(pointers) != dense.shape[0] + 1
         or pointers[0] != 0
         or pointers[-1] != len(values)
+        or pointers.max() > len(values)  # differences of larger ones may wrap around
         or (lengths < 0).any()
     ):
         raise reader.error("csr row pointers do not rise from 0 to the number of elements")

@@ -75,6 +75,7 @@ def read_symbol(
         [_parse_edge(edge, len(parsed), f"{where}, {_title(raw, i)}") for edge in raw["inputs"]]
         for i, raw in enumerate(raw_nodes)
     ]
+    _check_variables(parsed, where)
     nodes: dict[int, Node] = {}
     for index in _order(edges, parsed, where):
         op, name, attrs = parsed[index]
@@ -109,7 +110,8 @@ def write_symbol(graph: Graph) -> str:
         "heads": [[ids[edge.node], edge.index, 0] for edge in graph.outputs],
         "attrs": {"mxnet_version": ["int", _WRITTEN_VERSION]},
     }
-    return json.dumps(document, indent=2) + "\n"
+    # MXNet's own JSON reader knows no \u escapes.
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _parse(text: str, where: str) -> Document:
@@ -141,7 +143,7 @@ def _version(document: Document, where: str) -> int:
         isinstance(entry, Sequence)
         and len(entry) == 2
         and entry[0] == "int"
-        and isinstance(entry[1], int)
+        and type(entry[1]) is int
     ):
         return entry[1]
     raise SourceFormatError(f"mxnet_version {entry!r} is no version", where=where)
@@ -179,6 +181,17 @@ def _is_hidden(key: str) -> bool:
     return (key.startswith("__") and key.endswith("__")) or any(
         key == hidden or key.endswith(f"_{hidden}") for hidden in _HIDDEN_KEYS
     )
+
+
+def _check_variables(parsed: Sequence[tuple[str, str, Mapping[str, str]]], where: str) -> None:
+    """A variable's name says which array it is, so it can stand for one variable only."""
+    seen: set[str] = set()
+    for index, (op, name, _) in enumerate(parsed):
+        if op == VARIABLE and name in seen:
+            place = f"{where}, node {index} '{name}'"
+            raise GraphError("a second variable of that name", where=place)
+        if op == VARIABLE:
+            seen.add(name)
 
 
 def _parse_edge(raw: Any, nodes: int, place: str) -> tuple[int, int]:

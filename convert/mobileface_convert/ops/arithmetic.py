@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from mobileface.errors import UnsupportedOperatorError
+from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from .registry import OpContext, operator
 
@@ -41,13 +41,31 @@ def with_scalar(context: OpContext) -> ir.Value:
 @operator(*_ELEMENTWISE_OPERATORS)
 def elementwise(context: OpContext) -> ir.Value:
     """``Add``, ``Sub``, ``Mul`` or ``Div`` of two tensors of one shape."""
+    _require_one_shape(context)
     return context.op(_ELEMENTWISE_OPERATORS[context.node.op], *context.inputs)
 
 
 @operator("add_n", ignored=("num_args",))
 def add_n(context: OpContext) -> ir.Value:
     """``Sum`` of any number of tensors of one shape."""
+    _require_one_shape(context)
     return context.op("Sum", *context.inputs)
+
+
+def _require_one_shape(context: OpContext) -> None:
+    """MXNet's element-wise operators do not broadcast, ONNX's do.
+
+    Raises:
+        GraphError: Two inputs have shapes that are known to differ.
+    """
+    first, *others = context.inputs or (None,)
+    for other in others:
+        if first is None or first.shape is None or other.shape is None:
+            continue
+        pairs = zip(first.shape, other.shape, strict=False)
+        differ = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+        if differ or len(first.shape) != len(other.shape):
+            raise GraphError(f"inputs of shape {first.shape} and {other.shape} differ")
 
 
 @operator("clip", attributes=("a_min", "a_max"))

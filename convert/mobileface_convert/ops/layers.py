@@ -38,6 +38,8 @@ def convolution(context: OpContext) -> ir.Value:
         raise UnsupportedOperatorError(f"a {rank}-D kernel has no conversion")
     attrs.choice("layout", layouts[rank], (layouts[rank],))
     filters, groups = attrs.integer("num_filter"), attrs.integer("num_group", 1)
+    if groups < 1:
+        raise GraphError(f"attribute num_group='{groups}' is below 1")
     pads = attrs.integers("pad", (0,) * rank, length=rank)
     channels = context.channels(context.data)
     if channels is not None and (channels % groups or filters % groups):

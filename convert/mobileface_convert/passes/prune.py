@@ -57,15 +57,21 @@ def find_feature(graph: Graph) -> Edge:
         GraphError: The training head hangs on several features; names them.
     """
     training = _training_nodes(graph)
+    read_in_training = dict.fromkeys(
+        edge
+        for node in graph.operators
+        if node in training
+        for edge in node.inputs
+        if not edge.node.is_variable and edge.node not in training
+    )
+    features = {_before_classifier(edge) for edge in read_in_training}
     found: dict[Edge, None] = {}
     for output in graph.outputs:
         if output.node not in training:
             found[_strip_probabilities(output)] = None
-    for node in graph.operators:
-        if node in training:
-            for edge in node.inputs:
-                if not edge.node.is_variable and edge.node not in training:
-                    found[_before_classifier(edge)] = None
+    for edge in read_in_training:
+        # A layer that feeds a classifier is no classifier, even if a loss reads it as well.
+        found[edge if edge in features else _before_classifier(edge)] = None
     if len(found) > 1:
         names = ", ".join(edge.node.name for edge in found)
         raise GraphError(
