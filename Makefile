@@ -1,4 +1,4 @@
-# make demo    set up, convert the identification models, compare real faces with them
+# make demo    set up, convert the models, compare real faces, analyse a photo
 # make test    set up, run all tests against the reference frameworks
 # make help    the rest
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -50,7 +50,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[convert]'
+	$(PIP) install -e '.[convert,dlib]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

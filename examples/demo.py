@@ -1,8 +1,9 @@
-"""Converts the identification models and compares real faces with each of them.
+"""Converts the models, compares real faces with each identification model, analyses a photo.
 
-    python examples/demo.py [--source DIR_OR_URL] [--models DIR]
+    python examples/demo.py [--source DIR_OR_URL] [--models DIR] [--output DIR]
 
-The faces are pairs of LFW-Aligned-100Pair in the source: crops that are aligned already.
+The faces are pairs of LFW-Aligned-100Pair in the source: crops that are aligned already, in the way
+of V1; V2 and V3 want another crop, which the analysis of the photo makes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobileface import list_models, load, read_image
+from mobileface import FaceAnalyzer, draw_faces, list_models, load_embedder, read_image
+from mobileface.commands.faces import write_picture
 from mobileface.errors import MobileFaceError
 from mobileface_convert.cli import main as convert
 
@@ -36,9 +38,12 @@ def main() -> int:
     pairs = find_pairs(options.source)
     if not pairs:
         print("The source holds no LFW-Aligned-100Pair, so there are no faces to compare.")
-        return 0
     for model in list_models(options.models, task="embedding"):
-        compare(model.name, options.models, pairs)
+        if pairs:
+            compare(model.name, options.models, pairs)
+    photo = Path(options.source or "") / "example" / "friends.jpg"
+    if photo.is_file() and list_models(options.models, task="detection"):
+        analyse(photo, options.models, options.output)
     return 0
 
 
@@ -48,7 +53,24 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", default=default, help="folder or address of MobileFace's files")
     parser.add_argument("--models", type=Path, default=ROOT / "models_onnx", help="models folder")
+    parser.add_argument("--output", type=Path, default=ROOT / "output", help="for pictures")
     return parser.parse_args()
+
+
+def analyse(photo: Path, models: Path, folder: Path) -> None:
+    """Finds the faces of a photo, prints them and writes the annotated picture."""
+    analyzer = FaceAnalyzer(models)
+    image = read_image(photo)
+    faces = analyzer(image)
+    print(f"\n{photo.name}: {len(faces)} faces; tasks: {', '.join(analyzer.tasks)}")
+    for task, reason in analyzer.missing.items():
+        print(f"  not run: {task} ({reason})")
+    for face in faces:
+        x1, y1, x2, y2 = face.bbox
+        print(f"  score {face.det_score:.2f}  box ({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})")
+    target = folder / "friends.png"
+    write_picture(target, draw_faces(image, faces))
+    print(f"annotated picture: {target}")
 
 
 def find_pairs(source: str | None) -> list[tuple[Path, Path]]:
@@ -61,7 +83,7 @@ def find_pairs(source: str | None) -> list[tuple[Path, Path]]:
 
 def compare(name: str, models: Path, pairs: list[tuple[Path, Path]]) -> None:
     """Prints similarities of some pairs, and how well all pairs are told apart."""
-    embedder = load(name, models=models)
+    embedder = load_embedder(name, models=models)
     first, second = (embedder.embed([read_image(pair[side]) for pair in pairs]) for side in (0, 1))
     similarity = first @ second.T
     print(f"\n{name}: cosine similarity")

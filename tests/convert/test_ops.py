@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
+from mobileface.errors import GraphError, UnsupportedOperatorError
+from mobileface_convert.backends.onnx import to_onnx
+from mobileface_convert.frontends.mxnet_symbol import read_symbol
+from mobileface_convert.graph import Array
+from mobileface_convert.ops import operator, registered
+from mobileface_convert.reference import import_mxnet
 from tests.convert import op_check
 from tests.convert.op_check import (
     FloatArray,
@@ -19,13 +26,6 @@ from tests.convert.op_check import (
     run_mxnet,
     run_onnx,
 )
-
-from mobileface.errors import GraphError, UnsupportedOperatorError
-from mobileface_convert.backends.onnx import to_onnx
-from mobileface_convert.frontends.mxnet_symbol import read_symbol
-from mobileface_convert.graph import Array
-from mobileface_convert.ops import operator, registered
-from mobileface_convert.reference import import_mxnet
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from mobileface.errors import GraphError
+from mobileface_convert.graph import Graph
+from mobileface_convert.passes import PASSES, PassResult, drop_identity, fold_batchnorm, fuse_clip
 from tests.convert.op_check import (
     IMAGE,
     FloatArray,
@@ -21,10 +25,6 @@ from tests.convert.op_check import (
     scalar,
     sym,
 )
-
-from mobileface.errors import GraphError
-from mobileface_convert.graph import Graph
-from mobileface_convert.passes import PASSES, PassResult, drop_identity, fold_batchnorm, fuse_clip
 
 pytestmark = pytest.mark.needs_mxnet
 

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from mobileface.errors import GraphError
+from mobileface_convert.graph import Graph
+from mobileface_convert.passes import find_feature, prune
 from tests.convert.op_check import (
     IMAGE,
     Network,
@@ -23,10 +27,6 @@ from tests.convert.op_check import (
     scalar,
     sym,
 )
-
-from mobileface.errors import GraphError
-from mobileface_convert.graph import Graph
-from mobileface_convert.passes import find_feature, prune
 
 pytestmark = pytest.mark.needs_mxnet
 
