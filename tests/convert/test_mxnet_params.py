@@ -6,7 +6,7 @@ import random
 import struct
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -345,16 +345,16 @@ def test_a_bad_file_is_refused_cheaply_with_a_reason(case: str) -> None:
 def mutated(data: bytes, generator: random.Random) -> bytes:
     """The file with bytes flipped, cut out, put in or cut off."""
     content = bytearray(data)
-    for _ in range(generator.randint(1, 4)):
+    for _ in range(generator.randint(1, 2)):
         at = generator.randrange(len(content))
-        actions: tuple[Callable[[], Any], ...] = (
-            lambda at=at: content.__setitem__(at, generator.randrange(256)),
-            lambda at=at: content.__setitem__(at, content[at] ^ (1 << generator.randrange(8))),
-            lambda at=at: content.__delitem__(slice(at, at + generator.randint(1, 8))),
-            lambda at=at: content.__setitem__(slice(at, at), generator.randbytes(4)),
-            lambda at=at: content.__setitem__(slice(at, at + 8), i64(generator.choice([-1, HUGE]))),
-        )
-        generator.choice(actions)()
+        action = generator.randrange(4)
+        if action == 0:
+            content[at] ^= generator.randrange(256)
+        elif action == 1:
+            del content[at : at + generator.randint(1, 8)]
+        else:
+            inserted = generator.choice([i64(-1), i64(HUGE), generator.randbytes(4)])
+            content[at : at + 8 * (action - 2)] = inserted
         if not content:
             break
     return bytes(content)

@@ -311,7 +311,8 @@ def test_files_that_cannot_be_read_or_are_no_text_are_named(tmp_path: Path) -> N
         load_symbol(tmp_path / "b.json")
 
 
-REPLACEMENTS = (None, True, -1, 0, 3, 10**30, 1.5, "", "null", "BatchNorm", [], {}, [[0, 0]], [0])
+REPLACEMENTS: tuple[Any, ...] = (None, True, -1, 0, 3, 10**30, 1.5, "", "null", "BatchNorm")
+REPLACEMENTS += ([], {}, [[0, 0]], [0])
 
 
 def places(value: Any) -> list[tuple[Any, Any]]:

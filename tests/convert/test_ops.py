@@ -344,7 +344,8 @@ def test_inputs_and_heads_that_are_not_there_are_named() -> None:
 
 
 def graph_text() -> str:
-    nodes = [{"op": "null", "name": name, "inputs": []} for name in ("data", "w", "b")]
+    names = ("data", "w", "b")
+    nodes: list[dict[str, Any]] = [{"op": "null", "name": n, "inputs": []} for n in names]
     edges = [[0, 0], [1, 0], [2, 0]]
     last = {"op": "Convolution", "name": "c", "attrs": CONVOLUTION, "inputs": edges}
     return json.dumps({"nodes": [*nodes, last], "heads": [[3, 0]], "attrs": VERSION})

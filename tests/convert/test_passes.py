@@ -131,6 +131,14 @@ def test_a_normalisation_folds_without_changing_the_outputs(case: str, tmp_path:
         np.testing.assert_array_equal(network.graph.params[name], array)
 
 
+def test_an_array_that_nothing_reads_is_not_taken_for_a_free_name(tmp_path: Path) -> None:
+    build, shape, changed = FOLDS["one name twice"]
+    network = Network(build(), shape, {"c_bias": np.ones(8, np.float32)})
+    result = fold_batchnorm(network.graph)
+    assert result.changed == changed
+    network.assert_same_outputs(result.graph, tmp_path)
+
+
 def test_padding_does_not_matter_if_there_is_no_shift(tmp_path: Path) -> None:
     zeros = dict.fromkeys(("b_beta", "b_moving_mean"), np.zeros(4, np.float32))
     network = Network(conv(norm(data()), pad=(1, 1)), arrays=zeros)
