@@ -90,7 +90,9 @@ class FaceAnalyzer:
             self._pose = self._try("pose", lambda: self._with_points(load_pose(models)))
         if "embedding" in self._wanted:
             self.embedder = self._try(
-                "embedding", lambda: self._with_crop(load_embedder(embedder, **options))
+                "embedding",
+                lambda: self._with_crop(load_embedder(embedder, **options)),
+                named=embedder is not None,
             )
         self.tasks = tuple(task for task in self._wanted if task not in self.missing)
 
@@ -131,12 +133,12 @@ class FaceAnalyzer:
         ]
         return merge_landmarks(parts).names
 
-    def _try(self, task: str, make: Any) -> Any:
+    def _try(self, task: str, make: Any, *, named: bool = False) -> Any:
         """The task's object; None, with the reason noted, if it is not asked for by name."""
         try:
             return make()
         except ModelNotFoundError as error:
-            if self._strict:
+            if self._strict or named:
                 raise
             self.missing[task] = error.what
             return None

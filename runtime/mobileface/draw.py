@@ -34,9 +34,8 @@ def draw_faces(image: Image, faces: Sequence[Face]) -> Image:
         uint8 (H, W, 3), BGR.
     """
     image = check_image(image)
-    canvas = np.array(
-        cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image, np.uint8
-    )
+    colored = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
+    canvas = np.array(colored, np.uint8, order="C")  # OpenCV draws on no other layout
     scale = min(max(min(image.shape[:2]) / _REFERENCE, 0.35), 4.0)
     for face in faces:
         _draw_face(canvas, face, scale)

@@ -4,14 +4,15 @@ dlib resizes bilinearly with the corner pixels aligned: output column c of w rea
 c * (W - 1) / (w - 1). Scores of its detectors depend on how that is rounded, and what its x86
 builds do follows from their vector instructions: columns come in groups of four whose positions
 are sums in float32, blended in float32 and rounded to the nearest for grey images, cut off for
-colour images; the last columns, one to four, take the plain path, which always cuts off (in
-float64 for colour images). Measured with dlib 20.0.1 through ``dlib.pyramid_down(6)``; builds
-without these instructions differ by a grey level here and there.
+colour images; the last columns, at most four, are blended in float64 and always cut off. Measured
+with dlib 20.0.1 through ``dlib.pyramid_down(6)``; its builds without vector instructions differ by
+a grey level here and there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -24,6 +25,9 @@ UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _GROUP = 4
+_CACHED_AXES = 128
+"""The pyramids of the frames of a video have the same axes."""
+
 _STRIP_PIXELS = 1 << 16
 """Pixels blended at a time: keeps the float images in the cache and their memory bounded."""
 
@@ -69,20 +73,16 @@ def resize_planes(planes: UInt8Array, rows: int, columns: int) -> UInt8Array:
     resized = np.empty((count, rows, columns), np.uint8)
     if resized.size == 0 or planes.size == 0:
         return resized
+    summed = count > 1
+    vertical = _plain_axis(rows, height, 0, summed=summed)
     grouped = _grouped_axis(columns, width)
     first = len(grouped.low)
-    if count == 1:
-        vertical = rest_vertical = _plain_axis(rows, height, 0).single()
-        rest = _plain_axis(columns, width, first).single()
-    else:
-        rest_vertical = _plain_axis(rows, height, 0)
-        vertical = rest_vertical.rounded()
-        rest = _plain_axis(columns, width, first)
-    offset = 0.5 if count == 1 else 0.0
     if first:
-        _blend(planes, resized[:, :, :first], vertical, grouped, offset)
+        offset = 0.5 if count == 1 else 0.0
+        _blend_groups(planes, resized[:, :, :first], vertical.rounded(), grouped, offset)
     if first < columns:
-        _blend(planes, resized[:, :, first:], rest_vertical, rest, 0.0)
+        rest = _plain_axis(columns, width, first, summed=summed)
+        _blend_rest(planes, resized[:, :, first:], vertical, rest)
     return resized
 
 
@@ -102,28 +102,25 @@ class _Axis:
     low_weight: FloatArray
     high_weight: FloatArray
 
-    def single(self) -> _Axis:
-        """Float32 weights that add up to 1 in float32."""
-        high_weight = self.high_weight.astype(np.float32)
-        return replace(self, low_weight=1 - high_weight, high_weight=high_weight)
-
     def rounded(self) -> _Axis:
         """Float32 weights, each rounded by itself; their sum may miss 1."""
         low_weight = self.low_weight.astype(np.float32)
         return replace(self, low_weight=low_weight, high_weight=self.high_weight.astype(np.float32))
 
 
-def _plain_axis(length: int, source: int, first: int) -> _Axis:
-    """Outputs from `first` on, at positions summed in float64."""
+@lru_cache(maxsize=_CACHED_AXES)
+def _plain_axis(length: int, source: int, first: int, *, summed: bool) -> _Axis:
+    """Outputs from `first` on, at float64 positions: multiples of the step, or sums of steps."""
     step = (source - 1) / max(length - 1, 1)
-    steps = np.full(length - first + 1, step)
-    steps[0] = first * step - step
-    position = np.cumsum(steps)[1:]
+    position = np.arange(first, length) * step
+    if summed:
+        position = np.cumsum(np.r_[first * step - step, np.full(length - first, step)])[1:]
     low = np.clip(np.floor(position).astype(np.intp), 0, source - 1)
     part = position - low
     return _Axis(low, np.minimum(low + 1, source - 1), 1 - part, part)
 
 
+@lru_cache(maxsize=_CACHED_AXES)
 def _grouped_axis(length: int, source: int) -> _Axis:
     """The outputs that dlib computes in groups of four, at positions summed in float32.
 
@@ -141,14 +138,14 @@ def _grouped_axis(length: int, source: int) -> _Axis:
     return _Axis(low, low + 1, 1 - part, part)
 
 
-def _blend(
+def _blend_groups(
     planes: UInt8Array, result: UInt8Array, vertical: _Axis, horizontal: _Axis, offset: float
 ) -> None:
-    """Fills `result` with the four neighbours' weighted sum plus `offset`, cut off to uint8.
+    """Fills `result` with the four neighbours' weighted sum plus `offset`, cut off, in float32.
 
     The order of products and sums is dlib's.
     """
-    left, right = _pick_columns(planes, horizontal.low), _pick_columns(planes, horizontal.high)
+    left, right = _pick_columns(planes, horizontal)
     strip = max(1, _STRIP_PIXELS // (result.shape[0] * result.shape[2]))
     for start in range(0, result.shape[1], strip):
         rows = slice(start, start + strip)
@@ -159,18 +156,30 @@ def _blend(
         total += right[:, above] * (above_weight * horizontal.high_weight)
         total += left[:, below] * (below_weight * horizontal.low_weight)
         total += right[:, below] * (below_weight * horizontal.high_weight)
-        if offset:
-            total += total.dtype.type(offset)
+        np.add(total, np.float32(offset), out=total)
         result[:, rows] = total
 
 
-def _pick_columns(planes: UInt8Array, columns: npt.NDArray[np.intp]) -> UInt8Array:
-    """The planes' given columns.
+def _blend_rest(planes: UInt8Array, result: UInt8Array, vertical: _Axis, horizontal: _Axis) -> None:
+    """Fills `result`, the few last columns: first along the rows, then down, in float64."""
+    across = (
+        planes[:, :, horizontal.low] * horizontal.low_weight
+        + planes[:, :, horizontal.high] * horizontal.high_weight
+    )
+    above, below = across[:, vertical.low], across[:, vertical.high]
+    result[...] = above * vertical.low_weight[:, None] + below * vertical.high_weight[:, None]
 
-    They are picked as rows of the transposed planes: that copies whole rows, 20 times faster.
+
+def _pick_columns(planes: UInt8Array, horizontal: _Axis) -> tuple[UInt8Array, UInt8Array]:
+    """The left and right neighbours of the outputs in all rows, both uint8 (C, H, n).
+
+    Picked as rows of the transposed planes: that copies whole rows and is 20 times faster.
     """
-    picked = np.empty((*planes.shape[:2], len(columns)), np.uint8)
-    for plane, result in zip(planes, picked, strict=True):
-        transposed = cv2.transpose(plane).reshape(plane.shape[::-1])
-        result[...] = cv2.transpose(transposed[columns]).reshape(result.shape)
-    return picked
+    count, height, width = planes.shape
+    left = np.empty((count, height, len(horizontal.low)), np.uint8)
+    right = np.empty_like(left)
+    for index, plane in enumerate(planes):
+        transposed = cv2.transpose(plane).reshape(width, height)
+        cv2.transpose(transposed[horizontal.low], dst=left[index])
+        cv2.transpose(transposed[horizontal.high], dst=right[index])
+    return left, right

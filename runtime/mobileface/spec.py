@@ -181,9 +181,9 @@ class HogSpec:
         max_pyramid_levels: The most levels that are searched.
         min_layer_width: A level narrower than this, in pixels, is not searched.
         min_layer_height: A level lower than this, in pixels, is not searched.
-        overlap_iou: Two boxes overlap if their intersection is more than this part of the rectangle
-            around both.
-        overlap_covered: Or if it is more than this part of either of them.
+        overlap_threshold: Two boxes overlap if their intersection is more than this part of the
+            rectangle around both.
+        covered_threshold: Or if it is more than this part of either of them.
     """
 
     image: str
@@ -196,8 +196,8 @@ class HogSpec:
     max_pyramid_levels: int
     min_layer_width: int
     min_layer_height: int
-    overlap_iou: float
-    overlap_covered: float
+    overlap_threshold: float
+    covered_threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +368,8 @@ _FIELDS: dict[str, Check] = {
                     "min_layer_height": 1,
                 }.items()
             },
-            "overlap_iou": checks.number,
-            "overlap_covered": checks.number,
+            "overlap_threshold": checks.number,
+            "covered_threshold": checks.number,
         },
     ),
     "pose": _pose,

@@ -13,7 +13,7 @@ import pytest
 from mobileface.errors import ParityError, SourceIntegrityError
 from mobileface.index import read_index
 from mobileface.session import Session
-from mobileface_convert import pipeline
+from mobileface_convert import makers
 from mobileface_convert.frontends.mxnet import load_checkpoint
 from mobileface_convert.frontends.mxnet_symbol import load_symbol
 from mobileface_convert.graph import Graph
@@ -97,7 +97,7 @@ def test_a_model_beyond_its_bounds_is_not_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The recorded outputs of the published model refuse the random one; nothing is left behind."""
-    monkeypatch.setattr(pipeline, "mxnet_is_installed", lambda: False)
+    monkeypatch.setattr(makers.mxnet, "mxnet_is_installed", lambda: False)
     with pytest.raises(ParityError, match=r"identification_v3.*differs.*max abs error"):
         convert(random_recipe(3), DirectorySource(random_source), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,7 @@ PLANES = 31
 _DETECTOR_VERSION = 2
 _SCANNER_VERSION = 1
 _LARGEST_SIDE = 4096
+_CELL_SIZES = (4, 8, 16)
 _LARGEST_FILTER_COUNT = 64
 _PYRAMID_STEP = 6
 
@@ -44,9 +45,9 @@ class HogDetector:
         min_layer_width: A pyramid level narrower than this (pixels) is not searched.
         min_layer_height: A pyramid level lower than this (pixels) is not searched.
         nuclear_norm_strength: Regularization used in training; no effect on detection.
-        overlap_iou: Two boxes overlap if their intersection is more than this part of the
+        overlap_threshold: Two boxes overlap if their intersection is more than this part of the
             rectangle around both.
-        overlap_covered: Or if it is more than this part of either of them.
+        covered_threshold: Or if it is more than this part of either of them.
         filters: float64 (K, 31, rows, columns), one weight per plane and cell.
         thresholds: float64 (K,), subtracted from the filter responses.
     """
@@ -59,13 +60,13 @@ class HogDetector:
     min_layer_width: int
     min_layer_height: int
     nuclear_norm_strength: float
-    overlap_iou: float
-    overlap_covered: float
+    overlap_threshold: float
+    covered_threshold: float
     filters: npt.NDArray[np.float64]
     thresholds: npt.NDArray[np.float64]
 
     def to_spec(self) -> dict[str, int | float]:
-        """What the runtime must know about the detector: ``HogSpec.from_dict`` reads it back."""
+        """What the runtime must know about the detector: the fields of `HogSpec`."""
         return {
             "filters": int(self.filters.shape[0]),
             "filter_rows": int(self.filters.shape[2]),
@@ -75,8 +76,8 @@ class HogDetector:
             "max_pyramid_levels": self.max_pyramid_levels,
             "min_layer_width": self.min_layer_width,
             "min_layer_height": self.min_layer_height,
-            "overlap_iou": self.overlap_iou,
-            "overlap_covered": self.overlap_covered,
+            "overlap_threshold": self.overlap_threshold,
+            "covered_threshold": self.covered_threshold,
         }
 
 
@@ -89,7 +90,7 @@ def read_hog_detector(data: bytes, where: str) -> HogDetector:
 
     Raises:
         SourceFormatError: If the bytes are not such a detector, or one of a geometry that has no
-            conversion (window not a whole number of cells, or padded).
+            conversion (cells not of 4, 8 or 16 pixels, a window not of whole cells, or padded).
     """
     stream = DlibStream.from_bytes(data, where)
     _expect(stream, "detector version", _DETECTOR_VERSION)
@@ -99,12 +100,12 @@ def read_hog_detector(data: bytes, where: str) -> HogDetector:
     cell_size = _size(stream, "cell size")
     padding = _bounded(stream, "padding", _LARGEST_SIDE)
     window_width, window_height = _size(stream, "window width"), _size(stream, "window height")
-    max_levels = _bounded(stream, "pyramid levels", 1 << 31)
+    max_levels = _size(stream, "pyramid levels")
     layer_width, layer_height = _size(stream, "layer width"), _size(stream, "layer height")
     nuclear_norm = _finite(stream, "nuclear norm strength")
     rows, columns = _filter_size(stream, window_width, window_height, cell_size, padding)
-    overlap_iou = _fraction(stream, "overlap threshold")
-    overlap_covered = _fraction(stream, "covered threshold")
+    overlap_threshold = _fraction(stream, "overlap threshold")
+    covered_threshold = _fraction(stream, "covered threshold")
     filters, thresholds = _read_filters(stream, rows, columns)
     stream.end()
     return HogDetector(
@@ -116,8 +117,8 @@ def read_hog_detector(data: bytes, where: str) -> HogDetector:
         min_layer_width=layer_width,
         min_layer_height=layer_height,
         nuclear_norm_strength=nuclear_norm,
-        overlap_iou=overlap_iou,
-        overlap_covered=overlap_covered,
+        overlap_threshold=overlap_threshold,
+        covered_threshold=covered_threshold,
         filters=filters,
         thresholds=thresholds,
     )
@@ -146,7 +147,7 @@ def _filter_size(
     stream: DlibStream, width: int, height: int, cell_size: int, padding: int
 ) -> tuple[int, int]:
     """Rows and columns of the filters, checked against the number of weights in the file."""
-    if padding or width % cell_size or height % cell_size:
+    if padding or cell_size not in _CELL_SIZES or width % cell_size or height % cell_size:
         raise stream.error(
             f"a window of {width} x {height} pixels with cells of {cell_size} and a padding of "
             f"{padding} has no conversion"

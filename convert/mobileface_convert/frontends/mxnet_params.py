@@ -57,7 +57,7 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
 }
 _FLAGS = {dtype: flag for flag, dtype in _DTYPES.items() if flag != _BFLOAT16}
 _MAX_DIMENSIONS = 32
-_MAX_SPARSE_BYTES = 1 << 31
+_MAX_SPARSE_BYTES = 1 << 28
 """A sparse array may be far larger than its file; beyond this it is taken for damage."""
 
 Shape = tuple[int, ...]

@@ -163,6 +163,8 @@ def _parse_node(raw: Any, index: int, where: str) -> tuple[str, str, Mapping[str
     op, name = raw.get("op"), raw.get("name")
     if not isinstance(op, str) or not isinstance(name, str):
         raise SourceFormatError("'op' and 'name' must be text", where=place)
+    if not name.isprintable():  # lone surrogates among them, which no file can hold
+        raise SourceFormatError(f"the name {name!r} is not printable", where=place)
     if not isinstance(raw.get("inputs"), list):
         raise SourceFormatError("no 'inputs' list", where=place)
     if op == VARIABLE:
@@ -212,7 +214,7 @@ def _order(
     parsed: Sequence[tuple[str, str, Mapping[str, str]]],
     where: str,
 ) -> list[int]:
-    """Node numbers, each after its inputs (Kahn's algorithm, lowest number first)."""
+    """Node numbers, each after its inputs (Kahn's algorithm, latest ready first)."""
     waiting = [len({source for source, _ in inputs}) for inputs in edges]
     users: list[list[int]] = [[] for _ in edges]
     for index, inputs in enumerate(edges):

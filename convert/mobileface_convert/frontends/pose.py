@@ -98,7 +98,7 @@ def _check_instructions(data: bytes, where: str) -> None:
             # A huge memo number would make the unpickler allocate as much.
             if opcode.name in _NUMBERED and not 0 <= int(argument or 0) < len(data):
                 raise SourceFormatError(
-                    f"memo number {argument}", where=f"{where}, byte {position}"
+                    f"memo number {str(argument)[:20]}", where=f"{where}, byte {position}"
                 )
             end = (position or 0) + 1
     except SourceFormatError:

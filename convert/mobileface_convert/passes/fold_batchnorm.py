@@ -272,8 +272,8 @@ def _store(
     """The layer with new weights, in ``params`` under names that no other layer reads."""
     own = {edge.node for edge in node.inputs[1:] if len(graph.consumers[edge.node]) == 1}
     taken = {n.name for n in graph.nodes if n.is_variable and n not in own}
-    # Names that this pass has given to arrays of other layers already.
-    taken |= params.keys() - graph.params.keys()
+    # Arrays that this pass has stored for other layers already, and those that nothing reads yet.
+    taken |= params.keys() - {node.name for node in own}
     old_names = [edge.node.name for edge in node.inputs[1:]]
     wanted = (*old_names, f"{node.name}_bias")[:2]
     names = []

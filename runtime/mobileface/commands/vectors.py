@@ -40,7 +40,7 @@ def run_embed(options: argparse.Namespace) -> int:
     pictures = Pictures(find_pictures(options.images))
     source = _Crops(options) if options.crops else _Photos(options)
     rows = [row for path, image in pictures for row in source.rows(path, image)]
-    if pictures.failed:
+    if pictures.failed:  # rows would be missing from the one file that is asked for
         return 2
     files = [row.file for row in rows]
     embeddings = np.array([row.vector for row in rows], np.float32).reshape(-1, source.size)

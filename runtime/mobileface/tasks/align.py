@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..crops import CROPS, CropTemplate
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..image import Image, check_image
 from ..types import Landmarks
 
@@ -16,6 +16,8 @@ __all__ = ["align", "crop_matrix"]
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
 _LARGEST_SIDE = 4096
 _FEWEST_POINTS = 3
+_LARGEST_PICTURE = 32766
+"""Pixels a side that OpenCV's warp can address."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -46,6 +48,8 @@ def align(
             line (affine) or on one spot.
     """
     image = check_image(image)
+    if max(image.shape[:2]) > _LARGEST_PICTURE:
+        raise ImageError(f"more than {_LARGEST_PICTURE} pixels a side: {image.shape[:2]}")
     template = _template(crop)
     height, width = (size, size) if isinstance(size, int) else (size or (template.size,) * 2)
     matrix = crop_matrix(landmarks, template, height, width)

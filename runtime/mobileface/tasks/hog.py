@@ -48,9 +48,10 @@ class HogFaceDetector:
         spec: The model's facts.
         upsample: How often the image is doubled first; halves the smallest face that is found.
         min_face_size: Side in pixels of the smallest window to search with. Pyramid levels on
-            which the window covers less are made but not scored, so that 160 instead of 80 saves
-            three quarters of the time. What the other levels yield is unchanged, except that a
-            large box can now appear that a better, smaller one had suppressed. None: all levels.
+            which the window covers less are made but not scored: 160 instead of 80 saves more than
+            half of the time. What the other levels yield is unchanged, except that a large box can
+            now appear that a better, smaller one had suppressed. None: all levels, that is the
+            side of the window (80 for dlib's detector), halved by each doubling.
         score_threshold: Boxes score at least this; dlib's adjust_threshold.
 
     Raises:
@@ -95,7 +96,9 @@ class HogFaceDetector:
             planes = double_planes(planes)
         edges, scores, _ = self._search(planes)
         order = np.argsort(-scores, kind="stable")
-        kept = order[_keep_best(edges[order], self.spec.overlap_iou, self.spec.overlap_covered)]
+        kept = order[
+            _keep_best(edges[order], self.spec.overlap_threshold, self.spec.covered_threshold)
+        ]
         boxes = edges[kept].astype(np.float64)
         for _ in range(self.upsample):
             boxes = boxes / 2 - _DOUBLING_OFFSET
@@ -111,6 +114,8 @@ class HogFaceDetector:
         for level, layer in self._levels(planes):
             responses = _score_tiles(layer, self._run, self.spec)
             which, row, column = np.nonzero(responses >= self.score_threshold)
+            if not which.size:
+                continue
             boxes.append(_window_boxes(row, column, level, self.spec))
             scores.append(responses[which, row, column])
             filters.append(which.astype(np.int64))
@@ -225,19 +230,20 @@ def _window_boxes(
 
 
 def _round(values: FloatArray) -> npt.NDArray[np.int64]:
-    """To the nearest integer, halves up."""
-    return np.asarray(np.floor(values + 0.5), np.int64)
+    """To the nearest integer, halves away from zero."""
+    rounded: npt.NDArray[np.int64] = np.trunc(values + np.copysign(0.5, values)).astype(np.int64)
+    return rounded
 
 
 def _keep_best(
-    boxes: npt.NDArray[np.int64], overlap_iou: float, overlap_covered: float
+    boxes: npt.NDArray[np.int64], overlap_threshold: float, covered_threshold: float
 ) -> npt.NDArray[np.intp]:
     """Indices of the boxes that overlap none of the kept ones before them.
 
     Args:
         boxes: int64 (N, 4), best first.
-        overlap_iou: Limit of intersection / area of the rectangle around both.
-        overlap_covered: Limit of intersection / area of either.
+        overlap_threshold: Limit of intersection / area of the rectangle around both.
+        covered_threshold: Limit of intersection / area of either.
     """
     corners = boxes.astype(np.float64)
     low, high = corners[:, :2], corners[:, 2:]
@@ -251,8 +257,8 @@ def _keep_best(
         outer = np.maximum(high[left], high[best]) - np.minimum(low[left], low[best]) + 1
         shared = np.prod(np.maximum(inner, 0), axis=1)
         smaller = np.minimum(areas[left], areas[best])
-        overlap = (shared > overlap_iou * np.prod(outer, axis=1)) | (
-            shared > overlap_covered * smaller
+        overlap = (shared > overlap_threshold * np.prod(outer, axis=1)) | (
+            shared > covered_threshold * smaller
         )
         left = left[~overlap]
     return np.array(kept, dtype=np.intp)

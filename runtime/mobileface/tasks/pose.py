@@ -53,7 +53,7 @@ class PoseEstimator:
                 )
             points = selected.astype(np.float64)
         else:
-            points = np.asarray(landmarks, np.float64)
+            points = _as_array(landmarks, self.spec.name)
         if points.shape != (len(self.points), 2) or not np.isfinite(points).all():
             raise InputError(
                 f"shape {points.shape} instead of {(len(self.points), 2)}, or not finite",
@@ -65,3 +65,11 @@ class PoseEstimator:
         features = np.trunc((points - points.mean(axis=0)) / height * _SCALE)
         pitch, roll, yaw = _SCALE * (self._coefficients @ np.append(features.ravel(), 1.0))
         return Pose(float(pitch), float(roll), float(yaw))
+
+
+def _as_array(points: npt.ArrayLike, where: str) -> npt.NDArray[np.float64]:
+    """Points as an array of numbers."""
+    try:
+        return np.asarray(points, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"landmarks are no array of numbers ({error})", where=where) from error
