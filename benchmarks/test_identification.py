@@ -6,7 +6,6 @@ both; pytest-benchmark then gets each engine's own times. Run: ``make bench``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from benchmarks.replay import measure_in_turn, report
 from mobileface.image import read_image, to_tensor
 from mobileface.session import Session
 from mobileface_convert.pipeline import convert
@@ -65,15 +65,7 @@ def times(
         "mxnet": mxnet_engine(source, version, faces[0].shape),
         "onnx": onnx_engine(source, version, tmp_path_factory.mktemp("models")),
     }
-    measured: dict[str, list[float]] = {name: [] for name in engines}
-    for count in range(WARM_UP + ROUNDS):
-        for name, run in engines.items():
-            tensor = faces[count % len(faces)]
-            start = time.perf_counter()
-            run(tensor)
-            if count >= WARM_UP:
-                measured[name].append(time.perf_counter() - start)
-    return version, measured
+    return version, measure_in_turn(engines, faces, ROUNDS, WARM_UP)
 
 
 @pytest.mark.parametrize("engine", ["mxnet", "onnx"])
@@ -81,22 +73,5 @@ def test_identification(
     benchmark: Any, times: tuple[int, dict[str, list[float]]], engine: str
 ) -> None:
     version, measured = times
-    benchmark.group = f"identification_v{version}"
-    benchmark.extra_info.update(engine=engine, batch=1, threads=1, faces=200)
-    replay = iter(measured[engine])
-    clock = Clock()
-    benchmark._timer = clock
-    benchmark.pedantic(lambda: clock.advance(next(replay)), rounds=ROUNDS, iterations=1)
-
-
-class Clock:
-    """A timer that stands still except where a measured time is replayed."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
+    benchmark.extra_info.update(batch=1, threads=1, faces=200)
+    report(benchmark, f"identification_v{version}", engine, measured[engine])

@@ -1,126 +1,68 @@
-"""Landmarks: dlib and the graph made from its file, on real faces, with one thread.
-
-Run with ``pytest benchmarks/test_landmark.py``; one round is one call for all N faces. The boxes
-rotate through the faces of the photograph, because dlib's trees run up to twice as fast on a box
-that the processor's branch prediction has just learnt.
-"""
+"""Landmarks at 1280x700, one thread, rotating boxes of real faces: dlib and ours in turn."""
 
 from __future__ import annotations
 
-import importlib
-import itertools
-import os
-from collections.abc import Callable
+import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-import onnxruntime
 import pytest
 
+from benchmarks.replay import measure_in_turn, report
 from mobileface.gray import dlib_gray
-from mobileface_convert.frontends.shape_predictor import read_shape_predictor
-from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph
+from mobileface.image import read_image
+from mobileface.session import Session
+from mobileface_convert.pipeline import convert
+from mobileface_convert.recipe import load_recipe
+from mobileface_convert.source import DirectorySource
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
-FACES = [1, 6, 32]
+dlib = pytest.importorskip("dlib")
 
-Predict = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "data" / "friends.json"
+COUNTS = (1, 6, 32)
+MODEL = "landmark_eme"
+ROUNDS = 300
+WARM_UP = 30
 
-
-def unavailable(reason: str) -> NoReturn:
-    """Skips on a developer's machine and fails in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def dlib() -> Any:
-    try:
-        return importlib.import_module("dlib")
-    except ImportError:
-        unavailable("dlib is not installed")
+Boxes = npt.NDArray[np.int64]
+Times = tuple[int, dict[str, list[float]]]
 
 
-@pytest.fixture(scope="module")
-def source_root() -> Path:
-    default = PROJECT_ROOT.parent / "shared" / "mobileface"
-    root = Path(os.environ.get("MOBILEFACE_SOURCE", default))
-    if not root.is_dir():
-        unavailable(f"no source files at {root}; set MOBILEFACE_SOURCE")
-    return root
+def box_sets(count: int) -> list[Boxes]:
+    """Sets of boxes around the six published faces, each moved by a few pixels."""
+    random = np.random.RandomState(0)
+    faces = [face["landmark_box"] for face in json.loads(GOLDEN.read_text())["faces"]]
+    sets = []
+    for start in range(60):
+        chosen = np.array([faces[(start + i) % len(faces)] for i in range(count)])
+        sets.append((chosen + random.randint(-4, 5, chosen.shape)).astype(np.int64))
+    return sets
 
 
-@pytest.fixture(scope="module")
-def gray(source_root: Path) -> npt.NDArray[np.uint8]:
-    """(700, 1280) uint8."""
-    image = cv2.imread(str(source_root / "example" / "friends.jpg"))
-    return dlib_gray(np.asarray(image, np.uint8))
+@pytest.fixture(scope="module", params=COUNTS)
+def times(
+    request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Times:
+    recipe = load_recipe(MODEL)
+    made = convert(recipe, DirectorySource(source), tmp_path_factory.mktemp("models"), verify=False)
+    session = Session(made.path, intra_op_num_threads=1)
+    theirs = dlib.shape_predictor(str(source / recipe.files["model"].path))
+    gray = dlib_gray(read_image(source / "example" / "friends.jpg"))
+
+    def run_dlib(boxes: Boxes) -> list[Any]:
+        return [theirs(gray, dlib.rectangle(*box)) for box in boxes.tolist()]
+
+    def run_ours(boxes: Boxes) -> Any:
+        return session.run({"image": gray, "boxes": boxes})
+
+    engines = {"dlib": run_dlib, "onnx": run_ours}
+    return request.param, measure_in_turn(engines, box_sets(request.param), ROUNDS, WARM_UP)
 
 
-@pytest.fixture(scope="module")
-def boxes(dlib: Any, gray: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """The faces that dlib's detector finds in the photograph, (6, 4)."""
-    found = dlib.get_frontal_face_detector()(gray, 1)
-    return np.array([(box.left(), box.top(), box.right(), box.bottom()) for box in found])
-
-
-@pytest.fixture(scope="module", params=["eme", "ene"])
-def path(request: pytest.FixtureRequest, source_root: Path) -> Path:
-    return source_root / "MobileFace_Landmark" / f"mobileface_landmark_{request.param}_v1.dat"
-
-
-@pytest.fixture(scope="module")
-def with_dlib(dlib: Any, path: Path, gray: npt.NDArray[np.uint8]) -> Predict:
-    predictor = dlib.shape_predictor(str(path))
-
-    def predict(corners: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        found = [predictor(gray, dlib.rectangle(*box)).parts() for box in corners.tolist()]
-        return np.array([[(part.x, part.y) for part in parts] for parts in found])
-
-    return predict
-
-
-@pytest.fixture(scope="module")
-def with_graph(path: Path, gray: npt.NDArray[np.uint8]) -> Predict:
-    model = build_landmark_graph(read_shape_predictor(path.read_bytes(), path.name))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-    def predict(corners: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        landmarks: npt.NDArray[Any] = session.run(None, {"image": gray, "boxes": corners})[0]
-        return landmarks
-
-    return predict
-
-
-def rotations(boxes: npt.NDArray[np.int64], faces: int) -> list[npt.NDArray[np.int64]]:
-    """As many boxes as asked for, starting with each face in turn."""
-    repeated = np.resize(boxes, (faces + len(boxes), 4))
-    return [repeated[start : start + faces] for start in range(len(boxes))]
-
-
-@pytest.mark.parametrize("faces", FACES)
-@pytest.mark.parametrize("engine", ["dlib", "graph"])
-def test_landmark(
-    engine: str,
-    faces: int,
-    boxes: npt.NDArray[np.int64],
-    with_dlib: Predict,
-    with_graph: Predict,
-    benchmark: Any,
-) -> None:
-    batches = rotations(boxes, faces)
-    for batch in batches:
-        np.testing.assert_array_equal(with_graph(batch), with_dlib(batch))
-    predict = with_dlib if engine == "dlib" else with_graph
-    turn = itertools.cycle(batches)
-    benchmark.group = f"landmarks, {faces} faces"
-    benchmark(lambda: predict(next(turn)))
+@pytest.mark.parametrize("engine", ["dlib", "onnx"])
+def test_landmarks(benchmark: Any, times: Times, engine: str) -> None:
+    count, measured = times
+    benchmark.extra_info["faces"] = count
+    report(benchmark, f"{MODEL}, {count} faces", engine, measured[engine])
