@@ -306,3 +306,13 @@ def test_process_with_a_name_that_the_terminal_cannot_show(
         result = run("embed", picture, *options, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
         assert (result.returncode, result.stderr) == (0, b"")
         assert json.loads(result.stdout.decode("ascii"))["files"] == [str(picture)]
+
+
+def test_a_reader_that_leaves_early_is_no_error(models: Path) -> None:
+    """As in ``mobileface models | head -0``."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "mobileface.cli", "models", "--models", str(models)]
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (result.returncode, result.stderr) == (1, b"")
