@@ -7,44 +7,34 @@ detector and the writer of its file; fixtures for dlib and the pictures.
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from mobileface_convert.frontends.hog_detector import HogDetector
+from tests.conftest import SOURCE, unavailable
 
-ROOT = Path(__file__).resolve().parents[2]
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
-
-
-def absent(what: str) -> NoReturn:
-    """Skips the test, but fails it in continuous integration, where nothing may be absent."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is absent")
-    pytest.skip(f"{what} is absent")
 
 
 def require_dlib() -> ModuleType:
     try:
         import dlib
     except ImportError:
-        absent("dlib (pip install dlib-bin)")
+        unavailable("no dlib: pip install dlib-bin")
     module: ModuleType = dlib
     return module
 
 
 def require_source(name: str) -> Path:
     """A file or folder of a MobileFace checkout."""
-    folder = os.environ.get("MOBILEFACE_SOURCE")
-    path = (Path(folder) if folder else ROOT.parent / "shared" / "mobileface") / name
+    path = SOURCE / name
     if not path.exists():
-        absent(f"{name} of MobileFace (set MOBILEFACE_SOURCE)")
+        unavailable(f"no {name} of MobileFace: set MOBILEFACE_SOURCE to a checkout")
     return path
 
 

@@ -16,7 +16,7 @@ from mobileface.session import Session
 from mobileface.tasks.embed import Embedder
 from mobileface_convert.pipeline import convert, verify_model
 from mobileface_convert.recipe import load_recipe
-from mobileface_convert.reference import MXNetReference
+from mobileface_convert.reference import MXNetReference, import_mxnet
 from mobileface_convert.source import DirectorySource
 from mobileface_convert.verify import compare_outputs, run_batches
 
@@ -86,7 +86,7 @@ def test_equals_mxnet(source: Path, models: Path, version: int, batch: int) -> N
 @pytest.mark.needs_mxnet
 def test_rounding_of_v1(source: Path, models: Path) -> None:
     """Against MXNet in float64: what is left is rounding, and ours is no more than MXNet's."""
-    mxnet = pytest.importorskip("mxnet")
+    mxnet = import_mxnet()
     found = embedder(models, 1)
     tensor = tensors(source, found)["noise"]
     prefix = source / "MobileFace_Identification" / "MobileFace_Identification_V1"
