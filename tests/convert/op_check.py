@@ -129,6 +129,42 @@ def check(
     return model
 
 
+def check_dynamic(
+    symbol: Symbol,
+    *shapes: Shape,
+    fixed: Sequence[int] = (1,),
+    tolerance: float = 1e-6,
+    opset: int = 17,
+    seed: int = 1,
+    arrays: Mapping[str, FloatArray] | None = None,
+) -> onnx.ModelProto:
+    """Converts a symbol once for inputs of any size and compares it with MXNet on several shapes.
+
+    Args:
+        symbol: An MXNet symbol; its variables ``data``, ``data1``, … are the inputs.
+        shapes: Shapes of every input, batch axis included; they differ in dynamic axes only.
+        fixed: The axes that are not dynamic (the channels).
+        tolerance: Allowed error, relative to the largest value of a sample; 0 means equal.
+        opset: ONNX operator set.
+        seed: For weights and inputs.
+        arrays: Some or all of the weights, instead of noise.
+
+    Returns:
+        The ONNX model.
+    """
+    inputs = [name for name in symbol.list_arguments() if name.startswith("data")]
+    found = random_arrays(symbol, seed, **dict.fromkeys(inputs, shapes[0]))
+    found.update(arrays or {})
+    declared = tuple(size if i in fixed else f"d{i}" for i, size in enumerate(shapes[0]))
+    graph = read_symbol(symbol.tojson(), found)
+    model = to_onnx(graph, dict.fromkeys(inputs, declared), opset=opset)
+    generator = np.random.RandomState(seed + 1)
+    for shape in shapes:
+        fed = {name: generator.standard_normal(shape).astype(np.float32) for name in inputs}
+        assert_close(run_onnx(model, fed), run_mxnet(symbol, found, fed), tolerance)
+    return model
+
+
 # Networks built in Python, and what a pass makes of them.
 
 
