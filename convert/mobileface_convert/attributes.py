@@ -65,7 +65,8 @@ class Attributes:
         Args:
             name: The attribute.
             default: What an absent attribute means; None: it is required.
-            length: The number of elements it must have; a single number is repeated.
+            length: The number of elements it must have; a single number is repeated, and an
+                empty tuple means what an absent attribute means.
         """
         text = self._required(name, default).strip()
         match = _TUPLE.match(text)
@@ -76,6 +77,8 @@ class Attributes:
             raise self._error(name, text, "a tuple of whole numbers") from None
         if length is not None and match is None:
             values *= length
+        if length is not None and not values and default is not None:
+            values = default
         if length is not None and len(values) != length:
             raise self._error(name, text, f"{length} whole numbers")
         return values

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.checkpoint import save_checkpoint
 from mobileface_convert.frontends.mxnet import load_checkpoint
 from mobileface_convert.frontends.mxnet_symbol import read_symbol
-from mobileface_convert.graph import Graph
+from mobileface_convert.graph import Array, Graph
 from mobileface_convert.reference import MXNetReference, import_mxnet
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,6 +27,35 @@ Symbol = Any
 
 BATCHES = (1, 3)
 IMAGE = (2, 4, 6, 7)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operator with attributes on inputs of one shape (without the batch axis)."""
+
+    op: str
+    shape: tuple[int, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: int = 1
+    tolerance: float = 0.0
+
+    @property
+    def title(self) -> str:
+        told = ",".join(f"{key}={value}" for key, value in self.attrs.items())
+        return f"{self.op}-{'x'.join(map(str, self.shape))}-{told}".replace(" ", "")
+
+    def symbol(self) -> Symbol:
+        """The operator in MXNet, with variables for its weights."""
+        data = [sym().Variable(f"data{i or ''}") for i in range(self.inputs)]
+        return operator(self.op)(*data, name="n", **self.attrs)
+
+
+def check_case(case: Case, opset: int) -> onnx.ModelProto:
+    """Compares one operator with MXNet, after making sure that MXNet saves it under its name."""
+    symbol = case.symbol()
+    saved = json.loads(symbol.tojson())["nodes"]
+    assert [entry["op"] for entry in saved if entry["op"] != "null"] == [case.op]
+    return check(symbol, *case.shape, tolerance=case.tolerance, opset=opset)
 
 
 def random_arrays(symbol: Symbol, seed: int, **shapes: Shape) -> dict[str, FloatArray]:
@@ -163,6 +194,30 @@ def check_dynamic(
         fed = {name: generator.standard_normal(shape).astype(np.float32) for name in inputs}
         assert_close(run_onnx(model, fed), run_mxnet(symbol, found, fed), tolerance)
     return model
+
+
+# One node in JSON.
+
+SHAPE = (1, 4, 5, 5)
+VERSION = {"mxnet_version": ["int", 10901]}
+
+
+def convert(
+    op: str,
+    attrs: Mapping[str, str],
+    *arrays: Array,
+    inputs: int = 1,
+    head: int = 0,
+    shape: Sequence[int | str] = SHAPE,
+) -> onnx.ModelProto:
+    """Converts one node called ``bad`` whose further inputs are the arrays ``w1``, ``w2``, …."""
+    names = ["data"] * inputs + [f"w{i + 1}" for i in range(len(arrays))]
+    nodes: list[dict[str, Any]] = [{"op": "null", "name": n, "inputs": []} for n in names]
+    edges = [[i, 0] for i in range(len(names))]
+    nodes.append({"op": op, "name": "bad", "attrs": dict(attrs), "inputs": edges})
+    text = json.dumps({"nodes": nodes, "heads": [[len(names), head]], "attrs": VERSION})
+    graph = read_symbol(text, dict(zip(names[inputs:], arrays, strict=True)), "x-symbol.json")
+    return to_onnx(graph, {"data": shape} if inputs else {})
 
 
 # Networks built in Python, and what a pass makes of them.

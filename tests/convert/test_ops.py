@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 from mobileface.errors import GraphError, UnsupportedOperatorError
@@ -17,36 +15,19 @@ from mobileface_convert.frontends.mxnet_symbol import read_symbol
 from mobileface_convert.graph import Array
 from mobileface_convert.ops import operator, registered
 from mobileface_convert.reference import import_mxnet
-from tests.convert import op_check
 from tests.convert.op_check import (
+    SHAPE,
+    VERSION,
+    Case,
     FloatArray,
     assert_close,
     check,
+    check_case,
+    convert,
     random_arrays,
     run_mxnet,
     run_onnx,
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One operator with attributes on inputs of one shape (without the batch axis)."""
-
-    op: str
-    shape: tuple[int, ...]
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    inputs: int = 1
-    tolerance: float = 0.0
-
-    @property
-    def title(self) -> str:
-        told = ",".join(f"{key}={value}" for key, value in self.attrs.items())
-        return f"{self.op}-{'x'.join(map(str, self.shape))}-{told}".replace(" ", "")
-
-    def symbol(self) -> Any:
-        """The operator in MXNet, with variables for its weights."""
-        data = [import_mxnet().sym.Variable(f"data{i or ''}") for i in range(self.inputs)]
-        return op_check.operator(self.op)(*data, name="n", **self.attrs)
 
 
 def convolutions() -> list[Case]:
@@ -124,18 +105,20 @@ CASES = [
 ]
 
 
+CASE_MODULES = ("test_ops",)
+"""Where the cases of all operators are: each module has a list ``CASES``."""
+
+
 def test_every_registered_operator_has_a_case() -> None:
-    assert {case.op for case in CASES} == set(registered())
+    modules = [importlib.import_module(f"tests.convert.{name}") for name in CASE_MODULES]
+    assert {case.op for module in modules for case in module.CASES} == set(registered())
 
 
 @pytest.mark.needs_mxnet
 @pytest.mark.parametrize("opset", [17, 23])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_the_conversion_computes_what_mxnet_computes(case: Case, opset: int) -> None:
-    symbol = case.symbol()
-    saved = json.loads(symbol.tojson())["nodes"]
-    assert [entry["op"] for entry in saved if entry["op"] != "null"] == [case.op]
-    check(symbol, *case.shape, tolerance=case.tolerance, opset=opset)
+    check_case(case, opset)
 
 
 @pytest.mark.needs_mxnet
@@ -217,26 +200,10 @@ def test_operators_may_share_a_name_even_with_the_head() -> None:
 
 # Below nothing is computed: one node in JSON, converted for an input of shape (1, 4, 5, 5).
 
-SHAPE = (1, 4, 5, 5)
 WEIGHT, BIAS = np.ones((2, 4, 1, 1), np.float32), np.ones(2, np.float32)
 CONVOLUTION = {"kernel": "(1, 1)", "num_filter": "2"}
 FOUR = np.ones(4, np.float32)
 
-
-def convert(
-    op: str, attrs: Mapping[str, str], *arrays: Array, inputs: int = 1, head: int = 0
-) -> onnx.ModelProto:
-    """Converts one node called ``bad`` whose further inputs are the arrays ``w1``, ``w2``, …."""
-    names = ["data"] * inputs + [f"w{i + 1}" for i in range(len(arrays))]
-    nodes: list[dict[str, Any]] = [{"op": "null", "name": n, "inputs": []} for n in names]
-    edges = [[i, 0] for i in range(len(names))]
-    nodes.append({"op": op, "name": "bad", "attrs": dict(attrs), "inputs": edges})
-    text = json.dumps({"nodes": nodes, "heads": [[len(names), head]], "attrs": VERSION})
-    graph = read_symbol(text, dict(zip(names[inputs:], arrays, strict=True)), "x-symbol.json")
-    return to_onnx(graph, {"data": SHAPE} if inputs else {})
-
-
-VERSION = {"mxnet_version": ["int", 10901]}
 
 UNSUPPORTED: dict[str, tuple[str, dict[str, str], str]] = {
     "selu": ("LeakyReLU", {"act_type": "selu"}, r"act_type='selu'.*supported: leaky, prelu, elu"),

@@ -123,21 +123,26 @@ class Operator:
         convert: The conversion function; the first line of its docstring says what becomes of it.
         attributes: Attributes it reads.
         ignored: Attributes without influence on the result (memory, tuning, training).
+        restrictions: What it refuses, in a few words; empty if nothing.
     """
 
     name: str
     convert: Conversion
     attributes: tuple[str, ...]
     ignored: tuple[str, ...]
+    restrictions: str = ""
 
 
 _OPERATORS: dict[str, Operator] = {}
 
 
 def operator(
-    *names: str, attributes: Sequence[str] = (), ignored: Sequence[str] = ()
+    *names: str,
+    attributes: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    restrictions: str = "",
 ) -> Callable[[Conversion], Conversion]:
-    """Registers a conversion under one or several operator names.
+    """Registers a conversion under one or several operator names; see `Operator`.
 
     Raises:
         ValueError: A name is registered already.
@@ -147,7 +152,9 @@ def operator(
         for name in names:
             if name in _OPERATORS:
                 raise ValueError(f"operator '{name}' is registered twice")
-            _OPERATORS[name] = Operator(name, convert, tuple(attributes), tuple(ignored))
+            _OPERATORS[name] = Operator(
+                name, convert, tuple(attributes), tuple(ignored), restrictions
+            )
         return convert
 
     return register
