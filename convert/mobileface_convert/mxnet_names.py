@@ -77,6 +77,8 @@ def arguments_of(op: str, attrs: Mapping[str, str]) -> tuple[str, ...]:
         default = "True" if op == "Deconvolution" else "False"
         if attrs.get("no_bias", default) in ("True", "true", "1"):
             return names[:2]
+    if op == "UpSampling" and attrs.get("sample_type") == "bilinear":
+        return ("data", "weight")
     if op == "LeakyReLU" and attrs.get("act_type", "leaky") != "prelu":
         return names[:1]
     return names

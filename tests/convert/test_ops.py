@@ -105,7 +105,7 @@ CASES = [
 ]
 
 
-CASE_MODULES = ("test_ops",)
+CASE_MODULES = ("test_ops", "test_ops_pooling", "test_ops_resample")
 """Where the cases of all operators are: each module has a list ``CASES``."""
 
 

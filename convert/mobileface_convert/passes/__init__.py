@@ -6,6 +6,7 @@ from .base import Pass, PassResult, Refusal
 from .drop_identity import drop_identity
 from .fold_batchnorm import fold_batchnorm
 from .fuse_clip import fuse_clip
+from .fuse_repeat import fuse_repeat
 from .prune import find_feature, prune
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "find_feature",
     "fold_batchnorm",
     "fuse_clip",
+    "fuse_repeat",
     "prune",
 ]
 
@@ -24,5 +26,6 @@ PASSES: tuple[tuple[str, Pass], ...] = (
     ("drop_identity", drop_identity),  # first: it parts layers from their batch normalisation
     ("fold_batchnorm", fold_batchnorm),
     ("fuse_clip", fuse_clip),
+    ("fuse_repeat", fuse_repeat),
 )
 """What export runs after `prune` has cut the network, by name, in order."""
