@@ -73,19 +73,19 @@ def make_spec(name: str, task: str, section: Mapping[str, Any]) -> ModelSpec:
     return model_spec({**fields, **section})
 
 
-def write(spec: ModelSpec, model: onnx.ModelProto | None) -> IndexEntry:
+def write(spec: ModelSpec, model: onnx.ModelProto | None, folder: Path = FOLDER) -> IndexEntry:
     """One model with its certificate."""
     if model is None:
         content, suffix = (json.dumps(spec.to_dict(), indent=1) + "\n").encode(), ".json"
     else:
         onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
         content, suffix = model.SerializeToString(deterministic=True), ".onnx"
-    path = FOLDER / f"{spec.name}{suffix}"
+    path = folder / f"{spec.name}{suffix}"
     path.write_bytes(content)
     built = Built(spec, content, suffix, nodes=0 if model is None else len(model.graph.node))
     document = certificate(built, path, path.name, None, Bounds(0.0, 1.0))
     document["tools"] = {}
-    target = FOLDER / f"{spec.name}.certificate.json"
+    target = folder / f"{spec.name}.certificate.json"
     write_certificate(target, document)
     return IndexEntry(
         path.name, document["sha256"], document["bytes"], spec.task, spec.preference, target.name

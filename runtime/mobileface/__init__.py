@@ -16,18 +16,28 @@ if TYPE_CHECKING:
     from .draw import draw_faces
     from .errors import MobileFaceError
     from .image import read_image
-    from .loading import load, load_detector, load_embedder, load_landmarks, load_pose
+    from .loading import (
+        load,
+        load_attributes,
+        load_detector,
+        load_embedder,
+        load_landmarks,
+        load_pose,
+    )
     from .session import Session
     from .spec import ModelSpec
     from .store import find_model, list_models
     from .tasks.align import align
+    from .tasks.attribute import AttributePredictor
     from .tasks.detect import Detector
     from .tasks.embed import Embedder, cosine_similarity
     from .tasks.landmark import LandmarkPredictor
     from .tasks.pose import PoseEstimator
-    from .types import Detections, Face, Landmarks, Pose
+    from .types import Attributes, Detections, Face, Landmarks, Pose
 
 __all__ = [
+    "AttributePredictor",
+    "Attributes",
     "Detections",
     "Detector",
     "Embedder",
@@ -47,6 +57,7 @@ __all__ = [
     "find_model",
     "list_models",
     "load",
+    "load_attributes",
     "load_detector",
     "load_embedder",
     "load_landmarks",
@@ -57,6 +68,8 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AttributePredictor": "tasks.attribute",
+    "Attributes": "types",
     "Detections": "types",
     "Detector": "tasks.detect",
     "Embedder": "tasks.embed",
@@ -75,6 +88,7 @@ _HOMES = {
     "find_model": "store",
     "list_models": "store",
     "load": "loading",
+    "load_attributes": "loading",
     "load_detector": "loading",
     "load_embedder": "loading",
     "load_landmarks": "loading",

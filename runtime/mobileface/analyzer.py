@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .crops import CROPS
 from .errors import InputError, ModelNotFoundError
 from .image import ChannelOrder, Image, check_image
-from .loading import load_detector, load_embedder, load_landmarks, load_pose
+from .loading import (
+    load_attributes,
+    load_detector,
+    load_embedder,
+    load_landmarks,
+    load_pose,
+)
 from .tasks.align import align
+from .tasks.attribute import AttributePredictor
 from .tasks.detect import Detector
 from .tasks.embed import Embedder
 from .tasks.landmark import LandmarkPredictor, merge_landmarks
@@ -22,8 +30,10 @@ from .types import Face, Landmarks
 
 __all__ = ["TASKS", "FaceAnalyzer"]
 
-TASKS = ("detection", "landmarks", "pose", "embedding")
-"""What can be asked for; each but the first needs the ones before it, except pose."""
+_Cropped = TypeVar("_Cropped", AttributePredictor, Embedder)
+
+TASKS = ("detection", "landmarks", "pose", "attributes", "embedding")
+"""What can be asked for; all need the detection, and the last three the landmarks."""
 
 
 class FaceAnalyzer:
@@ -36,6 +46,9 @@ class FaceAnalyzer:
         detector: Name of the detector to use; by default the preferred one.
         embedder: Name of the identification model to use; by default the preferred one.
         score_threshold: As `Detector.detect` takes it.
+        iou_threshold: As `Detector.detect` takes it.
+        topk: As `Detector.detect` takes it.
+        short_side: As `Detector.detect` takes it.
         min_face_size: As `Detector.detect` takes it.
         upsample: As `Detector.detect` takes it.
         session_options: As `mobileface.Session` takes them.
@@ -62,7 +75,10 @@ class FaceAnalyzer:
         *,
         detector: str | None = None,
         embedder: str | None = None,
-        score_threshold: float = 0.0,
+        score_threshold: float | None = None,
+        iou_threshold: float | None = None,
+        topk: int | None = None,
+        short_side: int | None = None,
         min_face_size: float | None = None,
         upsample: int = 0,
         **session_options: Any,
@@ -72,6 +88,9 @@ class FaceAnalyzer:
                 raise InputError(f"no task '{task}'", hint=f"there are: {', '.join(TASKS)}")
         self._search: dict[str, Any] = {
             "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "topk": topk,
+            "short_side": short_side,
             "min_face_size": min_face_size,
             "upsample": upsample,
         }
@@ -82,12 +101,17 @@ class FaceAnalyzer:
         self._detector: Detector = load_detector(detector, **options)
         self._landmarks: list[LandmarkPredictor] = []
         self._pose: PoseEstimator | None = None
+        self._attributes: AttributePredictor | None = None
         self.embedder: Embedder | None = None
         needs_points = set(self._wanted) - {"detection"}
         if needs_points:
             self._landmarks = self._try("landmarks", lambda: load_landmarks(**options)) or []
         if "pose" in self._wanted:
             self._pose = self._try("pose", lambda: self._with_points(load_pose(models)))
+        if "attributes" in self._wanted:
+            self._attributes = self._try(
+                "attributes", lambda: self._with_crop(load_attributes(**options))
+            )
         if "embedding" in self._wanted:
             self.embedder = self._try(
                 "embedding",
@@ -111,7 +135,7 @@ class FaceAnalyzer:
         """
         image = check_image(image)
         found = self._detector.detect(image, color=color, **self._search)
-        points = self._find_points(image, found.boxes)
+        points = self._find_points(image, self._detector.landmark_boxes(found.boxes))
         faces = [
             Face(bbox=box, det_score=float(score))
             for box, score in zip(found.boxes, found.scores, strict=True)
@@ -122,7 +146,8 @@ class FaceAnalyzer:
             dataclasses.replace(face, landmarks=marks, pose=self._find_pose(marks))
             for face, marks in zip(faces, points, strict=True)
         ]
-        return self._embed(image, faces, color) if self.embedder else faces
+        faces = self._find_attributes(image, faces, color)
+        return self._embed(image, faces, color)
 
     @property
     def point_names(self) -> tuple[str, ...]:
@@ -148,13 +173,13 @@ class FaceAnalyzer:
         self._require(pose.points, "pose")
         return pose
 
-    def _with_crop(self, embedder: Embedder) -> Embedder:
-        """The identification model, if the landmarks suffice for its crop."""
-        crop = CROPS[embedder.crop]
+    def _with_crop(self, model: _Cropped) -> _Cropped:
+        """A model for crops, if the landmarks suffice for its crop."""
+        crop = CROPS[model.crop]
         without_corners = [name for name in crop.points if not name.endswith("_mouth")]
         needed = without_corners if "mouth" in self.point_names else crop.points
-        self._require(tuple(needed), embedder.spec.name)
-        return embedder
+        self._require(tuple(needed), model.spec.name)
+        return model
 
     def _require(self, points: tuple[str, ...], purpose: str) -> None:
         names = self.point_names
@@ -181,22 +206,39 @@ class FaceAnalyzer:
         except InputError:
             return None
 
+    def _find_attributes(self, image: Image, faces: list[Face], color: ChannelOrder) -> list[Face]:
+        """Adds attributes; a face whose points allow no crop (all on a line) gets none."""
+        if self._attributes is None:
+            return faces
+        crops = self._crops(image, faces, self._attributes.crop)
+        found = self._attributes.predict(list(crops.values()), color=color)
+        attributes = dict(zip(crops, found, strict=True))
+        return [
+            dataclasses.replace(face, attributes=attributes.get(number))
+            for number, face in enumerate(faces)
+        ]
+
     def _embed(self, image: Image, faces: list[Face], color: ChannelOrder) -> list[Face]:
         """Adds embeddings; a face whose points allow no crop (all on a line) gets none."""
-        assert self.embedder is not None
+        if self.embedder is None:
+            return faces
         spec = self.embedder.image
-        crops, numbers = [], []
+        crops = self._crops(image, faces, self.embedder.crop, (spec.height, spec.width))
+        vectors = self.embedder.embed(list(crops.values()), color=color)
+        embeddings = dict(zip(crops, vectors, strict=True))
+        return [
+            dataclasses.replace(face, embedding=embeddings.get(number))
+            for number, face in enumerate(faces)
+        ]
+
+    @staticmethod
+    def _crops(
+        image: Image, faces: Sequence[Face], crop: str, size: tuple[int, int] | None = None
+    ) -> dict[int, Image]:
+        """Crops of the faces that allow one, by number."""
+        found = {}
         for number, face in enumerate(faces):
             assert face.landmarks is not None
-            try:
-                crop = align(
-                    image, face.landmarks, crop=self.embedder.crop, size=(spec.height, spec.width)
-                )
-            except InputError:
-                continue
-            crops.append(crop)
-            numbers.append(number)
-        vectors = self.embedder.embed(crops, color=color)
-        for number, vector in zip(numbers, vectors, strict=True):
-            faces[number] = dataclasses.replace(faces[number], embedding=vector)
-        return faces
+            with contextlib.suppress(InputError):
+                found[number] = align(image, face.landmarks, crop=crop, size=size)
+        return found

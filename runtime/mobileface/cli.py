@@ -22,6 +22,7 @@ _FACE_COMMANDS = {
     "detect": "find faces",
     "landmarks": "find faces and their eyes, nose and mouth",
     "pose": "find faces and which way they turn",
+    "attributes": "find faces and their gender, age and expression",
     "analyze": "find faces and run every task that has a model",
 }
 
@@ -121,13 +122,36 @@ def _add_detection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
     parser.add_argument("--detector", metavar="NAME", help="detector to use")
     parser.add_argument(
-        "--score-threshold", type=float, default=0.0, metavar="S", help="lower finds more"
+        "--score-threshold",
+        type=float,
+        metavar="S",
+        help="lower finds more; default: the detector's own",
     )
     parser.add_argument(
-        "--min-face-size", type=float, metavar="PIXELS", help="do not search for smaller faces"
+        "--iou-threshold",
+        type=float,
+        metavar="IOU",
+        help="of boxes that overlap more, one is kept (detectors of the YOLO kind)",
+    )
+    parser.add_argument("--topk", type=int, metavar="N", help="compare so many boxes (YOLO kind)")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        metavar="PIXELS",
+        help="scale the picture's shorter side to this; more finds smaller faces (YOLO kind)",
     )
     parser.add_argument(
-        "--upsample", type=int, default=0, metavar="N", help="double the picture N times first"
+        "--min-face-size",
+        type=float,
+        metavar="PIXELS",
+        help="do not search for smaller faces (HOG)",
+    )
+    parser.add_argument(
+        "--upsample",
+        type=int,
+        default=0,
+        metavar="N",
+        help="double the picture N times first (HOG)",
     )
 
 

@@ -24,7 +24,7 @@ _REFERENCE = 700
 
 
 def draw_faces(image: Image, faces: Sequence[Face]) -> Image:
-    """A copy of the picture with boxes, points, scores and pose.
+    """A copy of the picture with boxes, points, scores, pose and attributes.
 
     Args:
         image: uint8 (H, W, 3) BGR, or (H, W), which becomes BGR.
@@ -52,6 +52,9 @@ def _draw_face(canvas: Image, face: Face, scale: float) -> None:
     lines = [f"{face.det_score:.2f}"]
     if face.pose is not None:
         lines.append(_pose_text(face.pose))
+    if face.attributes is not None:
+        found = face.attributes
+        lines.append(f"{found.gender} {found.age:.0f} {'/'.join(found.expressions)}")
     _write(canvas, lines, x1, y1, scale)
 
 

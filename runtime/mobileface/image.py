@@ -17,9 +17,11 @@ __all__ = [
     "ChannelOrder",
     "Image",
     "as_images",
+    "check_color",
     "check_image",
     "read_image",
     "resize",
+    "to_color",
     "to_tensor",
 ]
 
@@ -120,13 +122,41 @@ def resize(image: Image, height: int, width: int) -> Image:
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
 
 
+def check_color(color: object) -> None:
+    """Refuses an order of channels that pictures do not have.
+
+    Raises:
+        InputError: ``color`` is neither "bgr" nor "rgb".
+    """
+    if color not in ("bgr", "rgb"):
+        raise InputError(f"color '{color}' is neither 'bgr' nor 'rgb'")
+
+
+def to_color(image: Image, wanted: str, color: ChannelOrder = "bgr") -> Image:
+    """A checked picture in another order of channels.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        wanted: "gray", "rgb" or "bgr".
+        color: Channel order of a colour picture.
+
+    Raises:
+        InputError: ``color`` is neither "bgr" nor "rgb".
+    """
+    check_color(color)
+    have = "gray" if image.ndim == 2 else color
+    if have == wanted:
+        return image
+    return np.asarray(cv2.cvtColor(image, _CONVERSIONS[have, wanted]), np.uint8)
+
+
 def to_tensor(
     images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "bgr"
 ) -> npt.NDArray[np.float32]:
-    """The network input for pictures: resized, in the network's colours, (x − mean) / std.
+    """The network input for pictures: at its size, in the network's colours, (x − mean) / std.
 
     Args:
-        images: Checked pictures of any sizes; they are resized, not cropped.
+        images: Checked pictures of any sizes; the spec says whether they are stretched or cropped.
         spec: What the network wants.
         color: Channel order of the pictures.
 
@@ -136,17 +166,31 @@ def to_tensor(
     Raises:
         InputError: ``color`` is neither "bgr" nor "rgb".
     """
-    if color not in ("bgr", "rgb"):
-        raise InputError(f"color '{color}' is neither 'bgr' nor 'rgb'")
+    check_color(color)
     batch = np.empty((len(images), spec.channels, spec.height, spec.width), np.float32)
+    fit = _center_crop if spec.fit == "center_crop" else resize
     for slot, image in zip(batch, images, strict=True):
-        have = "gray" if image.ndim == 2 else color
-        if have != spec.color:
-            image = np.asarray(cv2.cvtColor(image, _CONVERSIONS[have, spec.color]), np.uint8)
-        small = resize(image, spec.height, spec.width)
+        small = fit(to_color(image, spec.color, color), spec.height, spec.width)
         slot[...] = small if small.ndim == 2 else small.transpose(2, 0, 1)
     if any(spec.mean):
         batch -= np.asarray(spec.mean, np.float32).reshape(-1, 1, 1)
     if any(value != 1 for value in spec.std):
         batch /= np.asarray(spec.std, np.float32).reshape(-1, 1, 1)
     return batch
+
+
+def _center_crop(image: Image, height: int, width: int) -> npt.NDArray[np.float32]:
+    """The middle of the picture, scaled until it just covers the size; bilinear, not rounded.
+
+    The longer side is cut to whole pixels before scaling, as GluonCV's transforms do.
+    """
+    rows, columns = image.shape[:2]
+    pixels = image.astype(np.float32)
+    if rows * width <= columns * height:
+        scaled = (height, max(width, columns * height // rows))
+    else:
+        scaled = (max(height, rows * width // columns), width)
+    if scaled != (rows, columns):
+        pixels = np.asarray(cv2.resize(pixels, scaled[::-1], interpolation=cv2.INTER_LINEAR))
+    top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
+    return pixels[top : top + height, left : left + width]

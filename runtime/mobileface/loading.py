@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from .errors import ModelError, ModelIntegrityError, ModelNotFoundError
 from .session import Session
 from .spec import ModelSpec
 from .store import StoredModel, find_model, list_models
+from .tasks.attribute import AttributePredictor
 from .tasks.detect import Detector
 from .tasks.embed import Embedder
 from .tasks.landmark import LandmarkPredictor
@@ -18,6 +20,7 @@ from .tasks.pose import PoseEstimator
 __all__ = [
     "Task",
     "load",
+    "load_attributes",
     "load_detector",
     "load_embedder",
     "load_landmarks",
@@ -25,7 +28,7 @@ __all__ = [
 ]
 
 Folder = str | Path | None
-Task = Detector | Embedder | LandmarkPredictor | PoseEstimator
+Task = AttributePredictor | Detector | Embedder | LandmarkPredictor | PoseEstimator
 
 _SPEC_ONLY = ".json"
 """Suffix of a model that is nothing but its spec: a linear model needs no graph."""
@@ -42,8 +45,8 @@ def load(name: str | None = None, *, models: Folder = None, **session_options: A
             ``intra_op_num_threads``; see `mobileface.Session`.
 
     Returns:
-        The object for the model's task: `Embedder`, `Detector`, `LandmarkPredictor` or
-        `PoseEstimator`.
+        The object for the model's task: `Embedder`, `Detector`, `LandmarkPredictor`,
+        `AttributePredictor` or `PoseEstimator`.
 
     Raises:
         ModelNotFoundError: No such model.
@@ -76,6 +79,11 @@ def load_detector(
     return Detector(_open(find_model(name, task="detection", models=models), session_options))
 
 
+def load_attributes(*, models: Folder = None, **session_options: Any) -> AttributePredictor:
+    """The preferred attribute model; see `load`."""
+    return AttributePredictor(_open(find_model(task="attributes", models=models), session_options))
+
+
 def load_landmarks(*, models: Folder = None, **session_options: Any) -> list[LandmarkPredictor]:
     """The preferred landmark model, or all that share its preference: they complete each other.
 
@@ -106,7 +114,8 @@ def _open(stored: StoredModel, options: dict[str, Any]) -> Session:
 
 def _task(session: Session) -> Task:
     """The object for a session's task."""
-    makers: dict[str, type[Detector] | type[Embedder] | type[LandmarkPredictor]] = {
+    makers: dict[str, Callable[[Session], Task]] = {
+        "attributes": AttributePredictor,
         "detection": Detector,
         "embedding": Embedder,
         "landmarks": LandmarkPredictor,

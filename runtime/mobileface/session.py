@@ -12,7 +12,7 @@ import onnxruntime
 
 from .errors import InputError, ModelError, ModelIntegrityError, SpecError
 from .files import sha256
-from .spec import METADATA_KEY, ModelSpec
+from .spec import METADATA_KEY, ModelSpec, YoloSpec
 from .threads import default_threads
 
 __all__ = ["Session"]
@@ -78,7 +78,9 @@ class Session:
 
     def _check_spec(self) -> None:
         """The network has the inputs and outputs that the spec names, of the sizes it says."""
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        options = self._session.get_overridable_initializers()
+        inputs = [*self._session.get_inputs(), *options]
+        outputs = self._session.get_outputs()
         for section, (wanted_inputs, wanted_outputs) in _expected(self.spec).items():
             for values, wanted in ((inputs, wanted_inputs), (outputs, wanted_outputs)):
                 shapes = {value.name: value.shape for value in values}
@@ -89,7 +91,8 @@ class Session:
         """Runs the model.
 
         Args:
-            inputs: Array for each ONNX input, with the dtype and shape that it declares.
+            inputs: Array for each ONNX input, with the dtype and shape that it declares; inputs
+                with a default may be left out.
 
         Returns:
             Array for each ONNX output.
@@ -124,7 +127,24 @@ def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
     if spec.hog is not None:
         hog = spec.hog
         found["hog"] = ({hog.image: (None,) * 3}, {hog.output: (hog.filters, None, None)})
+    if spec.yolo is not None:
+        found["yolo"] = _expected_of_yolo(spec.yolo)
+    if spec.attributes is not None:
+        heads = spec.attributes
+        sizes = {
+            heads.gender_output: len(heads.genders),
+            heads.age_output: len(heads.ages),
+            heads.expression_output: len(heads.expressions),
+        }
+        found["attributes"] = ({}, {name: (None, size) for name, size in sizes.items()})
     return found
+
+
+def _expected_of_yolo(yolo: YoloSpec) -> tuple[_Shapes, _Shapes]:
+    inputs: _Shapes = {yolo.image: (None, None, None, 3)}
+    inputs |= dict.fromkeys((yolo.iou_input, yolo.valid_input, yolo.topk_input), ())
+    widths = {yolo.ids: 1, yolo.scores: 1, yolo.boxes: 4}
+    return inputs, {name: (None, yolo.rows, width) for name, width in widths.items()}
 
 
 def _check_shape(

@@ -9,25 +9,43 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from . import checks
 from .checks import Check, build, plain
 from .crops import CROPS
 from .errors import SpecError
+from .sections import (
+    COLORS,
+    FITS,
+    AttributeSpec,
+    EmbeddingSpec,
+    HogSpec,
+    ImageInput,
+    LandmarkBox,
+    LandmarkSpec,
+    License,
+    PoseSpec,
+    SourceFileSpec,
+    SourceSpec,
+    YoloSpec,
+)
 
 __all__ = [
     "METADATA_KEY",
     "SCHEMA",
+    "AttributeSpec",
     "EmbeddingSpec",
     "HogSpec",
     "ImageInput",
+    "LandmarkBox",
     "LandmarkSpec",
     "License",
     "ModelSpec",
     "PoseSpec",
     "SourceFileSpec",
     "SourceSpec",
+    "YoloSpec",
 ]
 
 METADATA_KEY = "mobileface.spec"
@@ -36,168 +54,14 @@ METADATA_KEY = "mobileface.spec"
 SCHEMA = 1
 """Version of the JSON form; a runtime refuses a newer one."""
 
-Color = Literal["gray", "rgb", "bgr"]
-_COLORS = ("gray", "rgb", "bgr")
 _SECTIONS = {
     "embedding": ("input", "embedding"),
     "landmarks": ("landmarks",),
-    "detection": ("hog",),
+    "detection": (),
     "pose": ("pose",),
+    "attributes": ("input", "attributes"),
 }
 """The sections that a model for each task must have."""
-
-
-@dataclass(frozen=True, slots=True)
-class License:
-    """Under which terms a model may be used.
-
-    Attributes:
-        name: SPDX identifier, e.g. "MIT".
-        url: Where the text stands.
-    """
-
-    name: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFileSpec:
-    """One file that the model was made from.
-
-    Attributes:
-        path: Path in the upstream repository, with forward slashes.
-        git_blob_sha1: Git's name for its content, 40 hexadecimal digits.
-        bytes: Size of the file, if known.
-    """
-
-    path: str
-    git_blob_sha1: str
-    bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """Where the model comes from.
-
-    Attributes:
-        repository: Address of the upstream repository.
-        files: The source files; none for weights that come out of an installed package.
-        commit: The commit that the file hashes belong to.
-        package: The installed package that the weights come from.
-    """
-
-    repository: str
-    files: tuple[SourceFileSpec, ...] = ()
-    commit: str | None = None
-    package: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInput:
-    """How a picture becomes the network's input tensor, float32 (N, C, height, width).
-
-    Attributes:
-        name: Name of the ONNX input.
-        height: Pixels.
-        width: Pixels.
-        color: Order of the channels; "gray" is one channel.
-        mean: Subtracted from the 0..255 value of each channel, one value a channel or one for all.
-        std: Divides what is left after that.
-    """
-
-    name: str
-    height: int
-    width: int
-    color: Color
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    @property
-    def channels(self) -> int:
-        """1 for gray, else 3."""
-        return 1 if self.color == "gray" else 3
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingSpec:
-    """What an identification network gives.
-
-    Attributes:
-        output: Name of the ONNX output, float32 (N, size).
-        size: Number of elements.
-        normalized: True if the network itself scales it to unit length.
-        crop: How a face is cut out for it; a name in `mobileface.crops`.
-    """
-
-    output: str
-    size: int
-    normalized: bool
-    crop: str
-
-
-@dataclass(frozen=True, slots=True)
-class LandmarkSpec:
-    """A landmark model: image uint8 (H, W) and boxes int64 (N, 4) in, float32 (N, P, 2) out.
-
-    Attributes:
-        image: Name of the ONNX input for the grey picture.
-        boxes: Name of the ONNX input for left, top, right, bottom of each face.
-        output: Name of the ONNX output, x and y of each point in pixels of the picture.
-        points: What each point is, in order; "left" is left as the viewer sees it.
-    """
-
-    image: str
-    boxes: str
-    output: str
-    points: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PoseSpec:
-    """A linear pose model over five landmarks: (pitch, roll, yaw) = 100 · coefficients · features.
-
-    Attributes:
-        points: The landmarks it reads, in order.
-        coefficients: Three rows of 2·points + 1 numbers: pitch, roll, yaw. Recipes leave them to
-            the source file.
-    """
-
-    points: tuple[str, ...]
-    coefficients: tuple[tuple[float, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HogSpec:
-    """A sliding-window detector over gradient histograms; one ONNX run scores a pyramid level.
-
-    Attributes:
-        image: Name of the ONNX input, uint8 (1 or 3, H, W).
-        output: Name of the ONNX output, float32 (K, rows, columns), threshold subtracted.
-        filters: Number of filters K.
-        filter_rows: Height of a filter in cells.
-        filter_columns: Width of a filter in cells.
-        cell_size: Side of a cell in pixels.
-        pyramid_step: Each level is (step − 1) / step of the one before.
-        max_pyramid_levels: The most levels that are searched.
-        min_layer_width: A level narrower than this, in pixels, is not searched.
-        min_layer_height: A level lower than this, in pixels, is not searched.
-        overlap_threshold: Two boxes overlap if their intersection is more than this part of the
-            rectangle around both.
-        covered_threshold: Or if it is more than this part of either of them.
-    """
-
-    image: str
-    output: str
-    filters: int
-    filter_rows: int
-    filter_columns: int
-    cell_size: int
-    pyramid_step: int
-    max_pyramid_levels: int
-    min_layer_width: int
-    min_layer_height: int
-    overlap_threshold: float
-    covered_threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +70,7 @@ class ModelSpec:
 
     Attributes:
         name: Identifier, e.g. "identification_v2".
-        task: What it does: "embedding", "landmarks", "detection" or "pose".
+        task: What it does: "embedding", "landmarks", "detection", "pose" or "attributes".
         title: One line for people.
         license: Terms of use of the weights.
         source: What it was made from.
@@ -216,6 +80,9 @@ class ModelSpec:
         landmarks: Its inputs and points, for task "landmarks".
         hog: Its geometry, for a detector over gradient histograms.
         pose: Its coefficients, for task "pose".
+        yolo: Its inputs and outputs, for a detector of the YOLO kind.
+        landmark_box: Which square of its boxes landmark models want, where it is not the box.
+        attributes: Its outputs and classes, for task "attributes".
     """
 
     name: str
@@ -229,6 +96,9 @@ class ModelSpec:
     landmarks: LandmarkSpec | None = None
     hog: HogSpec | None = None
     pose: PoseSpec | None = None
+    yolo: YoloSpec | None = None
+    landmark_box: LandmarkBox | None = None
+    attributes: AttributeSpec | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON types; `from_dict` reads it back."""
@@ -261,6 +131,8 @@ class ModelSpec:
         for section in _SECTIONS[spec.task]:
             if getattr(spec, section) is None:
                 raise SpecError(f"field '{section}' is missing", where=where)
+        if spec.task == "detection" and (spec.hog is None) == (spec.yolo is None):
+            raise SpecError("a detector has either a field 'hog' or a field 'yolo'", where=where)
         return spec
 
     @classmethod
@@ -299,9 +171,10 @@ def _input(value: Any, where: str) -> ImageInput:
         "name": checks.text,
         "height": checks.whole(1),
         "width": checks.whole(1),
-        "color": checks.one_of(_COLORS),
+        "color": checks.one_of(COLORS),
         "mean": checks.numbers((1, 3)),
         "std": checks.numbers((1, 3), positive=True),
+        "fit": checks.one_of(FITS),
     }
     image = build(ImageInput, value, where, fields)
     for field, numbers in (("mean", image.mean), ("std", image.std)):
@@ -373,4 +246,30 @@ _FIELDS: dict[str, Check] = {
         },
     ),
     "pose": _pose,
+    "yolo": _section(
+        YoloSpec,
+        {
+            **dict.fromkeys(("image", "ids", "scores", "boxes"), checks.text),
+            **dict.fromkeys(("iou_input", "valid_input", "topk_input"), checks.text),
+            **dict.fromkeys(
+                ("rows", "short_side", "max_side", "multiple", "topk"), checks.whole(1)
+            ),
+            "score_threshold": checks.number,
+            "iou_threshold": checks.number,
+            "labels": checks.list_of(checks.name),
+        },
+    ),
+    "landmark_box": _section(LandmarkBox, {"side": checks.number, "shift_down": checks.number}),
+    "attributes": _section(
+        AttributeSpec,
+        {
+            **dict.fromkeys(("gender_output", "age_output", "expression_output"), checks.text),
+            "genders": checks.list_of(checks.name),
+            "ages": checks.list_of(checks.whole(0)),
+            "expressions": checks.list_of(checks.name),
+            "uncertain_below": checks.number,
+            "uncertain_expression": checks.text,
+            "crop": checks.one_of(tuple(CROPS)),
+        },
+    ),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Detections", "Face", "FloatArray", "Landmarks", "Pose"]
+__all__ = ["Attributes", "Detections", "Face", "FloatArray", "Landmarks", "Pose"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -79,6 +79,31 @@ class Pose:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Attributes:
+    """What a face looks like to an attribute network; classes are those of the model's spec.
+
+    Attributes:
+        gender: The more probable one.
+        gender_probs: float32 (G,): probability of each.
+        age: Years: expectation over the classes of age.
+        age_published: Years as upstream prints them: each class's share is cut to whole years
+            before they are summed, which gives up to one year less for each class.
+        age_probs: float32 (A,).
+        expressions: Words for the two most probable classes, surest first (they may be the same
+            word); one word alone if no class is probable enough.
+        expression_probs: float32 (E,).
+    """
+
+    gender: str
+    gender_probs: FloatArray
+    age: float
+    age_published: int
+    age_probs: FloatArray
+    expressions: tuple[str, ...]
+    expression_probs: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One face of a picture.
 
@@ -88,6 +113,7 @@ class Face:
         landmarks: Its points, or None if that task did not run.
         pose: Which way it turns, or None if that task did not run.
         embedding: float32 (D,) of unit length, or None if that task did not run.
+        attributes: Gender, age and expression, or None if that task did not run.
     """
 
     bbox: FloatArray
@@ -95,6 +121,7 @@ class Face:
     landmarks: Landmarks | None = None
     pose: Pose | None = None
     embedding: FloatArray | None = None
+    attributes: Attributes | None = None
 
     @property
     def kps(self) -> FloatArray | None:

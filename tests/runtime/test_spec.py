@@ -37,6 +37,7 @@ GOOD: dict[str, Any] = {
         "color": "rgb",
         "mean": [1.0, 2.0, 3.5],
         "std": [4.0, 5.0, 6.0],
+        "fit": "center_crop",
     },
     "embedding": {"output": "vector", "size": 8, "normalized": True, "crop": "arcface"},
     "preference": 7,
@@ -225,3 +226,80 @@ def test_is_a_model_error() -> None:
         ModelSpec.from_json("")
     with pytest.raises(ValueError, match="not JSON"):
         ModelSpec.from_json("")
+
+
+HOG: dict[str, Any] = {
+    "image": "image",
+    "output": "scores",
+    "filters": 5,
+    "filter_rows": 10,
+    "filter_columns": 10,
+    "cell_size": 8,
+    "pyramid_step": 6,
+    "max_pyramid_levels": 1000,
+    "min_layer_width": 80,
+    "min_layer_height": 80,
+    "overlap_threshold": 0.3,
+    "covered_threshold": 1.0,
+}
+YOLO: dict[str, Any] = {
+    "image": "image",
+    "ids": "ids",
+    "scores": "scores",
+    "boxes": "boxes",
+    "iou_input": "iou",
+    "valid_input": "valid",
+    "topk_input": "topk",
+    "rows": 100,
+    "short_side": 256,
+    "max_side": 1024,
+    "multiple": 1,
+    "score_threshold": 0.5,
+    "iou_threshold": 0.45,
+    "topk": 200,
+    "labels": ["face"],
+}
+ATTRIBUTES: dict[str, Any] = {
+    "gender_output": "gender",
+    "age_output": "age",
+    "expression_output": "expression",
+    "genders": ["female", "male"],
+    "ages": [5, 15],
+    "expressions": ["smile", "calm"],
+    "uncertain_below": 0.45,
+    "uncertain_expression": "complicated",
+    "crop": "mobileface",
+}
+
+
+def detector(**sections: Any) -> dict[str, Any]:
+    kept = {name: value for name, value in GOOD.items() if name not in ("input", "embedding")}
+    return {**kept, "task": "detection", **sections}
+
+
+def test_detectors_and_attributes_round_trip() -> None:
+    square = {"side": 0.75, "shift_down": 0.1}
+    attributes = {**GOOD, "task": "attributes", "attributes": ATTRIBUTES}
+    for data in (detector(hog=HOG), detector(yolo=YOLO, landmark_box=square), attributes):
+        assert ModelSpec.from_dict(data).to_dict() == data
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (detector(), "either a field 'hog' or a field 'yolo'"),
+        (detector(hog=HOG, yolo=YOLO), "either a field 'hog' or a field 'yolo'"),
+        (detector(yolo={**YOLO, "rows": 0}), "rows"),
+        (detector(yolo={**YOLO, "labels": []}), "labels"),
+        (detector(yolo={k: v for k, v in YOLO.items() if k != "ids"}), "ids"),
+        (detector(yolo=YOLO, landmark_box={"side": "1", "shift_down": 0}), "side"),
+        ({**GOOD, "task": "attributes"}, "'attributes' is missing"),
+        ({**GOOD, "task": "attributes", "attributes": {**ATTRIBUTES, "crop": "no"}}, "crop"),
+        ({**GOOD, "task": "attributes", "attributes": {**ATTRIBUTES, "ages": ["5"]}}, "ages"),
+        ({**GOOD, "input": {**GOOD["input"], "fit": "squeeze"}}, "fit"),
+    ],
+    ids=str,
+)
+def test_broken_sections_are_named(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        ModelSpec.from_dict(data)

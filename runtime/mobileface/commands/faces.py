@@ -1,4 +1,4 @@
-"""``mobileface detect | landmarks | pose | align | analyze``: photos in, faces out."""
+"""``mobileface detect | landmarks | pose | attributes | align | analyze``: photos in, faces out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import InputError, OutputError
 from ..files import write_aside
 from ..image import Image
 from ..tasks.align import align
-from ..types import Face
+from ..types import Attributes, Face
 from .output import print_json, print_text
 from .pictures import Pictures, find_pictures
 
@@ -25,6 +25,7 @@ _TASKS: dict[str, Sequence[str] | None] = {
     "detect": ("detection",),
     "landmarks": ("detection", "landmarks"),
     "pose": ("detection", "landmarks", "pose"),
+    "attributes": ("detection", "landmarks", "attributes"),
     "align": ("detection", "landmarks"),
     "analyze": None,
 }
@@ -107,6 +108,9 @@ def _analyzer(options: argparse.Namespace) -> FaceAnalyzer:
         detector=options.detector,
         embedder=getattr(options, "embedder", None),
         score_threshold=options.score_threshold,
+        iou_threshold=options.iou_threshold,
+        topk=options.topk,
+        short_side=options.short_side,
         min_face_size=options.min_face_size,
         upsample=options.upsample,
     )
@@ -124,9 +128,24 @@ def _face(face: Face, embeddings: bool) -> dict[str, Any]:
         pose = face.pose
         angles = {"pitch": pose.pitch, "roll": pose.roll, "yaw": pose.yaw}
         record["pose"] = {name: round(value, 2) for name, value in angles.items()}
+    if face.attributes is not None:
+        record["attributes"] = _attributes(face.attributes)
     if embeddings and face.embedding is not None:
         record["embedding"] = face.embedding.tolist()
     return record
+
+
+def _attributes(found: Attributes) -> dict[str, Any]:
+    """Attributes as JSON types; probabilities in the order of the classes in the model's spec."""
+    return {
+        "gender": found.gender,
+        "gender_probs": [round(float(value), 4) for value in found.gender_probs],
+        "age": round(found.age, 2),
+        "age_published": found.age_published,
+        "age_probs": [round(float(value), 4) for value in found.age_probs],
+        "expressions": list(found.expressions),
+        "expression_probs": [round(float(value), 4) for value in found.expression_probs],
+    }
 
 
 def _text(path: Path, faces: Sequence[Face]) -> str:
@@ -141,6 +160,9 @@ def _text(path: Path, faces: Sequence[Face]) -> str:
         if face.pose is not None:
             pose = face.pose
             parts.append(f"pitch {pose.pitch:.1f} roll {pose.roll:.1f} yaw {pose.yaw:.1f}")
+        if face.attributes is not None:
+            found = face.attributes
+            parts.append(f"{found.gender}, {found.age:.0f} years, {'/'.join(found.expressions)}")
         lines.append("  " + "  ".join(parts))
     return "\n".join(lines)
 
