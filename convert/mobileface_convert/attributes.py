@@ -83,6 +83,16 @@ class Attributes:
             raise self._error(name, text, f"{length} whole numbers")
         return values
 
+    def optional_integers(self, name: str) -> tuple[int | None, ...]:
+        """A tuple whose elements may be ``None``, such as ``(0, None)``; absent: an empty one."""
+        text = self.text(name, "()").strip()
+        match = _TUPLE.match(text)
+        parts = [part.strip() for part in (match.group(1) if match else text).split(",")]
+        try:
+            return tuple(None if p == "None" else int(p.rstrip("L")) for p in parts if p)
+        except ValueError:
+            raise self._error(name, text, "a tuple of whole numbers") from None
+
     def choice(self, name: str, default: str, supported: tuple[str, ...]) -> str:
         """A word out of those that have a conversion.
 

@@ -18,7 +18,19 @@ import numpy.typing as npt
 
 from mobileface.errors import GraphError
 
-__all__ = ["VARIABLE", "Array", "Edge", "Graph", "Node", "Rewriter", "rebuild", "variable"]
+from .mxnet_names import LABEL_POSITIONS
+
+__all__ = [
+    "VARIABLE",
+    "Array",
+    "Edge",
+    "Graph",
+    "Node",
+    "Rewriter",
+    "rebuild",
+    "subgraph",
+    "variable",
+]
 
 VARIABLE = "null"
 """MXNet's name for the operator of a variable: an input, a weight or an auxiliary state."""
@@ -92,6 +104,11 @@ class Graph:
         return _topological(edge.node for edge in self.outputs)
 
     @cached_property
+    def inference_nodes(self) -> tuple[Node, ...]:
+        """The nodes that the outputs need at inference, where no loss reads its label."""
+        return _topological((edge.node for edge in self.outputs), _read_at_inference)
+
+    @cached_property
     def operators(self) -> tuple[Node, ...]:
         """The nodes that compute something, in topological order."""
         return tuple(node for node in self.nodes if not node.is_variable)
@@ -107,8 +124,11 @@ class Graph:
 
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
-        """Variables without weights, in topological order: what the caller feeds."""
-        return tuple(n for n in self.nodes if n.is_variable and n.name not in self.params)
+        """Variables without weights, in topological order: what the caller feeds.
+
+        A variable that only the labels of losses depend on is none of them.
+        """
+        return tuple(n for n in self.inference_nodes if n.is_variable and n.name not in self.params)
 
     @cached_property
     def weights(self) -> Mapping[str, Array]:
@@ -240,12 +260,51 @@ def rebuild(
     )
 
 
+def subgraph(graph: Graph, outputs: Sequence[Edge], inputs: Mapping[str, Edge]) -> Graph:
+    """The part of a network between some of its edges.
+
+    Args:
+        graph: The network.
+        outputs: Edges of it that become the heads.
+        inputs: Edges of it that become inputs, by the name of the input.
+
+    Raises:
+        GraphError: The outputs do not depend on one of the inputs.
+    """
+    whole = Graph(tuple(outputs), graph.params, graph.auxiliary, graph.origin)
+    fed = {edge: variable(name) for name, edge in inputs.items()}
+
+    def rewrite(node: Node, read: tuple[Edge, ...]) -> Node:
+        edges = tuple(fed.get(old, new) for old, new in zip(node.inputs, read, strict=True))
+        return node if edges == node.inputs else replace(node, inputs=edges)
+
+    part = rebuild(whole, rewrite)
+    for name, edge in inputs.items():
+        if fed[edge].node not in part.nodes:
+            raise GraphError(f"nothing depends on '{name}'", where=edge.node.where)
+    weights = dict(part.weights)
+    return Graph(part.outputs, weights, part.auxiliary & set(weights), graph.origin)
+
+
 def variable(name: str) -> Edge:
     """A new variable node."""
     return Edge(Node(VARIABLE, name))
 
 
-def _topological(roots: Iterable[Node]) -> tuple[Node, ...]:
+def _read(node: Node) -> tuple[Edge, ...]:
+    """All inputs of a node."""
+    return node.inputs
+
+
+def _read_at_inference(node: Node) -> tuple[Edge, ...]:
+    """The inputs of a node without the label of a loss."""
+    label = LABEL_POSITIONS.get(node.op)
+    return tuple(edge for position, edge in enumerate(node.inputs) if position != label)
+
+
+def _topological(
+    roots: Iterable[Node], read: Callable[[Node], tuple[Edge, ...]] = _read
+) -> tuple[Node, ...]:
     """Depth-first order without recursion, so that deep networks are no trouble.
 
     A node is pushed back before its inputs; when it comes up again they are all in order.
@@ -262,5 +321,5 @@ def _topological(roots: Iterable[Node]) -> tuple[Node, ...]:
             continue
         expanded.add(node)
         stack.append(node)
-        stack.extend(e.node for e in reversed(node.inputs) if e.node not in order)
+        stack.extend(e.node for e in reversed(read(node)) if e.node not in order)
     return tuple(order)

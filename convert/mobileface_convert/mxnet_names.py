@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["ARGUMENTS", "AUXILIARY", "LABEL_OPERATORS", "arguments_of", "canonical_operator"]
+__all__ = [
+    "ARGUMENTS",
+    "AUXILIARY",
+    "LABEL_OPERATORS",
+    "LABEL_POSITIONS",
+    "arguments_of",
+    "canonical_operator",
+    "old_spellings",
+]
 
 _ALIASES: dict[str, str] = {
     "_Plus": "elemwise_add",
@@ -22,6 +30,20 @@ _ALIASES: dict[str, str] = {
     "_mul": "elemwise_mul",
     "_Div": "elemwise_div",
     "_div": "elemwise_div",
+    "_Maximum": "_maximum",
+    "_Minimum": "_minimum",
+    "_Power": "_power",
+    "_Mod": "_mod",
+    "_Hypot": "_hypot",
+    "_Equal": "_equal",
+    "_Not_Equal": "_not_equal",
+    "_Greater": "_greater",
+    "_Greater_Equal": "_greater_equal",
+    "_Lesser": "_lesser",
+    "_Lesser_Equal": "_lesser_equal",
+    "_Logical_And": "_logical_and",
+    "_Logical_Or": "_logical_or",
+    "_Logical_Xor": "_logical_xor",
     "_PlusScalar": "_plus_scalar",
     "_MinusScalar": "_minus_scalar",
     "_RMinusScalar": "_rminus_scalar",
@@ -31,20 +53,53 @@ _ALIASES: dict[str, str] = {
     "_MaximumScalar": "_maximum_scalar",
     "_MinimumScalar": "_minimum_scalar",
     "_PowerScalar": "_power_scalar",
+    "_RPowerScalar": "_rpower_scalar",
+    "_ModScalar": "_mod_scalar",
+    "_RModScalar": "_rmod_scalar",
+    "_HypotScalar": "_hypot_scalar",
+    "_EqualScalar": "_equal_scalar",
+    "_NotEqualScalar": "_not_equal_scalar",
+    "_GreaterScalar": "_greater_scalar",
+    "_GreaterEqualScalar": "_greater_equal_scalar",
+    "_LesserScalar": "_lesser_scalar",
+    "_LesserEqualScalar": "_lesser_equal_scalar",
+    "_LogicalAndScalar": "_logical_and_scalar",
+    "_LogicalOrScalar": "_logical_or_scalar",
+    "_LogicalXorScalar": "_logical_xor_scalar",
     "ElementWiseSum": "add_n",
     "_sum": "add_n",
     "flatten": "Flatten",
     "identity": "_copy",
+    "stop_gradient": "BlockGrad",
+    "BatchNorm_v1": "BatchNorm",
+    "Convolution_v1": "Convolution",
+    "cast": "Cast",
+    "pad": "Pad",
     "reshape": "Reshape",
     "crop": "slice",
     "Softmax": "SoftmaxOutput",
+    "concat": "Concat",
+    "split": "SliceChannel",
+    "swapaxes": "SwapAxis",
+    "flip": "reverse",
+    "sum_axis": "sum",
+    "max_axis": "max",
+    "min_axis": "min",
+    "broadcast_plus": "broadcast_add",
+    "broadcast_minus": "broadcast_sub",
+    "broadcast_axes": "broadcast_axis",
+    "_contrib_box_non_maximum_suppression": "_contrib_box_nms",
 }
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "BatchNorm": ("data", "gamma", "beta", "moving_mean", "moving_var"),
     "Convolution": ("data", "weight", "bias"),
     "Deconvolution": ("data", "weight", "bias"),
+    "Embedding": ("data", "weight"),
     "FullyConnected": ("data", "weight", "bias"),
+    "GroupNorm": ("data", "gamma", "beta"),
+    "InstanceNorm": ("data", "gamma", "beta"),
+    "LayerNorm": ("data", "gamma", "beta"),
     "LeakyReLU": ("data", "gamma"),
     "SoftmaxOutput": ("data", "label"),
     "LinearRegressionOutput": ("data", "label"),
@@ -57,7 +112,12 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 AUXILIARY: dict[str, tuple[str, ...]] = {"BatchNorm": ("moving_mean", "moving_var")}
 """The arguments that MXNet keeps as auxiliary states."""
 
-LABEL_OPERATORS = frozenset(op for op, names in ARGUMENTS.items() if "label" in names) | {
+LABEL_POSITIONS: dict[str, int] = {
+    op: names.index("label") for op, names in ARGUMENTS.items() if "label" in names
+}
+"""Which input of a loss is its label; nothing that it computes at inference depends on it."""
+
+LABEL_OPERATORS = frozenset(LABEL_POSITIONS) | {
     "MakeLoss",
     "make_loss",
     "softmax_cross_entropy",
@@ -68,6 +128,11 @@ LABEL_OPERATORS = frozenset(op for op, names in ARGUMENTS.items() if "label" in 
 def canonical_operator(op: str) -> str:
     """The name under which MXNet 1.9 registers an operator."""
     return _ALIASES.get(op, op)
+
+
+def old_spellings(op: str) -> tuple[str, ...]:
+    """Other names of an operator, sorted."""
+    return tuple(sorted(old for old, name in _ALIASES.items() if name == op))
 
 
 def arguments_of(op: str, attrs: Mapping[str, str]) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class GraphBuilder:
         self.opset = opset
         self._tape = ir.tape.Tape()
         self._inputs: list[ir.Value] = []
+        self._options: dict[ir.Value, ir.TensorProtocol] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._names: set[str] = set()
         self._domains: dict[str, int] = {}
@@ -58,6 +59,12 @@ class GraphBuilder:
             self._unique(name), dtype=ir.DataType.from_numpy(np.dtype(dtype)), shape=ir.Shape(shape)
         )
         self._inputs.append(value)
+        return value
+
+    def option(self, name: str, default: npt.ArrayLike, dtype: npt.DTypeLike) -> ir.Value:
+        """Declares a scalar graph input that has a default: who runs the model may leave it out."""
+        value = self.input(name, dtype, ())
+        self._options[value] = ir.tensor(np.asarray(default, dtype), name=value.name)
         return value
 
     def constant(
@@ -150,11 +157,13 @@ class GraphBuilder:
             if shapes and name in shapes:
                 value.shape = ir.Shape(shapes[name])
             graph_outputs.append(value)
+        for value, default in self._options.items():  # only now: inference must not rely on them
+            value.const_value = default
         graph = ir.Graph(
             inputs=self._inputs,
             outputs=graph_outputs,
             nodes=self._tape.nodes,
-            initializers=self._tape.initializers,
+            initializers=[*self._tape.initializers, *self._options],
             opset_imports={"": self.opset, **self._domains},
             name=self.name,
         )

@@ -178,7 +178,11 @@ def test_keys_that_mxnet_hides_are_dropped() -> None:
 
 
 UNREGISTERED = {"_sum"}  # known from no MXNet that can be asked
-SAME_MEANING = {"_grad_add": "elemwise_add"}  # MXNet has both and computes the same
+SAME_MEANING = {  # MXNet has both and computes the same
+    "_grad_add": "elemwise_add",
+    "BatchNorm_v1": "BatchNorm",
+    "Convolution_v1": "Convolution",
+}
 
 
 @pytest.mark.needs_mxnet
@@ -186,7 +190,10 @@ SAME_MEANING = {"_grad_add": "elemwise_add"}  # MXNet has both and computes the 
 def test_an_old_spelling_means_the_operator_that_mxnet_makes_of_it(alias: str) -> None:
     ours = canonical_operator(alias)
     attributes: Json = {"Reshape": {"shape": "(1, 1)"}, "slice": {"begin": "(0,)", "end": "(1,)"}}
-    attributes |= {"add_n": {"num_args": "2"}}
+    attributes |= {"add_n": {"num_args": "2"}, "Convolution": CONVOLUTION}
+    attributes |= {"Cast": {"dtype": "float32"}, "Concat": {"num_args": "1"}}
+    attributes |= {"reverse": {"axis": "1"}, "SliceChannel": {"num_outputs": "1"}}
+    attributes |= {"Pad": {"mode": "edge", "pad_width": "(0, 0, 0, 0, 1, 1, 1, 1)"}}
     given = attributes.get(ours, {"scalar": "2"} if ours.endswith("_scalar") else {})
     inputs = (0, 1) if ours.startswith("elemwise") or ours == "add_n" else (0,)
     nodes = [node("null", "x"), node("null", "y"), node(alias, "n", *inputs, param=given)]

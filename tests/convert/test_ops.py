@@ -85,6 +85,8 @@ CASES = [
             {"act_type": "elu", "slope": 0.7},
             {"act_type": "elu"},
             {"act_type": "prelu"},
+            {"act_type": "selu"},
+            {"act_type": "gelu"},
         )
     ],
     *[
@@ -105,7 +107,19 @@ CASES = [
 ]
 
 
-CASE_MODULES = ("test_ops", "test_ops_pooling", "test_ops_resample")
+CASE_MODULES = (
+    "test_ops",
+    "test_ops_boxes",
+    "test_ops_broadcast",
+    "test_ops_elementwise",
+    "test_ops_normalisation",
+    "test_ops_pooling",
+    "test_ops_reduce",
+    "test_ops_resample",
+    "test_ops_shape",
+    "test_ops_slice",
+    "test_ops_softmax",
+)
 """Where the cases of all operators are: each module has a list ``CASES``."""
 
 
@@ -127,6 +141,14 @@ def test_one_slope_may_serve_all_channels(shape: tuple[int, ...]) -> None:
     sym = import_mxnet().sym
     slope = sym.Variable("slope", shape=(1,))
     check(sym.LeakyReLU(sym.Variable("data"), slope, act_type="prelu"), *shape)
+
+
+@pytest.mark.needs_mxnet
+@pytest.mark.parametrize("bounds", [{}, {"lower_bound": 0.1, "upper_bound": 0.5}], ids=str)
+@pytest.mark.parametrize("shape", [(4,), (4, 5, 6)])
+def test_random_slopes_are_their_mean(shape: tuple[int, ...], bounds: dict[str, float]) -> None:
+    sym = import_mxnet().sym
+    check(sym.LeakyReLU(sym.Variable("data"), act_type="rrelu", **bounds)[0], *shape)
 
 
 @pytest.mark.needs_mxnet
@@ -206,8 +228,11 @@ FOUR = np.ones(4, np.float32)
 
 
 UNSUPPORTED: dict[str, tuple[str, dict[str, str], str]] = {
-    "selu": ("LeakyReLU", {"act_type": "selu"}, r"act_type='selu'.*supported: leaky, prelu, elu"),
-    "rrelu": ("LeakyReLU", {"act_type": "rrelu"}, r"act_type='rrelu'"),
+    "leaky": (
+        "LeakyReLU",
+        {"act_type": "swish"},
+        r"act_type='swish'.*supported: leaky, prelu, elu",
+    ),
     "activation": ("Activation", {"act_type": "relu6"}, r"act_type='relu6'.*supported: relu, sig"),
     "no act_type": ("Activation", {}, r"supported: relu"),
     "layout": ("Convolution", {**CONVOLUTION, "layout": "NHWC"}, r"layout='NHWC'.*supported: NCHW"),
@@ -216,8 +241,7 @@ UNSUPPORTED: dict[str, tuple[str, dict[str, str], str]] = {
     "axis": ("BatchNorm", {"axis": "2"}, r"axis=2.*supported: 1"),
     "statistics": ("BatchNorm", {"output_mean_var": "True"}, r"output_mean_var=True"),
     "dropout": ("Dropout", {"mode": "always"}, r"mode='always'.*supported: training"),
-    "channel": ("L2Normalization", {"mode": "channel"}, r"mode='channel'.*supported: instance"),
-    "4-D length": ("L2Normalization", {}, r"more than two axes"),
+    "length": ("L2Normalization", {"mode": "all"}, r"mode='all'.*supported: instance"),
     "attribute": (
         "clip",
         {"a_min": "0", "a_max": "1", "a_mid": "0"},
@@ -286,7 +310,7 @@ IMPOSSIBLE: dict[str, tuple[str, dict[str, str], tuple[Array, ...], str]] = {
     "no slope": ("LeakyReLU", PRELU, (), r"input 'gamma' is missing"),
     "limit": ("clip", {"a_min": "0"}, (), r"attribute 'a_max' is missing"),
     "scalar": ("_mul_scalar", {}, (), r"attribute 'scalar' is missing"),
-    "one term": ("elemwise_add", {}, (), r"Add"),
+    "one term": ("elemwise_add", {}, (), r"input 1 is missing"),
     "shapes": ("elemwise_add", {}, (np.ones((1, 1, 5, 5), np.float32),), r"shape"),
     "sum of shapes": ("add_n", {}, (np.ones((1, 4, 1, 5), np.float32),), r"shape"),
 }

@@ -15,7 +15,7 @@ from ..graph import Edge, Graph
 from ..onnx_builder import DEFAULT_OPSET, GraphBuilder
 from ..ops import convert_node
 
-__all__ = ["check", "clean", "to_onnx"]
+__all__ = ["add_graph", "check", "clean", "to_onnx"]
 
 Dimension = int | str
 
@@ -33,7 +33,8 @@ def to_onnx(
     Args:
         graph: The network.
         input_shapes: Shape of each network input, float32; a text dimension is dynamic.
-        outputs: Names of the outputs; by default those of the nodes that compute them.
+        outputs: Names of the outputs; by default those of the nodes that compute them, with the
+            number of the output (``split_output1``) where a node computes several.
         opset: Version of the ONNX operator set.
         name: Name of the ONNX graph.
 
@@ -42,16 +43,10 @@ def to_onnx(
         UnsupportedOperatorError: An operator or attribute without a conversion.
         ConversionError: The result is no valid ONNX model (a defect of the converter).
     """
-    _check_inputs(graph, input_shapes)
     builder = GraphBuilder(name, opset)
-    values: dict[Edge, ir.Value] = {}
-    for node in graph.nodes:
-        if not node.is_variable:
-            for index, value in enumerate(convert_node(builder, graph, node, values)):
-                values[Edge(node, index)] = value
-        elif node.name in input_shapes:
-            values[Edge(node)] = builder.input(node.name, np.float32, input_shapes[node.name])
-    names = list(outputs or [edge.node.name for edge in graph.outputs])
+    fed = {name: builder.input(name, np.float32, shape) for name, shape in input_shapes.items()}
+    found = add_graph(builder, graph, fed)
+    names = list(outputs or _names(graph.outputs))
     if len(names) != len(graph.outputs):
         raise GraphError(f"{len(names)} names for {len(graph.outputs)} outputs", where=graph.origin)
     for output in names:
@@ -61,25 +56,79 @@ def to_onnx(
                 where=graph.origin,
                 hint="give each output a name of its own",
             )
-    heads = {}
-    for output, edge in zip(names, graph.outputs, strict=True):
+    heads = dict(zip(names, found, strict=True))
+    return clean(ir.to_proto(builder.build(heads)), graph.origin)
+
+
+def _names(outputs: Sequence[Edge]) -> list[str]:
+    """Names after the nodes; a number follows where a node gives several of the outputs."""
+    nodes = [edge.node for edge in outputs]
+    return [
+        edge.node.name if nodes.count(edge.node) == 1 else f"{edge.node.name}_output{edge.index}"
+        for edge in outputs
+    ]
+
+
+def add_graph(
+    builder: GraphBuilder, graph: Graph, inputs: Mapping[str, ir.Value]
+) -> tuple[ir.Value, ...]:
+    """Adds a network to a model that is being built.
+
+    Args:
+        builder: Where its nodes are added.
+        graph: The network.
+        inputs: The value of each of its inputs.
+
+    Returns:
+        The values of its outputs.
+
+    Raises:
+        GraphError: A weight or an input is missing, or shapes do not fit; names node and array.
+        UnsupportedOperatorError: An operator or attribute without a conversion.
+    """
+    _check_inputs(graph, inputs)
+    values: dict[Edge, ir.Value] = {}
+    for node in graph.inference_nodes:
+        if not node.is_variable:
+            for index, value in enumerate(convert_node(builder, graph, node, values)):
+                values[Edge(node, index)] = value
+        elif node.name in inputs:
+            values[Edge(node)] = inputs[node.name]
+    for edge in graph.outputs:
         if edge not in values:
             raise GraphError(f"no output {edge.index}", where=edge.node.where)
-        heads[output] = values[edge]
-    return clean(ir.to_proto(builder.build(heads)), graph.origin)
+    return tuple(values[edge] for edge in graph.outputs)
 
 
 def clean(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Folds constants and removes what is redundant (onnxsim), then checks the model fully.
 
+    Inputs that have a default keep it, but it is hidden from onnxsim, which would take it for a
+    constant.
+
     Raises:
         ConversionError: The checker refuses the model, which is a defect of the converter.
     """
     check(model, where)
-    simplified, _ = onnxsim.simplify(model, check_n=0)
+    bare, defaults = _without_defaults(model)
+    simplified, _ = onnxsim.simplify(bare, check_n=0)
+    simplified.graph.initializer.extend(defaults)
     check(simplified, where)
     del simplified.graph.value_info[:]  # derived data, a tenth of a small model's size
     return simplified
+
+
+def _without_defaults(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.TensorProto]]:
+    """A model whose inputs have no default values, and the values."""
+    inputs = {value.name for value in model.graph.input}
+    defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
+    if not defaults:
+        return model, []
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for tensor in defaults:
+        bare.graph.initializer.remove(tensor)
+    return bare, defaults
 
 
 def check(model: onnx.ModelProto, where: str) -> None:
@@ -94,14 +143,14 @@ def check(model: onnx.ModelProto, where: str) -> None:
         raise ConversionError(f"not a valid ONNX model: {error}", where=where) from error
 
 
-def _check_inputs(graph: Graph, input_shapes: Mapping[str, Sequence[Dimension]]) -> None:
+def _check_inputs(graph: Graph, inputs: Mapping[str, object]) -> None:
     """Every variable is an array or one of the named inputs, and every named input is used.
 
     Raises:
         GraphError: Names what is missing.
     """
     open_names = [node.name for node in graph.inputs]
-    missing = [name for name in open_names if name not in input_shapes]
+    missing = [name for name in open_names if name not in inputs]
     if missing:
         listed = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         raise GraphError(
@@ -109,7 +158,7 @@ def _check_inputs(graph: Graph, input_shapes: Mapping[str, Sequence[Dimension]])
             where=graph.origin,
             hint=f"the parameters hold {len(graph.params)} arrays; do they belong to this symbol?",
         )
-    unused = [name for name in input_shapes if name not in open_names]
+    unused = [name for name in inputs if name not in open_names]
     if unused:
         raise GraphError(
             f"the network has no input named '{unused[0]}'",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
@@ -27,6 +29,7 @@ _TUNING = ("workspace", "cudnn_tune", "cudnn_off")
         "layout",
     ),
     ignored=_TUNING,
+    restrictions="one or two spatial axes, layout NCW or NCHW",
 )
 def convolution(context: OpContext) -> ir.Value:
     """``Conv`` over one or two spatial axes, grouped and dilated as given; layout NCW or NCHW."""
@@ -96,6 +99,7 @@ def fully_connected(context: OpContext) -> ir.Value:
     "BatchNorm",
     attributes=("eps", "fix_gamma", "axis", "output_mean_var"),
     ignored=("momentum", "use_global_stats", "cudnn_off", "min_calib_range", "max_calib_range"),
+    restrictions="axis 1; one output",
 )
 def batch_norm(context: OpContext) -> ir.Value:
     """``BatchNormalization`` with the moving statistics; axis 1; fix_gamma ignores gamma."""
@@ -119,18 +123,30 @@ def batch_norm(context: OpContext) -> ir.Value:
     )
 
 
-@operator(
-    "LeakyReLU",
-    attributes=("act_type", "slope"),
-    ignored=("lower_bound", "upper_bound"),
-)
+@operator("LeakyReLU", attributes=("act_type", "slope", "lower_bound", "upper_bound"))
 def leaky_relu(context: OpContext) -> ir.Value:
-    """``LeakyRelu`` (leaky), ``PRelu`` with one slope a channel (prelu), ``Elu`` (elu)."""
-    kind = context.attrs.choice("act_type", "leaky", ("leaky", "prelu", "elu"))
-    if kind == "leaky":
-        return context.op("LeakyRelu", context.data, alpha=context.attrs.number("slope", 0.25))
-    if kind == "elu":
-        return context.op("Elu", context.data, alpha=context.attrs.number("slope", 0.25))
+    """``LeakyRelu`` (leaky, rrelu), ``PRelu`` (prelu), ``Elu``, ``Selu``, or ``Erf`` in a gelu."""
+    attrs, data = context.attrs, context.data
+    kinds = ("leaky", "prelu", "elu", "selu", "gelu", "rrelu")
+    kind = attrs.choice("act_type", "leaky", kinds)
+    if kind == "prelu":
+        return _parametric(context)
+    if kind == "selu":
+        return context.op("Selu", data)
+    if kind == "gelu":
+        erf = context.op("Erf", context.op("Div", data, context.scalar(math.sqrt(2))))
+        share = context.op("Add", erf, context.scalar(1))
+        half = context.op("Mul", data, context.scalar(0.5))
+        return context.op("Mul", half, share)
+    if kind == "rrelu":  # random while training, the middle at inference
+        bounds = attrs.number("lower_bound", 0.125), attrs.number("upper_bound", 0.334)
+        return context.op("LeakyRelu", data, alpha=sum(bounds) / 2)
+    slope = attrs.number("slope", 0.25)
+    return context.op("Elu" if kind == "elu" else "LeakyRelu", data, alpha=slope)
+
+
+def _parametric(context: OpContext) -> ir.Value:
+    """One slope for all channels, or one for each."""
     slope = context.weight(1, "gamma", (None,))
     channels = context.channels(context.data)
     if channels is not None and slope.shape[0] not in (1, channels):

@@ -77,6 +77,53 @@ class OpContext:
         """Adds an ONNX node that carries the MXNet node's name."""
         return self.builder.op(op_type, *inputs, name=self.node.name, **attributes)  # type: ignore[arg-type]
 
+    def ops(
+        self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: object
+    ) -> Sequence[ir.Value]:
+        """Adds an ONNX node with several outputs."""
+        return self.builder.op_multi(
+            op_type,
+            *inputs,
+            outputs=outputs,
+            name=self.node.name,
+            **attributes,  # type: ignore[arg-type]
+        )
+
+    def integers(self, *values: int) -> ir.Value:
+        """An int64 vector."""
+        return self.builder.constant(values, np.int64, name="integers")
+
+    def size_of(self, value: ir.Value, axis: int) -> ir.Value:
+        """Size of an axis, int64 (1,), computed where it is not known."""
+        size = None if value.shape is None else value.shape[axis]
+        if isinstance(size, int):
+            return self.integers(size)
+        axis %= self.rank(value)
+        return self.op("Shape", value, start=axis, end=axis + 1)
+
+    def axis(self, name: str, default: int | None, rank: int) -> int:
+        """An attribute that says an axis, from 0.
+
+        Raises:
+            GraphError: There is no such axis.
+        """
+        axis = self.attrs.integer(name, default)
+        if not -rank <= axis < rank:
+            raise GraphError(f"{name}={axis} for {rank} axes")
+        return axis % rank
+
+    def axes(self, name: str, rank: int) -> tuple[int, ...]:
+        """An attribute that says axes, from 0 in ascending order; empty if it is absent.
+
+        Raises:
+            GraphError: There is no such axis, or one is given twice.
+        """
+        given = self.attrs.integers(name, ())
+        found = sorted({axis % rank for axis in given if -rank <= axis < rank})
+        if len(found) != len(given):
+            raise GraphError(f"{name}={given} for {rank} axes")
+        return tuple(found)
+
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike, role: str) -> ir.Value:
         """An initializer named after the node and its role in it."""
         return self.builder.constant(value, dtype, name=f"{self.node.name}_{role}")

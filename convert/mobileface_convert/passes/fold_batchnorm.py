@@ -17,23 +17,28 @@ is padded after the normalisation. Folding is computed in float64 and rounded on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from mobileface.errors import GraphError
 
 from ..attributes import Attributes
-from ..graph import Array, Edge, Graph, Node, rebuild, variable
+from ..graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
+from .layers import (
+    LAYERS,
+    Doubles,
+    along_outputs,
+    flattens,
+    layer_of,
+    output_axis,
+    per_input,
+    store_layer,
+    tidy,
+)
 
 __all__ = ["fold_batchnorm"]
-
-_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected"})
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,6 @@ class _Affine:
 
     scale: Doubles
     shift: Doubles
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Weight and bias of a layer in float64."""
-
-    weight: Doubles
-    bias: Doubles
 
 
 def fold_batchnorm(graph: Graph) -> PassResult:
@@ -83,13 +80,15 @@ def _fold_backward(graph: Graph) -> tuple[Graph, list[str]] | None:
             return inputs[0]
         if node not in plan:
             return node
-        layer = _layer(graph, node)
+        layer = layer_of(graph, node)
         affine = _affine(graph, plan[node], len(layer.bias))
-        weight = layer.weight * _along(affine.scale, layer.weight, _output_axis(node))
-        return _store(graph, params, node, inputs, weight, affine.scale * layer.bias + affine.shift)
+        weight = layer.weight * along_outputs(affine.scale, layer.weight, output_axis(node))
+        return store_layer(
+            graph, params, node, inputs, weight, affine.scale * layer.bias + affine.shift
+        )
 
     folded = rebuild(graph, rewrite, params=params)
-    return _tidy(folded), [f"{norm.name} into {layer.name}" for layer, norm in plan.items()]
+    return tidy(folded), [f"{norm.name} into {layer.name}" for layer, norm in plan.items()]
 
 
 def _fold_forward(graph: Graph) -> tuple[Graph, list[str]] | None:
@@ -108,13 +107,13 @@ def _fold_forward(graph: Graph) -> tuple[Graph, list[str]] | None:
             return inputs[0]
         if node not in plan:
             return node
-        layer, affine = _layer(graph, node), _affine(graph, plan[node])
-        scale, shift = _per_input(node, layer.weight, affine)
+        layer, affine = layer_of(graph, node), _affine(graph, plan[node])
+        scale, shift = (per_input(node, layer.weight, v) for v in (affine.scale, affine.shift))
         bias = layer.bias + (layer.weight * shift).sum(axis=tuple(range(1, layer.weight.ndim)))
-        return _store(graph, params, node, inputs, layer.weight * scale, bias)
+        return store_layer(graph, params, node, inputs, layer.weight * scale, bias)
 
     folded = rebuild(graph, rewrite, params=params)
-    return _tidy(folded), [f"{norm.name} into {layer.name}" for layer, norm in plan.items()]
+    return tidy(folded), [f"{norm.name} into {layer.name}" for layer, norm in plan.items()]
 
 
 def _reason(graph: Graph, node: Node) -> str:
@@ -129,9 +128,9 @@ def _why_not_backward(graph: Graph, node: Node) -> str | None:
     before = node.inputs[0].node
     if before.is_variable:
         return "it reads the network's input"
-    if before.op not in _LAYERS:
+    if before.op not in LAYERS:
         return f"it reads '{before.name}' ({before.op}), which has no weights to fold into"
-    if before.op == "FullyConnected" and not _flattens(before):
+    if before.op == "FullyConnected" and not flattens(before):
         return f"'{before.name}' does not flatten, its outputs are not channels"
     if graph.only_consumer(before) is not node:
         return f"'{before.name}' is also used elsewhere"
@@ -150,7 +149,7 @@ def _why_not_forward(graph: Graph, node: Node) -> str | None:
     for user, position in _users(graph, node):
         if user.op not in ("Convolution", "FullyConnected") or position != 0:
             return f"'{user.name}' ({user.op}) reads it"
-        if user.op == "FullyConnected" and not _flattens(user):
+        if user.op == "FullyConnected" and not flattens(user):
             return f"'{user.name}' does not flatten"
         if _is_padded(user) and _affine(graph, node).shift.any():
             return f"'{user.name}' pads it with zeros, which the shift would change"
@@ -180,11 +179,6 @@ def _layers_after(graph: Graph, node: Node) -> list[Node]:
     return [user for user, _ in _users(graph, node)]
 
 
-def _flattens(node: Node) -> bool:
-    """True if a FullyConnected layer sees one row of inputs a picture."""
-    return Attributes(node.attrs, node.where).boolean("flatten", True)
-
-
 def _is_padded(node: Node) -> bool:
     """True if a convolution adds a border of zeros."""
     attrs = Attributes(node.attrs, node.where)
@@ -209,86 +203,3 @@ def _affine(graph: Graph, node: Node, channels: int | None = None) -> _Affine:
         raise GraphError("a moving variance is negative", where=node.where)
     scale = gamma / np.sqrt(variance + attrs.number("eps", 1e-3))
     return _Affine(scale, beta - scale * mean)
-
-
-def _layer(graph: Graph, node: Node) -> _Layer:
-    """Weight and bias of a layer; no bias is a bias of zero."""
-    attrs = Attributes(node.attrs, node.where)
-    shape: tuple[int | None, ...]
-    if node.op == "FullyConnected":
-        outputs, shape = attrs.integer("num_hidden"), (attrs.integer("num_hidden"), None)
-    else:
-        kernel, outputs = attrs.integers("kernel"), attrs.integer("num_filter")
-        groups = attrs.integer("num_group", 1)
-        by_output = (outputs, None, *kernel)
-        shape = by_output if node.op == "Convolution" else (None, outputs // groups, *kernel)
-    weight = graph.weight_of(node, 1, "weight", shape).astype(np.float64)
-    if attrs.boolean("no_bias", node.op == "Deconvolution"):
-        return _Layer(weight, np.zeros(outputs))
-    return _Layer(weight, graph.weight_of(node, 2, "bias", (outputs,)).astype(np.float64))
-
-
-def _output_axis(node: Node) -> int:
-    """The axis of a layer's weight that runs over its outputs."""
-    return 1 if node.op == "Deconvolution" else 0
-
-
-def _along(values: Doubles, weight: Doubles, axis: int) -> Doubles:
-    """One value an output, shaped to multiply the weight."""
-    if axis == 0:
-        return values.reshape(-1, *(1,) * (weight.ndim - 1))
-    # A deconvolution's weight is (inputs, outputs a group, ...): inputs run group by group.
-    per_group = weight.shape[1]
-    groups = len(values) // per_group
-    blocks = np.repeat(values.reshape(groups, per_group), weight.shape[0] // groups, axis=0)
-    return blocks.reshape(*blocks.shape, *(1,) * (weight.ndim - 2))
-
-
-def _per_input(node: Node, weight: Doubles, affine: _Affine) -> tuple[Doubles, Doubles]:
-    """Scale and shift for each element of a layer's weight, by the input channel it reads."""
-    channels = len(affine.scale)
-    groups = Attributes(node.attrs, node.where).integer("num_group", 1)
-    inputs = weight.shape[1] * groups
-    if inputs % channels or (node.op == "Convolution" and inputs != channels):
-        raise GraphError(f"{channels} normalised channels for {inputs} inputs", where=node.where)
-    tail = (1,) * (weight.ndim - 2)
-
-    def spread(values: Doubles) -> Doubles:
-        runs = np.repeat(values, inputs // channels).reshape(groups, -1)
-        blocks = np.repeat(runs, weight.shape[0] // groups, axis=0)
-        return blocks.reshape(*blocks.shape, *tail)
-
-    return spread(affine.scale), spread(affine.shift)
-
-
-def _store(
-    graph: Graph,
-    params: dict[str, Array],
-    node: Node,
-    inputs: tuple[Edge, ...],
-    weight: Doubles,
-    bias: Doubles,
-) -> Node:
-    """The layer with new weights, in ``params`` under names that no other layer reads."""
-    own = {edge.node for edge in node.inputs[1:] if len(graph.consumers[edge.node]) == 1}
-    taken = {n.name for n in graph.nodes if n.is_variable and n not in own}
-    # Arrays that this pass has stored for other layers already, and those that nothing reads yet.
-    taken |= params.keys() - {node.name for node in own}
-    old_names = [edge.node.name for edge in node.inputs[1:]]
-    wanted = (*old_names, f"{node.name}_bias")[:2]
-    names = []
-    for name, values in zip(wanted, (weight, bias), strict=True):
-        while name in taken:
-            name += "_folded"
-        taken.add(name)
-        params[name] = values.astype(np.float32)
-        names.append(name)
-    attrs: Mapping[str, str] = {**node.attrs, "no_bias": "False"}
-    edges = (inputs[0], *(variable(name) for name in names))
-    return replace(node, attrs=attrs, inputs=edges)
-
-
-def _tidy(graph: Graph) -> Graph:
-    """Drops the arrays that nothing names any more."""
-    weights = dict(graph.weights)
-    return Graph(graph.outputs, weights, graph.auxiliary & set(weights), graph.origin)

@@ -1,0 +1,111 @@
+"""Sums, means, extremes and products along axes, and products of matrices."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from mobileface.errors import GraphError, UnsupportedOperatorError
+
+from .registry import OpContext, operator
+
+__all__: list[str] = []
+
+_REDUCTIONS = {
+    "sum": "ReduceSum",
+    "mean": "ReduceMean",
+    "max": "ReduceMax",
+    "min": "ReduceMin",
+    "prod": "ReduceProd",
+}
+_AXES_AS_INPUT = 18
+"""From this opset on all reductions take their axes as an input; sums have since 13."""
+
+
+@operator(*_REDUCTIONS, attributes=("axis", "keepdims", "exclude"))
+def reduction(context: OpContext) -> ir.Value:
+    """``ReduceSum``, ``ReduceMean``, ``ReduceMax``, ``ReduceMin`` or ``ReduceProd``."""
+    rank = context.rank(context.data)
+    axes = context.axes("axis", rank)
+    if context.attrs.boolean("exclude", False):
+        axes = tuple(axis for axis in range(rank) if axis not in axes) if axes else ()
+    return _reduce(context, _REDUCTIONS[context.node.op], axes or tuple(range(rank)))
+
+
+@operator("norm", attributes=("ord", "axis", "keepdims", "out_dtype"))
+def norm(context: OpContext) -> ir.Value:
+    """``ReduceL2`` or ``ReduceL1``."""
+    context.attrs.choice("out_dtype", "float32", ("float32",))
+    order = context.attrs.choice("ord", "2", ("1", "2"))
+    rank = context.rank(context.data)
+    axes = context.axes("axis", rank) or tuple(range(rank))
+    return _reduce(context, f"ReduceL{order}", axes)
+
+
+@operator("argmax", "argmin", attributes=("axis", "keepdims"))
+def arg_extreme(context: OpContext) -> ir.Value:
+    """``ArgMax`` or ``ArgMin``, the first of equals, as float32."""
+    kind = "ArgMax" if context.node.op == "argmax" else "ArgMin"
+    keep = context.attrs.boolean("keepdims", False)
+    data, rank = context.data, context.rank(context.data)
+    if "axis" not in context.attrs:
+        flat = context.op("Reshape", data, context.integers(-1))
+        place = context.op(kind, flat, axis=0, keepdims=1)
+        if keep:
+            place = context.op("Reshape", place, context.integers(*(1 for _ in range(rank))))
+    else:
+        axis = context.axis("axis", None, rank)
+        place = context.op(kind, data, axis=axis, keepdims=int(keep or rank == 1))
+    return context.op("Cast", place, to=ir.DataType.FLOAT)
+
+
+@operator("argmax_channel")
+def argmax_channel(context: OpContext) -> ir.Value:
+    """``ArgMax`` along axis 1, as float32."""
+    place = context.op("ArgMax", context.data, axis=1, keepdims=0)
+    return context.op("Cast", place, to=ir.DataType.FLOAT)
+
+
+@operator(
+    "dot",
+    attributes=("transpose_a", "transpose_b"),
+    ignored=("forward_stype",),
+    restrictions="matrices",
+)
+def dot(context: OpContext) -> ir.Value:
+    """``MatMul``, of transposed matrices where asked for."""
+    ranks = [context.rank(value) for value in context.inputs]
+    if ranks != [2, 2]:
+        raise UnsupportedOperatorError(f"a product of tensors of {ranks} axes has no conversion")
+    return _product(context)
+
+
+@operator("batch_dot", attributes=("transpose_a", "transpose_b"), ignored=("forward_stype",))
+def batch_dot(context: OpContext) -> ir.Value:
+    """``MatMul`` of each pair, of transposed matrices where asked for."""
+    ranks = [context.rank(value) for value in context.inputs]
+    if len(set(ranks)) != 1 or ranks[0] < 3:
+        raise GraphError(f"inputs of {ranks} axes")
+    return _product(context)
+
+
+def _product(context: OpContext) -> ir.Value:
+    pair = []
+    for value, name in zip(context.inputs, ("transpose_a", "transpose_b"), strict=True):
+        rank = context.rank(value)
+        turned = [*range(rank - 2), rank - 1, rank - 2]
+        transposed = context.attrs.boolean(name, False)
+        pair.append(context.op("Transpose", value, perm=turned) if transposed else value)
+    return context.op("MatMul", *pair)
+
+
+def _reduce(context: OpContext, kind: str, axes: tuple[int, ...]) -> ir.Value:
+    """Adds a reduction; MXNet has no value without axes, one element is left."""
+    rank = context.rank(context.data)
+    keep = context.attrs.boolean("keepdims", False)
+    alone = not keep and len(axes) == rank
+    stays = int(keep)
+    if kind == "ReduceSum" or context.builder.opset >= _AXES_AS_INPUT:
+        found = context.op(kind, context.data, context.integers(*axes), keepdims=stays)
+    else:
+        found = context.op(kind, context.data, axes=axes, keepdims=stays)
+    return context.op("Reshape", found, context.integers(1)) if alone else found
