@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -31,6 +31,31 @@ _NEEDS = {
         "no dlib: pip install '.[reference]' on x86-64 Linux",
     ),
 }
+
+
+_NOT_RUN: list[str] = []
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Takes out the tests of published weights that are not there: nobody can be asked for them."""
+    absent = {
+        item
+        for item in items
+        for marker in item.iter_markers("needs_weights")
+        if not all((SOURCE / path).is_file() for path in marker.args)
+    }
+    if absent:
+        _NOT_RUN.extend(item.nodeid for item in items if item in absent)
+        config.hook.pytest_deselected(items=[item for item in items if item in absent])
+        items[:] = [item for item in items if item not in absent]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Lists the tests that were taken out."""
+    if _NOT_RUN:
+        terminalreporter.section("not run: published weights are absent")
+        for name in _NOT_RUN:
+            terminalreporter.write_line(name)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

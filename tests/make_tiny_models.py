@@ -32,6 +32,7 @@ from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.certificate import certificate, write_certificate
 from mobileface_convert.graph import Array, Edge, Graph, Node, variable
 from mobileface_convert.makers import Built, PassRecord, apply_passes
+from mobileface_convert.passes import prune
 from mobileface_convert.verify import Bounds
 
 MODELS = Path(__file__).resolve().parent / "models"
@@ -170,12 +171,14 @@ def model_spec(fields: Mapping[str, Any]) -> ModelSpec:
 def export(graph: Graph, spec: ModelSpec) -> tuple[onnx.ModelProto, list[PassRecord]]:
     """The ONNX model without its spec, and what the passes did."""
     # Named, because otherwise the last fully connected layer is taken for a classifier.
-    graph, records = apply_passes(graph, cut=graph.outputs[0].node.name)
+    pruned = prune(graph, graph.outputs[0].node.name)
+    graph, records = apply_passes(pruned.graph)
     image, embedding = spec.input, spec.embedding
     assert image is not None
     assert embedding is not None
     shapes = {image.name: ("N", image.channels, image.height, image.width)}
-    return to_onnx(graph, shapes, [embedding.output], name=spec.name), records
+    model = to_onnx(graph, shapes, [embedding.output], name=spec.name)
+    return model, [PassRecord("prune", pruned), *records]
 
 
 def write_model(folder: Path, graph: Graph, spec: ModelSpec) -> IndexEntry:

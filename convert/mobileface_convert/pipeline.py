@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobileface.errors import ConversionError
+from mobileface.errors import ConversionError, SourceError, SourceIntegrityError
 from mobileface.files import replacing
 from mobileface.index import IndexEntry, read_index, write_index
 
@@ -15,7 +15,7 @@ from .recipe import Recipe
 from .source import Source
 from .verify import Agreement, Bounds, require
 
-__all__ = ["Artefact", "convert", "verify_model"]
+__all__ = ["Artefact", "choose", "convert", "fetch_all", "verify_model"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def convert(
         OutputError: The folder cannot be written.
     """
     maker = _maker(recipe)
-    files = fetch_all(recipe, source)
+    recipe, files = choose(recipe, source)
     built = maker.build(recipe, files)
     bounds = Bounds(recipe.max_abs_error, recipe.min_cosine)
     target = folder / f"{recipe.name}{built.suffix}"
@@ -93,6 +93,25 @@ def verify_model(model: Path, recipe: Recipe, files: Files | None = None) -> Agr
     return _maker(recipe).agree(model, recipe, files)
 
 
+def choose(recipe: Recipe, source: Source | None) -> tuple[Recipe, Files]:
+    """The recipe with the first of its sets of files that the source has.
+
+    Raises:
+        SourceError: It has none of them; tells what is absent of the first.
+        SourceIntegrityError: A file is another one.
+    """
+    absent: SourceError | None = None
+    for candidate in (recipe, *recipe.alternatives):
+        try:
+            return candidate, fetch_all(candidate, source)
+        except SourceIntegrityError:
+            raise
+        except SourceError as error:
+            absent = absent or error
+    assert absent is not None
+    raise absent
+
+
 def fetch_all(recipe: Recipe, source: Source | None) -> Files:
     """Local paths of a recipe's source files.
 
@@ -107,10 +126,10 @@ def fetch_all(recipe: Recipe, source: Source | None) -> Files:
 
 
 def _maker(recipe: Recipe) -> Maker:
-    if recipe.frontend not in MAKERS:
+    if recipe.maker not in MAKERS:
         raise ConversionError(
-            f"no front-end '{recipe.frontend}'",
+            f"no maker '{recipe.maker}'",
             where=recipe.name,
             hint=f"there are: {', '.join(MAKERS)}",
         )
-    return MAKERS[recipe.frontend]
+    return MAKERS[recipe.maker]

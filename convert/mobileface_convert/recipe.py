@@ -3,14 +3,19 @@
 ::
 
     upstream = "mobileface"            # a table of upstreams.toml
-    [files.symbol]                     # what the front-end reads, by role
+    [files.symbol]                     # what the maker reads, by role
     path = "…"                         # in the upstream repository
     git_blob_sha1 = "…"
     bytes = 74081
+    [[alternatives]]                   # optional: other files that hold the same model,
+    [alternatives.gluon]               #   taken where the first ones are not there
+    path = "…"
+    git_blob_sha1 = "…"
     [convert]
-    frontend = "mxnet"
+    maker = "mxnet"                    # a name in mobileface_convert.makers
     cut = "fc5_bn_output"              # optional: the feature output; found if absent
     opset = 17
+    …                                  # what else the maker asks for
     [verify]
     max_abs_error = 5e-5               # of the network's output
     min_cosine = 0.9999999             # optional
@@ -21,7 +26,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -63,23 +68,27 @@ class Recipe:
         name: Name of the model.
         upstream: Where its files come from.
         files: Source files by role.
-        frontend: Name of the reader.
+        maker: What makes it; a name in `makers.MAKERS`.
         cut: The feature output; None: found by `passes.prune`.
         opset: ONNX operator set.
         max_abs_error: Bound of the largest difference to the oracle.
         min_cosine: Bound of the smallest cosine to the oracle.
         spec: What goes into the model.
+        options: What else the maker asks for.
+        alternatives: The same model from other files, in order of preference.
     """
 
     name: str
     upstream: Upstream
     files: Mapping[str, SourceFile]
-    frontend: str
+    maker: str
     cut: str | None
     opset: int
     max_abs_error: float
     min_cosine: float
     spec: ModelSpec
+    options: Mapping[str, Any] = field(default_factory=dict)
+    alternatives: tuple[Recipe, ...] = ()
 
 
 def recipe_names() -> list[str]:
@@ -125,7 +134,10 @@ def _recipe(text: str, where: str) -> Recipe:
     try:
         data = tomllib.loads(text)
         upstreams = tomllib.loads(_resource(_UPSTREAMS))
-        return _build(data, upstreams[data["upstream"]], where)
+        upstream = upstreams[data["upstream"]]
+        recipe = _build(data, data.get("files", {}), upstream, where)
+        others = [_build(data, files, upstream, where) for files in data.get("alternatives", ())]
+        return replace(recipe, alternatives=tuple(others))
     except tomllib.TOMLDecodeError as error:
         raise ConversionError(f"not TOML ({error})", where=where) from error
     except KeyError as error:
@@ -136,9 +148,11 @@ def _recipe(text: str, where: str) -> Recipe:
         raise ConversionError(error.what, where=error.where, hint=error.hint) from error
 
 
-def _build(data: Mapping[str, Any], upstream: Mapping[str, Any], where: str) -> Recipe:
+def _build(
+    data: Mapping[str, Any], listed: Mapping[str, Any], upstream: Mapping[str, Any], where: str
+) -> Recipe:
+    """The recipe with one of its sets of files."""
     commit = upstream.get("commit")
-    listed = data.get("files", {})
     files = {
         role: SourceFile(item["path"], item["git_blob_sha1"], item.get("bytes"))
         for role, item in listed.items()
@@ -153,15 +167,16 @@ def _build(data: Mapping[str, Any], upstream: Mapping[str, Any], where: str) -> 
         **data["spec"],
     }
     spec = ModelSpec.from_dict(fields, where=f"{where}, spec")
-    convert, verify = data["convert"], data["verify"]
+    convert, verify = dict(data["convert"]), data["verify"]
     return Recipe(
         name=spec.name,
         upstream=Upstream(upstream["repository"], commit),
         files=files,
-        frontend=convert["frontend"],
-        cut=convert.get("cut"),
-        opset=convert.get("opset", DEFAULT_OPSET),
+        maker=convert.pop("maker"),
+        cut=convert.pop("cut", None),
+        opset=convert.pop("opset", DEFAULT_OPSET),
         max_abs_error=verify["max_abs_error"],
         min_cosine=verify.get("min_cosine", 0.9999999),
         spec=spec,
+        options=convert,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +51,32 @@ def import_mxnet() -> Any:
     return mxnet
 
 
+def _first_output(node: str, known: Sequence[str]) -> str:
+    """MXNet's name for what a node computes, or for the first of several such values."""
+    return f"{node}_output" if f"{node}_output" in known else f"{node}_output0"
+
+
 class MXNetReference:
     """A checkpoint as MXNet runs it, from its original files.
 
     Args:
         symbol: The ``-symbol.json`` file.
         params: The ``.params`` file.
-        output: Name of the internal output to read (``fc5_bn_output``); None: the heads.
+        output: Name of the internal output to read (``fc5_bn_output``), or names of several; None:
+            the heads.
     """
 
-    def __init__(self, symbol: Path, params: Path, output: str | None = None) -> None:
+    def __init__(
+        self, symbol: Path, params: Path, output: str | Sequence[str] | None = None
+    ) -> None:
         self._mxnet = import_mxnet()
         network = self._mxnet.sym.load(str(symbol))
         if output is not None:
             internals = network.get_internals()
             known = internals.list_outputs()
-            network = internals[output if output in known else f"{output}_output"]
+            names = [output] if isinstance(output, str) else output
+            chosen = [internals[n if n in known else _first_output(n, known)] for n in names]
+            network = chosen[0] if isinstance(output, str) else self._mxnet.sym.Group(chosen)
         stored = self._mxnet.nd.load(str(params))
         # MXNet gives a list, not a mapping, for a file without a single array.
         named = stored.items() if isinstance(stored, dict) else ()
@@ -80,7 +90,8 @@ class MXNetReference:
         """The network's outputs for inputs by name."""
         mxnet = self._mxnet
         fed = {name: mxnet.nd.array(value, dtype=np.float32) for name, value in inputs.items()}
-        shapes = {name: value.shape for name, value in inputs.items()}
+        stored = {name: array.shape for name, array in self._arguments.items()}
+        shapes = {**stored, **{name: value.shape for name, value in inputs.items()}}
         executor = self._network.simple_bind(mxnet.cpu(), grad_req="null", **shapes)
         executor.copy_params_from(self._arguments, self._states, allow_extra_params=True)
         outputs = executor.forward(is_train=False, **fed)

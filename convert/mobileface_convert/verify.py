@@ -6,6 +6,7 @@ MXNet itself where it is installed, else numbers that were recorded from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -85,13 +86,23 @@ def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_S
     return np.ascontiguousarray((tensor - mean) / std)
 
 
-def run_batches(session: Session, tensor: FloatArray, batch: int) -> FloatArray:
-    """The first output of a model, in batches of the given size."""
-    name, output = session.inputs[0], session.outputs[0]
-    parts = [
-        session.run({name: tensor[start : start + batch]})[output]
-        for start in range(0, len(tensor), batch)
-    ]
+def run_batches(
+    session: Session, tensor: FloatArray, batch: int, outputs: Sequence[str] | None = None
+) -> FloatArray:
+    """Some outputs of a model, side by side, in batches of the given size.
+
+    Args:
+        session: The model.
+        tensor: Its input.
+        batch: Pictures a run.
+        outputs: Names of the outputs, each (N, …); by default the first.
+    """
+    name, wanted = session.inputs[0], outputs or session.outputs[:1]
+    parts = []
+    for start in range(0, len(tensor), batch):
+        found = session.run({name: tensor[start : start + batch]})
+        rows = [found[output].reshape(len(found[output]), -1) for output in wanted]
+        parts.append(np.concatenate(rows, axis=1))
     return np.concatenate(parts)
 
 

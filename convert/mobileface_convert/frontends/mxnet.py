@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobileface.errors import SourceFormatError
-
-from ..graph import Array, Graph
+from ..graph import Graph
+from .blueprint import bare_names
 from .mxnet_params import load_params
 from .mxnet_symbol import load_symbol
 
@@ -25,11 +24,4 @@ def load_checkpoint(symbol: Path, params: Path) -> Graph:
         SourceFormatError: A file is not what it should be.
         GraphError: The graph cannot be.
     """
-    arrays: dict[str, Array] = {}
-    for full_name, array in load_params(params).items():
-        prefix, colon, bare = full_name.partition(":")
-        name = bare if colon and prefix in ("arg", "aux") else full_name
-        if name in arrays:
-            raise SourceFormatError(f"'{name}' is both arg and aux", where=str(params))
-        arrays[name] = array
-    return load_symbol(symbol, arrays)
+    return load_symbol(symbol, bare_names(load_params(params), str(params)))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from . import hog, landmark, mxnet, pose
+from . import hog, landmark, mxnet, pose, yolo
 from .base import Built, Files, Maker, PassRecord
-from .mxnet import apply_passes
+from .network import apply_passes, load_network
 
-__all__ = ["MAKERS", "Built", "Files", "Maker", "PassRecord", "apply_passes"]
+__all__ = ["MAKERS", "Built", "Files", "Maker", "PassRecord", "apply_passes", "load_network"]
 
 MAKERS: dict[str, Maker] = {
     "mxnet": mxnet.MAKER,
     "shape_predictor": landmark.MAKER,
     "hog_detector": hog.MAKER,
     "pose": pose.MAKER,
+    "yolo": yolo.MAKER,
 }

@@ -1,39 +1,33 @@
-"""MXNet checkpoints: prune, rewrite, export; compared with MXNet or with its recorded outputs."""
+"""MXNet networks on one crop: prune, rewrite, export; compared with MXNet."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from mobileface.errors import ConversionError
 from mobileface.session import Session
-from mobileface.spec import EmbeddingSpec, ImageInput, ModelSpec
+from mobileface.spec import ImageInput, ModelSpec
 
 from ..backends.onnx import to_onnx
-from ..frontends.mxnet import load_checkpoint
-from ..graph import Graph
-from ..passes import PASSES, prune
+from ..passes import prune
 from ..recipe import Recipe
-from ..reference import MXNetReference, mxnet_is_installed
-from ..verify import BATCH_SIZES, Agreement, compare_outputs, probe_tensor, read_golden, run_batches
+from ..reference import mxnet_is_installed
+from ..verify import (
+    BATCH_SIZES,
+    Agreement,
+    compare_outputs,
+    golden_path,
+    probe_tensor,
+    read_golden,
+    run_batches,
+)
 from .base import Built, Files, Maker, PassRecord, with_spec
+from .network import FloatArray, Oracle, apply_passes, load_network, worst
 
-__all__ = ["MAKER", "apply_passes"]
-
-
-def apply_passes(graph: Graph, cut: str | None = None) -> tuple[Graph, list[PassRecord]]:
-    """Prunes the graph and runs every pass; returns what each did.
-
-    Raises:
-        GraphError: The cut is unknown or cannot be found.
-    """
-    records = [PassRecord("prune", prune(graph, cut))]
-    for name, run in PASSES:
-        records.append(PassRecord(name, run(records[-1].result.graph)))
-    return records[-1].result.graph, records
+__all__ = ["MAKER"]
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
@@ -43,59 +37,74 @@ def _build(recipe: Recipe, files: Files) -> Built:
         ConversionError: Any step failed, or the network does not give what the spec promises.
     """
     spec = recipe.spec
-    image, embedding = _sections(spec)
-    graph, passes = apply_passes(load_checkpoint(files["symbol"], files["params"]), recipe.cut)
+    image, outputs = _sections(spec)
+    graph = load_network(recipe, files)
+    pruned = []
+    if spec.embedding is not None:
+        pruned.append(PassRecord("prune", prune(graph, recipe.cut)))
+        graph = pruned[0].result.graph
+    graph, records = apply_passes(graph)
     shape = ("N", image.channels, image.height, image.width)
-    model = to_onnx(
-        graph, {image.name: shape}, [embedding.output], opset=recipe.opset, name=spec.name
-    )
-    _check_output(model, spec.name, embedding.size)
-    return Built(spec, with_spec(model, spec), nodes=len(model.graph.node), passes=passes)
+    model = to_onnx(graph, {image.name: shape}, list(outputs), opset=recipe.opset, name=spec.name)
+    for value in model.graph.output:
+        _check_output(value, spec.name, outputs[value.name])
+    content = with_spec(model, spec)
+    return Built(spec, content, nodes=len(model.graph.node), passes=[*pruned, *records])
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     """Compares with MXNet if it is installed and the files are given, else with records.
 
     Raises:
-        ConversionError: There is neither MXNet nor a record.
+        ConversionError: There are neither files nor a record.
     """
-    image, _ = _sections(recipe.spec)
+    image, outputs = _sections(recipe.spec)
     session = Session(model, intra_op_num_threads=1)
     tensor = probe_tensor(image)
-    if files is not None and mxnet_is_installed():
-        reference = MXNetReference(files["symbol"], files["params"], recipe.cut)
-        expected, oracle = reference.run({image.name: tensor})[0], reference.name
+    if files is not None and (mxnet_is_installed() or golden_path(recipe.name) is None):
+        oracle = Oracle(recipe, files, recipe.cut)
+        expected, name = _joined(oracle.run({image.name: tensor})), oracle.name
     else:
-        expected, oracle = read_golden(recipe.name)
-    agreements = [
-        compare_outputs(run_batches(session, tensor, batch), expected, oracle)
-        for batch in BATCH_SIZES
-    ]
-    return _worst(agreements)
-
-
-def _worst(agreements: Sequence[Agreement]) -> Agreement:
-    """The largest error and the smallest cosine of several comparisons."""
-    return dataclasses.replace(
-        agreements[0],
-        max_abs_error=max(agreement.max_abs_error for agreement in agreements),
-        min_cosine=min(agreement.min_cosine for agreement in agreements),
+        expected, name = read_golden(recipe.name)
+    names = list(outputs)
+    return worst(
+        [
+            compare_outputs(run_batches(session, tensor, batch, names), expected, name)
+            for batch in BATCH_SIZES
+        ]
     )
 
 
-def _sections(spec: ModelSpec) -> tuple[ImageInput, EmbeddingSpec]:
-    if spec.input is None or spec.embedding is None:
+def _joined(outputs: list[FloatArray]) -> FloatArray:
+    """All outputs of each picture in one row."""
+    return np.concatenate([output.reshape(len(output), -1) for output in outputs], axis=1)
+
+
+def _sections(spec: ModelSpec) -> tuple[ImageInput, dict[str, int]]:
+    """The input, and each output with its number of elements."""
+    outputs: dict[str, int] = {}
+    if spec.embedding is not None:
+        outputs = {spec.embedding.output: spec.embedding.size}
+    elif spec.attributes is not None:
+        heads = spec.attributes
+        outputs = {
+            heads.gender_output: len(heads.genders),
+            heads.age_output: len(heads.ages),
+            heads.expression_output: len(heads.expressions),
+        }
+    if spec.input is None or not outputs:
         raise ConversionError(f"task '{spec.task}' is not made from a checkpoint", where=spec.name)
-    return spec.input, spec.embedding
+    return spec.input, outputs
 
 
-def _check_output(model: onnx.ModelProto, name: str, size: int) -> None:
+def _check_output(value: onnx.ValueInfoProto, name: str, size: int) -> None:
     """The network gives what the spec promises."""
-    dims = model.graph.output[0].type.tensor_type.shape.dim
+    dims = value.type.tensor_type.shape.dim
     if len(dims) != 2 or dims[1].dim_value != size:
         found = [dim.dim_value or dim.dim_param for dim in dims]
         raise ConversionError(
-            f"the output has shape {found}, the spec promises {size} elements", where=name
+            f"output '{value.name}' has shape {found}, the spec promises {size} elements",
+            where=name,
         )
 
 

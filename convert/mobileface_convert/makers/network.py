@@ -1,0 +1,96 @@
+"""What makers of MXNet networks share: reading either kind of file, rewriting, and the oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import ConversionError
+
+from ..backends.reference import ReferenceNetwork
+from ..checkpoint import save_checkpoint
+from ..frontends.gluon import load_gluon
+from ..frontends.mxnet import load_checkpoint
+from ..graph import Graph
+from ..passes import PASSES
+from ..recipe import Recipe
+from ..reference import MXNetReference, mxnet_is_installed
+from ..verify import Agreement
+from .base import Files, PassRecord
+
+__all__ = ["Oracle", "apply_passes", "load_network", "worst"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def load_network(recipe: Recipe, files: Files) -> Graph:
+    """The source graph of a recipe, as its files hold it.
+
+    Raises:
+        ConversionError: A file is not what it should be.
+    """
+    if "gluon" in files:
+        network = recipe.options.get("network")
+        if not isinstance(network, str):
+            raise ConversionError("field 'network' is missing", where=f"{recipe.name}, convert")
+        return load_gluon(files["gluon"], network)
+    return load_checkpoint(files["symbol"], files["params"])
+
+
+def apply_passes(graph: Graph) -> tuple[Graph, list[PassRecord]]:
+    """Runs every pass; returns what each did."""
+    records: list[PassRecord] = []
+    for name, run in PASSES:
+        records.append(PassRecord(name, run(graph)))
+        graph = records[-1].result.graph
+    return graph, records
+
+
+class Oracle:
+    """A network as its source files describe it, run by somebody else.
+
+    MXNet runs it where it is installed: from the files themselves or, for a file without layers,
+    from the symbol that its graph is written to. Elsewhere the ONNX project's own evaluator runs
+    the graph as it was read, before any rewriting.
+
+    Args:
+        recipe: What is made.
+        files: Its source files.
+        output: Name of an internal output to read instead of the heads.
+    """
+
+    def __init__(self, recipe: Recipe, files: Files, output: str | None = None) -> None:
+        self._runner: MXNetReference | ReferenceNetwork
+        if not mxnet_is_installed():
+            graph = load_network(recipe, files)
+            if output is not None:
+                graph = dataclasses.replace(graph, outputs=(graph.find(output),))
+            self._runner = ReferenceNetwork(graph)
+        elif "symbol" in files:
+            self._runner = MXNetReference(files["symbol"], files["params"], output)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                prefix = Path(folder) / "network"
+                paths = save_checkpoint(load_network(recipe, files), prefix)
+                self._runner = MXNetReference(*paths, output)
+        self.name = self._runner.name
+
+    def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
+        """The network's outputs for inputs by name."""
+        return self._runner.run(inputs)
+
+
+def worst(agreements: Sequence[Agreement]) -> Agreement:
+    """The largest error and the smallest cosine of several comparisons."""
+    return dataclasses.replace(
+        agreements[0],
+        inputs=max(agreement.inputs for agreement in agreements),
+        max_abs_error=max(agreement.max_abs_error for agreement in agreements),
+        min_cosine=min(agreement.min_cosine for agreement in agreements),
+        scale=max(agreement.scale for agreement in agreements),
+    )
