@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,7 +32,7 @@ from mobileface.files import sha256, write_aside
 from .makers import Built, PassRecord
 from .verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement, Bounds
 
-__all__ = ["certificate", "write_certificate"]
+__all__ = ["certificate", "export_certificate", "write_certificate"]
 
 _SCHEMA = 1
 _TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
@@ -61,6 +61,43 @@ def certificate(
         "tools": _tools(),
         "passes": [_pass_to_dict(record) for record in built.passes],
         "verification": None if agreement is None else _verification(agreement, bounds),
+    }
+
+
+def export_certificate(
+    model: Path,
+    file_name: str,
+    *,
+    sources: Sequence[Path],
+    nodes: int,
+    passes: Sequence[PassRecord],
+    verification: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The certificate of a network that no recipe knows; of the same form.
+
+    Args:
+        model: Its file.
+        file_name: The file's final name.
+        sources: The checkpoint's files.
+        nodes: Number of ONNX nodes.
+        passes: What was rewritten.
+        verification: Oracle, shapes and error of each output; None: not verified.
+    """
+    files = [
+        {"path": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}
+        for path in sources
+    ]
+    return {
+        "schema": _SCHEMA,
+        "model": Path(file_name).stem,
+        "file": file_name,
+        "sha256": sha256(model),
+        "bytes": model.stat().st_size,
+        "nodes": nodes,
+        "source": {"files": files},
+        "tools": _tools(),
+        "passes": [_pass_to_dict(record) for record in passes],
+        "verification": verification,
     }
 
 

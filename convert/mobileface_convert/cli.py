@@ -25,8 +25,10 @@ from .checkpoint import save_checkpoint
 from .frontends.mxnet import load_checkpoint
 from .graph import Graph
 from .inspection import describe, format_description
-from .makers import apply_passes
+from .makers import PassRecord, apply_passes
+from .model_export import TOLERANCE, export_model
 from .onnx_builder import DEFAULT_OPSET
+from .operators_table import operators_json, operators_markdown
 from .passes import PassResult, fold_batchnorm, prune
 from .pipeline import convert, verify_model
 from .recipe import Recipe, load_recipe, recipe_names
@@ -64,7 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
     _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))
     _add_export(commands.add_parser("export", help="convert one MXNet checkpoint to ONNX"))
+    _add_model(
+        commands.add_parser("model", help="convert any MXNet checkpoint, and prove it right")
+    )
     _add_verify(commands.add_parser("verify", help="compare an ONNX model with its source"))
+    _add_operators(commands.add_parser("operators", help="list the operators that convert"))
     return parser
 
 
@@ -127,11 +133,38 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_export)
 
 
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--symbol", type=Path, help="the -symbol.json file")
+    parser.add_argument("--params", type=Path, required=True, help="the .params file")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT.onnx")
+    parser.add_argument(
+        "--input-shape",
+        action="append",
+        default=[],
+        metavar="[NAME=]1,3,112,112",
+        help="once for each input; needed where the network does not tell",
+    )
+    parser.add_argument(
+        "--outputs", nargs="+", default=[], metavar="NAME", help="internal ones too"
+    )
+    parser.add_argument("--static", action="store_true", help="keep height and width as given")
+    parser.add_argument("--allow-extra", action="store_true", help="drop arrays that nothing names")
+    parser.add_argument("--verify", action="store_true", help="compare, with MXNet if installed")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
+    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    parser.set_defaults(run=_model)
+
+
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--recipe", metavar="NAME", help="default: the file's own name")
     _add_checkpoint(parser, required=False)
     parser.set_defaults(run=_verify)
+
+
+def _add_operators(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print a JSON list to stdout")
+    parser.set_defaults(run=_operators)
 
 
 def _all(options: argparse.Namespace) -> int:
@@ -218,10 +251,9 @@ def _save(before: Graph, result: PassResult, prefix: Path) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe) if options.recipe else None
-    graph, records = apply_passes(
-        load_checkpoint(options.symbol, options.params),
-        options.at or (recipe.cut if recipe else None),
-    )
+    cut = options.at or (recipe.cut if recipe else None)
+    pruned = prune(load_checkpoint(options.symbol, options.params), cut)
+    graph, records = apply_passes(pruned.graph)
     name, shape = _input(options, recipe, graph)
     embedding = recipe.spec.embedding if recipe else None
     outputs = [embedding.output] if embedding else None
@@ -231,7 +263,7 @@ def _export(options: argparse.Namespace) -> int:
         entry = model.metadata_props.add()
         entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
     write_aside(options.output, model.SerializeToString())
-    for record in records:
+    for record in (PassRecord("prune", pruned), *records):
         print(f"{record.name}: {len(record.result.changed)} changes")
     print(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
     return 0
@@ -258,13 +290,61 @@ def _input(
 
 def _verify(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe or options.model.stem)
-    given = [options.symbol, options.params]
-    if any(given) and not all(given):
-        raise ConversionError("--symbol and --params go together")
-    files = {"symbol": options.symbol, "params": options.params} if all(given) else None
+    if options.symbol and not options.params:
+        raise ConversionError("--symbol needs --params")
+    files = None
+    if options.params:
+        files = {"gluon": options.params}
+        if options.symbol:
+            files = {"symbol": options.symbol, "params": options.params}
     agreement = verify_model(options.model, recipe, files)
     print(f"{options.model}: {_agreement_text(agreement)}")
     require(agreement, Bounds(recipe.max_abs_error, recipe.min_cosine), str(options.model))
+    return 0
+
+
+def _model(options: argparse.Namespace) -> int:
+    made = export_model(
+        options.symbol,
+        options.params,
+        options.output,
+        shapes=dict(_shape(text) for text in options.input_shape),
+        outputs=options.outputs,
+        opset=options.opset,
+        static=options.static,
+        allow_extra=options.allow_extra,
+        verify=options.verify,
+        tolerance=options.tolerance,
+    )
+    for name, shape in made.inputs.items():
+        print(f"input {name}: {', '.join(map(str, shape))}")
+    if made.note:
+        print(f"height and width are fixed: {made.note}")
+    errors = made.parity.errors if made.parity else {}
+    for name in made.outputs:
+        print(f"output {name}" + (f": max error {errors[name]:.2g}" if name in errors else ""))
+    for record in made.passes:
+        print(f"{record.name}: {len(record.result.changed)} changes")
+    against = f", against {made.parity.oracle}" if made.parity else ", not verified"
+    print(f"{made.path}: {made.nodes} nodes, {made.bytes / 1e6:.3f} MB{against}")
+    return 0
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name (empty: none given) and sizes of an --input-shape.
+
+    Raises:
+        ConversionError: It is none.
+    """
+    name, _, sizes = text.rpartition("=")
+    try:
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise ConversionError(f"--input-shape '{text}' is not like 1,3,112,112") from None
+
+
+def _operators(options: argparse.Namespace) -> int:
+    print(json.dumps(operators_json()) if options.json else operators_markdown(), end="")
     return 0
 
 
