@@ -12,6 +12,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
 
+# One thread means one CPU: MXNet's gluon otherwise runs Python and kernels on two at a time.
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
