@@ -186,6 +186,15 @@ class Graph:
             raise GraphError(f"array '{name}' holds nan or inf", where=node.where)
         return array
 
+    def missing(self, names: Sequence[str]) -> GraphError:
+        """The error that says which arrays the network needs and the file does not hold."""
+        listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        return GraphError(
+            f"{len(names)} of {len(self.weights) + len(names)} arrays are missing: {listed}",
+            where=self.origin,
+            hint=f"the parameters hold {len(self.params)} arrays; do they belong to this symbol?",
+        )
+
     def only_consumer(self, node: Node) -> Node | None:
         """The one node that reads output 0 of ``node`` and nothing else, if it is no head."""
         users = self.consumers[node]

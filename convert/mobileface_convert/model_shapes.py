@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mobileface.errors import ConversionError, GraphError
+from mobileface.errors import ConversionError
 
 from .attributes import Attributes
 from .graph import Graph, Node
@@ -70,12 +70,7 @@ def _refuse_missing(graph: Graph, given: Mapping[str, object]) -> None:
         if users and as_weight and node.name not in given:
             missing.append(f"{node.name} of {users[0][0].where}")
     if missing:
-        listed = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise GraphError(
-            f"{len(missing)} of {len(graph.weights) + len(missing)} arrays are missing: {listed}",
-            where=graph.origin,
-            hint=f"the parameters hold {len(graph.params)} arrays; do they belong to this symbol?",
-        )
+        raise graph.missing(missing)
 
 
 def _channels(graph: Graph, node: Node) -> int:

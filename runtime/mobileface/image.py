@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_image",
     "read_image",
     "resize",
+    "tensor_batches",
     "to_color",
     "to_tensor",
 ]
@@ -177,6 +178,23 @@ def to_tensor(
     if any(value != 1 for value in spec.std):
         batch /= np.asarray(spec.std, np.float32).reshape(-1, 1, 1)
     return batch
+
+
+def tensor_batches(
+    images: Image | Sequence[Image], spec: ImageInput, color: ChannelOrder, batch_size: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Network inputs of at most so many pictures each; see `as_images` and `to_tensor`.
+
+    Raises:
+        ImageError: An element is no picture; names its number.
+        InputError: ``batch_size`` is below 1 or ``color`` unknown.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size {batch_size} is below 1")
+    check_color(color)
+    pictures = as_images(images)
+    for start in range(0, len(pictures), batch_size):
+        yield to_tensor(pictures[start : start + batch_size], spec, color)
 
 
 def _center_crop(image: Image, height: int, width: int) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+import pytest
 
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.checkpoint import save_checkpoint
@@ -228,6 +229,31 @@ def check_inputs(
         fed = {n: generator.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
         assert_close(run_onnx(model, fed), run_mxnet(symbol, found, fed), tolerance)
     return model
+
+
+def assert_refused(
+    op: str,
+    attrs: Mapping[str, Any],
+    kind: type[Exception],
+    message: str,
+    *shapes: Sequence[int | str],
+    arrays: Mapping[str, FloatArray] | None = None,
+) -> None:
+    """Fails unless a conversion refuses an operator with one error that names its node.
+
+    Args:
+        op: MXNet's name of the operator.
+        attrs: Its attributes.
+        kind: Type of the error.
+        message: Pattern that the error's text has after the node.
+        shapes: Shape of each input.
+        arrays: Weights by name; the node is called ``n``.
+    """
+    names = [f"data{i or ''}" for i in range(len(shapes))]
+    symbol = operator(op)(*(sym().Variable(name) for name in names), name="n", **attrs)
+    graph = read_symbol(symbol.tojson(), dict(arrays or {}))
+    with pytest.raises(kind, match=rf"node 'n' \({op}\).*({message})"):
+        to_onnx(graph, dict(zip(names, shapes, strict=True)))
 
 
 # One node in JSON.

@@ -12,6 +12,7 @@ from mobileface_convert.frontends.mxnet_symbol import read_symbol
 from tests.convert.op_check import (
     Case,
     assert_close,
+    assert_refused,
     check_case,
     check_dynamic,
     check_inputs,
@@ -149,12 +150,7 @@ def test_one_value_is_spread_to_the_size_of_another() -> None:
 def test_what_has_no_conversion_is_named(
     op: str, inputs: int, attrs: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
-    data = [sym().Variable(f"data{i or ''}") for i in range(inputs)]
-    symbol = operator(op)(*data, name="n", **attrs)
-    with pytest.raises(kind, match=rf"node 'n' \({op}\).*{message}"):
-        to_onnx(
-            read_symbol(symbol.tojson(), {}), dict.fromkeys(symbol.list_arguments(), ("N", 4, 1, 1))
-        )
+    assert_refused(op, attrs, kind, message, *[("N", 4, 1, 1)] * inputs)
 
 
 @pytest.mark.needs_mxnet

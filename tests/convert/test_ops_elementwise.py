@@ -14,6 +14,7 @@ from tests.convert.op_check import (
     Case,
     FloatArray,
     assert_close,
+    assert_refused,
     check_case,
     check_dynamic,
     operator,
@@ -145,9 +146,7 @@ def test_maps_of_any_size(name: str) -> None:
 def test_what_has_no_conversion_is_named(
     op: str, attrs: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
-    graph = read_symbol(operator(op)(sym().Variable("data"), name="n", **attrs).tojson(), {})
-    with pytest.raises(kind, match=rf"node 'n' \({op}\).*{message}"):
-        to_onnx(graph, {"data": ("N", 4)})
+    assert_refused(op, attrs, kind, message, ("N", 4))
 
 
 @pytest.mark.needs_mxnet

@@ -10,7 +10,15 @@ import pytest
 from mobileface.errors import GraphError, UnsupportedOperatorError
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.frontends.mxnet_symbol import read_symbol
-from tests.convert.op_check import Case, check_case, check_dynamic, operator, random_arrays, sym
+from tests.convert.op_check import (
+    Case,
+    assert_refused,
+    check_case,
+    check_dynamic,
+    operator,
+    random_arrays,
+    sym,
+)
 
 SIZES = ((1, 4, 6, 5), (3, 4, 8, 7), (2, 4, 12, 5))
 LENGTHS: tuple[dict[str, Any], ...] = (
@@ -90,12 +98,9 @@ def test_groups_of_maps_of_any_size() -> None:
 def test_what_has_no_conversion_is_named(
     op: str, shape: tuple[int, ...], attrs: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
-    symbol = operator(op)(sym().Variable("data"), name="n", **attrs)
     size = attrs.get("num_groups", shape[1])
-    names = [name for name in symbol.list_arguments() if name != "data"]
-    arrays = dict.fromkeys(names, np.ones(size, np.float32))
-    with pytest.raises(kind, match=rf"node 'n' \({op}\).*{message}"):
-        to_onnx(read_symbol(symbol.tojson(), arrays), {"data": shape})
+    arrays = dict.fromkeys(("n_gamma", "n_beta"), np.ones(size, np.float32))
+    assert_refused(op, attrs, kind, message, shape, arrays=arrays)
 
 
 @pytest.mark.needs_mxnet

@@ -13,6 +13,7 @@ from mobileface_convert.frontends.mxnet_symbol import read_symbol
 from tests.convert.op_check import (
     Case,
     assert_close,
+    assert_refused,
     check_case,
     check_dynamic,
     operator,
@@ -95,8 +96,4 @@ def test_the_first_of_equals_counts(kind: str) -> None:
 def test_what_has_no_conversion_is_named(
     op: str, inputs: int, attrs: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
-    data = [sym().Variable(f"data{i or ''}") for i in range(inputs)]
-    symbol = operator(op)(*data, name="n", **attrs)
-    graph = read_symbol(symbol.tojson(), {})
-    with pytest.raises(kind, match=rf"node 'n' \({op}\).*{message}"):
-        to_onnx(graph, dict.fromkeys(symbol.list_arguments(), ("N", 4, 6, 5)))
+    assert_refused(op, attrs, kind, message, *[("N", 4, 6, 5)] * inputs)

@@ -14,6 +14,7 @@ from tests.convert.op_check import (
     Case,
     FloatArray,
     assert_close,
+    assert_refused,
     check,
     check_case,
     check_dynamic,
@@ -169,11 +170,7 @@ def test_a_condition_may_choose_rows() -> None:
 def test_what_has_no_conversion_is_named(
     op: str, inputs: int, attrs: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
-    data = [sym().Variable(f"data{i or ''}") for i in range(inputs)]
-    symbol = operator(op)(*data, name="n", **attrs)
-    graph = read_symbol(symbol.tojson(), {})
-    with pytest.raises(kind, match=rf"node 'n' \({op}\).*{message}"):
-        to_onnx(graph, dict.fromkeys(symbol.list_arguments(), ("N", 4, 6, 5)))
+    assert_refused(op, attrs, kind, message, *[("N", 4, 6, 5)] * inputs)
 
 
 @pytest.mark.needs_mxnet

@@ -13,6 +13,7 @@ from mobileface_convert.frontends.mxnet_symbol import read_symbol
 from tests.convert.op_check import (
     Case,
     assert_close,
+    assert_refused,
     check_case,
     check_dynamic,
     operator,
@@ -104,6 +105,4 @@ def test_what_has_no_conversion_is_named(
     kind: type[Exception],
     message: str,
 ) -> None:
-    symbol = operator(op)(sym().Variable("data"), name="n", **attrs)
-    with pytest.raises(kind, match=rf"node 'n' \({op}\).*{message}"):
-        to_onnx(read_symbol(symbol.tojson(), {}), {"data": shape})
+    assert_refused(op, attrs, kind, message, shape)

@@ -152,12 +152,7 @@ def _check_inputs(graph: Graph, inputs: Mapping[str, object]) -> None:
     open_names = [node.name for node in graph.inputs]
     missing = [name for name in open_names if name not in inputs]
     if missing:
-        listed = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise GraphError(
-            f"{len(missing)} of {len(graph.weights) + len(missing)} arrays are missing: {listed}",
-            where=graph.origin,
-            hint=f"the parameters hold {len(graph.params)} arrays; do they belong to this symbol?",
-        )
+        raise graph.missing(missing)
     unused = [name for name in inputs if name not in open_names]
     if unused:
         raise GraphError(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, ModelError
-from ..image import ChannelOrder, Image, as_images, to_tensor
+from ..errors import ModelError
+from ..image import ChannelOrder, Image, tensor_batches
 from ..session import Session
 from ..types import Attributes, FloatArray
 
@@ -62,14 +62,8 @@ class AttributePredictor:
             ImageError: A crop is no picture; names its number.
             InputError: ``batch_size`` is below 1 or ``color`` unknown.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size} is below 1")
-        crops = as_images(images)
-        found: list[Attributes] = []
-        for start in range(0, len(crops), batch_size):
-            tensor = to_tensor(crops[start : start + batch_size], self.image, color)
-            found += self.predict_tensor(tensor)
-        return found
+        tensors = tensor_batches(images, self.image, color, batch_size)
+        return [found for tensor in tensors for found in self.predict_tensor(tensor)]
 
     def predict_tensor(self, tensor: npt.NDArray[np.float32]) -> list[Attributes]:
         """Attributes from a network input as `mobileface.image.to_tensor` makes it.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, ModelError
-from ..image import ChannelOrder, Image, as_images, to_tensor
+from ..image import ChannelOrder, Image, tensor_batches
 from ..session import Session
 
 __all__ = ["Embedder", "cosine_similarity"]
@@ -63,14 +63,9 @@ class Embedder:
             ImageError: A crop is no picture; names its number.
             InputError: ``batch_size`` is below 1 or ``color`` unknown.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size} is below 1")
-        crops = as_images(images)
-        result = np.empty((len(crops), self.size), np.float32)
-        for start in range(0, len(crops), batch_size):
-            tensor = to_tensor(crops[start : start + batch_size], self.image, color)
-            result[start : start + len(tensor)] = self.embed_tensor(tensor)
-        return result
+        tensors = tensor_batches(images, self.image, color, batch_size)
+        parts = [self.embed_tensor(tensor) for tensor in tensors]
+        return np.concatenate(parts) if parts else np.empty((0, self.size), np.float32)
 
     def embed_tensor(self, tensor: npt.NDArray[np.float32]) -> Embeddings:
         """Embeds a network input as `mobileface.image.to_tensor` makes it.
