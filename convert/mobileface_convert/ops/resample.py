@@ -30,7 +30,8 @@ _LAYOUTS = {1: "NCW", 2: "NCHW"}
         "layout",
     ),
     ignored=("workspace", "cudnn_tune", "cudnn_off"),
-    restrictions="one or two spatial axes, layout NCW or NCHW; no target_shape",
+    restrictions="one or two spatial axes, layout NCW or NCHW; target_shape for data of known size "
+    "without dilate",
 )
 def deconvolution(context: OpContext) -> ir.Value:
     """``ConvTranspose`` over one or two spatial axes, grouped and dilated as given."""
@@ -55,7 +56,7 @@ def deconvolution(context: OpContext) -> ir.Value:
     dilate = attrs.integers("dilate", (1,) * rank, length=rank)
     if min(kernel + stride + dilate) < 1:
         raise GraphError(f"kernel {kernel}, stride {stride} or dilate {dilate} is below 1")
-    pads, adjust = _borders(context, kernel, stride)
+    pads, adjust = _borders(context, kernel, stride, dilate)
     stated: dict[str, object] = {"strides": stride, "dilations": dilate, "pads": pads}
     if any(adjust):
         stated["output_padding"] = adjust
@@ -63,27 +64,42 @@ def deconvolution(context: OpContext) -> ir.Value:
 
 
 def _borders(
-    context: OpContext, kernel: tuple[int, ...], stride: tuple[int, ...]
+    context: OpContext, kernel: tuple[int, ...], stride: tuple[int, ...], dilate: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What is cut off the result at starts and ends, and what is added to its ends.
 
     Raises:
-        GraphError: They do not fit the stride.
-        UnsupportedOperatorError: A target shape.
+        GraphError: They do not fit the stride or the data.
+        UnsupportedOperatorError: A target shape with dilation, or for data of any size.
     """
     attrs, rank = context.attrs, len(kernel)
     target = attrs.integers("target_shape", (0,) * rank, length=rank)
-    if any(target):
+    if not any(target):
+        pad = attrs.integers("pad", (0,) * rank, length=rank)
+        adjust = attrs.integers("adj", (0,) * rank, length=rank)
+        if any(not 0 <= more < step for more, step in zip(adjust, stride, strict=True)):
+            raise GraphError(f"adj {adjust} is not between 0 and the stride {stride}")
+        if min(pad) < 0:
+            raise GraphError(f"pad {pad} is below 0")
+        return pad + pad, adjust
+    if any(step != 1 for step in dilate):
+        raise UnsupportedOperatorError(f"target_shape with dilate={dilate} has no conversion")
+    sizes = () if context.data.shape is None else tuple(context.data.shape)[2:]
+    known = [size for size in sizes if isinstance(size, int)]
+    if len(known) != rank:
         raise UnsupportedOperatorError(
-            f"target_shape={target} has no conversion", hint="supported: pad and adj"
+            f"target_shape={target} for data of any size has no conversion",
+            hint="give the network's input a fixed size",
         )
-    pad = attrs.integers("pad", (0,) * rank, length=rank)
-    adjust = attrs.integers("adj", (0,) * rank, length=rank)
-    if any(not 0 <= more < step for more, step in zip(adjust, stride, strict=True)):
-        raise GraphError(f"adj {adjust} is not between 0 and the stride {stride}")
-    if min(pad) < 0:
-        raise GraphError(f"pad {pad} is below 0")
-    return pad + pad, adjust
+    spans = zip(known, kernel, stride, strict=True)
+    whole = [step * (size - 1) + width for size, width, step in spans]
+    surplus = [have - want for have, want in zip(whole, target, strict=True)]
+    if min(surplus) < 0 or min(target) < 1:
+        raise GraphError(f"target_shape {target} is not between 1 and {tuple(whole)}")
+    if any(more % 2 >= step for more, step in zip(surplus, stride, strict=True)):
+        raise GraphError(f"target_shape {target} cuts {tuple(surplus)} off at stride {stride}")
+    starts, ends = ([(n + 1) // 2 for n in surplus], [n // 2 for n in surplus])
+    return (*starts, *ends), (0,) * rank
 
 
 @operator(
