@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mobileface_convert.frontends.shape_predictor import ShapePredictor
 
 __all__ = [
+    "float_integers",
     "integer_bytes",
     "random_shape_predictor",
     "shape_predictor_bytes",
