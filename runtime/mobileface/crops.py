@@ -22,22 +22,30 @@ class CropTemplate:
 
     Attributes:
         transform: "affine": through exactly three points; "similarity": rotation, one scale and
-            translation with the least squared error over all points.
+            translation with the least squared error over all points, measured in the crop;
+            "chip": the same with the error measured in the picture.
         points: What the points are; "left" is left as the viewer sees it.
         template: Their x and y as fractions of the crop's width and height.
         size: Side of the crop in pixels, if none is asked for.
-        interpolation: "cubic" or "linear".
+        interpolation: "cubic", "linear" or, for chips, "pyramid": linear on a level of an image
+            pyramid that is no more than twice as large, so that no pixel is skipped.
     """
 
-    transform: Literal["affine", "similarity"]
+    transform: Literal["affine", "similarity", "chip"]
     points: tuple[str, ...]
     template: Points
     size: int
-    interpolation: Literal["cubic", "linear"]
+    interpolation: Literal["cubic", "linear", "pyramid"]
 
 
 def _fractions(points: Points, size: int) -> Points:
     return tuple((x / size, y / size) for x, y in points)
+
+
+def _padded(points: Points, padding: float) -> Points:
+    """Fractions of a face as fractions of a crop with so much around it on each side."""
+    side = 2 * padding + 1
+    return tuple(((padding + x) / side, (padding + y) / side) for x, y in points)
 
 
 CROPS: Mapping[str, CropTemplate] = MappingProxyType(
@@ -66,6 +74,30 @@ CROPS: Mapping[str, CropTemplate] = MappingProxyType(
             ),
             size=112,
             interpolation="linear",
+        ),
+        # dlib::get_face_chip_details for five points (dlib/image_transforms/interpolation.h),
+        # with the padding of 0.25 that its face recognition network was trained with
+        "dlib": CropTemplate(
+            transform="chip",
+            points=(
+                "right_eye_outer",
+                "right_eye_inner",
+                "left_eye_outer",
+                "left_eye_inner",
+                "nose_base",
+            ),
+            template=_padded(
+                (
+                    (0.8595674595992, 0.2134981538014),
+                    (0.6460604764104, 0.2289674387677),
+                    (0.1205750620789, 0.2137274526848),
+                    (0.3340850613712, 0.2290642403242),
+                    (0.4901123135679, 0.6277975316475),
+                ),
+                0.25,
+            ),
+            size=150,
+            interpolation="pyramid",
         ),
     }
 )

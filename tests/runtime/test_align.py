@@ -29,6 +29,9 @@ ARCFACE = np.array(
 """The published template, in pixels of a crop of 112×112."""
 FACES = 200
 
+EYE = np.array([4.0, 0.0])
+"""From the middle of an eye to its corners."""
+
 Array = npt.NDArray[np.float64]
 
 
@@ -56,6 +59,14 @@ def umeyama(source: Array, target: Array) -> Array:
     scale = (values * signs).sum() / ((source - source_mean) ** 2).sum() * len(source)
     shift = target_mean - scale * rotation @ source_mean
     return np.hstack([scale * rotation, shift[:, None]])
+
+
+def face_for(crop: str, points: Any) -> Landmarks:
+    """The points that a crop needs, made from the five of ARCFACE."""
+    if crop != "dlib":
+        return face(points)
+    left, right, nose = np.asarray(points, np.float64)[:3]
+    return face([right + EYE, right - EYE, left - EYE, left + EYE, nose], CROPS["dlib"].points)
 
 
 def face(points: Any, names: tuple[str, ...] = FIVE) -> Landmarks:
@@ -152,11 +163,15 @@ def test_corners_count_more_than_the_middle() -> None:
 def test_sizes_and_channels(crop: str) -> None:
     random = np.random.default_rng(5)
     image = noise(random)
-    points = face(ARCFACE * 2)
+    points = face_for(crop, ARCFACE * 2)
     side = CROPS[crop].size
     assert align(image, points, crop=crop).shape == (side, side, 3)
     assert align(image, points, crop=crop, size=7).shape == (7, 7, 3)
-    assert align(image, points, crop=crop, size=(9, 5)).shape == (9, 5, 3)
+    if crop == "dlib":
+        with pytest.raises(InputError, match="face chip of 9×5 pixels; face chips are square"):
+            align(image, points, crop=crop, size=(9, 5))
+    else:
+        assert align(image, points, crop=crop, size=(9, 5)).shape == (9, 5, 3)
     gray = image[:, :, 0]
     expected = align(image, points, crop=crop)[:, :, 0]
     assert np.array_equal(align(gray, points, crop=crop), expected)
@@ -169,13 +184,15 @@ def test_sizes_and_channels(crop: str) -> None:
 def test_outside_the_picture_is_black(crop: str) -> None:
     image = np.full((50, 50, 3), 255, np.uint8)
     for far in (1e3, -1e3, 1e6):
-        assert not align(image, face(ARCFACE + far), crop=crop).any()
-    assert align(image, face(ARCFACE - 30), crop=crop).any()
+        assert not align(image, face_for(crop, ARCFACE + far), crop=crop).any()
+    assert align(image, face_for(crop, ARCFACE - 30), crop=crop).any()
 
 
 BAD_POINTS: dict[str, tuple[str, Any]] = {
     "one spot": ("mobileface", [[5, 5]] * 5),
     "one spot, similarity": ("arcface", [[5, 5]] * 5),
+    "one spot, chip": ("dlib", [[5, 5]] * 5),
+    "nan, chip": ("dlib", [*ARCFACE[:4], [np.nan, 5]]),
     "one spot that float32 cannot tell apart": ("arcface", np.full((5, 2), 1e8) + ARCFACE / 1e3),
     "on a line": ("mobileface", [[1, 1], [2, 2], [3, 3], [4, 4], [5, 5]]),
     "on a slanted line": ("mobileface", [[0, 10], [30, 20], [0, 0], [60, 30], [60, 30]]),
@@ -191,7 +208,11 @@ BAD_POINTS: dict[str, tuple[str, Any]] = {
 def test_points_that_allow_no_crop(name: str) -> None:
     crop, points = BAD_POINTS[name]
     with pytest.raises(InputError, match=r"line|spot|finite") as caught:
-        align(np.zeros((20, 20, 3), np.uint8), face(points), crop=crop)
+        align(
+            np.zeros((20, 20, 3), np.uint8),
+            face(points, CROPS[crop].points[:5] if crop == "dlib" else FIVE),
+            crop=crop,
+        )
     print(caught.value)
 
 
@@ -199,7 +220,9 @@ def test_points_that_allow_no_crop(name: str) -> None:
 @pytest.mark.parametrize("crop", list(CROPS))
 def test_missing_points_are_named(crop: str, names: tuple[str, ...]) -> None:
     points = face(ARCFACE[: len(names)].reshape(-1, 2), names)
-    with pytest.raises(InputError, match="lack some of left_eye, right_eye"):
+    with pytest.raises(
+        InputError, match=f"lack some of {CROPS[crop].points[0]}, {CROPS[crop].points[1]}"
+    ):
         align(np.zeros((20, 20, 3), np.uint8), points, crop=crop)
 
 
@@ -210,7 +233,9 @@ def test_impossible_sizes(size: int | tuple[int, int]) -> None:
 
 
 def test_unknown_crop() -> None:
-    with pytest.raises(InputError, match="no crop 'passport'; there are: mobileface, arcface"):
+    with pytest.raises(
+        InputError, match="no crop 'passport'; there are: mobileface, arcface, dlib"
+    ):
         align(np.zeros((20, 20, 3), np.uint8), face(ARCFACE), crop="passport")
 
 

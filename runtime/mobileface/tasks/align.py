@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..chips import ChipPlace, extract_chip, place_chip
 from ..crops import CROPS, CropTemplate
 from ..errors import ImageError, InputError
 from ..image import Image, check_image
 from ..types import Landmarks
 
-__all__ = ["align", "crop_matrix"]
+__all__ = ["align", "allows_crop", "crop_matrix"]
 
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
 _LARGEST_SIDE = 4096
@@ -35,8 +36,8 @@ def align(
         image: uint8 (H, W, 3) or (H, W).
         landmarks: The face's points.
         crop: Name of the template, see `mobileface.crops`: "mobileface" (as published: affine,
-            through both eyes and the mouth) or "arcface" (similarity, five points, or eyes, nose
-            and mouth).
+            through both eyes and the mouth), "arcface" (similarity, five points, or eyes, nose
+            and mouth) or "dlib" (its face chip: corners of the eyes and base of the nose).
         size: Side of the crop, or height and width; by default the template's.
 
     Returns:
@@ -44,17 +45,34 @@ def align(
 
     Raises:
         ImageError: The picture is none.
-        InputError: No such template, points that it needs are missing, or points that all lie on a
-            line (affine) or on one spot.
+        InputError: No such template, points that it needs are missing, points that all lie on a
+            line (affine) or on one spot, or a face chip that is not square.
     """
     image = check_image(image)
     if max(image.shape[:2]) > _LARGEST_PICTURE:
         raise ImageError(f"more than {_LARGEST_PICTURE} pixels a side: {image.shape[:2]}")
     template = _template(crop)
     height, width = (size, size) if isinstance(size, int) else (size or (template.size,) * 2)
+    if template.transform == "chip":
+        return extract_chip(image, _chip(landmarks, template, height, width))
     matrix = crop_matrix(landmarks, template, height, width)
     method = _INTERPOLATION[template.interpolation]
     return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=method), np.uint8)
+
+
+def allows_crop(names: tuple[str, ...], crop: str) -> bool:
+    """True if landmarks of these names suffice for a crop.
+
+    Raises:
+        InputError: No such crop.
+    """
+    blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
+    template = _template(crop)
+    try:
+        _matching(blank, template)
+    except InputError:
+        return False
+    return True
 
 
 def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width: int) -> Matrix:
@@ -63,15 +81,29 @@ def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width
     Raises:
         InputError: As `align`.
     """
+    if template.transform == "chip":
+        return _chip(landmarks, template, height, width).matrix()
+    source, target = _pairs(landmarks, template, height, width)
+    return (_affine if template.transform == "affine" else _similarity)(source, target)
+
+
+def _chip(landmarks: Landmarks, template: CropTemplate, height: int, width: int) -> ChipPlace:
+    """Where a face chip lies in the picture."""
+    if height != width:
+        raise InputError(f"a face chip of {height}×{width} pixels", hint="face chips are square")
+    return place_chip(*_pairs(landmarks, template, height, width), height)
+
+
+def _pairs(
+    landmarks: Landmarks, template: CropTemplate, height: int, width: int
+) -> tuple[Matrix, Matrix]:
+    """Points of the face in the picture, and where they shall lie in the crop, in pixels."""
     if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
         raise InputError(f"a crop of {height}×{width} pixels")
-    source, target = _matching(landmarks, template)
+    source, places = _matching(landmarks, template)
     if not np.isfinite(source).all():
         raise InputError("landmarks are not finite")
-    target = target * (width, height)
-    if template.transform == "affine":
-        return _affine(source, target)
-    return _similarity(source, target)
+    return source, places * (width, height)
 
 
 def _template(name: str) -> CropTemplate:
