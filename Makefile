@@ -1,4 +1,4 @@
-# make demo    set up, convert the models, compare real faces, analyse a photo
+# make demo    set up, analyse a portrait, compare faces; with MobileFace's files its own models
 # make test    set up, run all tests against the reference frameworks
 # make help    the rest
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -6,15 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-runtime lint types layers bench wheel clean
+.PHONY: help demo test test-runtime lint types layers bench starter wheel clean
 
 help:
-	@echo 'demo          set up, convert the models, compare real faces'
+	@echo 'demo          set up, analyse a portrait, compare faces'
 	@echo 'test          set up, run all tests'
 	@echo 'test-runtime  run the runtime tests with nothing but its own dependencies,'
 	@echo '              on every Python from 3.10 on that is installed'
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency against MXNet'
+	@echo 'starter       convert the starter set again, into models_onnx'
 	@echo 'wheel         build dist/*.whl'
 	@echo 'clean         remove everything that these made'
 
@@ -40,6 +41,9 @@ layers: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks -p no:cacheprovider
 
+starter: $(VENV)/.dev
+	$(BIN)/mobileface-convert starter --output models_onnx
+
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel
 
@@ -50,7 +54,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[convert,dlib]'
+	$(PIP) install -e '.[demo]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

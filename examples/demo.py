@@ -1,23 +1,29 @@
-"""Converts the models, compares real faces with each identification model, analyses a photo.
+"""Analyses a portrait with the models that come along, compares faces, and shows MobileFace's own.
 
-    python examples/demo.py [--source DIR_OR_URL] [--models DIR] [--output DIR]
+    python examples/demo.py [PICTURE ...] [--source DIR_OR_URL] [--output DIR]
 
-The faces are pairs of LFW-Aligned-100Pair in the source: crops that are aligned already, in the way
-of V1; V2 and V3 want another crop, which the analysis of the photo makes.
+Without pictures it takes the portrait of Eileen Collins that scikit-image carries (NASA, public
+domain). Pictures of your own are analysed as well, and all faces are compared with each other.
+With a source of MobileFace's files (``--source``, ``MOBILEFACE_SOURCE``, or
+``../shared/mobileface``) its models are converted into OUTPUT/models and shown too.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from mobileface import FaceAnalyzer, draw_faces, list_models, load_embedder, read_image
+from mobileface import FaceAnalyzer, align, draw_faces, list_models, load_embedder, read_image
 from mobileface.commands.faces import write_picture
-from mobileface.errors import MobileFaceError
+from mobileface.errors import InputError, MobileFaceError
+from mobileface.image import Image
+from mobileface.types import Face
 from mobileface_convert.cli import main as convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,61 +33,135 @@ SHOWN = 4
 
 def main() -> int:
     options = parse_arguments()
-    print("Converting (offline stage, no MXNet needed)", flush=True)
-    arguments = ["all", "--output", str(options.models)]
-    if options.source:
-        arguments += ["--source", options.source]
-    code = convert(arguments)
-    if code:
-        print("Without MobileFace's files: set MOBILEFACE_SOURCE to a checkout of them.")
-        return code
-    pairs = find_pairs(options.source)
-    if not pairs:
-        print("The source holds no LFW-Aligned-100Pair, so there are no faces to compare.")
-    for model in list_models(options.models, task="embedding"):
-        if pairs:
-            compare(model.name, options.models, pairs)
-    photo = Path(options.source or "") / "example" / "friends.jpg"
-    if photo.is_file() and list_models(options.models, task="detection"):
-        analyse(photo, options.models, options.output)
-    return 0
+    analyzer = FaceAnalyzer()
+    print(f"Models: {', '.join(name for names in analyzer.models.values() for name in names)}")
+    for task, reason in analyzer.missing.items():
+        print(f"Not run: {task} ({reason})")
+    portrait = find_portrait()
+    compare_variants(analyzer, portrait, options.output)
+    found = [(portrait, analyse(analyzer, portrait, options.output)[0])]
+    for path in options.pictures:
+        found += [(path, face) for face in analyse(analyzer, path, options.output)]
+    compare_faces(found)
+    if not options.source:
+        print("\nMobileFace's own models: mobileface-convert all --output DIR, then --models DIR")
+        return 0
+    return show_own_models(options.source, options.output)
 
 
 def parse_arguments() -> argparse.Namespace:
     beside = ROOT.parent / "shared" / "mobileface"
     default = os.environ.get("MOBILEFACE_SOURCE") or (str(beside) if beside.is_dir() else None)
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
     parser.add_argument("--source", default=default, help="folder or address of MobileFace's files")
-    parser.add_argument("--models", type=Path, default=ROOT / "models_onnx", help="models folder")
-    parser.add_argument("--output", type=Path, default=ROOT / "output", help="for pictures")
+    parser.add_argument("--output", type=Path, default=ROOT / "output", help="for all results")
     return parser.parse_args()
 
 
-def analyse(photo: Path, models: Path, folder: Path) -> None:
-    """Finds the faces of a photo, prints them and writes the annotated picture."""
-    analyzer = FaceAnalyzer(models)
-    image = read_image(photo)
+def find_portrait() -> Path:
+    """The portrait in the installed scikit-image, whose code is not needed."""
+    found = importlib.util.find_spec("skimage")
+    places = list(found.submodule_search_locations or ()) if found else []
+    path = Path(places[0]) / "data" / "astronaut.png" if places else Path("astronaut.png")
+    if not path.is_file():
+        raise InputError("scikit-image is not installed", hint="pip install -e '.[demo]'")
+    return path
+
+
+def analyse(analyzer: FaceAnalyzer, path: Path, folder: Path) -> list[Face]:
+    """Finds the faces of a picture, prints them and writes the annotated picture."""
+    image = read_image(path)
     faces = analyzer(image)
-    print(f"\n{photo.name}: {len(faces)} faces; tasks: {', '.join(analyzer.tasks)}")
-    for task, reason in analyzer.missing.items():
-        print(f"  not run: {task} ({reason})")
+    print(f"\n{path.name}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
     for face in faces:
         x1, y1, x2, y2 = face.bbox
         print(f"  score {face.det_score:.2f}  box ({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})")
-    target = folder / "friends.png"
+    target = folder / f"{path.stem}.png"
     write_picture(target, draw_faces(image, faces))
-    print(f"annotated picture: {target}")
+    print(f"  annotated picture: {target}")
+    return faces
 
 
-def find_pairs(source: str | None) -> list[tuple[Path, Path]]:
-    """Two crops of each person."""
-    folder = Path(source or "") / "data" / "LFW-Aligned-100Pair"
+def variants(image: Image) -> dict[str, Image]:
+    """The same face under other conditions."""
+    dark = (255 * (image / 255.0) ** 2.2).astype(np.uint8)
+    side = np.linspace(0.35, 1.3, image.shape[1])[None, :, None]
+    return {
+        "as it is": image,
+        "darker": dark,
+        "lit from the right": np.clip(image * side, 0, 255).astype(np.uint8),
+        "half the size": cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
+        "three times as large": cv2.resize(image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC),
+        "mirrored": np.ascontiguousarray(image[:, ::-1]),
+    }
+
+
+def compare_variants(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
+    """Prints how alike a face is to itself under other conditions, and writes a picture of it."""
+    assert analyzer.embedder is not None
+    embedder, first, tiles = analyzer.embedder, None, []
+    closer = FaceAnalyzer(upsample=1)  # for faces of less than 80 pixels
+    print(f"\n{path.name}, compared with itself by {embedder.name} (cosine, 1 is equal)")
+    for name, image in variants(read_image(path)).items():
+        faces = analyzer(image) or closer(image)
+        if not faces or faces[0].landmarks is None:
+            print(f"  no face   {name}")
+            continue
+        first = first or faces[0]
+        similarity = first.similarity(faces[0])
+        print(f"  {similarity:.3f}     {name}")
+        tile = align(image, faces[0].landmarks, crop=embedder.crop, size=150)
+        cv2.putText(tile, f"{similarity:.3f}", (6, 142), 0, 0.6, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(tile, f"{similarity:.3f}", (6, 142), 0, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
+        tiles.append(tile)
+    target = folder / f"{path.stem}_variants.png"
+    write_picture(target, np.hstack(tiles))
+    print(f"  as a picture: {target}")
+
+
+def compare_faces(found: list[tuple[Path, Face]]) -> None:
+    """Prints the similarity of each pair of faces."""
+    known = [(path, face) for path, face in found if face.embedding is not None]
+    if len(known) > 1:
+        print("\nThe faces, compared with each other")
+    for number, (path, face) in enumerate(known):
+        for other_path, other in known[number + 1 :]:
+            print(f"  {face.similarity(other):.3f}  {path.name} / {other_path.name}")
+
+
+def show_own_models(source: str, folder: Path) -> int:
+    """Converts MobileFace's models and shows what they find."""
+    models = folder / "models"
+    print("\nMobileFace's own models (offline stage, no MXNet needed)", flush=True)
+    code = convert(["all", "--source", source, "--output", str(models)])
+    if code:
+        return code
+    pairs = find_pairs(source)
+    if not pairs:
+        print("The source holds no LFW-Aligned-100Pair, so there are no pairs to compare.")
+    for model in list_models(models, task="embedding"):
+        if pairs and model.name.startswith("identification"):
+            compare_pairs(model.name, models, pairs)
+    photo = Path(source) / "example" / "friends.jpg"
+    if photo.is_file():
+        analyzer = FaceAnalyzer(models)  # the models that come along complete the set
+        print(f"\nModels: {', '.join(n for names in analyzer.models.values() for n in names)}")
+        analyse(analyzer, photo, folder)
+    return 0
+
+
+def find_pairs(source: str) -> list[tuple[Path, Path]]:
+    """Two crops of each person, aligned already in the way of V1."""
+    folder = Path(source) / "data" / "LFW-Aligned-100Pair"
     people = sorted(path for path in folder.glob("*") if path.is_dir())
     crops = [sorted(person.glob("*.jpg"))[:2] for person in people[:PEOPLE]]
     return [(pair[0], pair[1]) for pair in crops if len(pair) == 2]
 
 
-def compare(name: str, models: Path, pairs: list[tuple[Path, Path]]) -> None:
+def compare_pairs(name: str, models: Path, pairs: list[tuple[Path, Path]]) -> None:
     """Prints similarities of some pairs, and how well all pairs are told apart."""
     embedder = load_embedder(name, models=models)
     first, second = (embedder.embed([read_image(pair[side]) for pair in pairs]) for side in (0, 1))

@@ -76,3 +76,15 @@ def unavailable(reason: str) -> NoReturn:
 def source() -> Path:
     """The folder with MobileFace's real files; use it with the marker needs_source."""
     return SOURCE
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    """A portrait of one person: NASA's of Eileen Collins, public domain, from scikit-image."""
+    place = os.environ.get("MOBILEFACE_TEST_PORTRAIT")
+    if place:
+        return Path(place)
+    found = importlib.util.find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        unavailable("no portrait: pip install '.[demo]'")
+    return Path(found.submodule_search_locations[0]) / "data" / "astronaut.png"

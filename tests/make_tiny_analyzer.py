@@ -33,7 +33,6 @@ from mobileface_convert.frontends.shape_predictor import read_shape_predictor  #
 from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph  # noqa: E402
 from mobileface_convert.frontends.shape_predictor_reference import evaluate  # noqa: E402
 from mobileface_convert.makers import Built  # noqa: E402
-from mobileface_convert.verify import Bounds  # noqa: E402
 from tests.convert.dlib_writer import tiny_shape_predictor  # noqa: E402
 from tests.convert.hog_cases import small_detector  # noqa: E402
 from tests.make_tiny_models import COLOR, export, model_spec, tiny_color  # noqa: E402
@@ -83,7 +82,7 @@ def write(spec: ModelSpec, model: onnx.ModelProto | None, folder: Path = FOLDER)
     path = folder / f"{spec.name}{suffix}"
     path.write_bytes(content)
     built = Built(spec, content, suffix, nodes=0 if model is None else len(model.graph.node))
-    document = certificate(built, path, path.name, None, Bounds(0.0, 1.0))
+    document = certificate(built, path, path.name)
     document["tools"] = {}
     target = folder / f"{spec.name}.certificate.json"
     write_certificate(target, document)

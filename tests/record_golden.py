@@ -1,4 +1,4 @@
-"""Records what MXNet gives, for machines that have no MXNet. Run in the [reference] environment.
+"""Records what MXNet and dlib give, for machines without them. Run in [reference]'s environment.
 
     python tests/record_golden.py [--source DIR]
 
@@ -15,10 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mobileface.probes import make_probes
+from mobileface_convert.makers.dlib_network import descriptors
+from mobileface_convert.package_source import PackageSource
 from mobileface_convert.recipe import load_recipe
 from mobileface_convert.reference import MXNetReference
 from mobileface_convert.source import DirectorySource
-from mobileface_convert.verify import PROBE_SEED, probe_tensor
+from mobileface_convert.verify import PROBE_COUNT, PROBE_SEED, probe_tensor
 
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS))
@@ -27,10 +30,23 @@ import networks  # noqa: E402
 VERSIONS = (1, 2, 3)
 
 
+def record_dlib() -> None:
+    """Runs dlib on the probes and writes its outputs."""
+    recipe = load_recipe("embedding_dlib")
+    source = PackageSource("face_recognition_models", "starter-build")
+    image = recipe.spec.input
+    chips = make_probes(PROBE_COUNT, image.height, image.width, image.channels, PROBE_SEED)
+    outputs, oracle = descriptors(source.fetch(recipe.files["model"]), chips)
+    target = TESTS / "golden" / f"{recipe.name}.npz"
+    np.savez(target, outputs=outputs, seed=PROBE_SEED, oracle=oracle)
+    print(f"{target.relative_to(TESTS)}: {outputs.shape}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=TESTS.parents[1] / "shared" / "mobileface")
     options = parser.parse_args()
+    record_dlib()
     for version in VERSIONS:
         recipe = load_recipe(f"identification_v{version}")
         source = DirectorySource(options.source)

@@ -7,6 +7,7 @@ it, and pytest; no onnx, no MXNet, no dlib. Ends with exit code 1 if any of them
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / ".venv-runtime"
 OLDEST = (3, 10)
 NEWEST_MINOR = 20
-FOREIGN = ("onnx", "onnx_ir", "onnxsim", "mxnet", "dlib")
+FOREIGN = ("onnx", "onnx_ir", "onnxsim", "mxnet", "dlib", "skimage")
 
 
 def main() -> int:
@@ -78,9 +79,42 @@ def passes(version: str, python: Path, wheel: Path) -> bool:
         " onnxruntime.__version__)"
     )
     run(str(inside), "-c", code)
+    analyse(folder / "bin" / "mobileface")
     pytest = [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/runtime"]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment = clean_environment()
     return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def analyse(command: Path) -> None:
+    """The installed command finds the portrait's face, from a folder with nothing else in it."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        result = subprocess.run(
+            [command, "analyze", find_portrait(), "--draw", "out.png"],
+            cwd=elsewhere,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        drawn = (Path(elsewhere) / "out.png").is_file()
+    print(result.stdout, end="", flush=True)
+    if result.returncode or ": 1 face" not in result.stdout or not drawn:
+        sys.exit(f"failed: {command} analyze: {result.stderr}")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what could lead to the source tree or to other models."""
+    hidden = ("PYTHONPATH", "MOBILEFACE_HOME")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**kept, "MOBILEFACE_TEST_PORTRAIT": str(find_portrait())}
+
+
+def find_portrait() -> Path:
+    """The portrait that scikit-image carries, in this environment."""
+    found = importlib.util.find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        sys.exit("no portrait: pip install '.[demo]'")
+    return Path(found.submodule_search_locations[0]).resolve() / "data" / "astronaut.png"
 
 
 def run(*command: str) -> None:

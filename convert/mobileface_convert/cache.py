@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["default_cache_dir", "exclusive_part"]
+__all__ = ["default_cache_dir", "exclusive_folder", "exclusive_part"]
 
 
 def default_cache_dir() -> Path:
@@ -54,6 +54,39 @@ def exclusive_part(target: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """Keeps other processes that use this function waiting while one changes a folder.
+
+    Where files cannot be locked nobody waits.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path = folder / ".lock"
+    while True:
+        with path.open("ab") as lock:
+            locked = _lock(lock)
+            # Who had it before has removed it: another file of that name may be locked by now.
+            if locked and not _is_still(lock, path):
+                continue
+            try:
+                yield
+            finally:
+                if locked:
+                    path.unlink(missing_ok=True)
+                    _unlock(lock)
+            return
+
+
+def _is_still(lock: BinaryIO, path: Path) -> bool:
+    """Whether the open file is the one that lies there."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":

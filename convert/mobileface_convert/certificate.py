@@ -8,13 +8,15 @@
                 "files": [{"path": "…", "git_blob_sha1": "…", "bytes": …}]},
      "tools": {"mobileface": "0.1.0", "onnx": "1.23.2", …, "python": "3.11.7", "machine": "x86_64"},
      "passes": [{"name": "fold_batchnorm", "changed": 38, "refused": []}],
+     "weights": "float32",
      "verification": {"oracle": "MXNet 1.9.1",
                       "inputs": {"generator": "probes", "count": 16, "seed": 20200229},
                       "batch_sizes": [1, 8],
                       "max_abs_error": 2.9e-6, "min_cosine": 1.0, "scale": 14.1,
                       "bounds": {"max_abs_error": 5e-5, "min_cosine": 0.9999999}}}
 
-``verification`` is null for a model that was converted with verification off.
+``verification`` is null for a model that was converted with verification off. Where ``weights`` are
+not stored as float32, ``verification_float32`` says how the model agreed before they were rounded.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from typing import Any
 
 from mobileface.files import sha256, write_aside
 
+from .bounds import Bounds
 from .makers import Built, PassRecord
-from .verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement, Bounds
+from .verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
 
 __all__ = ["certificate", "export_certificate", "write_certificate"]
 
@@ -39,7 +42,12 @@ _TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
 
 
 def certificate(
-    built: Built, model: Path, file_name: str, agreement: Agreement | None, bounds: Bounds
+    built: Built,
+    model: Path,
+    file_name: str,
+    *,
+    weights: str = "float32",
+    verified: Mapping[str, tuple[Agreement, Bounds]] | None = None,
 ) -> dict[str, Any]:
     """The certificate of a converted model as JSON types.
 
@@ -47,9 +55,12 @@ def certificate(
         built: What was made, and how.
         model: Its file.
         file_name: The file's final name.
-        agreement: How it compares with its oracle; None: not verified.
-        bounds: What was required.
+        weights: How its weights are stored.
+        verified: How it compares with its oracle and what was required, by how weights are stored;
+            None: not verified.
     """
+    found = {stored: _verification(*pair) for stored, pair in (verified or {}).items()}
+    before = {"verification_float32": found["float32"]} if len(found) > 1 else {}
     return {
         "schema": _SCHEMA,
         "model": built.spec.name,
@@ -60,7 +71,9 @@ def certificate(
         "source": built.spec.to_dict()["source"],
         "tools": _tools(),
         "passes": [_pass_to_dict(record) for record in built.passes],
-        "verification": None if agreement is None else _verification(agreement, bounds),
+        "weights": weights,
+        "verification": found.get(weights),
+        **before,
     }
 
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,14 +13,16 @@ from mobileface import __version__
 from mobileface.errors import (
     ConversionError,
     MobileFaceError,
-    SourceError,
-    SourceIntegrityError,
 )
 from mobileface.files import write_aside
+from mobileface.places import HOME_VARIABLE, user_models
 from mobileface.spec import METADATA_KEY
 
 from .backends.onnx import to_onnx
+from .backends.storage import STORAGES, stored_as
+from .cards import write_cards
 from .checkpoint import save_checkpoint
+from .collection import agreement_text, convert_recipes
 from .frontends.mxnet import load_checkpoint
 from .graph import Graph
 from .inspection import describe, format_description
@@ -30,10 +31,9 @@ from .model_export import TOLERANCE, export_model
 from .onnx_builder import DEFAULT_OPSET
 from .operators_table import operators_json, operators_markdown
 from .passes import PassResult, fold_batchnorm, prune
-from .pipeline import convert, verify_model
+from .pipeline import verify_model
 from .recipe import Recipe, load_recipe, recipe_names
-from .source import ConsoleProgress, DirectorySource, Source, open_source
-from .verify import Agreement, Bounds, require
+from .verify import require
 
 __all__ = ["main"]
 
@@ -61,7 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_all(commands.add_parser("all", help="convert every model that there is a recipe for"))
+    _add_all(commands.add_parser("all", help="convert all of MobileFace's models"))
+    _add_starter(
+        commands.add_parser("starter", help="convert the freely licensed models of the starter set")
+    )
     _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
     _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
     _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))
@@ -81,12 +84,31 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
         help="folder or address laid out like the upstream repository; default: "
         "MOBILEFACE_SOURCE, else the upstream repository at the pinned commit",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="models folder")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="models folder; default: MOBILEFACE_HOME, else the user's data folder, where the "
+        "runtime looks by itself",
+    )
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help=f"some of: {', '.join(recipe_names())}"
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare with the source")
     parser.set_defaults(run=_all)
+
+
+def _add_starter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="models folder; models_onnx here"
+    )
+    parser.add_argument(
+        "--weights",
+        choices=STORAGES,
+        help="how to store the weights of models that can be stored so; default: the recipe's way",
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not compare with dlib")
+    parser.set_defaults(run=_starter)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -169,44 +191,43 @@ def _add_operators(parser: argparse.ArgumentParser) -> None:
 
 def _all(options: argparse.Namespace) -> int:
     recipes = [load_recipe(name) for name in options.only or recipe_names()]
-    source = _source(options.source, recipes)
-    made = 0
-    for recipe in recipes:
-        start = time.perf_counter()
-        try:
-            artefact = convert(recipe, source, options.output, verify=not options.no_verify)
-        except SourceIntegrityError:
-            raise
-        except SourceError as error:
-            # A folder may hold a part of the models; who asked for one by name wants to know.
-            if options.only or not isinstance(source, DirectorySource):
-                raise
-            print(f"{recipe.name}: skipped, {error.what}", flush=True)
-            continue
-        made += 1
-        print(
-            f"{artefact.name}: {artefact.nodes} nodes, {artefact.bytes / 1e6:.3f} MB, "
-            f"{time.perf_counter() - start:.1f} s, {_agreement_text(artefact.agreement)}",
-            flush=True,
-        )
-    if not made:
-        raise SourceError("none of the models can be made from it", where=str(options.source))
+    convert_recipes(
+        [recipe for recipe in recipes if options.only or recipe.collection is None],
+        options.output or _own_models(),
+        location=options.source,
+        # A folder may hold a part of the models; who asked for one by name wants to know.
+        complete=bool(options.only),
+        verify=not options.no_verify,
+    )
     return 0
 
 
-def _source(location: str | None, recipes: Sequence[Recipe]) -> Source | None:
-    """Where the recipes' files come from; None if they have none."""
-    upstream = next((recipe.upstream for recipe in recipes if recipe.upstream.commit), None)
-    if upstream is None or upstream.commit is None:
-        return None
-    source = open_source(
-        location,
-        repository=upstream.repository,
-        commit=upstream.commit,
-        progress=ConsoleProgress(),
-    )
-    print(f"source: {source.describe()}", flush=True)
-    return source
+def _own_models() -> Path:
+    """The folder that the runtime finds a user's models in.
+
+    Raises:
+        ConversionError: The user has no home.
+    """
+    home = os.environ.get(HOME_VARIABLE)
+    folder = Path(home) if home else user_models()
+    if folder is None:
+        raise ConversionError("there is no home folder for models", hint="give --output DIR")
+    print(f"models folder: {folder}", flush=True)
+    return folder
+
+
+def _starter(options: argparse.Namespace) -> int:
+    recipes = [load_recipe(name) for name in recipe_names()]
+    chosen = [recipe for recipe in recipes if recipe.collection == "starter"]
+    if options.weights:
+        chosen = [
+            recipe.storing(options.weights) if options.weights in recipe.bounds else recipe
+            for recipe in chosen
+        ]
+    convert_recipes(chosen, options.output, complete=True, verify=not options.no_verify)
+    for path in write_cards(chosen, options.output):
+        print(f"written: {path}")
+    return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -298,8 +319,8 @@ def _verify(options: argparse.Namespace) -> int:
         if options.symbol:
             files = {"symbol": options.symbol, "params": options.params}
     agreement = verify_model(options.model, recipe, files)
-    print(f"{options.model}: {_agreement_text(agreement)}")
-    require(agreement, Bounds(recipe.max_abs_error, recipe.min_cosine), str(options.model))
+    print(f"{options.model}: {agreement_text(agreement)}")
+    require(agreement, recipe.bounds[stored_as(options.model)], str(options.model))
     return 0
 
 
@@ -346,15 +367,6 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 def _operators(options: argparse.Namespace) -> int:
     print(json.dumps(operators_json()) if options.json else operators_markdown(), end="")
     return 0
-
-
-def _agreement_text(agreement: Agreement | None) -> str:
-    if agreement is None:
-        return "not verified"
-    return (
-        f"max abs error {agreement.max_abs_error:.2g} of {agreement.scale:.3g}, "
-        f"min cosine {agreement.min_cosine:.9f} against {agreement.oracle}"
-    )
 
 
 if __name__ == "__main__":

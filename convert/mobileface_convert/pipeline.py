@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobileface.errors import ConversionError, SourceError, SourceIntegrityError
+import onnx
+
+from mobileface.errors import ConversionError, OutputError, SourceError, SourceIntegrityError
 from mobileface.files import replacing
 from mobileface.index import IndexEntry, read_index, write_index
 
+from .backends.storage import store_float16
+from .bounds import Bounds
+from .cache import exclusive_folder
 from .certificate import certificate, write_certificate
-from .makers import MAKERS, Files, Maker
+from .makers import MAKERS, Built, Files, Maker
 from .recipe import Recipe
 from .source import Source
-from .verify import Agreement, Bounds, require
+from .verify import Agreement, require
 
 __all__ = ["Artefact", "choose", "convert", "fetch_all", "verify_model"]
 
@@ -57,26 +64,61 @@ def convert(
     maker = _maker(recipe)
     recipe, files = choose(recipe, source)
     built = maker.build(recipe, files)
-    bounds = Bounds(recipe.max_abs_error, recipe.min_cosine)
     target = folder / f"{recipe.name}{built.suffix}"
     certificate_path = folder / f"{recipe.name}.certificate.json"
-    with replacing(target) as temporary:
-        temporary.write_bytes(built.content)
-        agreement = maker.agree(temporary, recipe, files) if verify else None
-        if agreement is not None:
-            require(agreement, bounds, recipe.name)
-        document = certificate(built, temporary, target.name, agreement, bounds)
-    write_certificate(certificate_path, document)
-    entry = IndexEntry(
-        file=target.name,
-        sha256=document["sha256"],
-        bytes=document["bytes"],
-        task=recipe.spec.task,
-        preference=recipe.spec.preference,
-        certificate=certificate_path.name,
-    )
-    write_index(folder, {**read_index(folder), recipe.name: entry})
+    with _folder_of_ones_own(folder):
+        with replacing(target) as temporary:
+            verified: dict[str, tuple[Agreement, Bounds]] = {}
+            for weights, content in _contents(built, recipe).items():
+                temporary.write_bytes(content)
+                if verify:
+                    verified[weights] = (
+                        maker.agree(temporary, recipe, files),
+                        recipe.bounds[weights],
+                    )
+                    require(*verified[weights], recipe.name)
+            document = certificate(
+                built, temporary, target.name, weights=recipe.weights, verified=verified
+            )
+        write_certificate(certificate_path, document)
+        entry = IndexEntry(
+            file=target.name,
+            sha256=document["sha256"],
+            bytes=document["bytes"],
+            task=recipe.spec.task,
+            preference=recipe.spec.preference,
+            certificate=certificate_path.name,
+        )
+        write_index(folder, {**read_index(folder), recipe.name: entry})
+    agreement = verified[recipe.weights][0] if verify else None
     return Artefact(recipe.name, target, entry.bytes, built.nodes, agreement)
+
+
+def _contents(built: Built, recipe: Recipe) -> dict[str, bytes]:
+    """The model in float32 and then, if that is wanted, with its weights stored otherwise."""
+    contents = {"float32": built.content}
+    if recipe.weights == "float16":
+        model = store_float16(onnx.load_from_string(built.content), recipe.name)
+        contents["float16"] = model.SerializeToString()
+    return contents
+
+
+@contextmanager
+def _folder_of_ones_own(folder: Path) -> Iterator[None]:
+    """Keeps other processes that convert into the folder waiting: each rewrites its index.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = exclusive_folder(folder)
+        lock.__enter__()
+    except OSError as error:
+        raise OutputError(f"cannot be written ({error.strerror})", where=str(folder)) from error
+    with ExitStack() as stack:
+        stack.push(lock)
+        yield
 
 
 def verify_model(model: Path, recipe: Recipe, files: Files | None = None) -> Agreement:

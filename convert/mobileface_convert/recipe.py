@@ -3,6 +3,7 @@
 ::
 
     upstream = "mobileface"            # a table of upstreams.toml
+    collection = "starter"             # optional: what it is a part of
     [files.symbol]                     # what the maker reads, by role
     path = "…"                         # in the upstream repository
     git_blob_sha1 = "…"
@@ -15,10 +16,19 @@
     maker = "mxnet"                    # a name in mobileface_convert.makers
     cut = "fc5_bn_output"              # optional: the feature output; found if absent
     opset = 17
+    weights = "float16"                # optional: how they are stored; "float32" if absent
     …                                  # what else the maker asks for
     [verify]
     max_abs_error = 5e-5               # of the network's output
     min_cosine = 0.9999999             # optional
+    [verify.float16]                   # bounds of the model with its weights stored so
+    max_abs_error = 1e-3
+    min_cosine = 0.99999
+    [card]                             # optional: what the model card says beside the facts
+    purpose = "…"
+    published = "…"
+    measured = "…"
+    limits = ["…"]
     [spec]                             # see mobileface.spec; source and license are filled in
 """
 
@@ -34,6 +44,7 @@ from typing import Any
 from mobileface.errors import ConversionError, SpecError
 from mobileface.spec import SCHEMA, ModelSpec
 
+from .bounds import Bounds
 from .onnx_builder import DEFAULT_OPSET
 from .source import SourceFile
 
@@ -42,7 +53,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Recipe", "Upstream", "load_recipe", "recipe_names"]
+__all__ = ["Card", "Recipe", "Upstream", "load_recipe", "recipe_names"]
 
 _UPSTREAMS = "upstreams.toml"
 
@@ -54,10 +65,31 @@ class Upstream:
     Attributes:
         repository: Its address.
         commit: The commit that all hashes belong to; None for an installed package.
+        package: The installed package that carries the files, if one does.
+        extra: The extra of mobileface that installs the package.
     """
 
     repository: str
     commit: str | None
+    package: str | None = None
+    extra: str | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What people should know of a model beside the facts of its spec.
+
+    Attributes:
+        purpose: What it is for.
+        published: Accuracy as its author published it.
+        measured: Accuracy as measured here, and on what.
+        limits: What it cannot do, one sentence each.
+    """
+
+    purpose: str
+    published: str
+    measured: str
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,11 +103,13 @@ class Recipe:
         maker: What makes it; a name in `makers.MAKERS`.
         cut: The feature output; None: found by `passes.prune`.
         opset: ONNX operator set.
-        max_abs_error: Bound of the largest difference to the oracle.
-        min_cosine: Bound of the smallest cosine to the oracle.
+        bounds: Of the comparison with the oracle, by how weights are stored.
         spec: What goes into the model.
+        weights: How its weights are stored; a key of ``bounds``.
         options: What else the maker asks for.
         alternatives: The same model from other files, in order of preference.
+        collection: What it is a part of, e.g. "starter".
+        card: What its model card says.
     """
 
     name: str
@@ -84,11 +118,27 @@ class Recipe:
     maker: str
     cut: str | None
     opset: int
-    max_abs_error: float
-    min_cosine: float
+    bounds: Mapping[str, Bounds]
     spec: ModelSpec
+    weights: str = "float32"
     options: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Recipe, ...] = ()
+    collection: str | None = None
+    card: Card | None = None
+
+    def storing(self, weights: str) -> Recipe:
+        """The recipe with its weights stored otherwise.
+
+        Raises:
+            ConversionError: It has no bounds for that, so nothing would prove the model right.
+        """
+        if weights not in self.bounds:
+            raise ConversionError(
+                f"no bounds for weights stored as {weights}",
+                where=self.name,
+                hint=f"it can be stored as {' or '.join(self.bounds)}",
+            )
+        return replace(self, weights=weights)
 
 
 def recipe_names() -> list[str]:
@@ -167,16 +217,34 @@ def _build(
         **data["spec"],
     }
     spec = ModelSpec.from_dict(fields, where=f"{where}, spec")
-    convert, verify = dict(data["convert"]), data["verify"]
-    return Recipe(
+    convert = dict(data["convert"])
+    recipe = Recipe(
         name=spec.name,
-        upstream=Upstream(upstream["repository"], commit),
+        upstream=Upstream(
+            upstream["repository"], commit, upstream.get("package"), upstream.get("extra")
+        ),
         files=files,
         maker=convert.pop("maker"),
         cut=convert.pop("cut", None),
         opset=convert.pop("opset", DEFAULT_OPSET),
-        max_abs_error=verify["max_abs_error"],
-        min_cosine=verify.get("min_cosine", 0.9999999),
+        bounds=_bounds(data["verify"]),
         spec=spec,
+        weights=convert.pop("weights", "float32"),
         options=convert,
+        collection=data.get("collection"),
+        card=_card(data["card"]) if "card" in data else None,
     )
+    return recipe.storing(recipe.weights)
+
+
+def _bounds(verify: Mapping[str, Any]) -> dict[str, Bounds]:
+    """The bounds for each way of storing weights."""
+    tables = {"float32": verify, **{k: v for k, v in verify.items() if isinstance(v, Mapping)}}
+    return {
+        weights: Bounds(table["max_abs_error"], table.get("min_cosine", 0.9999999))
+        for weights, table in tables.items()
+    }
+
+
+def _card(data: Mapping[str, Any]) -> Card:
+    return Card(data["purpose"], data["published"], data["measured"], tuple(data["limits"]))

@@ -19,6 +19,8 @@ from mobileface.probes import make_probes
 from mobileface.session import Session
 from mobileface.spec import ImageInput
 
+from .bounds import Bounds
+
 __all__ = [
     "BATCH_SIZES",
     "PROBE_COUNT",
@@ -40,19 +42,6 @@ PROBE_COUNT = 16
 PROBE_SEED = 20200229
 
 FloatArray = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a conversion must keep.
-
-    Attributes:
-        max_abs_error: Largest difference of any output element.
-        min_cosine: Smallest cosine between output rows.
-    """
-
-    max_abs_error: float
-    min_cosine: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
     from .draw import draw_faces
+    from .embeddings import EmbeddingSet
     from .errors import MobileFaceError
     from .image import read_image
     from .loading import (
@@ -41,6 +42,7 @@ __all__ = [
     "Detections",
     "Detector",
     "Embedder",
+    "EmbeddingSet",
     "Face",
     "FaceAnalyzer",
     "LandmarkPredictor",
@@ -73,6 +75,7 @@ _HOMES = {
     "Detections": "types",
     "Detector": "tasks.detect",
     "Embedder": "tasks.embed",
+    "EmbeddingSet": "embeddings",
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "LandmarkPredictor": "tasks.landmark",

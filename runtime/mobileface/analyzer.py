@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from .crops import CROPS
-from .errors import InputError, ModelNotFoundError
+from .errors import InputError, ModelError, ModelNotFoundError
 from .image import ChannelOrder, Image, check_image
 from .loading import (
     load_attributes,
@@ -20,16 +20,18 @@ from .loading import (
     load_landmarks,
     load_pose,
 )
-from .tasks.align import align
+from .store import list_models
+from .tasks.align import align, allows_crop
 from .tasks.attribute import AttributePredictor
 from .tasks.detect import Detector
 from .tasks.embed import Embedder
-from .tasks.landmark import LandmarkPredictor, merge_landmarks
+from .tasks.landmark import LandmarkPredictor, merge_landmarks, merged_names
 from .tasks.pose import PoseEstimator
 from .types import Face, Landmarks
 
 __all__ = ["TASKS", "FaceAnalyzer"]
 
+_Made = TypeVar("_Made")
 _Cropped = TypeVar("_Cropped", AttributePredictor, Embedder)
 
 TASKS = ("detection", "landmarks", "pose", "attributes", "embedding")
@@ -43,8 +45,10 @@ class FaceAnalyzer:
         models: Folder with converted models; by default those of `mobileface.store`.
         tasks: Which of `TASKS` to run. A task whose model is absent is then an error. By default
             every task that can run does; `missing` says which cannot, and why.
+        crops: Crops that the landmarks must allow, names in `mobileface.crops`.
         detector: Name of the detector to use; by default the preferred one.
-        embedder: Name of the identification model to use; by default the preferred one.
+        embedder: Name of the identification model to use; by default the preferred one of those
+            whose crop the landmarks allow.
         score_threshold: As `Detector.detect` takes it.
         iou_threshold: As `Detector.detect` takes it.
         topk: As `Detector.detect` takes it.
@@ -56,12 +60,14 @@ class FaceAnalyzer:
     Attributes:
         tasks: The tasks that run.
         missing: The others, with the reason.
+        damaged: Those of the missing whose model is there and was refused.
         embedder: The identification model, if that task runs.
 
     Raises:
         InputError: An unknown task.
         ModelNotFoundError: No detector, or no model for a task that was asked for.
-        ModelError: A model cannot be loaded.
+        ModelError: The detector, or a model for a task that was asked for, cannot be loaded; as
+            `ModelIntegrityError` if it is not what its index promises.
 
     Example:
         >>> analyzer = FaceAnalyzer()                    # doctest: +SKIP
@@ -73,6 +79,7 @@ class FaceAnalyzer:
         models: str | Path | None = None,
         tasks: Sequence[str] | None = None,
         *,
+        crops: Sequence[str] = (),
         detector: str | None = None,
         embedder: str | None = None,
         score_threshold: float | None = None,
@@ -97,26 +104,27 @@ class FaceAnalyzer:
         self._wanted = tuple(TASKS if tasks is None else tasks)
         self._strict = tasks is not None
         self.missing: dict[str, str] = {}
-        options = {"models": models, **session_options}
-        self._detector: Detector = load_detector(detector, **options)
+        self.damaged: list[str] = []
+        self._options = {"models": models, **session_options}
+        self._detector: Detector = load_detector(detector, **self._options)
         self._landmarks: list[LandmarkPredictor] = []
         self._pose: PoseEstimator | None = None
         self._attributes: AttributePredictor | None = None
         self.embedder: Embedder | None = None
-        needs_points = set(self._wanted) - {"detection"}
-        if needs_points:
-            self._landmarks = self._try("landmarks", lambda: load_landmarks(**options)) or []
+        if set(self._wanted) - {"detection"}:
+            load = partial(load_landmarks, **self._options)
+            self._landmarks = self._try("landmarks", load) or []
+        for crop in crops:
+            self._need_crop(crop)
         if "pose" in self._wanted:
             self._pose = self._try("pose", lambda: self._with_points(load_pose(models)))
         if "attributes" in self._wanted:
             self._attributes = self._try(
-                "attributes", lambda: self._with_crop(load_attributes(**options))
+                "attributes", lambda: self._with_crop(load_attributes(**self._options))
             )
         if "embedding" in self._wanted:
             self.embedder = self._try(
-                "embedding",
-                lambda: self._with_crop(load_embedder(embedder, **options)),
-                named=embedder is not None,
+                "embedding", lambda: self._choose_embedder(embedder), named=embedder is not None
             )
         self.tasks = tuple(task for task in self._wanted if task not in self.missing)
 
@@ -152,44 +160,82 @@ class FaceAnalyzer:
     @property
     def point_names(self) -> tuple[str, ...]:
         """The landmarks that the loaded models give."""
-        parts = [
-            Landmarks(model.spec.points, np.zeros((len(model.spec.points), 2), np.float32))
-            for model in self._landmarks
-        ]
-        return merge_landmarks(parts).names
+        return merged_names(self._landmarks)
 
-    def _try(self, task: str, make: Any, *, named: bool = False) -> Any:
+    @property
+    def models(self) -> dict[str, tuple[str, ...]]:
+        """The names of the models that run, by task."""
+        loaded: dict[str, Sequence[Any]] = {
+            "detection": [self._detector],
+            "landmarks": self._landmarks,
+            "pose": [self._pose],
+            "attributes": [self._attributes],
+            "embedding": [self.embedder],
+        }
+        names = {
+            task: tuple(model.name for model in models if model is not None)
+            for task, models in loaded.items()
+        }
+        return {task: found for task, found in names.items() if found}
+
+    def _try(self, task: str, make: Callable[[], _Made], *, named: bool = False) -> _Made | None:
         """The task's object; None, with the reason noted, if it is not asked for by name."""
         try:
             return make()
-        except ModelNotFoundError as error:
+        except ModelError as error:
             if self._strict or named:
                 raise
-            self.missing[task] = error.what
+            self.missing[task] = str(error)
+            if isinstance(error, ModelNotFoundError):
+                self.missing[task] = error.what
+            else:
+                self.damaged.append(task)
             return None
+
+    def _choose_embedder(self, name: str | None) -> Embedder:
+        """The embedder of that name, or the first by preference whose crop is possible.
+
+        If the caller's own folder has embedders, it is one of these or none.
+        """
+        if name is not None:
+            return self._with_crop(load_embedder(name, **self._options))
+        folder = self._options["models"]
+        own = [] if folder is None else list_models(folder, "embedding")
+        stored = own or list_models(None, "embedding")
+        refusal: ModelNotFoundError | None = None
+        for candidate in stored:
+            try:
+                return self._with_crop(load_embedder(candidate.name, **self._options))
+            except ModelNotFoundError as error:
+                refusal = refusal or error
+        raise refusal or ModelNotFoundError("no model for task 'embedding'")
 
     def _with_points(self, pose: PoseEstimator) -> PoseEstimator:
         """The pose model, if the landmarks suffice for it."""
-        self._require(pose.points, "pose")
+        names = self.point_names
+        blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
+        if blank.select(pose.points) is None:
+            raise ModelNotFoundError(
+                f"pose needs the landmarks {', '.join(pose.points)}; "
+                f"there are: {', '.join(names) or 'none'}",
+                hint="convert a landmark model that gives them",
+            )
         return pose
 
     def _with_crop(self, model: _Cropped) -> _Cropped:
-        """A model for crops, if the landmarks suffice for its crop."""
-        crop = CROPS[model.crop]
-        without_corners = [name for name in crop.points if not name.endswith("_mouth")]
-        needed = without_corners if "mouth" in self.point_names else crop.points
-        self._require(tuple(needed), model.spec.name)
+        """A model for crops, once the landmarks suffice for its crop."""
+        try:
+            self._need_crop(model.crop)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(f"{model.spec.name}: {error.what}", hint=error.hint) from error
         return model
 
-    def _require(self, points: tuple[str, ...], purpose: str) -> None:
-        names = self.point_names
-        blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
-        if blank.select(points) is None:
-            there = ", ".join(names) or "none"
-            raise ModelNotFoundError(
-                f"{purpose} needs the landmarks {', '.join(points)}; there are: {there}",
-                hint="convert a landmark model that gives them",
-            )
+    def _need_crop(self, crop: str) -> None:
+        """Adds landmark models until their points suffice for a crop."""
+        if not allows_crop(self.point_names, crop):
+            more = load_landmarks(crop=crop, **self._options)
+            have = {model.name for model in self._landmarks}
+            self._landmarks += [model for model in more if model.name not in have]
 
     def _find_points(self, image: Image, boxes: Any) -> list[Landmarks] | None:
         if not self._landmarks:
@@ -227,7 +273,11 @@ class FaceAnalyzer:
         vectors = self.embedder.embed(list(crops.values()), color=color)
         embeddings = dict(zip(crops, vectors, strict=True))
         return [
-            dataclasses.replace(face, embedding=embeddings.get(number))
+            dataclasses.replace(
+                face, embedding=embeddings[number], embedding_model=self.embedder.identity
+            )
+            if number in embeddings
+            else face
             for number, face in enumerate(faces)
         ]
 

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from . import __version__
 from .commands.faces import run_align, run_faces
-from .commands.output import print_json, print_text
+from .commands.models import run_models
 from .commands.vectors import run_compare, run_embed
 from .crops import CROPS
 from .errors import MobileFaceError
-from .store import list_models
 
 __all__ = ["main"]
 
@@ -81,7 +80,9 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     _add_json(parser, "print one JSON object a crop")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the crops")
-    parser.add_argument("--crop", choices=tuple(CROPS), default="mobileface", help="template")
+    parser.add_argument(
+        "--crop", choices=tuple(CROPS), help="template; default: the first possible"
+    )
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side; default: the template's")
     parser.set_defaults(run=run_align)
 
@@ -95,8 +96,10 @@ def _add_embed(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", type=Path, metavar="A", help="picture file")
-    parser.add_argument("b", type=Path, metavar="B", help="picture file")
+    for name in ("a", "b"):
+        parser.add_argument(
+            name, type=Path, metavar=name.upper(), help="picture file, or .npz that embed wrote"
+        )
     _add_identification(parser)
     _add_json(parser, "print one JSON object")
     parser.set_defaults(run=run_compare)
@@ -104,8 +107,11 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look in")
+    parser.add_argument(
+        "--check", action="store_true", help="compare each file with its hash; exit code 2 if not"
+    )
     _add_json(parser, "print one JSON object")
-    parser.set_defaults(run=_models)
+    parser.set_defaults(run=run_models)
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -164,29 +170,6 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
     parser.add_argument("--detector", metavar="NAME", help="detector to use")
     parser.add_argument("--embedder", metavar="NAME", help="identification model to use")
-
-
-def _models(options: argparse.Namespace) -> int:
-    found = list_models(options.models)
-    if options.json:
-        records = [
-            {
-                "name": model.name,
-                "task": model.entry.task,
-                "path": str(model.path),
-                "bytes": model.entry.bytes,
-                "sha256": model.entry.sha256,
-            }
-            for model in found
-        ]
-        print_json({"models": records})
-        return 0
-    for model in found:
-        size = f"{model.entry.bytes / 1e6:.2f} MB"
-        print_text(f"{model.entry.task:<12} {model.name:<22} {size:>9}  {model.path}")
-    if not found:
-        print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

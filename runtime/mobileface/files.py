@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import OutputError
+from .errors import ModelError, ModelIntegrityError, OutputError
 
-__all__ = ["replacing", "sha256", "write_aside"]
+__all__ = ["check_sha256", "reason", "replacing", "sha256", "write_aside"]
 
 
 def sha256(path: Path) -> str:
@@ -25,6 +25,30 @@ def sha256(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Refuses a model file that is not what an index promises.
+
+    Raises:
+        ModelError: It cannot be read.
+        ModelIntegrityError: Its content has another hash; names both.
+    """
+    try:
+        found = sha256(path)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise ModelError(f"cannot be read ({reason(error)})", where=str(path)) from error
+    if found != expected:
+        raise ModelIntegrityError(
+            f"its SHA-256 is {found}, the index promises {expected}",
+            where=str(path),
+            hint="the file is damaged or was replaced; convert or fetch it anew",
+        )
+
+
+def reason(error: Exception) -> str:
+    """What the system says of a file that it cannot open, in a few words."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ImageError, InputError
+from .files import reason
 from .spec import ImageInput
 
 __all__ = [
@@ -57,8 +58,7 @@ def read_image(path: str | Path) -> Image:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"cannot be read ({reason})", where=str(path)) from error
+        raise ImageError(f"cannot be read ({reason(error)})", where=str(path)) from error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except cv2.error as error:  # more pixels than OpenCV decodes

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import ModelError, ModelIntegrityError, ModelNotFoundError
+from .crops import CROPS
+from .errors import ModelNotFoundError
+from .files import check_sha256
 from .session import Session
 from .spec import ModelSpec
-from .store import StoredModel, find_model, list_models
+from .store import StoredModel, candidate_models, find_model
+from .tasks.align import allows_crop
 from .tasks.attribute import AttributePredictor
 from .tasks.detect import Detector
 from .tasks.embed import Embedder
-from .tasks.landmark import LandmarkPredictor
+from .tasks.landmark import LandmarkPredictor, merged_names
 from .tasks.pose import PoseEstimator
 
 __all__ = [
@@ -84,18 +86,38 @@ def load_attributes(*, models: Folder = None, **session_options: Any) -> Attribu
     return AttributePredictor(_open(find_model(task="attributes", models=models), session_options))
 
 
-def load_landmarks(*, models: Folder = None, **session_options: Any) -> list[LandmarkPredictor]:
+def load_landmarks(
+    *, models: Folder = None, crop: str | None = None, **session_options: Any
+) -> list[LandmarkPredictor]:
     """The preferred landmark model, or all that share its preference: they complete each other.
+
+    Args:
+        models: As `load` takes it.
+        crop: Only models whose points suffice for this crop, a name in `mobileface.crops`.
+        session_options: As `load` takes them.
 
     Raises:
         ModelNotFoundError: There is none.
+        ModelIntegrityError: A file is not what its index promises.
     """
-    best = find_model(task="landmarks", models=models).entry.preference
-    return [
-        LandmarkPredictor(_open(stored, session_options))
-        for stored in list_models(models, "landmarks")
-        if stored.entry.preference == best
-    ]
+    find_model(task="landmarks", models=models)  # raises if there is none at all
+    own = None if models is None else Path(models)
+    groups: dict[tuple[bool, int], list[StoredModel]] = {}
+    for stored in candidate_models(models, "landmarks"):
+        key = (stored.path.parent == own, stored.entry.preference)
+        groups.setdefault(key, []).append(stored)
+    seen: list[str] = []
+    for group in groups.values():  # the preferred first
+        found = [LandmarkPredictor(_open(stored, session_options)) for stored in group]
+        names = merged_names(found)
+        if crop is None or allows_crop(names, crop):
+            return found
+        seen += names
+    raise ModelNotFoundError(
+        f"the crop '{crop}' needs the landmarks {', '.join(CROPS[str(crop)].points)}; "
+        f"there are: {', '.join(seen)}",
+        hint="convert a landmark model that gives them",
+    )
 
 
 def load_pose(models: Folder = None) -> PoseEstimator:
@@ -127,15 +149,6 @@ def _task(session: Session) -> Task:
 
 def _read_spec(stored: StoredModel) -> ModelSpec:
     """A spec that is a file of its own."""
-    try:
-        content = stored.path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot be read ({error.strerror})", where=str(stored.path)) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != stored.entry.sha256:
-        raise ModelIntegrityError(
-            f"its SHA-256 is {found}, the index promises {stored.entry.sha256}",
-            where=str(stored.path),
-            hint="the file is damaged or was replaced; convert or fetch it anew",
-        )
+    check_sha256(stored.path, stored.entry.sha256)
+    content = stored.path.read_bytes()
     return ModelSpec.from_json(content.decode("utf-8", "replace"), where=str(stored.path))

@@ -6,6 +6,7 @@ reads it from there and knows nothing else about a model. Standard library only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -107,6 +108,18 @@ class ModelSpec:
     def to_json(self) -> str:
         """The spec as one line of JSON."""
         return json.dumps(self.to_dict(), separators=(",", ":"), allow_nan=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve digits that models share whose outputs can be compared with each other.
+
+        They are a hash of what the weights were made from and of what goes in and comes out; name,
+        licence and how weights are stored do not count.
+        """
+        facts = self.to_dict()
+        kept = {field: facts.get(field) for field in ("source", "input", "embedding")}
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "spec") -> ModelSpec:

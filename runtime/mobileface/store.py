@@ -1,26 +1,37 @@
 """Where models are found.
 
-Searched in this order, and the first folder that has the model wins:
+Searched in this order, and the first folder that has a model of the name wins:
 
-1. the folder given by the caller (then it is the only one);
+1. the folder given by the caller;
 2. ``MOBILEFACE_HOME``;
 3. the user's data folder (``~/.local/share/mobileface/models`` on Linux);
-4. the folder ``models_onnx`` that came with the package, or lies in the source checkout.
+4. the starter set: the folder ``models_onnx`` that came with the package, or lies in the source
+   checkout.
+
+Without a name, a model that the caller's folder has for the task is taken before those of the other
+folders, and of these together the one with the highest preference: MobileFace's own, once they are
+converted, before those of the starter set.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModelNotFoundError
 from .index import INDEX_FILE, IndexEntry, read_index
+from .places import HOME_VARIABLE, user_models
 
-__all__ = ["HOME_VARIABLE", "StoredModel", "find_model", "list_models", "search_folders"]
+__all__ = [
+    "HOME_VARIABLE",
+    "StoredModel",
+    "candidate_models",
+    "find_model",
+    "list_models",
+    "search_folders",
+]
 
-HOME_VARIABLE = "MOBILEFACE_HOME"
 _HINT = "convert models with 'mobileface-convert all', or name their folder with --models"
 
 
@@ -45,24 +56,28 @@ def search_folders(models: str | Path | None = None) -> tuple[Path, ...]:
     """The folders in which models are looked for, in order.
 
     Args:
-        models: The caller's own folder; then no other is searched.
+        models: The caller's own folder, which comes first.
     """
-    if models is not None:
-        return (Path(models),)
+    own_folders = () if models is None else (Path(models),)
+    return (*own_folders, *_common_folders())
+
+
+def _common_folders() -> tuple[Path, ...]:
+    """The folders that need not be named."""
     folders = [Path(os.environ[HOME_VARIABLE])] if os.environ.get(HOME_VARIABLE) else []
-    data = _user_data()
-    if data is not None:
-        folders.append(data / "mobileface" / "models")
+    own = user_models()
+    if own is not None:
+        folders.append(own)
     package = Path(__file__).resolve().parent
     folders += [package / "models_onnx", package.parents[1] / "models_onnx"]
     return tuple(folders)
 
 
 def list_models(models: str | Path | None = None, task: str | None = None) -> list[StoredModel]:
-    """All models, the preferred one of each task first.
+    """The models of a folder, or all that need no folder named, the preferred one of a task first.
 
     Args:
-        models: The caller's own folder; see `search_folders`.
+        models: The caller's own folder; then its models alone.
         task: Only models for this task.
 
     Raises:
@@ -72,13 +87,31 @@ def list_models(models: str | Path | None = None, task: str | None = None) -> li
     if models is not None and not (Path(models) / INDEX_FILE).is_file():
         raise ModelNotFoundError(f"no {INDEX_FILE} in it", where=str(models), hint=_HINT)
     found: dict[str, StoredModel] = {}
-    for folder in search_folders(models):
+    for folder in _common_folders() if models is None else (Path(models),):
         for name, entry in read_index(folder).items():
             if name not in found and task in (None, entry.task):
                 found[name] = StoredModel(
                     name, folder / entry.file, folder / entry.certificate, entry
                 )
     return sorted(found.values(), key=lambda m: (m.entry.task, -m.entry.preference, m.name))
+
+
+def candidate_models(
+    models: str | Path | None = None, task: str | None = None
+) -> list[StoredModel]:
+    """All models that could be taken, in the order in which they are.
+
+    Args:
+        models: The caller's own folder, whose models come first.
+        task: Only models for this task.
+
+    Raises:
+        ModelNotFoundError: The caller's folder has no index.
+        ModelIntegrityError: An index cannot be read.
+    """
+    own = [] if models is None else list_models(models, task)
+    names = {model.name for model in own}
+    return [*own, *(model for model in list_models(None, task) if model.name not in names)]
 
 
 def find_model(
@@ -94,7 +127,7 @@ def find_model(
     Raises:
         ModelNotFoundError: There is none; says what there is and where was searched.
     """
-    candidates = list_models(models, task)
+    candidates = candidate_models(models, task)
     for model in candidates:
         if name in (None, model.name):
             return model
@@ -106,18 +139,3 @@ def find_model(
         where=os.pathsep.join(map(str, search_folders(models))),
         hint=_HINT,
     )
-
-
-def _user_data() -> Path | None:
-    """The folder for a user's data by the custom of the system; None for a user without a home."""
-    variable, below = "XDG_DATA_HOME", ".local/share"
-    if os.name == "nt":
-        variable, below = "LOCALAPPDATA", "AppData/Local"
-    elif sys.platform == "darwin":
-        variable, below = "", "Library/Application Support"
-    if os.environ.get(variable):
-        return Path(os.environ[variable])
-    try:
-        return Path.home() / below
-    except RuntimeError:
-        return None

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Attributes", "Detections", "Face", "FloatArray", "Landmarks", "Pose"]
+from .errors import InputError
+
+__all__ = [
+    "Attributes",
+    "Detections",
+    "Face",
+    "FloatArray",
+    "Landmarks",
+    "Pose",
+    "require_same_model",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -113,6 +123,7 @@ class Face:
         landmarks: Its points, or None if that task did not run.
         pose: Which way it turns, or None if that task did not run.
         embedding: float32 (D,) of unit length, or None if that task did not run.
+        embedding_model: `Embedder.identity` of the model that made the embedding.
         attributes: Gender, age and expression, or None if that task did not run.
     """
 
@@ -122,8 +133,38 @@ class Face:
     pose: Pose | None = None
     embedding: FloatArray | None = None
     attributes: Attributes | None = None
+    embedding_model: str | None = None
+
+    def similarity(self, other: Face) -> float:
+        """Cosine of two faces' embeddings, −1 to 1; higher is more alike.
+
+        Raises:
+            InputError: A face has no embedding, or they are of different models; names both.
+        """
+        if self.embedding is None or other.embedding is None:
+            raise InputError("a face without an embedding cannot be compared")
+        require_same_model(self.embedding_model, other.embedding_model)
+        return float(np.clip(self.embedding @ other.embedding, -1, 1))
 
     @property
     def kps(self) -> FloatArray | None:
         """The points alone, float32 (P, 2)."""
         return None if self.landmarks is None else self.landmarks.points
+
+
+def require_same_model(one: str | None, other: str | None) -> None:
+    """Refuses to compare what different models made: their numbers have nothing in common.
+
+    Args:
+        one: `Embedder.identity` of a model.
+        other: Likewise.
+
+    Raises:
+        InputError: They differ; names both.
+    """
+    if one != other:
+        raise InputError(
+            f"embeddings of {one or 'an unknown model'} and {other or 'an unknown model'} "
+            "cannot be compared",
+            hint="embed both with the same model",
+        )

@@ -92,7 +92,14 @@ KEYS = {
     "detect": {"bbox", "det_score"},
     "landmarks": {"bbox", "det_score", "kps", "kps_names"},
     "analyze": {"bbox", "det_score", "kps", "kps_names"},
-    "analyze --embeddings": {"bbox", "det_score", "kps", "kps_names", "embedding"},
+    "analyze --embeddings": {
+        "bbox",
+        "det_score",
+        "kps",
+        "kps_names",
+        "embedding",
+        "embedding_model",
+    },
     "analyze --tasks detection": {"bbox", "det_score"},
 }
 
@@ -222,7 +229,7 @@ def test_align(
     found = records(out)
     assert [record["face"] for record in found] == list(range(FACES))
     for record in found:
-        assert set(record) == {"file", "face", "crop"}
+        assert set(record) == {"file", "face", "crop", "template"}
         assert read_image(record["crop"]).shape == (side, side, 3)
     code, out, _ = run(
         capsys, "align", photo, "--models", models, "--output", tmp_path / "s", "--size", 50
@@ -242,7 +249,8 @@ def test_embed(models: str, photo: str, tmp_path: Path, capsys: Capture) -> None
     assert code == 0
     document = json.loads(out)
     stored = np.load(target)
-    assert document["model"] == str(stored["model"]) == "identification_v2"
+    assert document["model"] == str(stored["model"])
+    assert document["model"].split("@")[0] == "identification_v2"
     assert document["files"] == stored["files"].tolist() == [photo] * FACES
     assert stored["embeddings"].shape == (FACES, SIZE)
     assert np.allclose(document["embeddings"], stored["embeddings"], atol=1e-7)

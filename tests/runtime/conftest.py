@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mobileface import store
 from mobileface.image import Image
 from mobileface.session import Session
 from mobileface.tasks.embed import Embedder
@@ -26,6 +27,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def models() -> Path:
     return MODELS
+
+
+@pytest.fixture
+def no_other_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are found in the folder that is named, and nowhere else."""
+    monkeypatch.setattr(store, "_common_folders", tuple)
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def test_tasks_by_name(image: npt.NDArray[np.uint8]) -> None:
         FaceAnalyzer(ANALYZER, ("age",))
 
 
+@pytest.mark.usefixtures("no_other_models")
 def test_absent_models_are_named() -> None:
     with pytest.raises(ModelNotFoundError, match="no model for task 'detection'"):
         FaceAnalyzer(MODELS)

@@ -20,6 +20,9 @@ from tests.runtime import tiny
 Crops = list[tuple[Path, Image]]
 Output = pytest.CaptureFixture[str]
 
+COLOR, GRAY = "tiny_color@382d27da59cd", "tiny_gray@a421d2b8256b"
+"""Names and fingerprints of the tiny models."""
+
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """The command in a process of its own."""
@@ -62,7 +65,7 @@ def test_embed_json(capsys: Output, models: Path, crops: Crops) -> None:
     assert out.count("\n") == 1
     document = json.loads(out)
     assert set(document) == {"model", "files", "embeddings"}
-    assert document["model"] == "tiny_color"
+    assert document["model"] == COLOR
     assert document["files"] == [str(path) for path in paths]
     embeddings = np.array(document["embeddings"])
     assert tiny.max_error(embeddings, expected_embeddings(crops)) <= 5e-7
@@ -72,10 +75,10 @@ def test_embed_output(capsys: Output, models: Path, crops: Crops, tmp_path: Path
     paths = [path for path, _ in crops]
     target = tmp_path / "new" / "out.npz"
     assert call("embed", *paths, "--crops", "--output", target, "--models", models) == 0
-    assert capsys.readouterr().out == f"4 × 16 from tiny_color: {target}\n"
+    assert capsys.readouterr().out == f"4 × 16 from {COLOR}: {target}\n"
     with np.load(target, allow_pickle=False) as data:
         assert set(data.files) == {"embeddings", "files", "model"}
-        assert data["model"] == "tiny_color"
+        assert data["model"] == COLOR
         assert data["files"].tolist() == [str(path) for path in paths]
         assert data["embeddings"].dtype == np.float32
         assert tiny.max_error(data["embeddings"], expected_embeddings(crops)) <= 5e-7
@@ -89,14 +92,14 @@ def test_embed_output_and_json(capsys: Output, models: Path, crops: Crops, tmp_p
     document = json.loads(capsys.readouterr().out)
     with np.load(target) as data:
         assert document["embeddings"] == data["embeddings"].tolist()
-        assert document["model"] == data["model"] == "tiny_gray"
+        assert document["model"] == data["model"] == GRAY
         assert data["embeddings"].shape == (1, 8)
 
 
 def test_embedder_by_path(capsys: Output, models: Path, crops: Crops) -> None:
     options = ("--crops", "--json", "--embedder", models / "tiny_gray.onnx")
     assert call("embed", crops[0][0], *options) == 0
-    assert json.loads(capsys.readouterr().out)["model"] == "tiny_gray"
+    assert json.loads(capsys.readouterr().out)["model"] == GRAY
 
 
 def test_home_variable(
@@ -105,7 +108,7 @@ def test_home_variable(
     monkeypatch.setenv("MOBILEFACE_HOME", str(models))
     options = ("--crops", "--json", "--embedder", "tiny_gray")
     assert call("embed", crops[0][0], *options) == 0
-    assert json.loads(capsys.readouterr().out)["model"] == "tiny_gray"
+    assert json.loads(capsys.readouterr().out)["model"] == GRAY
 
 
 # compare
@@ -119,7 +122,7 @@ def test_compare(capsys: Output, models: Path, crops: Crops) -> None:
     assert call("compare", a, b, "--crops", "--models", models, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document.pop("similarity") == pytest.approx(rows[0] @ rows[1], abs=5e-7, rel=0)
-    assert document == {"model": "tiny_color", "files": [str(a), str(b)]}
+    assert document == {"model": COLOR, "files": [str(a), str(b)]}
     assert call("compare", a, a, "--crops", "--models", models) == 0
     assert capsys.readouterr().out == "1.0000\n"
 
@@ -170,6 +173,7 @@ def test_bad_pictures(
         assert f"error: {bad}: " in fails(capsys, command, crops[0][0], bad, *options)
 
 
+@pytest.mark.usefixtures("no_other_models")
 def test_photos_need_a_detector(capsys: Output, models: Path, crops: Crops) -> None:
     """Without --crops faces are searched for; these models cannot do that."""
     path, reason = crops[0][0], "no model for task 'detection'"

@@ -18,7 +18,7 @@ from mobileface import store
 from mobileface.errors import ModelIntegrityError, ModelNotFoundError, OutputError
 from mobileface.files import replacing, sha256, write_aside
 from mobileface.index import INDEX_FILE, IndexEntry, read_index, write_index
-from mobileface.store import find_model, list_models, search_folders
+from mobileface.store import candidate_models, find_model, list_models, search_folders
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes of files as POSIX has them")
 
@@ -240,7 +240,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
         "checkout": tmp_path / "lib" / "models_onnx",
     }
     monkeypatch.setenv("MOBILEFACE_HOME", str(found["home"]))
-    monkeypatch.setattr(store, "_user_data", lambda: tmp_path / "data")
+    monkeypatch.setattr(store, "user_models", lambda: found["user"])
     monkeypatch.setattr(store, "__file__", str(found["package"].with_name("store.py")))
     return found
 
@@ -249,7 +249,8 @@ def test_search_order(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert search_folders() == tuple(places.values())
-    assert search_folders(tmp_path) == search_folders(str(tmp_path)) == (tmp_path,)
+    named = (tmp_path, *places.values())
+    assert search_folders(tmp_path) == search_folders(str(tmp_path)) == named
     for unset in ("", None):
         if unset is None:
             monkeypatch.delenv("MOBILEFACE_HOME")
@@ -300,6 +301,21 @@ def test_folders_add_up_and_are_sorted(places: dict[str, Path]) -> None:
     assert find_model().name == "d"
     assert find_model(task="embedding").name == "b"
     assert find_model("c", task="embedding").name == "c"
+
+
+def test_the_callers_folder_comes_first(places: dict[str, Path], tmp_path: Path) -> None:
+    """Its models are taken before preferred ones elsewhere; what it lacks comes from elsewhere."""
+    own = tmp_path / "own"
+    own.mkdir()
+    write_index(own, {"a": entry("a", preference=1), "b": entry("b", preference=2)})
+    write_index(places["home"], {"a": entry("a", preference=9), "c": entry("c", preference=9)})
+    write_index(places["checkout"], {"d": entry("d", task="detection")})
+    order = [(model.name, model.path.parent) for model in candidate_models(own, "embedding")]
+    assert order == [("b", own), ("a", own), ("c", places["home"])]
+    assert find_model(task="embedding", models=own).name == "b"
+    assert find_model("c", models=own).path.parent == places["home"]
+    assert find_model(task="detection", models=own).path.parent == places["checkout"]
+    assert [model.name for model in list_models(own)] == ["b", "a"]
 
 
 def test_unknown_model_lists_what_there_is(places: dict[str, Path]) -> None:

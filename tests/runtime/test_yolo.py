@@ -178,6 +178,7 @@ def test_a_batch_is_of_one_size(detector: Detector) -> None:
         detector.detect_batch([picture(40, 40), picture(40, 41)])
 
 
+@pytest.mark.usefixtures("no_other_models")
 def test_the_analysis_with_attributes() -> None:
     """Landmarks in the squares of the detector, attributes of the crops."""
     analyzer = FaceAnalyzer(YOLO, iou_threshold=0.1)

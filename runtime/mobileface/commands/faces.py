@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import cv2
 
 from ..analyzer import TASKS, FaceAnalyzer
+from ..crops import CROPS
 from ..draw import draw_faces
-from ..errors import InputError, OutputError
+from ..errors import InputError, ModelNotFoundError, OutputError
 from ..files import write_aside
 from ..image import Image
-from ..tasks.align import align
+from ..tasks.align import align, allows_crop
 from ..types import Attributes, Face
 from .output import print_json, print_text
 from .pictures import Pictures, find_pictures
@@ -55,16 +57,17 @@ def run_faces(options: argparse.Namespace) -> int:
 def run_align(options: argparse.Namespace) -> int:
     """Writes each face as an upright crop."""
     paths = find_pictures(options.images)
-    analyzer = _analyzer(options)
+    analyzer = _analyzer(options, crops=[options.crop] if options.crop else [])
+    crop = options.crop or _first_crop(analyzer)
     pictures = Pictures(paths)
     for path, image in pictures:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
-            crop = align(image, face.landmarks, crop=options.crop, size=options.size)
+            chip = align(image, face.landmarks, crop=crop, size=options.size)
             target = options.output / f"{_unique_stem(path, paths)}_{number}.png"
-            write_picture(target, crop)
+            write_picture(target, chip)
             if options.json:
-                record = {"file": str(path), "face": number, "crop": str(target)}
+                record = {"file": str(path), "face": number, "crop": str(target), "template": crop}
                 print_json(record)
             else:
                 print_text(str(target))
@@ -95,16 +98,28 @@ def write_picture(path: Path, image: Image) -> None:
     write_aside(path, data.tobytes())
 
 
-def _analyzer(options: argparse.Namespace) -> FaceAnalyzer:
+def _first_crop(analyzer: FaceAnalyzer) -> str:
+    """The first of the known crops that the landmarks allow."""
+    allowed = [crop for crop in CROPS if allows_crop(analyzer.point_names, crop)]
+    if not allowed:
+        raise ModelNotFoundError(
+            f"no crop is possible with the landmarks {', '.join(analyzer.point_names)}"
+        )
+    return allowed[0]
+
+
+def _analyzer(options: argparse.Namespace, crops: Sequence[str] = ()) -> FaceAnalyzer:
+    """The analysis that the options ask for; says which models were refused."""
     tasks = _TASKS[options.command]
     if options.command == "analyze" and options.tasks:
         unknown = [task for task in options.tasks if task not in TASKS]
         if unknown:
             raise InputError(f"no task '{unknown[0]}'", hint=f"there are: {', '.join(TASKS)}")
         tasks = options.tasks
-    return FaceAnalyzer(
+    analyzer = FaceAnalyzer(
         options.models,
         tasks,
+        crops=crops,
         detector=options.detector,
         embedder=getattr(options, "embedder", None),
         score_threshold=options.score_threshold,
@@ -114,6 +129,9 @@ def _analyzer(options: argparse.Namespace) -> FaceAnalyzer:
         min_face_size=options.min_face_size,
         upsample=options.upsample,
     )
+    for task in analyzer.damaged:
+        print(f"mobileface: {task} left out: {analyzer.missing[task]}", file=sys.stderr)
+    return analyzer
 
 
 def _face(face: Face, embeddings: bool) -> dict[str, Any]:
@@ -132,6 +150,7 @@ def _face(face: Face, embeddings: bool) -> dict[str, Any]:
         record["attributes"] = _attributes(face.attributes)
     if embeddings and face.embedding is not None:
         record["embedding"] = face.embedding.tolist()
+        record["embedding_model"] = face.embedding_model
     return record
 
 

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
+from ..embeddings import EmbeddingSet
 from ..errors import ImageError, InputError
-from ..files import replacing
 from ..image import read_image
 from ..loading import load_embedder
-from ..tasks.embed import cosine_similarity
 from ..types import FloatArray
 from .output import print_json, print_text
 from .pictures import Pictures, find_pictures
 
 __all__ = ["run_compare", "run_embed"]
+
+
+_SUFFIX = ".npz"
 
 
 @dataclass(frozen=True)
@@ -35,51 +37,71 @@ def run_embed(options: argparse.Namespace) -> int:
     """Embeds crops, or every face of photos."""
     if not options.json and options.output is None:
         raise InputError("nothing to write to", hint="give --json, --output OUT.npz or both")
-    if options.output is not None and options.output.suffix != ".npz":
+    if options.output is not None and options.output.suffix != _SUFFIX:
         raise InputError(f"--output '{options.output}' does not end in .npz")
     pictures = Pictures(find_pictures(options.images))
-    source = _Crops(options) if options.crops else _Photos(options)
+    source = _source(options)
     rows = [row for path, image in pictures for row in source.rows(path, image)]
     if pictures.failed:  # rows would be missing from the one file that is asked for
         return 2
-    files = [row.file for row in rows]
-    embeddings = np.array([row.vector for row in rows], np.float32).reshape(-1, source.size)
+    found = _gather(rows, source)
     if options.output is not None:
-        with replacing(options.output) as temporary, temporary.open("wb") as stream:
-            boxes = {} if options.crops else {"bboxes": [row.bbox for row in rows]}
-            np.savez(
-                stream,
-                embeddings=embeddings,
-                files=np.array(files, dtype=np.str_),
-                model=source.model,
-                **{name: np.array(values, np.float32) for name, values in boxes.items()},
-            )
+        found.save(options.output)
     if options.json:
-        document = {"model": source.model, "files": files, "embeddings": embeddings.tolist()}
+        document = {
+            "model": found.model,
+            "files": list(found.files),
+            "embeddings": found.embeddings.tolist(),
+        }
         if not options.crops:
             document["bboxes"] = [row.bbox for row in rows]
         print_json(document)
     else:
-        print_text(f"{len(files)} × {source.size} from {source.model}: {options.output}")
+        print_text(f"{len(found)} × {source.size} from {found.model}: {options.output}")
     return 0
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    """Similarity of two crops, or of the surest face of each of two photos."""
-    source = _Crops(options) if options.crops else _Photos(options)
-    vectors = []
-    for path in (options.a, options.b):
+    """Similarity of two crops, of the surest face of each of two photos, or of embedded faces."""
+    paths = (options.a, options.b)
+    source: _Source | None = None
+    sets = []
+    for path in paths:
+        if path.suffix == _SUFFIX:
+            sets.append(EmbeddingSet.load(path))
+            continue
+        source = source or _source(options)
         rows = list(source.rows(path, read_image(path)))
         if not rows:
             raise ImageError("no face found", where=str(path))
-        vectors.append(rows[0].vector[None])
-    similarity = float(cosine_similarity(vectors[0], vectors[1])[0, 0])
+        sets.append(_gather(rows[:1], source))
+    similarity = sets[0].similarity(sets[1])
     if options.json:
-        files = [str(options.a), str(options.b)]
-        print_json({"model": source.model, "files": files, "similarity": similarity})
+        single = not any(path.suffix == _SUFFIX for path in paths)
+        document = {
+            "model": sets[0].model,
+            "files": [s.files[0] for s in sets] if single else [list(s.files) for s in sets],
+            "similarity": float(similarity[0, 0]) if single else similarity.tolist(),
+        }
+        print_json(document)
+    elif similarity.size == 1:
+        print_text(f"{float(similarity[0, 0]):.4f}")
     else:
-        print_text(f"{similarity:.4f}")
+        for name, row in zip(sets[0].files, similarity, strict=True):
+            for other, value in zip(sets[1].files, row, strict=True):
+                print_text(f"{float(value):7.4f}  {name}  {other}")
     return 0
+
+
+def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:
+    vectors = np.array([row.vector for row in rows], np.float32).reshape(-1, source.size)
+    boxes = [row.bbox for row in rows if row.bbox is not None]
+    return EmbeddingSet(
+        source.model,
+        vectors,
+        tuple(row.file for row in rows),
+        np.array(boxes, np.float32).reshape(-1, 4) if isinstance(source, _Photos) else None,
+    )
 
 
 class _Crops:
@@ -87,7 +109,7 @@ class _Crops:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._embedder = load_embedder(options.embedder, models=options.models)
-        self.model, self.size = self._embedder.spec.name, self._embedder.size
+        self.model, self.size = self._embedder.identity, self._embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
         """The one embedding of a crop."""
@@ -104,10 +126,18 @@ class _Photos:
         )
         embedder = self._analyzer.embedder
         assert embedder is not None
-        self.model, self.size = embedder.spec.name, embedder.size
+        self.model, self.size = embedder.identity, embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
         """The embeddings of all faces of a photo, the surest first."""
         for face in self._analyzer(image):
             if face.embedding is not None:
                 yield _Row(str(path), face.embedding, [float(value) for value in face.bbox])
+
+
+_Source = _Crops | _Photos
+
+
+def _source(options: argparse.Namespace) -> _Source:
+    """Where embeddings come from, as the options say."""
+    return _Crops(options) if options.crops else _Photos(options)

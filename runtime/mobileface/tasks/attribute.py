@@ -36,6 +36,7 @@ class AttributePredictor:
             )
         self.session = session
         self.spec = spec
+        self.name = spec.name
         self.image = spec.input
         self.heads = spec.attributes
         self.crop = spec.attributes.crop

@@ -37,6 +37,7 @@ class Detector:
             raise ModelError(f"its task is '{spec.task}', not 'detection'", where=str(session.path))
         self.session = session
         self.spec = spec
+        self.name = spec.name
         self._yolo = None if spec.yolo is None else YoloFaceDetector(session, spec.yolo)
 
     def detect(

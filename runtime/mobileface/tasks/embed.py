@@ -25,6 +25,11 @@ class Embedder:
     Args:
         session: A model whose task is "embedding".
 
+    Attributes:
+        size: Elements of an embedding, D.
+        crop: How a face is cut out for it; a name in `mobileface.crops`.
+        identity: Name and fingerprint of the model; embeddings can be compared if it is the same.
+
     Raises:
         ModelError: The model does something else.
     """
@@ -35,9 +40,11 @@ class Embedder:
             raise ModelError(f"its task is '{spec.task}', not 'embedding'", where=str(session.path))
         self.session = session
         self.spec = spec
+        self.name = spec.name
         self.image = spec.input
         self.size = spec.embedding.size
         self.crop = spec.embedding.crop
+        self.identity = f"{spec.name}@{spec.fingerprint}"
         self._output = spec.embedding.output
         self._normalized = spec.embedding.normalized
 
@@ -47,6 +54,7 @@ class Embedder:
         *,
         color: ChannelOrder = "bgr",
         batch_size: int = _BATCH,
+        normalize: bool = True,
     ) -> Embeddings:
         """Embeds face crops.
 
@@ -55,6 +63,8 @@ class Embedder:
                 any sizes; uint8. They are resized to the model's input, not cropped.
             color: Channel order of colour crops, "bgr" as OpenCV reads them or "rgb".
             batch_size: Crops a run of the network; memory grows with it, results do not change.
+            normalize: Scale rows to unit length; False: what the network gives, for models that
+                do not scale it themselves (dlib's descriptor, whose Euclidean distances count).
 
         Returns:
             float32 (N, D), each row of unit length, in the order given.
@@ -64,20 +74,23 @@ class Embedder:
             InputError: ``batch_size`` is below 1 or ``color`` unknown.
         """
         tensors = tensor_batches(images, self.image, color, batch_size)
-        parts = [self.embed_tensor(tensor) for tensor in tensors]
+        parts = [self.embed_tensor(tensor, normalize=normalize) for tensor in tensors]
         return np.concatenate(parts) if parts else np.empty((0, self.size), np.float32)
 
-    def embed_tensor(self, tensor: npt.NDArray[np.float32]) -> Embeddings:
+    def embed_tensor(
+        self, tensor: npt.NDArray[np.float32], *, normalize: bool = True
+    ) -> Embeddings:
         """Embeds a network input as `mobileface.image.to_tensor` makes it.
 
         Args:
             tensor: float32 (N, C, height, width).
+            normalize: As `embed` takes it.
 
         Returns:
             float32 (N, D), each row of unit length.
         """
         output = self.session.run({self.image.name: tensor})[self._output]
-        return output if self._normalized else _unit(output)
+        return output if self._normalized or not normalize else _unit(output)
 
     def compare(self, a: Image, b: Image, *, color: ChannelOrder = "bgr") -> float:
         """Similarity of two face crops.

@@ -14,7 +14,7 @@ from ..image import Image, check_image
 from ..session import Session
 from ..types import FloatArray, Landmarks
 
-__all__ = ["LandmarkPredictor", "merge_landmarks"]
+__all__ = ["LandmarkPredictor", "merge_landmarks", "merged_names"]
 
 _FARTHEST = 1 << 30
 """Pixels. Beyond this a box is damage, and its corners' differences might overflow."""
@@ -39,6 +39,7 @@ class LandmarkPredictor:
             )
         self.session = session
         self.spec = session.spec.landmarks
+        self.name = session.spec.name
 
     def predict(self, image: Image, boxes: npt.ArrayLike) -> list[Landmarks]:
         """The points of each face.
@@ -81,6 +82,13 @@ def check_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
         number = int(bad.argmax())
         raise InputError(f"{array[number].tolist()} is no box in a picture", where=f"box {number}")
     return array.astype(np.int64)
+
+
+def merged_names(predictors: Sequence[LandmarkPredictor]) -> tuple[str, ...]:
+    """What several models' points are once they are merged."""
+    names = [predictor.spec.points for predictor in predictors]
+    blank = [Landmarks(points, np.zeros((len(points), 2), np.float32)) for points in names]
+    return merge_landmarks(blank).names
 
 
 def merge_landmarks(parts: Sequence[Landmarks]) -> Landmarks:

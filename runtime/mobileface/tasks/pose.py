@@ -28,6 +28,7 @@ class PoseEstimator:
         if spec.pose is None or not spec.pose.coefficients:
             raise ModelError(f"its task is '{spec.task}', not 'pose'", where=spec.name)
         self.spec = spec
+        self.name = spec.name
         self.points = spec.pose.points
         self._coefficients = np.asarray(spec.pose.coefficients, np.float64)
 

@@ -1,0 +1,80 @@
+"""Stores weights in half the bytes; the network still computes in float32.
+
+Each large float32 initializer W becomes::
+
+    before   W (float32) ─ Conv          after   W (float16) ─ Cast ─ Conv
+
+ONNX Runtime carries the Cast out once, when it loads the model, so inference costs what it did.
+A weight is rounded to 11 significant bits; what that does to the outputs is measured, not assumed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper, numpy_helper
+
+from mobileface.errors import ConversionError
+
+__all__ = ["STORAGES", "store_float16", "stored_as"]
+
+STORAGES = ("float32", "float16")
+"""Element types that weights can be stored in."""
+
+_SMALLEST = 1024
+"""Elements below which an array stays as it is: there is nothing to save."""
+
+
+def store_float16(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """A copy of the model whose large weights are float16.
+
+    Args:
+        model: An ONNX model with float32 weights.
+        where: What error messages call it.
+
+    Raises:
+        ConversionError: A weight is beyond float16, or no array is large enough.
+    """
+    stored = onnx.ModelProto()
+    stored.CopyFrom(model)
+    graph, casts, kept = stored.graph, [], []
+    inputs = {value.name for value in graph.input}
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.dtype != np.float32 or array.size < _SMALLEST or tensor.name in inputs:
+            kept.append(tensor)
+            continue
+        if np.abs(array).max() > np.finfo(np.float16).max:
+            raise ConversionError(f"array '{tensor.name}' is beyond float16", where=where)
+        half = f"{tensor.name}_float16"
+        kept.append(numpy_helper.from_array(array.astype(np.float16), half))
+        casts.append(
+            helper.make_node(
+                "Cast", [half], [tensor.name], name=f"{tensor.name}_cast", to=TensorProto.FLOAT
+            )
+        )
+    if not casts:
+        raise ConversionError("it has no weights to store as float16", where=where)
+    nodes = [*casts, *graph.node]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    onnx.checker.check_model(stored, full_check=True)
+    return stored
+
+
+def stored_as(model: Path) -> str:
+    """How the weights of a model file are stored, one of `STORAGES`.
+
+    Raises:
+        ConversionError: It is no ONNX model.
+    """
+    try:
+        loaded = onnx.load(model)
+    except (OSError, DecodeError) as error:
+        raise ConversionError(f"cannot be read ({error})", where=str(model)) from error
+    half = {t.name for t in loaded.graph.initializer if t.data_type == TensorProto.FLOAT16}
+    return "float16" if half else "float32"

@@ -1,0 +1,95 @@
+"""Converts several recipes, each from its own place, and says how it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobileface.errors import SourceError, SourceIntegrityError
+
+from .package_source import PackageSource
+from .pipeline import Artefact, convert
+from .recipe import Recipe, Upstream
+from .source import ConsoleProgress, DownloadSource, Source, open_source
+from .verify import Agreement
+
+__all__ = ["agreement_text", "convert_recipes"]
+
+
+def convert_recipes(
+    recipes: Sequence[Recipe],
+    folder: Path,
+    *,
+    location: str | None = None,
+    complete: bool,
+    verify: bool = True,
+) -> list[Artefact]:
+    """Converts recipes into a folder and prints a line for each.
+
+    Args:
+        recipes: What to make.
+        folder: Where the models go.
+        location: Folder or address of the upstream repository; by default as `open_source` says.
+            Files that installed packages carry are found without it.
+        complete: Raise if a model's files are absent; otherwise it is left out, unless they should
+            have been downloaded.
+        verify: As `pipeline.convert` takes it.
+
+    Raises:
+        SourceError: Files are absent, or none of the models could be made.
+        ConversionError: As `pipeline.convert`.
+    """
+    sources: dict[Upstream, Source | None] = {}
+    made = []
+    for recipe in recipes:
+        if recipe.upstream not in sources:
+            sources[recipe.upstream] = _open(recipe.upstream, location)
+        source = sources[recipe.upstream]
+        start = time.perf_counter()
+        try:
+            artefact = convert(recipe, source, folder, verify=verify)
+        except SourceIntegrityError:
+            raise
+        except SourceError as error:
+            if complete or isinstance(source, DownloadSource):
+                raise
+            print(f"{recipe.name}: skipped, {error.what}", flush=True)
+            continue
+        made.append(artefact)
+        print(
+            f"{artefact.name}: {artefact.nodes} nodes, {artefact.bytes / 1e6:.3f} MB, "
+            f"{time.perf_counter() - start:.1f} s, {agreement_text(artefact.agreement)}",
+            flush=True,
+        )
+    if not made:
+        raise SourceError("none of the models can be made from it", where=str(location))
+    return made
+
+
+def agreement_text(agreement: Agreement | None) -> str:
+    """How a model compares with its oracle, in one line."""
+    if agreement is None:
+        return "not verified"
+    return (
+        f"max abs error {agreement.max_abs_error:.2g} of {agreement.scale:.3g}, "
+        f"min cosine {agreement.min_cosine:.9f} against {agreement.oracle}"
+    )
+
+
+def _open(upstream: Upstream, location: str | None) -> Source | None:
+    """Where an upstream's files come from; None if it has none."""
+    source: Source
+    if upstream.package is not None:
+        source = PackageSource(upstream.package, upstream.extra or "")
+    elif upstream.commit is not None:
+        source = open_source(
+            location,
+            repository=upstream.repository,
+            commit=upstream.commit,
+            progress=ConsoleProgress(),
+        )
+    else:
+        return None
+    print(f"source: {source.describe()}", flush=True)
+    return source

@@ -1,0 +1,107 @@
+"""dlib's networks; compared with dlib or, without it, with numbers recorded from it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from mobileface.errors import ConversionError
+from mobileface.probes import make_probes
+from mobileface.session import Session
+from mobileface.spec import EmbeddingSpec, ImageInput, ModelSpec
+
+from ..backends.onnx import clean
+from ..frontends.dlib_network import read_dlib_network
+from ..frontends.dlib_network_onnx import build_dlib_network
+from ..recipe import Recipe
+from ..verify import (
+    BATCH_SIZES,
+    PROBE_COUNT,
+    PROBE_SEED,
+    Agreement,
+    compare_outputs,
+    golden_path,
+    probe_tensor,
+    read_golden,
+    run_batches,
+)
+from .base import Built, Files, Maker, with_spec
+from .network import worst
+
+__all__ = ["MAKER", "descriptors"]
+
+
+def _build(recipe: Recipe, files: Files) -> Built:
+    """The ONNX model of a network, everything that is linear folded.
+
+    Raises:
+        ConversionError: The file is damaged, or the network is not what the spec says.
+    """
+    image, embedding = _sections(recipe.spec)
+    path = files["model"]
+    network = read_dlib_network(path.read_bytes(), str(path))
+    if (network.height, network.width) != (image.height, image.width):
+        raise ConversionError(
+            f"for pictures of {network.height}×{network.width}, "
+            f"the spec says {image.height}×{image.width}",
+            where=str(path),
+        )
+    built = build_dlib_network(
+        network,
+        name=recipe.name,
+        image=image.name,
+        output=embedding.output,
+        opset=recipe.opset,
+    )
+    model = clean(ir.to_proto(built), recipe.name)
+    return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
+
+
+def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
+    """Compares with dlib if it is installed and the file is given, else with records.
+
+    Raises:
+        ConversionError: There is neither.
+    """
+    image, embedding = _sections(recipe.spec)
+    session = Session(model, intra_op_num_threads=1)
+    installed = importlib.util.find_spec("dlib") is not None
+    if files is not None and installed:
+        chips = make_probes(PROBE_COUNT, image.height, image.width, image.channels, PROBE_SEED)
+        expected, name = descriptors(files["model"], chips)
+    elif golden_path(recipe.name) is not None:
+        expected, name = read_golden(recipe.name)
+    else:
+        raise ConversionError(
+            "dlib is needed to compare", where=recipe.name, hint="pip install dlib-bin"
+        )
+    tensor = probe_tensor(image)
+    return worst(
+        [
+            compare_outputs(run_batches(session, tensor, batch, [embedding.output]), expected, name)
+            for batch in BATCH_SIZES
+        ]
+    )
+
+
+def descriptors(path: Path, chips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], str]:
+    """What dlib makes of chips (N, 150, 150, 3) RGB: float32 (N, 128), and dlib's version."""
+    import dlib
+
+    network = dlib.face_recognition_model_v1(str(path))
+    rows = [network.compute_face_descriptor(np.ascontiguousarray(chip)) for chip in chips]
+    return np.asarray([list(row) for row in rows], np.float32), f"dlib {dlib.__version__}"
+
+
+def _sections(spec: ModelSpec) -> tuple[ImageInput, EmbeddingSpec]:
+    if spec.input is None or spec.embedding is None:
+        raise ConversionError("the spec has no input or no embedding section", where=spec.name)
+    return spec.input, spec.embedding
+
+
+MAKER = Maker(_build, _agree)
+"""dlib's networks for pictures of one size."""
