@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .draw import draw_faces
     from .embeddings import EmbeddingSet
     from .errors import MobileFaceError
+    from .following import FaceFollower
     from .image import read_image
     from .loading import (
         load,
@@ -32,9 +33,13 @@ if TYPE_CHECKING:
     from .tasks.attribute import AttributePredictor
     from .tasks.detect import Detector
     from .tasks.embed import Embedder, cosine_similarity
+    from .tasks.enhance import enhance
     from .tasks.landmark import LandmarkPredictor
+    from .tasks.makeup import makeup
     from .tasks.pose import PoseEstimator
-    from .types import Attributes, Detections, Face, Landmarks, Pose
+    from .tasks.track import Tracker
+    from .types import Attributes, Detections, Face, Landmarks, Pose, Track
+    from .video import VideoReader, VideoWriter
 
 __all__ = [
     "AttributePredictor",
@@ -45,6 +50,7 @@ __all__ = [
     "EmbeddingSet",
     "Face",
     "FaceAnalyzer",
+    "FaceFollower",
     "LandmarkPredictor",
     "Landmarks",
     "MobileFaceError",
@@ -52,10 +58,15 @@ __all__ = [
     "Pose",
     "PoseEstimator",
     "Session",
+    "Track",
+    "Tracker",
+    "VideoReader",
+    "VideoWriter",
     "__version__",
     "align",
     "cosine_similarity",
     "draw_faces",
+    "enhance",
     "find_model",
     "list_models",
     "load",
@@ -64,12 +75,20 @@ __all__ = [
     "load_embedder",
     "load_landmarks",
     "load_pose",
+    "makeup",
     "read_image",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Track": "types",
+    "VideoWriter": "video",
+    "VideoReader": "video",
+    "FaceFollower": "following",
+    "Tracker": "tasks.track",
+    "makeup": "tasks.makeup",
+    "enhance": "tasks.enhance",
     "AttributePredictor": "tasks.attribute",
     "Attributes": "types",
     "Detections": "types",

@@ -27,7 +27,7 @@ from .tasks.detect import Detector
 from .tasks.embed import Embedder
 from .tasks.landmark import LandmarkPredictor, merge_landmarks, merged_names
 from .tasks.pose import PoseEstimator
-from .types import Face, Landmarks
+from .types import Face, Landmarks, Pose
 
 __all__ = ["TASKS", "FaceAnalyzer"]
 
@@ -141,21 +141,62 @@ class FaceAnalyzer:
         Raises:
             ImageError: Not a picture.
         """
-        image = check_image(image)
-        found = self._detector.detect(image, color=color, **self._search)
-        points = self._find_points(image, self._detector.landmark_boxes(found.boxes))
-        faces = [
+        return self.describe(image, self.detect(image, color=color), color=color)
+
+    def detect(self, image: Image, *, color: ChannelOrder = "bgr") -> list[Face]:
+        """Finds the faces of a picture and nothing else.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W).
+            color: Channel order of a colour picture.
+
+        Returns:
+            The faces, with box and score alone, the surest first.
+
+        Raises:
+            ImageError: Not a picture.
+        """
+        found = self._detector.detect(check_image(image), color=color, **self._search)
+        return [
             Face(bbox=box, det_score=float(score))
             for box, score in zip(found.boxes, found.scores, strict=True)
         ]
-        if points is None:
-            return faces
-        faces = [
-            dataclasses.replace(face, landmarks=marks, pose=self._find_pose(marks))
-            for face, marks in zip(faces, points, strict=True)
-        ]
-        faces = self._find_attributes(image, faces, color)
-        return self._embed(image, faces, color)
+
+    def describe(
+        self,
+        image: Image,
+        faces: Sequence[Face],
+        tasks: Sequence[str] | None = None,
+        *,
+        color: ChannelOrder = "bgr",
+    ) -> list[Face]:
+        """Runs the other tasks on faces that are known.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W).
+            faces: Faces of this picture. Landmarks that one has already are kept.
+            tasks: Some of `tasks`; None: all of them. Landmarks are found whatever is asked for.
+            color: Channel order of a colour picture.
+
+        Returns:
+            The faces in the order given, with what was found.
+
+        Raises:
+            ImageError: Not a picture.
+        """
+        image = check_image(image)
+        wanted = set(self.tasks if tasks is None else tasks)
+        described = self._mark(image, faces)
+        if "pose" in wanted:
+            described = [
+                dataclasses.replace(face, pose=self._find_pose(face.landmarks))
+                for face in described
+            ]
+        if "attributes" in wanted:
+            described = self._find_attributes(image, described, color)
+        if "embedding" in wanted:
+            described = self._embed(image, described, color)
+        return described
 
     @property
     def point_names(self) -> tuple[str, ...]:
@@ -237,15 +278,22 @@ class FaceAnalyzer:
             have = {model.name for model in self._landmarks}
             self._landmarks += [model for model in more if model.name not in have]
 
-    def _find_points(self, image: Image, boxes: Any) -> list[Landmarks] | None:
-        if not self._landmarks:
-            return None
-        parts = [model.predict(image, boxes) for model in self._landmarks]
-        return [merge_landmarks(face) for face in zip(*parts, strict=True)]
+    def _mark(self, image: Image, faces: Sequence[Face]) -> list[Face]:
+        """Adds landmarks to the faces that have none."""
+        bare = [number for number, face in enumerate(faces) if face.landmarks is None]
+        marked = list(faces)
+        if not self._landmarks or not bare:
+            return marked
+        boxes = np.stack([faces[number].bbox for number in bare])
+        squares = self._detector.landmark_boxes(boxes)
+        parts = [model.predict(image, squares) for model in self._landmarks]
+        for number, found in zip(bare, zip(*parts, strict=True), strict=True):
+            marked[number] = dataclasses.replace(faces[number], landmarks=merge_landmarks(found))
+        return marked
 
-    def _find_pose(self, marks: Landmarks) -> Any:
+    def _find_pose(self, marks: Landmarks | None) -> Pose | None:
         """The pose, or None where the points do not allow one (all on one height)."""
-        if self._pose is None:
+        if self._pose is None or marks is None:
             return None
         try:
             return self._pose.estimate(marks)
@@ -288,7 +336,7 @@ class FaceAnalyzer:
         """Crops of the faces that allow one, by number."""
         found = {}
         for number, face in enumerate(faces):
-            assert face.landmarks is not None
-            with contextlib.suppress(InputError):
-                found[number] = align(image, face.landmarks, crop=crop, size=size)
+            if face.landmarks is not None:
+                with contextlib.suppress(InputError):
+                    found[number] = align(image, face.landmarks, crop=crop, size=size)
         return found

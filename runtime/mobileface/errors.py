@@ -4,7 +4,8 @@
 
     MobileFaceError
     ├── InputError (ValueError)            what the caller passed in
-    │   └── ImageError                     unreadable picture, wrong dtype, shape or channel count
+    │   ├── ImageError                     unreadable picture, wrong dtype, shape or channel count
+    │   └── VideoError                     unreadable video, absent camera, no frames
     ├── ModelError                         a converted model, or the place it lies in
     │   ├── ModelNotFoundError (LookupError)
     │   ├── ModelIntegrityError            content is not what the index promises
@@ -41,6 +42,7 @@ __all__ = [
     "SourceIntegrityError",
     "SpecError",
     "UnsupportedOperatorError",
+    "VideoError",
 ]
 
 
@@ -75,6 +77,10 @@ class InputError(MobileFaceError, ValueError):
 
 class ImageError(InputError):
     """A picture that cannot be read, or an array that is not a picture."""
+
+
+class VideoError(InputError):
+    """A video or camera that cannot be read, or that has no frames."""
 
 
 class ModelError(MobileFaceError):

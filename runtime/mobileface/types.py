@@ -20,6 +20,7 @@ __all__ = [
     "FloatArray",
     "Landmarks",
     "Pose",
+    "Track",
     "require_same_model",
 ]
 
@@ -150,6 +151,25 @@ class Face:
     def kps(self) -> FloatArray | None:
         """The points alone, float32 (P, 2)."""
         return None if self.landmarks is None else self.landmarks.points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """A face that is followed through a video, in one frame.
+
+    Attributes:
+        track_id: Its number, from 1 on; the same in all frames.
+        bbox: float32 (4,): x1, y1, x2, y2 in pixels; smoothed, or predicted if `detection` is None.
+        det_score: How sure the detector is; None in a frame without a detection.
+        detection: Index of its detection in this frame; None: its box is a prediction.
+        age: Frames since it was first seen.
+    """
+
+    track_id: int
+    bbox: FloatArray
+    det_score: float | None
+    detection: int | None
+    age: int
 
 
 def require_same_model(one: str | None, other: str | None) -> None:
