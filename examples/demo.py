@@ -19,7 +19,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mobileface import FaceAnalyzer, align, draw_faces, list_models, load_embedder, read_image
+from mobileface import (
+    FaceAnalyzer,
+    align,
+    draw_faces,
+    enhance,
+    list_models,
+    load_embedder,
+    makeup,
+    read_image,
+)
+from mobileface.cli import main as mobileface_command
 from mobileface.commands.faces import write_picture
 from mobileface.errors import InputError, MobileFaceError
 from mobileface.image import Image
@@ -39,6 +49,7 @@ def main() -> int:
         print(f"Not run: {task} ({reason})")
     portrait = find_portrait()
     compare_variants(analyzer, portrait, options.output)
+    retouch(analyzer, portrait, options.output)
     found = [(portrait, analyse(analyzer, portrait, options.output)[0])]
     for path in options.pictures:
         found += [(path, face) for face in analyse(analyzer, path, options.output)]
@@ -150,7 +161,34 @@ def show_own_models(source: str, folder: Path) -> int:
         analyzer = FaceAnalyzer(models)  # the models that come along complete the set
         print(f"\nModels: {', '.join(n for names in analyzer.models.values() for n in names)}")
         analyse(analyzer, photo, folder)
-    return 0
+    video = Path(source) / "example" / "friends1.mp4"
+    return follow(video, folder) if video.is_file() else 0
+
+
+def retouch(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
+    """Writes pictures before and after: enhancement of a dark picture, makeup of the face."""
+    part = read_image(path)[30:290, 90:350]
+    image = np.asarray(cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
+    dark = (image * 0.3).astype(np.uint8)
+    pairs = {
+        "enhancement": (dark, enhance(dark)),
+        "makeup": (image, makeup(image, analyzer(image), whiten_rate=0.2)),
+    }
+    print()
+    for name, (before, after) in pairs.items():
+        target = folder / f"{path.stem}_{name}.png"
+        write_picture(target, np.hstack([before, after]))
+        print(f"{name}, before and after: {target}")
+
+
+def follow(video: Path, folder: Path) -> int:
+    """Tracks the faces of a video with the models that come along, identities by embeddings."""
+    target = folder / f"{video.stem}.mp4"
+    print(f"\nTracking {video.name}: detection when needed, identities kept by embeddings")
+    lines = folder / f"{video.stem}.jsonl"
+    options = ["--detect-every", "auto", "--same-person", "0.93", "--embedder", "embedding_dlib"]
+    command = ["track", str(video), "--output", str(target), "--tracks", str(lines), *options]
+    return mobileface_command(command)
 
 
 def find_pairs(source: str) -> list[tuple[Path, Path]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import __version__
 from .commands.faces import run_align, run_faces
 from .commands.models import run_models
+from .commands.options import add_enhance, add_makeup, add_track
 from .commands.vectors import run_compare, run_embed
 from .crops import CROPS
 from .errors import MobileFaceError
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_align(commands.add_parser("align", help="cut faces out, upright and of one size"))
     _add_embed(commands.add_parser("embed", help="turn faces into embeddings"))
     _add_compare(commands.add_parser("compare", help="similarity of two faces"))
+    add_track(commands.add_parser("track", help="follow the faces of a video or camera"))
+    add_enhance(commands.add_parser("enhance", help="correct the light of pictures and videos"))
+    add_makeup(commands.add_parser("makeup", help="lighten and smooth the skin of faces"))
     _add_models(commands.add_parser("models", help="list the models that are found"))
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from .image import Image, check_image
 from .types import Face, Pose
 
-__all__ = ["draw_faces"]
+__all__ = ["draw_faces", "write_note"]
 
 Color = tuple[int, int, int]
 
@@ -23,12 +24,13 @@ _REFERENCE = 700
 """Short side, in pixels, at which lines are drawn with their nominal width."""
 
 
-def draw_faces(image: Image, faces: Sequence[Face]) -> Image:
+def draw_faces(image: Image, faces: Sequence[Face], names: Sequence[str] | None = None) -> Image:
     """A copy of the picture with boxes, points, scores, pose and attributes.
 
     Args:
         image: uint8 (H, W, 3) BGR, or (H, W), which becomes BGR.
-        faces: What was found in it.
+        faces: What was found in it. A box without a score, which is a prediction, is drawn thin.
+        names: What to write first at each face.
 
     Returns:
         uint8 (H, W, 3), BGR.
@@ -37,19 +39,26 @@ def draw_faces(image: Image, faces: Sequence[Face]) -> Image:
     colored = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
     canvas = np.array(colored, np.uint8, order="C")  # OpenCV draws on no other layout
     scale = min(max(min(image.shape[:2]) / _REFERENCE, 0.35), 4.0)
-    for face in faces:
-        _draw_face(canvas, face, scale)
+    for number, face in enumerate(faces):
+        _draw_face(canvas, face, scale, names[number] if names else "")
     return canvas
 
 
-def _draw_face(canvas: Image, face: Face, scale: float) -> None:
+def write_note(canvas: Image, text: str) -> None:
+    """Writes a line into the upper left corner of a picture, uint8 (H, W, 3) BGR, in place."""
+    scale = min(max(min(canvas.shape[:2]) / _REFERENCE, 0.35), 4.0)
+    _write(canvas, [text], round(8 * scale), round(30 * scale), scale)
+
+
+def _draw_face(canvas: Image, face: Face, scale: float, name: str) -> None:
     x1, y1, x2, y2 = (round(float(value)) for value in face.bbox)
-    width = max(1, round(2 * scale))
+    measured = not math.isnan(face.det_score)
+    width = max(1, round((2 if measured else 1) * scale))
     cv2.rectangle(canvas, (x1, y1), (x2, y2), _BOX, width, cv2.LINE_AA)
     for x, y in face.kps if face.kps is not None else ():
         center = (round(float(x)), round(float(y)))
         cv2.circle(canvas, center, max(1, round(3 * scale)), _POINT, -1, cv2.LINE_AA)
-    lines = [f"{face.det_score:.2f}"]
+    lines = [" ".join(filter(None, (name, f"{face.det_score:.2f}" if measured else "")))]
     if face.pose is not None:
         lines.append(_pose_text(face.pose))
     if face.attributes is not None:

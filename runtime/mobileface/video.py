@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from .errors import OutputError, VideoError
+from .files import reason
 from .image import Image
 
 __all__ = ["VideoReader", "VideoWriter", "is_video"]
@@ -128,7 +129,7 @@ class VideoWriter:
         height: Pixels.
 
     Raises:
-        OutputError: No such format, no codec for it, or the folder cannot be written.
+        OutputError: No such format, no codec for it, no sizes, or the folder cannot be written.
 
     Example:
         >>> with VideoWriter(Path("out.mp4"), 25, 1280, 720) as video:   # doctest: +SKIP
@@ -142,7 +143,9 @@ class VideoWriter:
             raise OutputError(
                 f"no video format '{path.suffix}'", where=str(path), hint=f"known: {known}"
             )
-        self._path, self._size = path, (width, height)
+        if width < 1 or height < 1 or not 0 < fps <= _FASTEST:
+            raise OutputError(f"no video of {width}×{height} at {fps} a second", where=str(path))
+        self._path, self._size, self._frames = path, (width, height), 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=suffix, dir=path.parent)
@@ -165,6 +168,7 @@ class VideoWriter:
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA))
         self._writer.write(np.ascontiguousarray(frame))
+        self._frames += 1
 
     def finish(self) -> None:
         """Completes the file and gives it its name.
@@ -201,7 +205,10 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         """Completes the file, also after an error or Ctrl-C: what was done stays."""
-        self.finish()
+        if error is not None and not self._frames:
+            self.discard()
+        else:
+            self.finish()
 
 
 def _require_file(path: Path) -> None:
@@ -214,7 +221,6 @@ def _require_file(path: Path) -> None:
         with path.open("rb") as stream:
             empty = not stream.read(1)
     except (OSError, ValueError) as error:
-        text = getattr(error, "strerror", None) or error
-        raise VideoError(f"cannot be read ({text})", where=str(path)) from error
+        raise VideoError(f"cannot be read ({reason(error)})", where=str(path)) from error
     if empty:
         raise VideoError("an empty file", where=str(path))

@@ -12,7 +12,7 @@ import pytest
 from mobileface import Face, enhance, makeup
 from mobileface.errors import ImageError, InputError
 from mobileface.image import Image
-from mobileface.tasks.enhance import gamma_table, lighting_gamma
+from mobileface.tasks.enhance import Enhancer, gamma_table, lighting_gamma
 from mobileface.tasks.makeup import face_mask, smooth, whiten
 from mobileface.types import Landmarks
 
@@ -57,6 +57,27 @@ def test_gray_pictures_and_views() -> None:
     gray = image[:, :, 0]
     assert np.array_equal(enhance(gray), gamma_table(lighting_gamma(gray))[gray])
     assert np.array_equal(enhance(image[::2, ::2]), enhance(image[::2, ::2].copy()))
+
+
+def test_the_light_of_a_video_is_followed_slowly() -> None:
+    """A lamp goes out: the exponent goes from 1 to that of the dark, slowly."""
+    light, dark = picture(6, 100, 180), picture(6, 0, 60)
+    enhancer, fps, seen = Enhancer(20.0), 20, []
+    assert np.array_equal(enhancer(light), light)
+    for _ in range(80):
+        found = enhancer(dark).astype(int)
+        seen.append(float(found.mean()))
+    goal = enhance(dark).astype(int)
+    assert np.abs(found - goal).max() <= 1
+    assert all(one <= other + 1e-9 for one, other in pairwise(seen))
+    wanted = np.log(lighting_gamma(dark))
+    half_second = dark.astype(float) / 255
+    share = 1 - np.exp(-10 / (fps * 0.5))
+    expected = (np.round(half_second ** np.exp(wanted * share) * 255)).mean()
+    assert abs(seen[9] - expected) < 0.5
+    assert np.array_equal(Enhancer(25, gamma=2.0)(dark), enhance(dark, gamma=2.0))
+    with pytest.raises(InputError, match="fps 0"):
+        Enhancer(0)
 
 
 def test_strength_goes_from_nothing_to_all() -> None:

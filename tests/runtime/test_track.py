@@ -190,7 +190,7 @@ def full_filter(box_: Array) -> cv2.KalmanFilter:
     kalman.transitionMatrix = transition
     kalman.measurementMatrix = np.eye(4, 7)
     value = motion.to_state(box_[None])[0]
-    kalman.statePost = np.concatenate([value, np.zeros(3)])
+    kalman.statePost = np.concatenate([value, np.zeros(3)])[:, None]
     scale = scales(value)
     variance = np.concatenate(
         [(motion.MEASURED * scale) ** 2, (motion.UNKNOWN_SPEED * scale)[:3] ** 2]
@@ -230,7 +230,7 @@ def test_the_filter_is_the_papers() -> None:
                 noise = (motion.MEASURED * scales(ours.value[0])) ** 2
                 theirs.measurementNoiseCov = np.diag(noise)
                 ours.correct(np.array([0]), seen[None])
-                theirs.correct(motion.to_state(seen[None])[0])
+                theirs.correct(motion.to_state(seen[None]).T)
                 state = theirs.statePost.reshape(-1)
                 found = np.concatenate([ours.value[0], ours.speed[0, :3]])
                 worst = max(

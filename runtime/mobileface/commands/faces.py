@@ -21,7 +21,15 @@ from ..types import Attributes, Face
 from .output import print_json, print_text
 from .pictures import Pictures, find_pictures
 
-__all__ = ["face_record", "run_align", "run_faces", "write_picture"]
+__all__ = [
+    "face_record",
+    "face_values",
+    "report_damaged",
+    "run_align",
+    "run_faces",
+    "unique_stem",
+    "write_picture",
+]
 
 _TASKS: dict[str, Sequence[str] | None] = {
     "detect": ("detection",),
@@ -49,7 +57,7 @@ def run_faces(options: argparse.Namespace) -> int:
         if options.draw is not None:
             write_picture(options.draw, draw_faces(image, faces))
         if options.output is not None:
-            target = options.output / f"{_unique_stem(path, paths)}.png"
+            target = options.output / f"{unique_stem(path, paths)}.png"
             write_picture(target, draw_faces(image, faces))
     return 2 if pictures.failed else 0
 
@@ -64,7 +72,7 @@ def run_align(options: argparse.Namespace) -> int:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
             chip = align(image, face.landmarks, crop=crop, size=options.size)
-            target = options.output / f"{_unique_stem(path, paths)}_{number}.png"
+            target = options.output / f"{unique_stem(path, paths)}_{number}.png"
             write_picture(target, chip)
             if options.json:
                 record = {"file": str(path), "face": number, "crop": str(target), "template": crop}
@@ -79,7 +87,7 @@ def face_record(
 ) -> dict[str, Any]:
     """One picture as JSON types: file, width, height and its faces."""
     height, width = image.shape[:2]
-    records = [_face(face, embeddings) for face in faces]
+    records = [face_values(face, embeddings) for face in faces]
     return {"file": str(path), "width": width, "height": height, "faces": records}
 
 
@@ -129,12 +137,18 @@ def _analyzer(options: argparse.Namespace, crops: Sequence[str] = ()) -> FaceAna
         min_face_size=options.min_face_size,
         upsample=options.upsample,
     )
-    for task in analyzer.damaged:
-        print(f"mobileface: {task} left out: {analyzer.missing[task]}", file=sys.stderr)
+    report_damaged(analyzer)
     return analyzer
 
 
-def _face(face: Face, embeddings: bool) -> dict[str, Any]:
+def report_damaged(analyzer: FaceAnalyzer) -> None:
+    """Says which tasks do not run because their model was refused."""
+    for task in analyzer.damaged:
+        print(f"mobileface: {task} left out: {analyzer.missing[task]}", file=sys.stderr)
+
+
+def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
+    """A face as JSON types."""
     record: dict[str, Any] = {
         "bbox": [round(float(value), 2) for value in face.bbox],
         "det_score": round(face.det_score, 4),
@@ -186,7 +200,7 @@ def _text(path: Path, faces: Sequence[Face]) -> str:
     return "\n".join(lines)
 
 
-def _unique_stem(path: Path, paths: Sequence[Path]) -> str:
+def unique_stem(path: Path, paths: Sequence[Path]) -> str:
     """The file's name without its suffix, with its place in the list where names repeat."""
     same = [other for other in paths if other.stem == path.stem]
     return path.stem if len(same) == 1 else f"{path.stem}_{paths.index(path)}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import ImageError, InputError
 from ..image import Image, read_image
+from ..video import is_video
+from .progress import Progress
 
 __all__ = ["Pictures", "find_pictures"]
 
@@ -17,12 +18,13 @@ _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", 
 _PATTERN = frozenset("*?[")
 
 
-def find_pictures(arguments: Sequence[str]) -> list[Path]:
+def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Path]:
     """The picture files that arguments name.
 
     Args:
         arguments: Files (taken as they are), folders (searched with their subfolders) and patterns
             with ``*``, ``?`` or ``**`` for shells that do not expand them.
+        videos: Find videos in folders as well.
 
     Raises:
         InputError: A folder or pattern without a picture.
@@ -31,7 +33,7 @@ def find_pictures(arguments: Sequence[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+            inside = sorted(p for p in path.rglob("*") if _wanted(p, videos))
         elif not path.exists() and _PATTERN & set(argument):
             inside = sorted(Path(name) for name in glob.glob(argument, recursive=True))  # noqa: PTH207
         else:
@@ -40,6 +42,10 @@ def find_pictures(arguments: Sequence[str]) -> list[Path]:
             raise InputError("no pictures found", where=argument)
         found += inside
     return found
+
+
+def _wanted(path: Path, videos: bool) -> bool:
+    return path.suffix.lower() in _SUFFIXES or (videos and is_video(path))
 
 
 class Pictures:
@@ -57,8 +63,8 @@ class Pictures:
         self.failed = 0
 
     def __iter__(self) -> Iterator[tuple[Path, Image]]:
-        start = time.monotonic()
-        for number, path in enumerate(self._paths):
+        progress = Progress(len(self._paths))
+        for path in self._paths:
             try:
                 image = read_image(path)
             except ImageError as error:
@@ -66,14 +72,6 @@ class Pictures:
                 print(f"mobileface: error: {error}", file=sys.stderr)
                 continue
             yield path, image
-            self._show(number + 1, time.monotonic() - start)
-
-    def _show(self, done: int, seconds: float) -> None:
-        """A line on the terminal that is rewritten."""
-        total = len(self._paths)
-        if total < 2 or not sys.stderr.isatty():
-            return
-        left = seconds / done * (total - done)
-        end = "\n" if done == total else ""
-        text = f"\r{done}/{total}  {done / max(seconds, 1e-9):.1f}/s  {left:.0f} s left "
-        print(text, end=end, file=sys.stderr, flush=True)
+            if len(self._paths) > 1:
+                progress.step()
+        progress.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import cv2
@@ -11,12 +12,15 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..image import ChannelOrder, Image, check_color, check_image
 
-__all__ = ["Histogram", "enhance", "gamma_table", "lighting_gamma"]
+__all__ = ["Enhancer", "Histogram", "enhance", "gamma_table", "lighting_gamma"]
 
 Histogram = Literal["image", "first_row"]
 
 HISTOGRAMS = ("image", "first_row")
 """What the brightness is judged by; as published, upstream's code sees the first row alone."""
+
+_ADAPTS_IN = 0.5
+"""Seconds in which an `Enhancer` follows a change of the light to two thirds."""
 
 _DARK, _BRIGHT = 80, 200
 """Grey values below are dark, from this on bright."""
@@ -103,3 +107,41 @@ def enhance(
         gamma = lighting_gamma(image, histogram=histogram, color=color)
     table = gamma_table(gamma if strength == 1 else gamma**strength)
     return np.asarray(cv2.LUT(np.ascontiguousarray(image), table), np.uint8)
+
+
+class Enhancer:
+    """Enhances the frames of a video without flicker: the exponent follows the light slowly.
+
+    Args:
+        fps: Frames a second.
+        strength: As `enhance` takes it.
+        histogram: As `enhance` takes it.
+        gamma: As `enhance` takes it.
+
+    Raises:
+        InputError: The frame rate is not a positive number.
+    """
+
+    def __init__(
+        self,
+        fps: float,
+        *,
+        strength: float = 1.0,
+        histogram: Histogram = "image",
+        gamma: float | None = None,
+    ) -> None:
+        if not (np.isfinite(fps) and fps > 0):
+            raise InputError(f"fps {fps} is not a positive number")
+        self._share = 1 - math.exp(-1 / (fps * _ADAPTS_IN))
+        self._strength, self._histogram, self._given = strength, histogram, gamma
+        self._mean: float | None = None
+
+    def __call__(self, frame: Image, *, color: ChannelOrder = "bgr") -> Image:
+        """Enhances the next frame; raises as `enhance` does."""
+        gamma = self._given
+        if gamma is None:
+            wanted = math.log(lighting_gamma(frame, histogram=self._histogram, color=color))
+            before = wanted if self._mean is None else self._mean
+            self._mean = before + self._share * (wanted - before)
+            gamma = math.exp(self._mean)
+        return enhance(frame, gamma=gamma, strength=self._strength, color=color)

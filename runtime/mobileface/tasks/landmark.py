@@ -13,6 +13,7 @@ from ..gray import dlib_gray
 from ..image import Image, check_image
 from ..session import Session
 from ..types import FloatArray, Landmarks
+from .boxes import as_boxes
 
 __all__ = ["LandmarkPredictor", "merge_landmarks", "merged_names"]
 
@@ -69,14 +70,7 @@ def check_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
     Raises:
         InputError: As `LandmarkPredictor.predict`.
     """
-    try:
-        array = np.asarray(boxes, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"boxes are no array of numbers ({error})") from error
-    if array.size == 0:
-        array = array.reshape(0, 4)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise InputError(f"boxes of shape {array.shape} instead of (N, 4)")
+    array = as_boxes(boxes)
     bad = ~(np.abs(array) <= _FARTHEST).all(axis=1)
     if bad.any():
         number = int(bad.argmax())

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..types import FloatArray, Track
 from .assignment import assign
+from .boxes import as_boxes
 from .identities import Identities
 from .motion import BoxFilter, iou
 
@@ -229,14 +230,7 @@ def _checked(boxes: npt.ArrayLike) -> FloatArray64:
     Raises:
         InputError: They are none; names the first that is wrong.
     """
-    try:
-        array = np.asarray(boxes, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"boxes are no array of numbers ({error})") from error
-    if array.size == 0:
-        array = array.reshape(0, 4)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise InputError(f"boxes of shape {array.shape} instead of (N, 4)")
+    array = as_boxes(boxes)
     bad = ~np.isfinite(array).all(axis=1) | (array[:, 2:] <= array[:, :2]).any(axis=1)
     if bad.any():
         number = int(bad.argmax())

@@ -1,0 +1,107 @@
+"""``mobileface enhance | makeup``: pictures, folders and videos in, the same changed out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..analyzer import FaceAnalyzer
+from ..errors import InputError
+from ..image import Image
+from ..tasks.enhance import Enhancer, enhance
+from ..tasks.makeup import makeup
+from ..video import VideoReader, VideoWriter, is_video
+from .faces import report_damaged, unique_stem, write_picture
+from .output import print_text
+from .pictures import Pictures, find_pictures
+from .progress import Progress
+
+__all__ = ["run_enhance", "run_makeup"]
+
+Change = Callable[[Image], Image]
+
+_INTERRUPTED = 130
+
+
+def run_enhance(options: argparse.Namespace) -> int:
+    """Corrects the light."""
+    settings = {
+        "gamma": options.gamma,
+        "strength": options.strength,
+        "histogram": options.histogram,
+    }
+
+    def change(image: Image) -> Image:
+        return enhance(image, **settings)
+
+    return _run(options, change, lambda fps: Enhancer(fps, **settings))
+
+
+def run_makeup(options: argparse.Namespace) -> int:
+    """Lightens and smooths skin."""
+    analyzer = None
+    if not options.whole:
+        analyzer = FaceAnalyzer(options.models, ("detection", "landmarks"))
+        report_damaged(analyzer)
+
+    def change(image: Image) -> Image:
+        return makeup(
+            image,
+            None if analyzer is None else analyzer(image),
+            whiten_rate=options.whiten,
+            diameter=options.diameter,
+            sigma_color=options.sigma_color,
+            sigma_space=options.sigma_space,
+            share=options.share,
+            strength=options.strength,
+        )
+
+    return _run(options, change, lambda _: change)
+
+
+def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], Change]) -> int:
+    """Changes every picture and video, into a folder or, if it is a single one, a file."""
+    paths = find_pictures(options.inputs, videos=True)
+    to_file = options.output.suffix != ""
+    if to_file and len(paths) != 1:
+        raise InputError(
+            f"{len(paths)} inputs and one output file", hint="give a folder: --output DIR"
+        )
+    pictures = Pictures([path for path in paths if not is_video(path)])
+    for path, image in pictures:
+        target = options.output
+        if not to_file:
+            target = options.output / f"{unique_stem(path, paths)}.png"
+        write_picture(target, change(image))
+        print_text(str(target))
+    code = 2 if pictures.failed else 0
+    for path in filter(is_video, paths):
+        target = options.output
+        if not to_file:
+            target = options.output / f"{unique_stem(path, paths)}.mp4"
+        code = _change_video(path, target, for_video) or code
+    return code
+
+
+def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]) -> int:
+    """Changes a video frame by frame; after Ctrl-C what was done stays."""
+    interrupted = False
+    with VideoReader(path) as video, contextlib.ExitStack() as stack:
+        shape = (video.width, video.height)
+        writer = stack.enter_context(VideoWriter(target, video.fps, *shape))
+        progress, change = Progress(video.count, "frames"), for_video(video.fps)
+        try:
+            for _, frame in video:
+                writer.write(change(frame))
+                progress.step()
+        except KeyboardInterrupt:
+            interrupted = True
+        progress.end()
+    broken = f"; {video.broken} broken frames skipped" if video.broken else ""
+    print_text(f"{target} ({progress.done} frames, {progress.rate:.1f}/s, without sound{broken})")
+    if interrupted:
+        print("mobileface: interrupted; what was done is written", file=sys.stderr)
+    return _INTERRUPTED if interrupted else 0

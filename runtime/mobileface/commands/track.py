@@ -1,0 +1,193 @@
+"""``mobileface track``: a video or camera in, an annotated video and tracks out.
+
+The tracks are JSON lines: a header, then a line a frame, then a summary::
+
+    {"schema": 1, "video": "in.mp4", "width": 1280, "height": 720, "fps": 25.0,
+     "models": {"detection": ["detection_hog"], …}}
+    {"frame": 0, "time": 0.0, "detected": true, "faces": [
+        {"track_id": 1, "bbox": […], "det_score": 2.1, "kps": […], "kps_names": […],
+         "measured": ["bbox", "det_score", "kps", "embedding"], "predicted": [], "kept": []}]}
+    {"summary": {"frames": 141, "broken": 0, "detections": 47, "tracks": 6, "complete": true,
+                 "seconds": {"detection": …, "tracking": …, "tasks": …}}}
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..analyzer import FaceAnalyzer
+from ..draw import draw_faces, write_note
+from ..errors import InputError
+from ..files import replacing
+from ..following import FaceFollower, FollowedFace, FollowedFrame
+from ..image import Image
+from ..video import VideoReader, VideoWriter
+from .faces import face_values, report_damaged
+from .output import print_text
+from .progress import Progress
+
+__all__ = ["run_track"]
+
+_INTERRUPTED = 130
+
+
+def run_track(options: argparse.Namespace) -> int:
+    """Follows the faces of one video."""
+    if options.output is None and options.tracks is None:
+        raise InputError("nothing to write to", hint="give --output OUT.mp4, --tracks OUT.jsonl")
+    source = int(options.video) if options.video.isdecimal() else Path(options.video)
+    with VideoReader(source) as video:
+        analyzer = FaceAnalyzer(
+            options.models,
+            options.tasks and ["detection", *options.tasks],
+            detector=options.detector,
+            embedder=options.embedder,
+            score_threshold=options.score_threshold,
+            min_face_size=options.min_face_size,
+        )
+        report_damaged(analyzer)
+        follower = FaceFollower(
+            analyzer,
+            detect_every=options.detect_every,
+            max_detections=options.max_cpu_fps,
+            fps=video.fps,
+            live=isinstance(source, int),
+            max_age=options.max_age,
+            min_hits=options.min_hits,
+            iou_threshold=options.track_iou,
+            same_person=options.same_person,
+        )
+        return _follow(options, video, analyzer, follower)
+
+
+def _follow(
+    options: argparse.Namespace, video: VideoReader, analyzer: FaceAnalyzer, follower: FaceFollower
+) -> int:
+    """Runs through the frames; Ctrl-C ends the files as the end of the video does."""
+    summary: dict[str, Any] = {"frames": 0, "broken": 0, "detections": 0}
+    seconds: dict[str, float] = {}
+    identities = 0
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if options.output is not None:
+            shape = (video.width, video.height)
+            writer = stack.enter_context(VideoWriter(options.output, video.fps, *shape))
+        lines = None if options.tracks is None else stack.enter_context(_lines(options.tracks))
+        _write(lines, _header(options.video, video, analyzer))
+        progress = Progress(video.count, "frames")
+        complete = False
+        try:
+            for number, frame in video:
+                if options.limit is not None and summary["frames"] >= options.limit:
+                    break
+                found = follower(frame)
+                summary["frames"] += 1
+                summary["detections"] += found.detected
+                identities = max([identities, *(face.track_id for face in found.faces)])
+                for stage, spent in found.seconds.items():
+                    seconds[stage] = seconds.get(stage, 0.0) + spent
+                _write(lines, _record(number, video.fps, found, options.embeddings))
+                if writer is not None:
+                    rate = progress.rate if options.show_fps else None
+                    writer.write(_drawn(frame, found, rate))
+                progress.step()
+            complete = True
+        except KeyboardInterrupt:
+            progress.end()
+            print("mobileface: interrupted; what was done is written", file=sys.stderr)
+        progress.end()
+        summary |= {"broken": video.broken, "tracks": identities, "complete": complete}
+        summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
+        _write(lines, {"summary": summary})
+    print_text(_text(options, summary, progress.rate))
+    return 0 if complete else _INTERRUPTED
+
+
+@contextlib.contextmanager
+def _lines(path: Path) -> Iterator[TextIO]:
+    """A text file that appears under its name at the end, also after an error."""
+    failure: Exception | None = None
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        try:
+            yield stream
+        except Exception as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _write(lines: TextIO | None, record: dict[str, Any]) -> None:
+    if lines is not None:
+        lines.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def _header(name: str, video: VideoReader, analyzer: FaceAnalyzer) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "video": name,
+        "width": video.width,
+        "height": video.height,
+        "fps": video.fps,
+        "models": {task: list(names) for task, names in analyzer.models.items()},
+    }
+
+
+def _record(number: int, fps: float, found: FollowedFrame, embeddings: bool) -> dict[str, Any]:
+    return {
+        "frame": number,
+        "time": round(number / fps, 3),
+        "detected": found.detected,
+        "faces": [_face(face, embeddings) for face in found.faces],
+    }
+
+
+def _face(followed: FollowedFace, embeddings: bool) -> dict[str, Any]:
+    values = face_values(followed.face, embeddings)
+    if math.isnan(values["det_score"]):
+        values["det_score"] = None
+    return {
+        "track_id": followed.track_id,
+        **values,
+        "measured": list(followed.measured),
+        "predicted": list(followed.predicted),
+        "kept": list(followed.kept),
+    }
+
+
+def _drawn(frame: Image, found: FollowedFrame, rate: float | None) -> Image:
+    names = [f"#{face.track_id}" for face in found.faces]
+    canvas = draw_faces(frame, [face.face for face in found.faces], names)
+    if rate is not None:
+        write_note(canvas, f"{rate:.1f} fps")
+    return canvas
+
+
+def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float) -> str:
+    """What was done, for people."""
+    parts = [
+        f"{summary['frames']} frames, {rate:.1f}/s, detector in {summary['detections']}",
+        f"{summary['tracks']} identities",
+    ]
+    if summary["broken"]:
+        parts.append(f"{summary['broken']} broken frames skipped")
+    if options.output is not None:
+        parts.append(f"{options.output} (without sound)")
+    if options.tracks is not None:
+        parts.append(str(options.tracks))
+    return f"{options.video}: {'; '.join(parts)}"
+
+
+def detect_every(text: str) -> int | str:
+    """The value of ``--detect-every``."""
+    if text == "auto":
+        return text
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is neither 'auto' nor a number from 1 on")
+    return int(text)
