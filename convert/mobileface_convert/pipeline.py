@@ -110,14 +110,12 @@ def _folder_of_ones_own(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: The folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = exclusive_folder(folder)
-        lock.__enter__()
-    except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", where=str(folder)) from error
     with ExitStack() as stack:
-        stack.push(lock)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive_folder(folder))
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", where=str(folder)) from error
         yield
 
 

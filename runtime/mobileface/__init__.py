@@ -82,13 +82,6 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Track": "types",
-    "VideoWriter": "video",
-    "VideoReader": "video",
-    "FaceFollower": "following",
-    "Tracker": "tasks.track",
-    "makeup": "tasks.makeup",
-    "enhance": "tasks.enhance",
     "AttributePredictor": "tasks.attribute",
     "Attributes": "types",
     "Detections": "types",
@@ -97,6 +90,7 @@ _HOMES = {
     "EmbeddingSet": "embeddings",
     "Face": "types",
     "FaceAnalyzer": "analyzer",
+    "FaceFollower": "following",
     "LandmarkPredictor": "tasks.landmark",
     "Landmarks": "types",
     "MobileFaceError": "errors",
@@ -104,9 +98,14 @@ _HOMES = {
     "Pose": "types",
     "PoseEstimator": "tasks.pose",
     "Session": "session",
+    "Track": "types",
+    "Tracker": "tasks.track",
+    "VideoReader": "video",
+    "VideoWriter": "video",
     "align": "tasks.align",
     "cosine_similarity": "tasks.embed",
     "draw_faces": "draw",
+    "enhance": "tasks.enhance",
     "find_model": "store",
     "list_models": "store",
     "load": "loading",
@@ -115,6 +114,7 @@ _HOMES = {
     "load_embedder": "loading",
     "load_landmarks": "loading",
     "load_pose": "loading",
+    "makeup": "tasks.makeup",
     "read_image": "image",
 }
 

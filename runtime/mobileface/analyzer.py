@@ -90,9 +90,7 @@ class FaceAnalyzer:
         upsample: int = 0,
         **session_options: Any,
     ) -> None:
-        for task in tasks or ():
-            if task not in TASKS:
-                raise InputError(f"no task '{task}'", hint=f"there are: {', '.join(TASKS)}")
+        _require_tasks(tasks or ())
         self._search: dict[str, Any] = {
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
@@ -183,8 +181,10 @@ class FaceAnalyzer:
 
         Raises:
             ImageError: Not a picture.
+            InputError: An unknown task.
         """
         image = check_image(image)
+        _require_tasks(tasks or ())
         wanted = set(self.tasks if tasks is None else tasks)
         described = self._mark(image, faces)
         if "pose" in wanted:
@@ -340,3 +340,14 @@ class FaceAnalyzer:
                 with contextlib.suppress(InputError):
                     found[number] = align(image, face.landmarks, crop=crop, size=size)
         return found
+
+
+def _require_tasks(names: Sequence[str]) -> None:
+    """Refuses a task that there is none of.
+
+    Raises:
+        InputError: Names it and those that there are.
+    """
+    for name in names:
+        if name not in TASKS:
+            raise InputError(f"no task '{name}'", hint=f"there are: {', '.join(TASKS)}")

@@ -12,6 +12,7 @@ from . import __version__
 from .commands.faces import run_align, run_faces
 from .commands.models import run_models
 from .commands.options import add_enhance, add_makeup, add_track
+from .commands.output import INTERRUPTED
 from .commands.vectors import run_compare, run_embed
 from .crops import CROPS
 from .errors import MobileFaceError
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("mobileface: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return code
 
 

@@ -285,13 +285,7 @@ class FaceFollower:
             if face.embedding is not None:
                 self._tracker.remember(track.track_id, face.embedding)
         elif known.face is not None:
-            best, kept = known.face, self._once
-            face = dataclasses.replace(
-                face,
-                attributes=best.attributes,
-                embedding=best.embedding,
-                embedding_model=best.embedding_model,
-            )
+            face, kept = _keeping(face, known.face), self._once
         face = dataclasses.replace(face, bbox=track.bbox)
         return FollowedFace(
             track.track_id,
@@ -306,13 +300,7 @@ class FaceFollower:
         known = self._known.get(track.track_id)
         face = Face(bbox=track.bbox, det_score=math.nan)
         if known is not None and known.face is not None:
-            best = known.face
-            face = dataclasses.replace(
-                face,
-                attributes=best.attributes,
-                embedding=best.embedding,
-                embedding_model=best.embedding_model,
-            )
+            face = _keeping(face, known.face)
             known.last_seen = self._number
         kept = _present(face, self._once)
         return FollowedFace(track.track_id, face, (), ("bbox",), kept)
@@ -325,6 +313,16 @@ class FaceFollower:
                 for track_id, known in self._known.items()
                 if self._number - known.last_seen < self._forget_after
             }
+
+
+def _keeping(face: Face, best: Face) -> Face:
+    """A face with what was found of it when it was seen best."""
+    return dataclasses.replace(
+        face,
+        attributes=best.attributes,
+        embedding=best.embedding,
+        embedding_model=best.embedding_model,
+    )
 
 
 def _surprised(before: Sequence[Track], now: Sequence[Track]) -> bool:

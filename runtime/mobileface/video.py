@@ -5,8 +5,6 @@ Reading and encoding is OpenCV's. Sound is neither read nor written.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +13,7 @@ import cv2
 import numpy as np
 
 from .errors import OutputError, VideoError
-from .files import reason
+from .files import reason, replacing
 from .image import Image
 
 __all__ = ["VideoReader", "VideoWriter", "is_video"]
@@ -119,6 +117,10 @@ class VideoReader:
         return rate if 0 < rate <= _FASTEST else _USUAL_RATE
 
 
+class _NotWantedError(Exception):
+    """Tells `replacing` that the file is not wanted."""
+
+
 class VideoWriter:
     """Writes frames into a video file that appears under its name when it is complete.
 
@@ -146,15 +148,10 @@ class VideoWriter:
         if width < 1 or height < 1 or not 0 < fps <= _FASTEST:
             raise OutputError(f"no video of {width}×{height} at {fps} a second", where=str(path))
         self._path, self._size, self._frames = path, (width, height), 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=suffix, dir=path.parent)
-            os.close(handle)
-        except OSError as error:
-            raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
-        self._temporary = Path(name)
+        self._file = replacing(path)
+        self._temporary = self._file.__enter__()
         codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
-        self._writer = cv2.VideoWriter(name, codec, fps, self._size)
+        self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
@@ -177,23 +174,15 @@ class VideoWriter:
             OutputError: The disk is full, or the file cannot be renamed.
         """
         self._writer.release()
-        try:
-            if not self._temporary.stat().st_size:
-                raise OutputError("nothing could be written", where=str(self._path))
-            mask = os.umask(0o022)
-            os.umask(mask)
-            self._temporary.chmod(0o666 & ~mask)
-            self._temporary.replace(self._path)
-        except OSError as error:
-            text = f"cannot be written ({error.strerror})"
-            raise OutputError(text, where=str(self._path)) from error
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        if not self._temporary.stat().st_size:
+            self.discard()
+            raise OutputError("nothing could be written", where=str(self._path))
+        self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
         """Gives the file up."""
         self._writer.release()
-        self._temporary.unlink(missing_ok=True)
+        self._file.__exit__(_NotWantedError, _NotWantedError(), None)
 
     def __enter__(self) -> VideoWriter:
         return self

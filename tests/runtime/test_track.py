@@ -313,6 +313,21 @@ def test_nobody_is_in_a_frame_twice() -> None:
     assert found[-1] == {1: 1}
 
 
+def test_a_face_that_cannot_be_embedded_says_nothing() -> None:
+    """Zeros neither end a known track nor spoil what its identity looks like."""
+    looks = Looks()
+    tracker = Tracker(max_age=0, same_person=0.7)
+    assert follow(tracker, looks, [[(1, HERE)]] * 3)[-1] == {1: 1}
+    moved = box(100 + SIDE * 0.45)
+    tracks = tracker.update([moved], None, lambda rows: np.zeros((len(rows), 16), np.float32))
+    assert ids(tracks) == [1]
+    tracker.remember(1, np.zeros(16, np.float32))
+    assert follow(tracker, looks, [[], [], [(1, THERE)]])[-1] == {1: 1}
+    fresh = Tracker(same_person=0.7)
+    nobody = [fresh.update([HERE], None, lambda rows: np.zeros((len(rows), 16), np.float32))]
+    assert ids(nobody[-1]) == [1]
+
+
 def test_memory_is_bounded() -> None:
     """The oldest identity is forgotten first."""
     looks = Looks()

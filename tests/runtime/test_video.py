@@ -490,3 +490,12 @@ def test_analyzer_steps_give_what_the_whole_gives(portrait: Path) -> None:
     assert np.array_equal(full.kps, whole.kps)
     assert np.allclose(full.embedding, whole.embedding, atol=1e-6)
     assert analyzer.describe(image, []) == []
+    with pytest.raises(InputError, match="no task 'age'"):
+        analyzer.describe(image, [found], ("age",))
+
+
+def test_a_folder_whose_name_has_a_dot(portrait: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "v1.2"
+    folder.mkdir()
+    assert command("enhance", portrait, portrait, "--output", folder) == 0
+    assert len(list(folder.iterdir())) >= 1

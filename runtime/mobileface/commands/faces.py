@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from ..analyzer import TASKS, FaceAnalyzer
+from ..analyzer import FaceAnalyzer
 from ..crops import CROPS
 from ..draw import draw_faces
 from ..errors import InputError, ModelNotFoundError, OutputError
@@ -120,9 +120,6 @@ def _analyzer(options: argparse.Namespace, crops: Sequence[str] = ()) -> FaceAna
     """The analysis that the options ask for; says which models were refused."""
     tasks = _TASKS[options.command]
     if options.command == "analyze" and options.tasks:
-        unknown = [task for task in options.tasks if task not in TASKS]
-        if unknown:
-            raise InputError(f"no task '{unknown[0]}'", hint=f"there are: {', '.join(TASKS)}")
         tasks = options.tasks
     analyzer = FaceAnalyzer(
         options.models,

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-__all__ = ["print_json", "print_text"]
+__all__ = ["INTERRUPTED", "print_json", "print_text", "say_interrupted"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 def print_text(text: str) -> None:
@@ -17,3 +20,8 @@ def print_text(text: str) -> None:
 def print_json(document: object) -> None:
     """Prints one JSON document as one line of ASCII, which every terminal and reader takes."""
     print(json.dumps(document, allow_nan=False), flush=True)
+
+
+def say_interrupted() -> None:
+    """Says that Ctrl-C ended a video early, and that its files are complete so far."""
+    print("mobileface: interrupted; what was done is written", file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,15 +14,13 @@ from ..tasks.enhance import Enhancer, enhance
 from ..tasks.makeup import makeup
 from ..video import VideoReader, VideoWriter, is_video
 from .faces import report_damaged, unique_stem, write_picture
-from .output import print_text
+from .output import INTERRUPTED, print_text, say_interrupted
 from .pictures import Pictures, find_pictures
 from .progress import Progress
 
 __all__ = ["run_enhance", "run_makeup"]
 
 Change = Callable[[Image], Image]
-
-_INTERRUPTED = 130
 
 
 def run_enhance(options: argparse.Namespace) -> int:
@@ -65,7 +62,7 @@ def run_makeup(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], Change]) -> int:
     """Changes every picture and video, into a folder or, if it is a single one, a file."""
     paths = find_pictures(options.inputs, videos=True)
-    to_file = options.output.suffix != ""
+    to_file = options.output.suffix != "" and not options.output.is_dir()
     if to_file and len(paths) != 1:
         raise InputError(
             f"{len(paths)} inputs and one output file", hint="give a folder: --output DIR"
@@ -103,5 +100,5 @@ def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]
     broken = f"; {video.broken} broken frames skipped" if video.broken else ""
     print_text(f"{target} ({progress.done} frames, {progress.rate:.1f}/s, without sound{broken})")
     if interrupted:
-        print("mobileface: interrupted; what was done is written", file=sys.stderr)
-    return _INTERRUPTED if interrupted else 0
+        say_interrupted()
+    return INTERRUPTED if interrupted else 0

@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,12 +29,10 @@ from ..following import FaceFollower, FollowedFace, FollowedFrame
 from ..image import Image
 from ..video import VideoReader, VideoWriter
 from .faces import face_values, report_damaged
-from .output import print_text
+from .output import INTERRUPTED, print_text, say_interrupted
 from .progress import Progress
 
 __all__ = ["run_track"]
-
-_INTERRUPTED = 130
 
 
 def run_track(options: argparse.Namespace) -> int:
@@ -101,13 +98,13 @@ def _follow(
             complete = True
         except KeyboardInterrupt:
             progress.end()
-            print("mobileface: interrupted; what was done is written", file=sys.stderr)
+            say_interrupted()
         progress.end()
         summary |= {"broken": video.broken, "tracks": identities, "complete": complete}
         summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
         _write(lines, {"summary": summary})
     print_text(_text(options, summary, progress.rate))
-    return 0 if complete else _INTERRUPTED
+    return 0 if complete else INTERRUPTED
 
 
 @contextlib.contextmanager

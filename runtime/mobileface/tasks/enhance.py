@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..image import ChannelOrder, Image, check_color, check_image
 
-__all__ = ["Enhancer", "Histogram", "enhance", "gamma_table", "lighting_gamma"]
+__all__ = ["HISTOGRAMS", "Enhancer", "Histogram", "enhance", "gamma_table", "lighting_gamma"]
 
 Histogram = Literal["image", "first_row"]
 

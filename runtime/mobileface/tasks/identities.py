@@ -50,7 +50,12 @@ class Identities:
         return self._count
 
     def remember(self, track_id: int, embedding: FloatArray) -> None:
-        """Adds an embedding, (D,), to what an identity looks like; the oldest identity may go."""
+        """Adds an embedding, (D,), to what an identity looks like; the oldest identity may go.
+
+        Zeros, of a face that could not be embedded, say nothing and are not taken in.
+        """
+        if not embedding.any():
+            return
         before = self._means.pop(track_id, None)
         mean = embedding if before is None else (1 - _NEWEST) * before + _NEWEST * embedding
         self._means[track_id] = np.asarray(mean / np.linalg.norm(mean), np.float32)
@@ -65,7 +70,7 @@ class Identities:
             without: Identities that are in the picture already.
         """
         known = [track_id for track_id in self._means if track_id not in without]
-        if not known or self._same_person is None:
+        if not known or self._same_person is None or not embedding.any():
             return None
         cosines = np.stack([self._means[track_id] for track_id in known]) @ embedding
         best = int(cosines.argmax())
@@ -73,7 +78,7 @@ class Identities:
 
     def agrees(self, track_id: int, embedding: FloatArray) -> bool:
         """False if a face is clearly not that identity; True if nothing is known of it."""
-        if track_id not in self._means or self._same_person is None:
+        if track_id not in self._means or self._same_person is None or not embedding.any():
             return True
         cosine = float(self._means[track_id] @ embedding)
         return 1 - cosine <= (1 - self._same_person) * (1 + _MARGIN)

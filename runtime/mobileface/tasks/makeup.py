@@ -121,14 +121,29 @@ def makeup(
     if not 0 <= strength <= 1:
         raise InputError(f"strength {strength} is not between 0 and 1")
     options = {"sigma_color": sigma_color, "sigma_space": sigma_space, "share": share}
-    changed = smooth(whiten(image, whiten_rate, color=color), diameter=diameter, **options)
+
+    def change(part: Image) -> Image:
+        return smooth(whiten(part, whiten_rate, color=color), diameter=diameter, **options)
+
     if faces is None and strength == 1:
-        return changed
-    weight: FloatArray | np.float32 = np.float32(strength)
+        return change(image)
+    weight = np.full(image.shape[:2], strength, np.float32)
     if faces is not None:
-        weight = face_mask(image.shape[:2], faces)[..., None] * np.float32(strength)
-    mixed = image + weight * (changed.astype(np.float32) - image)
-    return np.asarray(np.round(mixed), np.uint8)
+        weight *= face_mask(image.shape[:2], faces)
+    # Beyond the reach of the filters around the faces nothing counts, so nothing is computed.
+    rows, columns = (_reach(weight.any(axis=axis), diameter) for axis in (1, 0))
+    result, part = image.copy(), image[rows, columns]
+    difference = change(part).astype(np.float32) - part if part.size else np.float32(0)
+    result[rows, columns] = np.round(part + weight[rows, columns, None] * difference)
+    return result
+
+
+def _reach(used: npt.NDArray[np.bool_], diameter: int) -> slice:
+    """The part of an axis from its first to its last used place, as far as the filters see."""
+    places = np.flatnonzero(used)
+    if not len(places):
+        return slice(0, 0)
+    return slice(max(int(places[0]) - diameter, 0), int(places[-1]) + diameter + 1)
 
 
 def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:

@@ -26,7 +26,7 @@ __all__ = ["Tracker"]
 FloatArray64 = npt.NDArray[np.float64]
 Pairs = npt.NDArray[np.int64]
 Describe = Callable[[Sequence[int]], FloatArray]
-"""Indices of detections → their embeddings, float32 (K, D), each of unit length."""
+"""Indices of detections → their embeddings, float32 (K, D), each of unit length; zeros: unknown."""
 
 _UNSURE = 0.5
 """A pair that overlaps less is confirmed by embeddings, in the mode that uses them."""
