@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-runtime lint types layers bench starter wheel clean
+.PHONY: help demo test test-runtime test-endurance lint types layers bench starter wheel clean
 
 help:
 	@echo 'demo          set up, analyse a portrait, compare faces'
 	@echo 'test          set up, run all tests'
 	@echo 'test-runtime  run the runtime tests with nothing but its own dependencies,'
 	@echo '              on every Python from 3.10 on that is installed'
+	@echo 'test-endurance  the tests that take minutes: kills, millions of rows, memory over time'
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency against MXNet'
 	@echo 'starter       convert the starter set again, into models_onnx'
@@ -27,6 +28,9 @@ test: $(VENV)/.dev
 
 test-runtime: $(VENV)/.dev
 	$(BIN)/python tests/run_runtime_environments.py
+
+test-endurance: $(VENV)/.dev
+	$(BIN)/python -m pytest -m endurance
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
