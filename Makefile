@@ -24,7 +24,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark
 
 test-runtime: $(VENV)/.dev
 	$(BIN)/python tests/run_runtime_environments.py

@@ -187,7 +187,12 @@ BAD: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("function", "options"), BAD, ids=str)
+def _name(value: Any) -> str:
+    """The same name for a case in every process."""
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize(("function", "options"), BAD, ids=_name)
 def test_options_out_of_range(function: Any, options: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         function(picture(1), **options)
