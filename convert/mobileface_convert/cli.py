@@ -26,7 +26,8 @@ from .collection import agreement_text, convert_recipes
 from .frontends.mxnet import load_checkpoint
 from .graph import Graph
 from .inspection import describe, format_description
-from .makers import PassRecord, apply_passes
+from .interface import Interface, adapted, add_interface
+from .makers import PassRecord, apply_passes, spec_passes
 from .model_export import TOLERANCE, export_model
 from .onnx_builder import DEFAULT_OPSET
 from .operators_table import operators_json, operators_markdown
@@ -152,6 +153,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--at", metavar="NAME", help="output to keep; default: found")
     parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    add_interface(parser)
     parser.set_defaults(run=_export)
 
 
@@ -174,6 +176,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", action="store_true", help="compare, with MXNet if installed")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
     parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    add_interface(parser)
     parser.set_defaults(run=_model)
 
 
@@ -271,15 +274,19 @@ def _save(before: Graph, result: PassResult, prefix: Path) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    recipe = load_recipe(options.recipe) if options.recipe else None
+    recipe = adapted(load_recipe(options.recipe), options) if options.recipe else None
     cut = options.at or (recipe.cut if recipe else None)
     pruned = prune(load_checkpoint(options.symbol, options.params), cut)
-    graph, records = apply_passes(pruned.graph)
-    name, shape = _input(options, recipe, graph)
+    name, shape = _input(options, recipe, pruned.graph)
+    interface = Interface(name if options.input == "uint8" else None, options.normalize)
+    first = spec_passes(recipe.spec) if recipe else interface.passes
+    graph, records = apply_passes(pruned.graph, options.target, first)
     embedding = recipe.spec.embedding if recipe else None
     outputs = [embedding.output] if embedding else None
     opset = recipe.opset if recipe else options.opset
-    model = to_onnx(graph, {name: shape}, outputs, opset=opset, name=options.output.stem)
+    title = options.output.stem
+    shapes, dtypes = interface.shapes({name: shape}), interface.dtypes
+    model = to_onnx(graph, shapes, outputs, opset=opset, name=title, dtypes=dtypes)
     if recipe:
         entry = model.metadata_props.add()
         entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
@@ -336,6 +343,9 @@ def _model(options: argparse.Namespace) -> int:
         allow_extra=options.allow_extra,
         verify=options.verify,
         tolerance=options.tolerance,
+        target=options.target,
+        uint8=options.input == "uint8",
+        normalize=options.normalize,
     )
     for name, shape in made.inputs.items():
         print(f"input {name}: {', '.join(map(str, shape))}")

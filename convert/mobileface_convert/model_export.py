@@ -10,6 +10,7 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from .frontends.gluon import read_gluon, recognise
 from .frontends.mxnet import load_checkpoint
 from .frontends.mxnet_params import load_params
 from .graph import Graph
+from .interface import Interface, picture_input
 from .makers import PassRecord, apply_passes
 from .model_shapes import Shape, known_shapes
 from .onnx_builder import DEFAULT_OPSET
@@ -100,6 +102,9 @@ def export_model(
     allow_extra: bool = False,
     verify: bool = False,
     tolerance: float = TOLERANCE,
+    target: str = "portable",
+    uint8: bool = False,
+    normalize: bool = False,
 ) -> Exported:
     """Converts a checkpoint.
 
@@ -117,6 +122,9 @@ def export_model(
         verify: Compare with MXNet, or where it is not installed with the ONNX project's reference
             evaluator on the unrewritten network; a model that differs is not written.
         tolerance: Allowed error, see `TOLERANCE`.
+        target: The kind of machine it is made for, a key of `passes.TARGETS`.
+        uint8: The only picture that it reads becomes uint8 (N, H, W, C).
+        normalize: Its only output becomes rows of unit length.
 
     Raises:
         ConversionError: Any step failed; names node and array.
@@ -126,12 +134,15 @@ def export_model(
         _refuse_extra(whole, str(params))
     graph = _select(whole, outputs)
     known = known_shapes(graph, dict(shapes or {}))
-    rewritten, records = apply_passes(graph)
-    model, declared, note = _convert(rewritten, graph, known, opset, static, output.stem)
+    interface = Interface(picture_input(graph, known) if uint8 else None, normalize)
+    rewritten, records = apply_passes(graph, target, interface.passes)
+    model, declared, note = _convert(
+        rewritten, graph, known, interface, opset=opset, static=static, name=output.stem
+    )
     parity = None
     if verify:
         oracle = _oracle(graph, symbol, params, outputs)
-        parity = _compare(model, declared, known, oracle)
+        parity = _compare(model, declared, known, oracle, interface)
         _require(parity, tolerance, str(output))
     certificate = output.with_name(f"{output.stem}.certificate.json")
     with replacing(output) as temporary:
@@ -195,6 +206,8 @@ def _convert(
     graph: Graph,
     original: Graph,
     known: Mapping[str, Shape],
+    interface: Interface,
+    *,
     opset: int,
     static: bool,
     name: str,
@@ -209,33 +222,36 @@ def _convert(
         raise ConversionError(
             "--static needs the sizes", where=graph.origin, hint="give --input-shape 1,3,112,112"
         )
+    make = partial(to_onnx, graph, outputs=names, opset=opset, name=name, dtypes=interface.dtypes)
     reason = "asked for" if static else ""
     if not static:
         try:
-            model = to_onnx(graph, free, names, opset=opset, name=name)
-            reason = _why_fixed(model, known)
+            model = make(interface.shapes(free))
+            reason = _why_fixed(model, known, interface)
         except (GraphError, ConversionError) as error:
             if not whole:
                 raise
             reason = str(error)
         if not reason:
-            return model, dict(free), ""
+            return model, interface.shapes(free), ""
     if not whole:
         raise ConversionError(
             f"the network fixes the size of its input: {reason}",
             where=graph.origin,
             hint="give --input-shape, such as 1,3,112,112",
         )
-    return to_onnx(graph, known, names, opset=opset, name=name), dict(known), reason
+    shapes = interface.shapes(known)
+    return make(shapes), shapes, reason
 
 
-def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape]) -> str:
+def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape], interface: Interface) -> str:
     """Why a model for any size works for one size only; empty if it does not: it is tried out."""
     session = _session(model)
     for step in _STEPS:
         for batch in _BATCHES:
             try:
-                session.run(None, _noise(_sizes(known, batch, step), 0))
+                noise = interface.noise(_sizes(known, batch, step), _SEED)
+                session.run(None, interface.fed(noise))
             except Exception as error:
                 return _pixel_counter(model) or " ".join(str(error).split())
     return ""
@@ -267,11 +283,6 @@ def _sizes(
     return found
 
 
-def _noise(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, FloatArray]:
-    generator = np.random.RandomState(_SEED + seed)
-    return {n: generator.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
-
-
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -297,6 +308,7 @@ def _compare(
     declared: Mapping[str, Shape],
     known: Mapping[str, Shape],
     oracle: MXNetReference | ReferenceNetwork,
+    interface: Interface,
 ) -> Parity:
     """Runs both on noise of several sizes."""
     session = _session(model)
@@ -307,10 +319,11 @@ def _compare(
     for step in _STEPS if free else _STEPS[:1]:
         for batch in _BATCHES:
             shapes.append(_sizes(known, batch, step))
-            fed = _noise(shapes[-1], len(shapes))
-            pairs = zip(names, session.run(None, fed), oracle.run(fed), strict=True)
-            for name, found, expected in pairs:
-                errors[name] = max(errors[name], _error(name, found, expected))
+            fed = interface.noise(shapes[-1], _SEED + len(shapes))
+            found, wanted = session.run(None, interface.fed(fed)), oracle.run(fed)
+            pairs = zip(names, found, interface.given(wanted), strict=True)
+            for name, ours, expected in pairs:
+                errors[name] = max(errors[name], _error(name, ours, expected))
     return Parity(oracle.name, tuple(shapes), errors)
 
 

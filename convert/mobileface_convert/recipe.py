@@ -17,6 +17,7 @@
     cut = "fc5_bn_output"              # optional: the feature output; found if absent
     opset = 17
     weights = "float16"                # optional: how they are stored; "float32" if absent
+    target = "x86"                     # optional: a key of passes.TARGETS; "portable" if absent
     …                                  # what else the maker asks for
     [verify]
     max_abs_error = 5e-5               # of the network's output
@@ -24,6 +25,8 @@
     [verify.float16]                   # bounds of the model with its weights stored so
     max_abs_error = 1e-3
     min_cosine = 0.99999
+    [verify.normalized]                # optional: bounds of its embeddings at unit length
+    max_abs_error = 1e-6
     [card]                             # optional: what the model card says beside the facts
     purpose = "…"
     published = "…"
@@ -106,10 +109,12 @@ class Recipe:
         bounds: Of the comparison with the oracle, by how weights are stored.
         spec: What goes into the model.
         weights: How its weights are stored; a key of ``bounds``.
+        target: The kind of machine it is made for; a key of `passes.TARGETS`.
         options: What else the maker asks for.
         alternatives: The same model from other files, in order of preference.
         collection: What it is a part of, e.g. "starter".
         card: What its model card says.
+        normalized_bounds: Bounds of its embeddings scaled to unit length by the model.
     """
 
     name: str
@@ -121,10 +126,12 @@ class Recipe:
     bounds: Mapping[str, Bounds]
     spec: ModelSpec
     weights: str = "float32"
+    target: str = "portable"
     options: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Recipe, ...] = ()
     collection: str | None = None
     card: Card | None = None
+    normalized_bounds: Bounds | None = None
 
     def storing(self, weights: str) -> Recipe:
         """The recipe with its weights stored otherwise.
@@ -139,6 +146,53 @@ class Recipe:
                 hint=f"it can be stored as {' or '.join(self.bounds)}",
             )
         return replace(self, weights=weights)
+
+    def targeting(self, target: str) -> Recipe:
+        """The recipe for another kind of machine.
+
+        Args:
+            target: A key of `passes.TARGETS`: "portable", "x86" or "plain".
+        """
+        others = tuple(recipe.targeting(target) for recipe in self.alternatives)
+        return replace(self, target=target, alternatives=others)
+
+    def reading_uint8(self) -> Recipe:
+        """The recipe for a model that reads uint8 (N, height, width, C) and scales it itself.
+
+        Raises:
+            ConversionError: Its maker cannot do that, or its pictures are no whole numbers.
+        """
+        image = self.spec.input
+        if image is None or self.maker != "mxnet":
+            raise ConversionError("its input cannot be made uint8", where=self.name)
+        if image.fit == "center_crop":
+            raise ConversionError("its pictures are scaled to no whole numbers", where=self.name)
+        image = replace(image, dtype="uint8", layout="nhwc")
+        return self._with_spec(replace(self.spec, input=image))
+
+    def normalizing(self) -> Recipe:
+        """The recipe for a model that scales its embeddings to unit length itself.
+
+        Raises:
+            ConversionError: It gives no embeddings, or its maker cannot do that.
+        """
+        embedding = self.spec.embedding
+        if embedding is None or self.maker != "mxnet":
+            raise ConversionError("it gives no embeddings to normalise", where=self.name)
+        if embedding.normalized:
+            return self
+        embedding = replace(embedding, normalized=True, normalization_added=True)
+        made = self._with_spec(replace(self.spec, embedding=embedding))
+        bounds = self.normalized_bounds or self.bounds["float32"]
+        return replace(made, bounds={**self.bounds, "float32": bounds})
+
+    def _with_spec(self, spec: ModelSpec) -> Recipe:
+        """The recipe with another spec; its alternatives keep their sources."""
+        others = tuple(
+            replace(other, spec=replace(spec, source=other.spec.source))
+            for other in self.alternatives
+        )
+        return replace(self, spec=spec, alternatives=others)
 
 
 def recipe_names() -> list[str]:
@@ -217,7 +271,7 @@ def _build(
         **data["spec"],
     }
     spec = ModelSpec.from_dict(fields, where=f"{where}, spec")
-    convert = dict(data["convert"])
+    convert, verify = dict(data["convert"]), data["verify"]
     recipe = Recipe(
         name=spec.name,
         upstream=Upstream(
@@ -227,19 +281,22 @@ def _build(
         maker=convert.pop("maker"),
         cut=convert.pop("cut", None),
         opset=convert.pop("opset", DEFAULT_OPSET),
-        bounds=_bounds(data["verify"]),
+        bounds=_bounds(verify),
         spec=spec,
         weights=convert.pop("weights", "float32"),
+        target=convert.pop("target", "portable"),
         options=convert,
         collection=data.get("collection"),
         card=_card(data["card"]) if "card" in data else None,
+        normalized_bounds=_bounds(verify.get("normalized", verify))["float32"],
     )
     return recipe.storing(recipe.weights)
 
 
 def _bounds(verify: Mapping[str, Any]) -> dict[str, Bounds]:
     """The bounds for each way of storing weights."""
-    tables = {"float32": verify, **{k: v for k, v in verify.items() if isinstance(v, Mapping)}}
+    stored = {k: v for k, v in verify.items() if isinstance(v, Mapping) and k != "normalized"}
+    tables = {"float32": verify, **stored}
     return {
         weights: Bounds(table["max_abs_error"], table.get("min_cosine", 0.9999999))
         for weights, table in tables.items()

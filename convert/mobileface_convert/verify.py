@@ -29,6 +29,7 @@ __all__ = [
     "Bounds",
     "compare_outputs",
     "golden_path",
+    "probe_input",
     "probe_tensor",
     "read_golden",
     "require",
@@ -42,6 +43,7 @@ PROBE_COUNT = 16
 PROBE_SEED = 20200229
 
 FloatArray = npt.NDArray[np.float32]
+Tensor = FloatArray | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,17 @@ def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_S
     return np.ascontiguousarray((tensor - mean) / std)
 
 
+def probe_input(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> Tensor:
+    """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
+    if spec.dtype == "float32":
+        tensor = probe_tensor(spec, count, seed)
+        return tensor if spec.layout == "nchw" else tensor.transpose(0, 2, 3, 1)
+    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
+    return probes if spec.layout == "nhwc" else probes.transpose(0, 3, 1, 2)
+
+
 def run_batches(
-    session: Session, tensor: FloatArray, batch: int, outputs: Sequence[str] | None = None
+    session: Session, tensor: Tensor, batch: int, outputs: Sequence[str] | None = None
 ) -> FloatArray:
     """Some outputs of a model, side by side, in batches of the given size.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from .errors import SpecError
 
 __all__ = [
+    "LATER",
     "Check",
     "build",
     "hexadecimal",
@@ -29,6 +30,9 @@ __all__ = [
 
 Check = Callable[[Any, str], Any]
 """(value, place) → the checked value."""
+
+LATER: Mapping[str, bool] = {"later": True}
+"""Metadata of a dataclass field that is younger than files without it."""
 
 _T = TypeVar("_T")
 
@@ -56,10 +60,17 @@ def build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check]) ->
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses and tuples as mappings and lists; fields at None are left out."""
+    """Dataclasses and tuples as mappings and lists.
+
+    Fields at None are left out, and fields at their default whose metadata is `LATER`.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {key: plain(item) for key, item in pairs if item is not None}
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {
+            field.name: plain(item)
+            for field, item in pairs
+            if item is not None and not (field.metadata == LATER and item == field.default)
+        }
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 

@@ -17,6 +17,7 @@ from .spec import ImageInput
 __all__ = [
     "ChannelOrder",
     "Image",
+    "Tensor",
     "as_images",
     "check_color",
     "check_image",
@@ -29,6 +30,9 @@ __all__ = [
 
 Image = npt.NDArray[np.uint8]
 """uint8, (H, W, 3) in the stated channel order or (H, W) gray, values 0..255."""
+
+Tensor = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+"""A network's input, with the element type and the order of axes that its spec states."""
 
 ChannelOrder = Literal["bgr", "rgb"]
 
@@ -151,10 +155,10 @@ def to_color(image: Image, wanted: str, color: ChannelOrder = "bgr") -> Image:
     return np.asarray(cv2.cvtColor(image, _CONVERSIONS[have, wanted]), np.uint8)
 
 
-def to_tensor(
-    images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "bgr"
-) -> npt.NDArray[np.float32]:
+def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "bgr") -> Tensor:
     """The network input for pictures: at its size, in the network's colours, (x − mean) / std.
+
+    A network that reads uint8 gets the pixels as they are: it scales them itself.
 
     Args:
         images: Checked pictures of any sizes; the spec says whether they are stretched or cropped.
@@ -162,27 +166,32 @@ def to_tensor(
         color: Channel order of the pictures.
 
     Returns:
-        float32 (N, C, height, width).
+        float32 or uint8, (N, C, height, width) or (N, height, width, C), as the spec says.
 
     Raises:
         InputError: ``color`` is neither "bgr" nor "rgb".
     """
     check_color(color)
-    batch = np.empty((len(images), spec.channels, spec.height, spec.width), np.float32)
+    planes = spec.layout == "nchw"
+    batch = np.empty((len(images), *spec.shape), spec.dtype)
     fit = _center_crop if spec.fit == "center_crop" else resize
     for slot, image in zip(batch, images, strict=True):
         small = fit(to_color(image, spec.color, color), spec.height, spec.width)
-        slot[...] = small if small.ndim == 2 else small.transpose(2, 0, 1)
-    if any(spec.mean):
-        batch -= np.asarray(spec.mean, np.float32).reshape(-1, 1, 1)
-    if any(value != 1 for value in spec.std):
-        batch /= np.asarray(spec.std, np.float32).reshape(-1, 1, 1)
+        small = small.reshape(spec.height, spec.width, spec.channels)
+        slot[...] = small.transpose(2, 0, 1) if planes else small
+    if spec.dtype == "uint8":
+        return batch
+    mean, std = (np.asarray(values, np.float32) for values in (spec.mean, spec.std))
+    if mean.any():
+        batch -= mean.reshape(-1, 1, 1) if planes else mean
+    if (std != 1).any():
+        batch /= std.reshape(-1, 1, 1) if planes else std
     return batch
 
 
 def tensor_batches(
     images: Image | Sequence[Image], spec: ImageInput, color: ChannelOrder, batch_size: int
-) -> Iterator[npt.NDArray[np.float32]]:
+) -> Iterator[Tensor]:
     """Network inputs of at most so many pictures each; see `as_images` and `to_tensor`.
 
     Raises:

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from .checks import LATER
 
 __all__ = [
     "COLORS",
+    "DTYPES",
     "FITS",
+    "LAYOUTS",
     "AttributeSpec",
     "EmbeddingSpec",
     "HogSpec",
@@ -26,12 +30,20 @@ __all__ = [
 
 Color = Literal["gray", "rgb", "bgr"]
 Fit = Literal["stretch", "center_crop"]
+DType = Literal["float32", "uint8"]
+Layout = Literal["nchw", "nhwc"]
 
 COLORS = ("gray", "rgb", "bgr")
 """Orders of the channels of an input."""
 
 FITS = ("stretch", "center_crop")
 """Ways of bringing a picture to the size of an input."""
+
+DTYPES = ("float32", "uint8")
+"""Element types of an input."""
+
+LAYOUTS = ("nchw", "nhwc")
+"""Orders of the axes of an input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,7 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """How a picture becomes the network's input tensor, float32 (N, C, height, width).
+    """How a picture becomes the network's input tensor.
 
     Attributes:
         name: Name of the ONNX input.
@@ -91,6 +103,8 @@ class ImageInput:
         mean: Subtracted from the 0..255 value of each channel, one value a channel or one for all.
         std: Divides what is left after that.
         fit: "stretch" to the size, or "center_crop": scale the shorter side, cut the longer.
+        dtype: "float32", or "uint8" for a network that applies ``mean`` and ``std`` itself.
+        layout: "nchw" for (N, C, height, width), "nhwc" for (N, height, width, C).
     """
 
     name: str
@@ -100,11 +114,19 @@ class ImageInput:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     fit: Fit = "stretch"
+    dtype: DType = field(default="float32", metadata=LATER)
+    layout: Layout = field(default="nchw", metadata=LATER)
 
     @property
     def channels(self) -> int:
         """1 for gray, else 3."""
         return 1 if self.color == "gray" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Sizes of the input tensor behind the batch axis."""
+        size = (self.height, self.width)
+        return (self.channels, *size) if self.layout == "nchw" else (*size, self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +138,15 @@ class EmbeddingSpec:
         size: Number of elements.
         normalized: True if the network itself scales it to unit length.
         crop: How a face is cut out for it; a name in `mobileface.crops`.
+        normalization_added: True if it does so because the converter was asked to add that; the
+            published network does not.
     """
 
     output: str
     size: int
     normalized: bool
     crop: str
+    normalization_added: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import onnxruntime
 
 from .errors import InputError, ModelError, SpecError
 from .files import check_sha256, reason
-from .spec import METADATA_KEY, ModelSpec, YoloSpec
+from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
 from .threads import default_threads
 
 __all__ = ["Session"]
@@ -86,6 +86,8 @@ class Session:
                 shapes = {value.name: value.shape for value in values}
                 for name, sizes in wanted.items():
                     _check_shape(shapes, name, sizes, f"{self.path}, {section}")
+        if self.spec.input is not None:
+            _check_type(inputs, self.spec.input, f"{self.path}, input")
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the model.
@@ -117,7 +119,7 @@ def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
     found: dict[str, tuple[_Shapes, _Shapes]] = {}
     if spec.input is not None:
         image = spec.input
-        found["input"] = ({image.name: (None, image.channels, image.height, image.width)}, {})
+        found["input"] = ({image.name: (None, *image.shape)}, {})
     if spec.embedding is not None:
         found["embedding"] = ({}, {spec.embedding.output: (None, spec.embedding.size)})
     if spec.landmarks is not None:
@@ -163,6 +165,14 @@ def _check_shape(
     ):
         wanted = ["any" if size is None else size for size in sizes]
         raise SpecError(f"the network's '{name}' has shape {found}, not {wanted}", where=where)
+
+
+def _check_type(inputs: Sequence[Any], image: ImageInput, where: str) -> None:
+    """The picture input has the element type that the spec says."""
+    found = next(value.type for value in inputs if value.name == image.name)
+    wanted = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}[image.dtype]
+    if found != wanted:
+        raise SpecError(f"the network's '{image.name}' is a {found}, not a {wanted}", where=where)
 
 
 def _line(error: Exception) -> str:

@@ -18,7 +18,9 @@ from .crops import CROPS
 from .errors import SpecError
 from .sections import (
     COLORS,
+    DTYPES,
     FITS,
+    LAYOUTS,
     AttributeSpec,
     EmbeddingSpec,
     HogSpec,
@@ -114,9 +116,14 @@ class ModelSpec:
         """Twelve digits that models share whose outputs can be compared with each other.
 
         They are a hash of what the weights were made from and of what goes in and comes out; name,
-        licence and how weights are stored do not count.
+        licence and how weights are stored do not count. Neither does who scales pixels and
+        lengths, the network or who runs it: the embeddings are the same.
         """
         facts = self.to_dict()
+        for way in ("dtype", "layout"):
+            facts.get("input", {}).pop(way, None)
+        if facts.get("embedding", {}).pop("normalization_added", False):
+            facts["embedding"]["normalized"] = False
         kept = {field: facts.get(field) for field in ("source", "input", "embedding")}
         text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -188,6 +195,8 @@ def _input(value: Any, where: str) -> ImageInput:
         "mean": checks.numbers((1, 3)),
         "std": checks.numbers((1, 3), positive=True),
         "fit": checks.one_of(FITS),
+        "dtype": checks.one_of(DTYPES),
+        "layout": checks.one_of(LAYOUTS),
     }
     image = build(ImageInput, value, where, fields)
     for field, numbers in (("mean", image.mean), ("std", image.std)):
@@ -195,7 +204,24 @@ def _input(value: Any, where: str) -> ImageInput:
             raise SpecError(
                 f"{len(numbers)} numbers for {image.channels} channels", where=f"{where}, {field}"
             )
+    if image.dtype == "uint8" and image.fit == "center_crop":
+        raise SpecError("center_crop gives no whole numbers for uint8", where=f"{where}, dtype")
     return image
+
+
+def _embedding(value: Any, where: str) -> EmbeddingSpec:
+    """An embedding section that does not contradict itself."""
+    fields: dict[str, Check] = {
+        "output": checks.text,
+        "size": checks.whole(1),
+        "normalized": checks.truth,
+        "crop": checks.one_of(tuple(CROPS)),
+        "normalization_added": checks.truth,
+    }
+    embedding = build(EmbeddingSpec, value, where, fields)
+    if embedding.normalization_added and not embedding.normalized:
+        raise SpecError("must be true where it was added", where=f"{where}, normalized")
+    return embedding
 
 
 _FILE = _section(
@@ -218,15 +244,7 @@ _FIELDS: dict[str, Check] = {
     ),
     "preference": checks.whole(0),
     "input": _input,
-    "embedding": _section(
-        EmbeddingSpec,
-        {
-            "output": checks.text,
-            "size": checks.whole(1),
-            "normalized": checks.truth,
-            "crop": checks.one_of(tuple(CROPS)),
-        },
-    ),
+    "embedding": _embedding,
     "landmarks": _section(
         LandmarkSpec,
         {

@@ -15,7 +15,7 @@ import pytest
 from mobileface.probes import make_probes
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.frontends.mxnet import load_checkpoint
-from mobileface_convert.passes import PASSES
+from mobileface_convert.passes import COMMON
 from mobileface_convert.reference import MXNetReference
 from tests import gluon_networks
 from tests.convert.op_check import run_onnx
@@ -44,7 +44,7 @@ def reference(checkpoint: tuple[Path, Path]) -> MXNetReference:
 def model(request: pytest.FixtureRequest, checkpoint: tuple[Path, Path]) -> onnx.ModelProto:
     """For pictures of any number and size, before and after the passes."""
     graph = load_checkpoint(*checkpoint)
-    for _, run in PASSES if request.param == "rewritten" else ():
+    for _, run in COMMON if request.param == "rewritten" else ():
         graph = run(graph).graph
     return to_onnx(graph, {"data": ("N", "H", "W", 3)}, ["ids", "scores", "boxes"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnxsim
@@ -27,16 +28,18 @@ def to_onnx(
     *,
     opset: int = DEFAULT_OPSET,
     name: str = "network",
+    dtypes: Mapping[str, npt.DTypeLike] | None = None,
 ) -> onnx.ModelProto:
     """Converts a graph.
 
     Args:
         graph: The network.
-        input_shapes: Shape of each network input, float32; a text dimension is dynamic.
+        input_shapes: Shape of each network input; a text dimension is dynamic.
         outputs: Names of the outputs; by default those of the nodes that compute them, with the
             number of the output (``split_output1``) where a node computes several.
         opset: Version of the ONNX operator set.
         name: Name of the ONNX graph.
+        dtypes: Element type of the inputs that are not float32.
 
     Raises:
         GraphError: A weight is missing, or shapes do not fit; names node and array.
@@ -44,7 +47,11 @@ def to_onnx(
         ConversionError: The result is no valid ONNX model (a defect of the converter).
     """
     builder = GraphBuilder(name, opset)
-    fed = {name: builder.input(name, np.float32, shape) for name, shape in input_shapes.items()}
+    types = dtypes or {}
+    fed = {
+        name: builder.input(name, types.get(name, np.float32), shape)
+        for name, shape in input_shapes.items()
+    }
     found = add_graph(builder, graph, fed)
     names = list(outputs or _names(graph.outputs))
     if len(names) != len(graph.outputs):

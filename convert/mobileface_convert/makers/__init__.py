@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from . import dlib_network, hog, landmark, mxnet, pose, yolo
 from .base import Built, Files, Maker, PassRecord
-from .network import apply_passes, load_network
+from .network import apply_passes, load_network, spec_passes
 
-__all__ = ["MAKERS", "Built", "Files", "Maker", "PassRecord", "apply_passes", "load_network"]
+__all__ = [
+    "MAKERS",
+    "Built",
+    "Files",
+    "Maker",
+    "PassRecord",
+    "apply_passes",
+    "load_network",
+    "spec_passes",
+]
 
 MAKERS: dict[str, Maker] = {
     "mxnet": mxnet.MAKER,

@@ -20,12 +20,13 @@ from ..verify import (
     Agreement,
     compare_outputs,
     golden_path,
+    probe_input,
     probe_tensor,
     read_golden,
     run_batches,
 )
 from .base import Built, Files, Maker, PassRecord, with_spec
-from .network import FloatArray, Oracle, apply_passes, load_network, worst
+from .network import FloatArray, Oracle, apply_passes, load_network, spec_passes, worst
 
 __all__ = ["MAKER"]
 
@@ -43,9 +44,15 @@ def _build(recipe: Recipe, files: Files) -> Built:
     if spec.embedding is not None:
         pruned.append(PassRecord("prune", prune(graph, recipe.cut)))
         graph = pruned[0].result.graph
-    graph, records = apply_passes(graph)
-    shape = ("N", image.channels, image.height, image.width)
-    model = to_onnx(graph, {image.name: shape}, list(outputs), opset=recipe.opset, name=spec.name)
+    graph, records = apply_passes(graph, recipe.target, spec_passes(spec))
+    model = to_onnx(
+        graph,
+        {image.name: ("N", *image.shape)},
+        list(outputs),
+        opset=recipe.opset,
+        name=spec.name,
+        dtypes={image.name: image.dtype},
+    )
     for value in model.graph.output:
         _check_output(value, spec.name, outputs[value.name])
     content = with_spec(model, spec)
@@ -60,16 +67,19 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     """
     image, outputs = _sections(recipe.spec)
     session = Session(model, intra_op_num_threads=1)
-    tensor = probe_tensor(image)
+    own_image, _ = _sections(session.spec)
+    tensor, fed = probe_tensor(image), probe_input(own_image)
     if files is not None and (mxnet_is_installed() or golden_path(recipe.name) is None):
         oracle = Oracle(recipe, files, recipe.cut)
         expected, name = _joined(oracle.run({image.name: tensor})), oracle.name
     else:
         expected, name = read_golden(recipe.name)
+    if session.spec.embedding is not None and session.spec.embedding.normalization_added:
+        expected = (expected / np.linalg.norm(expected, axis=1, keepdims=True)).astype(np.float32)
     names = list(outputs)
     return worst(
         [
-            compare_outputs(run_batches(session, tensor, batch, names), expected, name)
+            compare_outputs(run_batches(session, fed, batch, names), expected, name)
             for batch in BATCH_SIZES
         ]
     )

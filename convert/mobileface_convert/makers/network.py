@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import ConversionError
+from mobileface.spec import ModelSpec
 
 from ..backends.reference import ReferenceNetwork
 from ..checkpoint import save_checkpoint
 from ..frontends.gluon import load_gluon
 from ..frontends.mxnet import load_checkpoint
 from ..graph import Graph
-from ..passes import PASSES
+from ..passes import TARGETS, Pass, read_uint8, unit_length
 from ..recipe import Recipe
 from ..reference import MXNetReference, mxnet_is_installed
 from ..verify import Agreement
 from .base import Files, PassRecord
 
-__all__ = ["Oracle", "apply_passes", "load_network", "worst"]
+__all__ = ["Oracle", "apply_passes", "load_network", "spec_passes", "worst"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -42,13 +44,39 @@ def load_network(recipe: Recipe, files: Files) -> Graph:
     return load_checkpoint(files["symbol"], files["params"])
 
 
-def apply_passes(graph: Graph) -> tuple[Graph, list[PassRecord]]:
-    """Runs every pass; returns what each did."""
+def apply_passes(
+    graph: Graph, target: str = "portable", first: Sequence[tuple[str, Pass]] = ()
+) -> tuple[Graph, list[PassRecord]]:
+    """Runs the passes for a kind of machine; returns what each did.
+
+    Args:
+        graph: The network.
+        target: A key of `passes.TARGETS`.
+        first: Passes that run before those.
+
+    Raises:
+        ConversionError: No such kind of machine.
+    """
+    if target not in TARGETS:
+        raise ConversionError(
+            f"no target '{target}'", where=graph.origin, hint=f"there are: {', '.join(TARGETS)}"
+        )
     records: list[PassRecord] = []
-    for name, run in PASSES:
+    for name, run in (*first, *TARGETS[target]):
         records.append(PassRecord(name, run(graph)))
         graph = records[-1].result.graph
     return graph, records
+
+
+def spec_passes(spec: ModelSpec) -> list[tuple[str, Pass]]:
+    """What makes the network read and give what its spec says, where the source does not."""
+    image, passes = spec.input, list[tuple[str, Pass]]()
+    if image is not None and image.dtype == "uint8":
+        scaling = partial(read_uint8, name=image.name, mean=image.mean, std=image.std)
+        passes.append(("read_uint8", scaling))
+    if spec.embedding is not None and spec.embedding.normalization_added:
+        passes.append(("unit_length", unit_length))
+    return passes
 
 
 class Oracle:

@@ -143,7 +143,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
     """
     yolo = _yolo(recipe)
     trunk = find_trunk(recipe, load_network(recipe, files))
-    graph, records = apply_passes(trunk.graph)
+    graph, records = apply_passes(trunk.graph, recipe.target)
     trunk = dataclasses.replace(trunk, graph=graph)
     model = clean(ir.to_proto(build_model(trunk, yolo, recipe.name, recipe.opset)), recipe.name)
     content = with_spec(model, recipe.spec)

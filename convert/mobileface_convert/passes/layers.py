@@ -22,6 +22,7 @@ __all__ = [
     "layer_of",
     "output_axis",
     "per_input",
+    "store_arrays",
     "store_layer",
     "tidy",
 ]
@@ -103,23 +104,48 @@ def store_layer(
     weight: Doubles,
     bias: Doubles,
 ) -> Node:
-    """The layer with new weights, in ``params`` under names that no other layer reads."""
+    """The layer with new weights, in ``params`` under names that no other layer reads.
+
+    A layer without a bias stays so if the new one is zero.
+    """
+    arrays = {1: weight}
+    if len(node.inputs) > 2 or bias.any():
+        arrays[2] = bias
+    attrs: Mapping[str, str] = {**node.attrs, "no_bias": str(2 not in arrays)}
+    return replace(store_arrays(graph, params, node, inputs, arrays), attrs=attrs)
+
+
+def store_arrays(
+    graph: Graph,
+    params: dict[str, Array],
+    node: Node,
+    inputs: tuple[Edge, ...],
+    arrays: Mapping[int, Doubles],
+) -> Node:
+    """The node with new arrays behind some of its inputs, under names that no other node reads.
+
+    Args:
+        graph: The network that the node is part of.
+        params: Where the arrays go, as float32.
+        node: The node.
+        inputs: What it reads in the new network.
+        arrays: The new arrays by the number of the input; the first one after the last input is a
+            bias.
+    """
     own = {edge.node for edge in node.inputs[1:] if len(graph.consumers[edge.node]) == 1}
     taken = {n.name for n in graph.nodes if n.is_variable and n not in own}
     # Arrays that this pass has stored for other layers already, and those that nothing reads yet.
     taken |= params.keys() - {node.name for node in own}
-    old_names = [edge.node.name for edge in node.inputs[1:]]
-    wanted = (*old_names, f"{node.name}_bias")[:2]
-    names = []
-    for name, values in zip(wanted, (weight, bias), strict=True):
+    edges = list(inputs)
+    for position, values in arrays.items():
+        known = position < len(node.inputs)
+        name = node.inputs[position].node.name if known else f"{node.name}_bias"
         while name in taken:
             name += "_folded"
         taken.add(name)
         params[name] = values.astype(np.float32)
-        names.append(name)
-    attrs: Mapping[str, str] = {**node.attrs, "no_bias": "False"}
-    edges = (inputs[0], *(variable(name) for name in names))
-    return replace(node, attrs=attrs, inputs=edges)
+        edges[position : position + 1] = [variable(name)]
+    return replace(node, inputs=tuple(edges))
 
 
 def tidy(graph: Graph) -> Graph:

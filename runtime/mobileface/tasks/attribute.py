@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ModelError
-from ..image import ChannelOrder, Image, tensor_batches
+from ..image import ChannelOrder, Image, Tensor, tensor_batches
 from ..session import Session
 from ..types import Attributes, FloatArray
 
@@ -66,11 +65,11 @@ class AttributePredictor:
         tensors = tensor_batches(images, self.image, color, batch_size)
         return [found for tensor in tensors for found in self.predict_tensor(tensor)]
 
-    def predict_tensor(self, tensor: npt.NDArray[np.float32]) -> list[Attributes]:
+    def predict_tensor(self, tensor: Tensor) -> list[Attributes]:
         """Attributes from a network input as `mobileface.image.to_tensor` makes it.
 
         Args:
-            tensor: float32 (N, C, height, width).
+            tensor: As the spec of the input says, float32 (N, C, height, width) for most models.
         """
         heads = self.heads
         logits = self.session.run({self.image.name: tensor})

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, ModelError
-from ..image import ChannelOrder, Image, tensor_batches
+from ..image import ChannelOrder, Image, Tensor, tensor_batches
 from ..session import Session
 
 __all__ = ["Embedder", "cosine_similarity"]
@@ -77,13 +77,11 @@ class Embedder:
         parts = [self.embed_tensor(tensor, normalize=normalize) for tensor in tensors]
         return np.concatenate(parts) if parts else np.empty((0, self.size), np.float32)
 
-    def embed_tensor(
-        self, tensor: npt.NDArray[np.float32], *, normalize: bool = True
-    ) -> Embeddings:
+    def embed_tensor(self, tensor: Tensor, *, normalize: bool = True) -> Embeddings:
         """Embeds a network input as `mobileface.image.to_tensor` makes it.
 
         Args:
-            tensor: float32 (N, C, height, width).
+            tensor: As the spec of the input says, float32 (N, C, height, width) for most models.
             normalize: As `embed` takes it.
 
         Returns:

@@ -1,0 +1,276 @@
+"""PReLU as sums and rectifiers, which ONNX Runtime computes inside its blocked convolutions.
+
+With PReLU(x) = s·x + (1 − s)·max(x, 0), s one slope a channel, and σ = ±1 the sign of 1 − s::
+
+    before   x ─ Convolution(W, b) ─ PReLU(s) ─ y
+    after    x ─┬─ Convolution(σsW, σsb) ──────────────────────── + ─ σy
+                └─ Convolution(|1 − s|W, |1 − s|b) ─ relu ────────┘
+
+The sum melts into the first convolution and the rectifier into the second. Channels of s > 1 come
+out negative; whoever reads them takes the sign into its weights. Summands of one sum must agree:
+one that does not is turned by a depthwise convolution of one ±1 a channel. The sum melts into that,
+so it costs no more than the sum did.
+
+A layer of many inputs is not computed twice; y is made of what it gives::
+
+    after    x ─ Convolution(W, b) ─┬─ depthwise(σs) ────────────── + ─ σy
+                                    └─ depthwise(|1 − s|) ─ relu ───┘
+
+Where a 1×1 convolution V alone reads y and has no more outputs than W, it takes both parts in::
+
+    before   x ─ Convolution(W, b) ─ PReLU(s) ─ Convolution(V, c), 1×1
+    after    x ─┬─ Convolution(W, b) ─ relu ─ Convolution(V·(1 − s), c) ─ + ─
+                └─ Convolution(V·sW, V·sb) ──────────────────────────────┘
+
+The time no longer depends on the data. All this pays only where channels are kept in blocks;
+elsewhere a PReLU is one pass over the data and these are three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..attributes import Attributes
+from ..graph import Array, Edge, Graph, Node, rebuild, variable
+from .base import PassResult, Refusal
+from .channels import behind_flatten, is_dense, is_padded
+from .layers import Doubles, Layer, layer_of, per_input, store_layer, tidy
+
+__all__ = ["split_prelu"]
+
+_TWICE = 32
+"""A layer of at most so many multiplications an output is computed twice."""
+
+
+@dataclass(frozen=True)
+class _Split:
+    """How a PReLU is split.
+
+    Attributes:
+        slopes: One a channel.
+        signs: The signs that its channels come out with.
+        way: "twice", "behind" its layer, or "into" the layer that reads it.
+    """
+
+    slopes: Doubles
+    signs: Doubles
+    way: str
+
+
+def split_prelu(graph: Graph, *, multiple: int = 16) -> PassResult:
+    """Splits every PReLU that can be, and says why it left the others.
+
+    Args:
+        graph: The network.
+        multiple: Channels of a block; a PReLU of other numbers of channels is left.
+    """
+    plan: dict[Node, _Split] = {}
+    refused = []
+    for node in graph.operators:
+        if node.op == "LeakyReLU" and node.attrs.get("act_type") == "prelu":
+            found = _plan(graph, node, multiple, plan)
+            if isinstance(found, str):
+                refused.append(Refusal(node.name, found))
+            else:
+                plan[node] = found
+    if not plan:
+        return PassResult(graph, (), tuple(refused))
+    changed = tuple(f"{node.name} ({split.way})" for node, split in plan.items())
+    return PassResult(_Splitter(graph, plan).run(), changed, tuple(refused))
+
+
+def _plan(graph: Graph, node: Node, multiple: int, plan: Mapping[Node, _Split]) -> _Split | str:
+    """How a PReLU is split, or why it is not."""
+    before = node.inputs[0].node
+    slopes = graph.weight_of(node, 1, "gamma", (None,)).astype(np.float64)
+    layer = layer_of(graph, before) if _is_convolution(graph, before) else None
+    if layer is not None:
+        slopes = np.broadcast_to(slopes, layer.bias.shape)
+    elif before.op != "elemwise_add" or len(slopes) == 1:
+        return f"it reads '{before.name}' ({before.op}), which gives no blocks of known channels"
+    if len(slopes) % multiple:
+        return f"{len(slopes)} channels are not whole blocks of {multiple}"
+    single = layer is not None and graph.only_consumer(before) is node
+    single = single and not _is_taken_in(before, plan)
+    if single and layer is not None and _taker(graph, node, layer) is not None:
+        return _Split(slopes, np.ones_like(slopes), "into")
+    signs = np.where(slopes > 1, -1.0, 1.0)
+    if (signs < 0).any() and (reason := _why_unsigned(graph, node)):
+        return f"a slope is above 1, and {reason}"
+    if single and layer is not None and layer.weight[0].size <= _TWICE:
+        return _Split(slopes, signs, "twice")
+    return _Split(slopes, signs, "behind")
+
+
+def _is_convolution(graph: Graph, node: Node) -> bool:
+    """True for a convolution over pictures whose weights are stored."""
+    weight = graph.weight(node.inputs[1]) if node.op == "Convolution" else None
+    return weight is not None and weight.ndim == 4
+
+
+def _is_taken_in(layer: Node, plan: Mapping[Node, _Split]) -> bool:
+    """True if a layer takes in the PReLU that it reads, and so becomes a sum itself."""
+    split = plan.get(layer.inputs[0].node)
+    return split is not None and split.way == "into"
+
+
+def _taker(graph: Graph, node: Node, layer: Layer) -> Node | None:
+    """The 1×1 convolution that takes a PReLU in, if that costs no more than a second layer."""
+    reader = graph.only_consumer(node)
+    if reader is None or not _is_convolution(graph, reader) or not is_dense(graph, reader):
+        return None
+    attrs = Attributes(reader.attrs, reader.where)
+    plain = attrs.integers("kernel") == (1, 1) and attrs.integers("stride", (1,), length=2) == (
+        1,
+        1,
+    )
+    if not plain or is_padded(reader) or not is_dense(graph, node.inputs[0].node):
+        return None
+    cheap = attrs.integer("num_filter") <= len(layer.bias) and layer.weight[0].size <= _TWICE
+    return reader if cheap else None
+
+
+def _why_unsigned(graph: Graph, node: Node) -> str:
+    """Why the values of a node cannot come out negative; empty if they can."""
+    heads = [behind_flatten(edge.node) for edge in graph.outputs]
+    if node in heads:
+        return "it is an output of the network"
+    for user in _readers(graph, node):
+        takes = user.op == "elemwise_add" or _is_convolution(graph, user)
+        if not takes and not (user.op == "FullyConnected" and is_dense(graph, user)):
+            return f"'{user.name}' ({user.op}) reads it"
+    return ""
+
+
+def _readers(graph: Graph, node: Node) -> list[Node]:
+    """The nodes that read a node, looking through Flatten."""
+    found: list[Node] = []
+    for user, _ in graph.consumers[node]:
+        found += _readers(graph, user) if user.op == "Flatten" else [user]
+    return found
+
+
+class _Splitter:
+    """Builds the network with its PReLUs split.
+
+    Args:
+        graph: The network.
+        plan: The PReLUs that are split.
+    """
+
+    def __init__(self, graph: Graph, plan: Mapping[Node, _Split]) -> None:
+        self._graph = graph
+        self._plan = plan
+        self._params: dict[str, Array] = dict(graph.params)
+        self._signs: dict[Node, Doubles] = {}
+
+    def run(self) -> Graph:
+        """The new network."""
+        return tidy(rebuild(self._graph, self._rewrite, params=self._params))
+
+    def _rewrite(self, node: Node, inputs: tuple[Edge, ...]) -> Edge | Node:
+        if node in self._plan:
+            split = self._plan[node]
+            self._signs[node] = split.signs
+            return self._split(node, inputs[0], split)
+        if node.op == "elemwise_add":
+            return self._add(node, inputs)
+        if not node.inputs:
+            return node
+        before = behind_flatten(node.inputs[0].node)
+        split_before = self._plan.get(before)
+        if split_before is not None and split_before.way == "into" and node.op == "Convolution":
+            return self._take_in(node, inputs[0], split_before.slopes)
+        signs = self._signs.get(before)
+        if signs is None or node.op == "Flatten" or (signs > 0).all():
+            return node
+        layer = layer_of(self._graph, node)
+        weight = layer.weight * per_input(node, layer.weight, signs)
+        return store_layer(self._graph, self._params, node, inputs, weight, layer.bias)
+
+    def _split(self, node: Node, source: Edge, split: _Split) -> Edge | Node:
+        """What stands for a PReLU."""
+        if split.way == "into":
+            return Node("relu", node.name, {}, (source,), node.origin)
+        linear, bent = split.signs * split.slopes, np.abs(1 - split.slopes)
+        if split.way == "twice":
+            like = source.node
+            layer, source = self._stored(like), like.inputs[0]
+        else:
+            like, layer = (
+                _pointwise(node, len(linear)),
+                Layer(np.ones((len(linear), 1, 1, 1)), 0 * linear),
+            )
+        straight = self._scaled(like, f"{node.name}_linear", source, layer, linear)
+        rectified = self._scaled(like, f"{node.name}_rectified", source, layer, bent)
+        relu = Node("relu", f"{node.name}_relu", {}, (Edge(rectified),), node.origin)
+        return Node("elemwise_add", node.name, {}, (Edge(straight), Edge(relu)), node.origin)
+
+    def _take_in(self, node: Node, source: Edge, slopes: Doubles) -> Node:
+        """The 1×1 convolution that reads a PReLU, as a sum of two convolutions."""
+        first = source.node.inputs[0].node
+        inner, outer = self._stored(first), layer_of(self._graph, node)
+        mixing = outer.weight[:, :, 0, 0]
+        weight = np.einsum("oc,cikl->oikl", mixing * slopes, inner.weight)
+        bias = mixing @ (slopes * inner.bias)
+        attrs = {**first.attrs, "num_filter": str(len(weight))}
+        straight = self._layer(
+            replace(first, attrs=attrs), f"{node.name}_linear", first.inputs[0], weight, bias
+        )
+        bent = outer.weight * (1 - slopes).reshape(1, -1, 1, 1)
+        rectified = self._layer(node, f"{node.name}_rectified", source, bent, outer.bias)
+        return Node("elemwise_add", node.name, {}, (Edge(straight), Edge(rectified)), node.origin)
+
+    def _add(self, node: Node, inputs: tuple[Edge, ...]) -> Node:
+        """A sum whose summands agree in sign."""
+        signs = [self._signs.get(edge.node) for edge in node.inputs]
+        known = [sign for sign in signs if sign is not None]
+        if not known or all((sign > 0).all() for sign in known):
+            return node
+        plus = np.ones_like(known[0])
+        each = [plus if sign is None else sign for sign in signs]
+        wanted = each[0] if not _why_unsigned(self._graph, node) else plus
+        self._signs[node] = wanted
+        edges = [
+            edge if (sign == wanted).all() else self._turned(node, index, edge, sign * wanted)
+            for index, (edge, sign) in enumerate(zip(inputs, each, strict=True))
+        ]
+        return replace(node, inputs=tuple(edges))
+
+    def _turned(self, node: Node, index: int, source: Edge, signs: Doubles) -> Edge:
+        """A summand with some channels negated."""
+        layer = Layer(np.ones((len(signs), 1, 1, 1)), np.zeros(len(signs)))
+        like = _pointwise(node, len(signs))
+        return Edge(self._scaled(like, f"{node.name}_turned{index}", source, layer, signs))
+
+    def _stored(self, layer: Node) -> Layer:
+        """A layer of the new network."""
+        arrays = [self._params[edge.node.name].astype(np.float64) for edge in layer.inputs[1:]]
+        return Layer(arrays[0], arrays[1] if len(arrays) > 1 else np.zeros(len(arrays[0])))
+
+    def _scaled(self, like: Node, name: str, source: Edge, layer: Layer, scale: Doubles) -> Node:
+        """A convolution with its outputs scaled."""
+        weight = layer.weight * scale.reshape(-1, 1, 1, 1)
+        return self._layer(like, name, source, weight, layer.bias * scale)
+
+    def _layer(self, like: Node, name: str, source: Edge, weight: Doubles, bias: Doubles) -> Node:
+        """A new convolution with the geometry of another."""
+        edges = [source]
+        for role, values in (("weight", weight), ("bias", bias)):
+            if role == "weight" or bias.any():
+                stored = f"{name}_{role}"
+                while stored in self._params:
+                    stored += "_split"
+                self._params[stored] = values.astype(np.float32)
+                edges.append(variable(stored))
+        attrs = {**like.attrs, "no_bias": str(len(edges) == 2)}
+        return Node("Convolution", name, attrs, tuple(edges), like.origin)
+
+
+def _pointwise(node: Node, channels: int) -> Node:
+    """A depthwise convolution of one weight a channel, without its weights."""
+    attrs = {"kernel": "(1, 1)", "num_filter": str(channels), "num_group": str(channels)}
+    return Node("Convolution", node.name, attrs, (), node.origin)
