@@ -17,6 +17,22 @@
 
 ``verification`` is null for a model that was converted with verification off. Where ``weights`` are
 not stored as float32, ``verification_float32`` says how the model agreed before they were rounded.
+
+Each variant has a certificate of its own, with these parts beyond::
+
+     "precision": "int8", "target": "portable",
+     "verification_fp32": {"inputs": {"files": 67, "sha256": "…"}, "rows": 67,
+                           "max_abs_error": 2.1, "min_cosine": 0.992, "mean_cosine": 0.997, …},
+     "calibration": {"method": "…", "pictures": {"files": 133, "sha256": "…"},
+                     "layers": 37, "float32_layers": ["conv1"]},
+     "record": {…}
+
+``verification_fp32`` compares with the model in fp32: int8, and fp16 where there are any, on
+pictures of the folder that nothing was calibrated with, others on generated ones. The bounds of
+int8 are for this comparison; how it agrees with the oracle on generated pictures is stated, with
+``bounds`` null. For a detector, rows are its detections in fp32, each beside the one that overlaps
+it most; a lost one counts as cosine 0. ``record`` is what ``mobileface certify`` replays; see
+`mobileface.records`.
 """
 
 from __future__ import annotations
@@ -29,10 +45,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mobileface.agreement import Bounds
 from mobileface.files import sha256, write_aside
 
-from .bounds import Bounds
 from .makers import Built, PassRecord
+from .pictures import PictureSet
 from .verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
 
 __all__ = ["certificate", "export_certificate", "write_certificate"]
@@ -47,7 +64,9 @@ def certificate(
     file_name: str,
     *,
     weights: str = "float32",
-    verified: Mapping[str, tuple[Agreement, Bounds]] | None = None,
+    nodes: int | None = None,
+    verified: Mapping[str, tuple[Agreement, Bounds | None]] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The certificate of a converted model as JSON types.
 
@@ -56,24 +75,31 @@ def certificate(
         model: Its file.
         file_name: The file's final name.
         weights: How its weights are stored.
+        nodes: Number of ONNX nodes; by default as built.
         verified: How it compares with its oracle and what was required, by how weights are stored;
             None: not verified.
+        facts: What is known of it as a variant: ``precision``, ``target``, ``verification_fp32``
+            (agreement, bounds, pictures), ``calibration`` and ``record``.
     """
     found = {stored: _verification(*pair) for stored, pair in (verified or {}).items()}
     before = {"verification_float32": found["float32"]} if len(found) > 1 else {}
+    known = dict(facts or {})
+    if "verification_fp32" in known:
+        known["verification_fp32"] = _verification_fp32(*known["verification_fp32"])
     return {
         "schema": _SCHEMA,
         "model": built.spec.name,
         "file": file_name,
         "sha256": sha256(model),
         "bytes": model.stat().st_size,
-        "nodes": built.nodes,
+        "nodes": built.nodes if nodes is None else nodes,
         "source": built.spec.to_dict()["source"],
         "tools": _tools(),
         "passes": [_pass_to_dict(record) for record in built.passes],
         "weights": weights,
         "verification": found.get(weights),
         **before,
+        **known,
     }
 
 
@@ -119,16 +145,31 @@ def write_certificate(path: Path, document: Mapping[str, Any]) -> None:
     write_aside(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-def _verification(agreement: Agreement, bounds: Bounds) -> dict[str, Any]:
-    """The part that says how well the model agrees."""
+def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
+    """The part that says how well the model agrees with its oracle."""
     return {
         "oracle": agreement.oracle,
         "inputs": {"generator": "probes", "count": PROBE_COUNT, "seed": PROBE_SEED},
         "batch_sizes": list(BATCH_SIZES),
+        **_measured(agreement, bounds),
+    }
+
+
+def _verification_fp32(
+    agreement: Agreement, bounds: Bounds, pictures: PictureSet | None
+) -> dict[str, Any]:
+    """The part that says how well a variant agrees with the model in fp32."""
+    inputs = {"generator": "probes"} if pictures is None else pictures.to_dict()
+    return {"inputs": inputs, "rows": agreement.inputs, **_measured(agreement, bounds)}
+
+
+def _measured(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
+    return {
         "max_abs_error": agreement.max_abs_error,
         "min_cosine": agreement.min_cosine,
+        "mean_cosine": agreement.mean_cosine,
         "scale": agreement.scale,
-        "bounds": asdict(bounds),
+        "bounds": None if bounds is None else asdict(bounds),
     }
 
 

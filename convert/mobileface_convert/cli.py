@@ -15,6 +15,7 @@ from mobileface.errors import (
     MobileFaceError,
 )
 from mobileface.files import write_aside
+from mobileface.index import PRECISIONS
 from mobileface.places import HOME_VARIABLE, user_models
 from mobileface.spec import METADATA_KEY
 
@@ -34,6 +35,7 @@ from .operators_table import operators_json, operators_markdown
 from .passes import PassResult, fold_batchnorm, prune
 from .pipeline import verify_model
 from .recipe import Recipe, load_recipe, recipe_names
+from .variant_options import add_variants, finish, plan_of
 from .verify import require
 
 __all__ = ["main"]
@@ -96,6 +98,7 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
         "--only", nargs="+", metavar="NAME", help=f"some of: {', '.join(recipe_names())}"
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare with the source")
+    add_variants(parser, PRECISIONS)
     parser.set_defaults(run=_all)
 
 
@@ -109,6 +112,7 @@ def _add_starter(parser: argparse.ArgumentParser) -> None:
         help="how to store the weights of models that can be stored so; default: the recipe's way",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare with dlib")
+    add_variants(parser, ())
     parser.set_defaults(run=_starter)
 
 
@@ -194,14 +198,17 @@ def _add_operators(parser: argparse.ArgumentParser) -> None:
 
 def _all(options: argparse.Namespace) -> int:
     recipes = [load_recipe(name) for name in options.only or recipe_names()]
-    convert_recipes(
+    plan, folder = plan_of(options), options.output or _own_models()
+    made = convert_recipes(
         [recipe for recipe in recipes if options.only or recipe.collection is None],
-        options.output or _own_models(),
+        folder,
         location=options.source,
         # A folder may hold a part of the models; who asked for one by name wants to know.
         complete=bool(options.only),
         verify=not options.no_verify,
+        plan=plan,
     )
+    finish(options, folder, made)
     return 0
 
 
@@ -227,7 +234,9 @@ def _starter(options: argparse.Namespace) -> int:
             recipe.storing(options.weights) if options.weights in recipe.bounds else recipe
             for recipe in chosen
         ]
-    convert_recipes(chosen, options.output, complete=True, verify=not options.no_verify)
+    plan, verify = plan_of(options), not options.no_verify
+    made = convert_recipes(chosen, options.output, complete=True, verify=verify, plan=plan)
+    finish(options, options.output, made)
     for path in write_cards(chosen, options.output):
         print(f"written: {path}")
     return 0

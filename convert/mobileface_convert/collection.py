@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mobileface.errors import SourceError, SourceIntegrityError
@@ -12,6 +12,7 @@ from .package_source import PackageSource
 from .pipeline import Artefact, convert
 from .recipe import Recipe, Upstream
 from .source import ConsoleProgress, DownloadSource, Source, open_source
+from .variants import Plan
 from .verify import Agreement
 
 __all__ = ["agreement_text", "convert_recipes"]
@@ -24,6 +25,7 @@ def convert_recipes(
     location: str | None = None,
     complete: bool,
     verify: bool = True,
+    plan: Plan | None = None,
 ) -> list[Artefact]:
     """Converts recipes into a folder and prints a line for each.
 
@@ -35,6 +37,7 @@ def convert_recipes(
         complete: Raise if a model's files are absent; otherwise it is left out, unless they should
             have been downloaded.
         verify: As `pipeline.convert` takes it.
+        plan: As `pipeline.convert` takes it.
 
     Raises:
         SourceError: Files are absent, or none of the models could be made.
@@ -48,7 +51,7 @@ def convert_recipes(
         source = sources[recipe.upstream]
         start = time.perf_counter()
         try:
-            artefact = convert(recipe, source, folder, verify=verify)
+            artefact = convert(recipe, source, folder, verify=verify, plan=plan)
         except SourceIntegrityError:
             raise
         except SourceError as error:
@@ -62,6 +65,8 @@ def convert_recipes(
             f"{time.perf_counter() - start:.1f} s, {agreement_text(artefact.agreement)}",
             flush=True,
         )
+        for line in _variant_lines(artefact):
+            print(line, flush=True)
     if not made:
         raise SourceError("none of the models can be made from it", where=str(location))
     return made
@@ -75,6 +80,22 @@ def agreement_text(agreement: Agreement | None) -> str:
         f"max abs error {agreement.max_abs_error:.2g} of {agreement.scale:.3g}, "
         f"min cosine {agreement.min_cosine:.9f} against {agreement.oracle}"
     )
+
+
+def _variant_lines(artefact: Artefact) -> Iterator[str]:
+    """A line for each variant that was made, and for each that could not be."""
+    for made in artefact.made:
+        agreement, _, pictures = made.facts["verification_fp32"]
+        count = f"{len(pictures.paths)} other" if pictures else "generated"
+        yield (
+            f"  {made.name}: {len(made.content) / 1e6:.3f} MB, {made.nodes} nodes, to fp32 on "
+            f"{count} pictures: max abs error {agreement.max_abs_error:.2g} of "
+            f"{agreement.scale:.3g}, cosine {agreement.mean_cosine:.6f} in the mean, "
+            f"{agreement.min_cosine:.6f} at least"
+        )
+    for refused in artefact.refused:
+        if not refused.expected:
+            yield f"  {refused.name} not made: {refused.reason}"
 
 
 def _open(upstream: Upstream, location: str | None) -> Source | None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-
 from mobileface.errors import ConversionError, OutputError, SourceError, SourceIntegrityError
-from mobileface.files import replacing
-from mobileface.index import IndexEntry, read_index, write_index
+from mobileface.files import write_aside
+from mobileface.index import PRECISIONS, IndexEntry, Variant, read_index, write_index
+from mobileface.machine import ANYWHERE
 
-from .backends.storage import store_float16
-from .bounds import Bounds
 from .cache import exclusive_folder
 from .certificate import certificate, write_certificate
-from .makers import MAKERS, Built, Files, Maker
+from .makers import MAKERS, Files, Maker
 from .recipe import Recipe
 from .source import Source
-from .verify import Agreement, require
+from .variants import CONDITIONS, STORAGE, Made, Plan, Refused, Workshop
+from .verify import Agreement
 
 __all__ = ["Artefact", "choose", "convert", "fetch_all", "verify_model"]
 
@@ -35,6 +35,9 @@ class Artefact:
         bytes: Its size.
         nodes: Number of ONNX nodes; 0 for a model that is nothing but its spec.
         agreement: How it compares with its oracle; None if that was not asked for.
+        variants: Its other files, as the index lists them.
+        made: Those of them that were made now.
+        refused: Variants that were wanted and are not there.
     """
 
     name: str
@@ -42,20 +45,30 @@ class Artefact:
     bytes: int
     nodes: int
     agreement: Agreement | None
+    variants: tuple[Variant, ...] = ()
+    made: tuple[Made, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 def convert(
-    recipe: Recipe, source: Source | None, folder: Path, *, verify: bool = True
+    recipe: Recipe,
+    source: Source | None,
+    folder: Path,
+    *,
+    verify: bool = True,
+    plan: Plan | None = None,
 ) -> Artefact:
-    """Makes one model, its certificate and its entry in the folder's index.
+    """Makes one model with its variants, their certificates and its entry in the folder's index.
 
-    Nothing appears in the folder unless every step succeeded.
+    Nothing appears in the folder unless every step for the model's own file succeeded; a variant
+    that cannot be made or misses its bounds is left out, with the reason.
 
     Args:
         recipe: What to make.
         source: Where its files come from; None only for a recipe without files.
         folder: Where the model goes.
         verify: Compare with the oracle and refuse a model that misses its bounds.
+        plan: Which variants are wanted; None: the model's own file alone.
 
     Raises:
         ConversionError: Any step failed; the message names it.
@@ -63,44 +76,91 @@ def convert(
     """
     maker = _maker(recipe)
     recipe, files = choose(recipe, source)
-    built = maker.build(recipe, files)
-    target = folder / f"{recipe.name}{built.suffix}"
-    certificate_path = folder / f"{recipe.name}.certificate.json"
-    with _folder_of_ones_own(folder):
-        with replacing(target) as temporary:
-            verified: dict[str, tuple[Agreement, Bounds]] = {}
-            for weights, content in _contents(built, recipe).items():
-                temporary.write_bytes(content)
-                if verify:
-                    verified[weights] = (
-                        maker.agree(temporary, recipe, files),
-                        recipe.bounds[weights],
-                    )
-                    require(*verified[weights], recipe.name)
-            document = certificate(
-                built, temporary, target.name, weights=recipe.weights, verified=verified
-            )
-        write_certificate(certificate_path, document)
-        entry = IndexEntry(
-            file=target.name,
-            sha256=document["sha256"],
-            bytes=document["bytes"],
-            task=recipe.spec.task,
-            preference=recipe.spec.preference,
-            certificate=certificate_path.name,
-        )
-        write_index(folder, {**read_index(folder), recipe.name: entry})
-    agreement = verified[recipe.weights][0] if verify else None
-    return Artefact(recipe.name, target, entry.bytes, built.nodes, agreement)
+    with _folder_of_ones_own(folder), tempfile.TemporaryDirectory() as scratch:
+        workshop = Workshop(recipe, files, maker, Path(scratch), verify)
+        own = workshop.make_own()
+        others = workshop.make_others(plan or Plan())
+        made = [item for item in others if isinstance(item, Made)]
+        entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *made)])
+        _list(recipe.name, entry, folder)
+    return Artefact(
+        recipe.name,
+        folder / entry.file,
+        entry.bytes,
+        own.nodes,
+        own.verified[recipe.weights][0] if verify else None,
+        entry.variants,
+        tuple(made),
+        tuple(item for item in others if isinstance(item, Refused)),
+    )
 
 
-def _contents(built: Built, recipe: Recipe) -> dict[str, bytes]:
-    """The model in float32 and then, if that is wanted, with its weights stored otherwise."""
-    contents = {"float32": built.content}
-    if recipe.weights == "float16":
-        model = store_float16(onnx.load_from_string(built.content), recipe.name)
-        contents["float16"] = model.SerializeToString()
-    return contents
+def _write(made: Made, recipe: Recipe, folder: Path) -> Variant:
+    """Writes a variant and its certificate; what the index says of it."""
+    own = made.target == "portable" and STORAGE[made.precision] == recipe.weights
+    stem = recipe.name if own else f"{recipe.name}.{made.name}"
+    target = folder / f"{stem}{made.built.suffix}"
+    write_aside(target, made.content)
+    document = certificate(
+        made.built,
+        target,
+        target.name,
+        weights=STORAGE[made.precision],
+        nodes=made.nodes,
+        verified=made.verified,
+        facts=made.facts,
+    )
+    path = folder / f"{stem}.certificate.json"
+    write_certificate(path, document)
+    return Variant(
+        made.name,
+        made.precision,
+        target.name,
+        document["sha256"],
+        document["bytes"],
+        path.name,
+        CONDITIONS[made.target],
+    )
+
+
+def _entry(recipe: Recipe, variants: Sequence[Variant]) -> IndexEntry:
+    """What the index says of a model; its own file is the first of the variants."""
+    own, *others = variants
+    return IndexEntry(
+        file=own.file,
+        sha256=own.sha256,
+        bytes=own.bytes,
+        task=recipe.spec.task,
+        preference=recipe.spec.preference,
+        certificate=own.certificate,
+        precision=own.precision,
+        variants=tuple(others),
+    )
+
+
+def _list(name: str, entry: IndexEntry, folder: Path) -> None:
+    """Puts a model into the folder's index and removes files that belonged to it before.
+
+    A variant that was not made this time stays if the model itself is the same as before.
+    """
+    index = read_index(folder)
+    before = index.get(name)
+    old = before.variants if before is not None else ()
+    made = {variant.name for variant in entry.variants}
+    if before is not None and before.sha256 == entry.sha256:
+        kept = [variant for variant in old if variant.name not in made]
+        variants = sorted([*entry.variants, *kept], key=_rank)
+        entry = dataclasses.replace(entry, variants=tuple(variants))
+    write_index(folder, {**index, name: entry})
+    listed = {file for v in entry.all_variants for file in (v.file, v.certificate)}
+    for variant in old:
+        for file in {variant.file, variant.certificate} - listed:
+            (folder / file).unlink(missing_ok=True)
+
+
+def _rank(variant: Variant) -> tuple[int, bool]:
+    """The order in which the runtime considers variants: the special before the general."""
+    return PRECISIONS.index(variant.precision), variant.condition == ANYWHERE
 
 
 @contextmanager

@@ -27,6 +27,10 @@
     min_cosine = 0.99999
     [verify.normalized]                # optional: bounds of its embeddings at unit length
     max_abs_error = 1e-6
+    [verify.int8]                      # of the quantised model, to the model in fp32, on pictures
+    max_abs_error = 5.0                #   that it was not calibrated with
+    min_cosine = 0.95
+    mean_cosine = 0.995
     [card]                             # optional: what the model card says beside the facts
     purpose = "…"
     published = "…"
@@ -44,10 +48,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mobileface.agreement import Bounds
 from mobileface.errors import ConversionError, SpecError
 from mobileface.spec import SCHEMA, ModelSpec
 
-from .bounds import Bounds
 from .onnx_builder import DEFAULT_OPSET
 from .source import SourceFile
 
@@ -298,7 +302,11 @@ def _bounds(verify: Mapping[str, Any]) -> dict[str, Bounds]:
     stored = {k: v for k, v in verify.items() if isinstance(v, Mapping) and k != "normalized"}
     tables = {"float32": verify, **stored}
     return {
-        weights: Bounds(table["max_abs_error"], table.get("min_cosine", 0.9999999))
+        weights: Bounds(
+            table["max_abs_error"],
+            table.get("min_cosine", 0.9999999),
+            table.get("mean_cosine", -1.0),
+        )
         for weights, table in tables.items()
     }
 

@@ -7,19 +7,17 @@ MXNet itself where it is installed, else numbers that were recorded from it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from mobileface import records
+from mobileface.agreement import Agreement, Bounds, compare_outputs
 from mobileface.errors import ConversionError, ParityError
-from mobileface.probes import make_probes
 from mobileface.session import Session
 from mobileface.spec import ImageInput
-
-from .bounds import Bounds
 
 __all__ = [
     "BATCH_SIZES",
@@ -46,44 +44,14 @@ FloatArray = npt.NDArray[np.float32]
 Tensor = FloatArray | npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How well two sets of outputs agree.
-
-    Attributes:
-        oracle: What the outputs were compared with.
-        inputs: Number of inputs.
-        max_abs_error: Largest difference of any element.
-        min_cosine: Smallest cosine between corresponding rows.
-        scale: Largest absolute value of the oracle's outputs.
-    """
-
-    oracle: str
-    inputs: int
-    max_abs_error: float
-    min_cosine: float
-    scale: float
-
-    def within(self, bounds: Bounds) -> bool:
-        """True if both bounds hold."""
-        return self.max_abs_error <= bounds.max_abs_error and self.min_cosine >= bounds.min_cosine
-
-
 def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> FloatArray:
     """Probe pictures as the network's input tensor, float32 (count, C, height, width)."""
-    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
-    tensor = probes.transpose(0, 3, 1, 2).astype(np.float32)
-    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
-    return np.ascontiguousarray((tensor - mean) / std)
+    return records.probe_tensor(spec, count, seed)
 
 
 def probe_input(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> Tensor:
     """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
-    if spec.dtype == "float32":
-        tensor = probe_tensor(spec, count, seed)
-        return tensor if spec.layout == "nchw" else tensor.transpose(0, 2, 3, 1)
-    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
-    return probes if spec.layout == "nhwc" else probes.transpose(0, 3, 1, 2)
+    return records.probe_input(spec, count, seed)
 
 
 def run_batches(
@@ -106,27 +74,6 @@ def run_batches(
     return np.concatenate(parts)
 
 
-def compare_outputs(found: FloatArray, expected: FloatArray, oracle: str) -> Agreement:
-    """Measures the agreement of two (N, …) outputs.
-
-    Raises:
-        ParityError: Their shapes differ.
-    """
-    if found.shape != expected.shape:
-        raise ParityError(f"output of shape {found.shape}, {oracle} gives {expected.shape}")
-    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (found, expected))
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0)
-    cosines[(lengths == 0) & (a != b).any(axis=1)] = 0.0
-    return Agreement(
-        oracle=oracle,
-        inputs=len(a),
-        max_abs_error=float(np.abs(a - b).max(initial=0.0)),
-        min_cosine=float(min(cosines.min(initial=1.0), 1.0)),
-        scale=float(np.abs(b).max(initial=0.0)),
-    )
-
-
 def require(agreement: Agreement, bounds: Bounds, where: str) -> None:
     """Refuses a model that misses its bounds (nan misses them too).
 
@@ -135,10 +82,7 @@ def require(agreement: Agreement, bounds: Bounds, where: str) -> None:
     """
     if not agreement.within(bounds):
         raise ParityError(
-            f"differs from {agreement.oracle}: max abs error {agreement.max_abs_error:.3g} "
-            f"(allowed {bounds.max_abs_error:.3g}), min cosine {agreement.min_cosine:.9f} "
-            f"(allowed {bounds.min_cosine:.9f})",
-            where=where,
+            f"differs from {agreement.oracle}: {agreement.failure(bounds)}", where=where
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +19,10 @@ from .loading import (
     load_embedder,
     load_landmarks,
     load_pose,
+    require_precision,
 )
-from .store import list_models
+from .session import Session
+from .store import Precision, Prefer, list_models
 from .tasks.align import align, allows_crop
 from .tasks.attribute import AttributePredictor
 from .tasks.detect import Detector
@@ -55,6 +57,8 @@ class FaceAnalyzer:
         short_side: As `Detector.detect` takes it.
         min_face_size: As `Detector.detect` takes it.
         upsample: As `Detector.detect` takes it.
+        precision: "fp32", "fp16" or "int8": what every model that has it runs in; the others stay
+            as they are, `variants` says which. A mapping asks for it task by task, strictly.
         session_options: As `mobileface.Session` takes them.
 
     Attributes:
@@ -65,7 +69,8 @@ class FaceAnalyzer:
 
     Raises:
         InputError: An unknown task.
-        ModelNotFoundError: No detector, or no model for a task that was asked for.
+        ModelNotFoundError: No detector, or no model for a task that was asked for; or none in the
+            precision that was asked for.
         ModelError: The detector, or a model for a task that was asked for, cannot be loaded; as
             `ModelIntegrityError` if it is not what its index promises.
 
@@ -88,9 +93,11 @@ class FaceAnalyzer:
         short_side: int | None = None,
         min_face_size: float | None = None,
         upsample: int = 0,
+        precision: str | Mapping[str, str] | None = None,
         **session_options: Any,
     ) -> None:
         _require_tasks(tasks or ())
+        _require_tasks(tuple(precision) if isinstance(precision, Mapping) else ())
         self._search: dict[str, Any] = {
             "score_threshold": score_threshold,
             "iou_threshold": iou_threshold,
@@ -103,14 +110,14 @@ class FaceAnalyzer:
         self._strict = tasks is not None
         self.missing: dict[str, str] = {}
         self.damaged: list[str] = []
-        self._options = {"models": models, **session_options}
-        self._detector: Detector = load_detector(detector, **self._options)
+        self._folder, self._options, self._precision = models, session_options, precision
+        self._detector: Detector = load_detector(detector, **self._choice("detection"))
         self._landmarks: list[LandmarkPredictor] = []
         self._pose: PoseEstimator | None = None
         self._attributes: AttributePredictor | None = None
         self.embedder: Embedder | None = None
         if set(self._wanted) - {"detection"}:
-            load = partial(load_landmarks, **self._options)
+            load = partial(load_landmarks, **self._choice("landmarks"))
             self._landmarks = self._try("landmarks", load) or []
         for crop in crops:
             self._need_crop(crop)
@@ -118,13 +125,17 @@ class FaceAnalyzer:
             self._pose = self._try("pose", lambda: self._with_points(load_pose(models)))
         if "attributes" in self._wanted:
             self._attributes = self._try(
-                "attributes", lambda: self._with_crop(load_attributes(**self._options))
+                "attributes",
+                lambda: self._with_crop(load_attributes(**self._choice("attributes"))),
             )
         if "embedding" in self._wanted:
             self.embedder = self._try(
                 "embedding", lambda: self._choose_embedder(embedder), named=embedder is not None
             )
         self.tasks = tuple(task for task in self._wanted if task not in self.missing)
+        if isinstance(precision, str):
+            sessions = [session for found in self._sessions.values() for session in found]
+            require_precision(precision, sessions)
 
     def __call__(self, image: Image, *, color: ChannelOrder = "bgr") -> list[Face]:
         """Analyses one picture.
@@ -206,6 +217,27 @@ class FaceAnalyzer:
     @property
     def models(self) -> dict[str, tuple[str, ...]]:
         """The names of the models that run, by task."""
+        return {
+            task: tuple(model.name for model in models) for task, models in self._loaded.items()
+        }
+
+    @property
+    def variants(self) -> dict[str, tuple[str, ...]]:
+        """The variants of the models that run, by task, in the order of `models`."""
+        return {
+            task: tuple(s.variant.name if s.variant else s.path.name for s in sessions)
+            for task, sessions in self._sessions.items()
+        }
+
+    @property
+    def _sessions(self) -> dict[str, list[Session]]:
+        """The networks that run, by task."""
+        loaded = self._loaded.items()
+        return {task: [m.session for m in models] for task, models in loaded if task != "pose"}
+
+    @property
+    def _loaded(self) -> dict[str, list[Any]]:
+        """The models that run, by task."""
         loaded: dict[str, Sequence[Any]] = {
             "detection": [self._detector],
             "landmarks": self._landmarks,
@@ -213,11 +245,20 @@ class FaceAnalyzer:
             "attributes": [self._attributes],
             "embedding": [self.embedder],
         }
-        names = {
-            task: tuple(model.name for model in models if model is not None)
+        present = {
+            task: [model for model in models if model is not None]
             for task, models in loaded.items()
         }
-        return {task: found for task, found in names.items() if found}
+        return {task: models for task, models in present.items() if models}
+
+    def _choice(self, task: str) -> dict[str, Any]:
+        """What the loader of a task's model is told."""
+        wish: Precision = None
+        if isinstance(self._precision, str):
+            wish = Prefer(self._precision)
+        elif self._precision is not None:
+            wish = self._precision.get(task)
+        return {"models": self._folder, "precision": wish, **self._options}
 
     def _try(self, task: str, make: Callable[[], _Made], *, named: bool = False) -> _Made | None:
         """The task's object; None, with the reason noted, if it is not asked for by name."""
@@ -239,14 +280,13 @@ class FaceAnalyzer:
         If the caller's own folder has embedders, it is one of these or none.
         """
         if name is not None:
-            return self._with_crop(load_embedder(name, **self._options))
-        folder = self._options["models"]
-        own = [] if folder is None else list_models(folder, "embedding")
+            return self._with_crop(load_embedder(name, **self._choice("embedding")))
+        own = [] if self._folder is None else list_models(self._folder, "embedding")
         stored = own or list_models(None, "embedding")
         refusal: ModelNotFoundError | None = None
         for candidate in stored:
             try:
-                return self._with_crop(load_embedder(candidate.name, **self._options))
+                return self._with_crop(load_embedder(candidate.name, **self._choice("embedding")))
             except ModelNotFoundError as error:
                 refusal = refusal or error
         raise refusal or ModelNotFoundError("no model for task 'embedding'")
@@ -274,7 +314,7 @@ class FaceAnalyzer:
     def _need_crop(self, crop: str) -> None:
         """Adds landmark models until their points suffice for a crop."""
         if not allows_crop(self.point_names, crop):
-            more = load_landmarks(crop=crop, **self._options)
+            more = load_landmarks(crop=crop, **self._choice("landmarks"))
             have = {model.name for model in self._landmarks}
             self._landmarks += [model for model in more if model.name not in have]
 

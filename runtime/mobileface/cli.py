@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
+from .commands.certify import add_certify
 from .commands.faces import run_align, run_faces
 from .commands.models import run_models
-from .commands.options import add_enhance, add_makeup, add_track
+from .commands.options import add_enhance, add_makeup, add_precision, add_track
 from .commands.output import INTERRUPTED
 from .commands.vectors import run_compare, run_embed
 from .crops import CROPS
@@ -29,7 +30,7 @@ _FACE_COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 after an error."""
+    """Runs the command; returns its exit code: 0, or 2 after an error; `certify` has a 1 too."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     add_enhance(commands.add_parser("enhance", help="correct the light of pictures and videos"))
     add_makeup(commands.add_parser("makeup", help="lighten and smooth the skin of faces"))
     _add_models(commands.add_parser("models", help="list the models that are found"))
+    add_certify(
+        commands.add_parser("certify", help="see whether models give here what they should")
+    )
     return parser
 
 
@@ -131,6 +135,7 @@ def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _add_detection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
+    add_precision(parser)
     parser.add_argument("--detector", metavar="NAME", help="detector to use")
     parser.add_argument(
         "--score-threshold",
@@ -172,6 +177,7 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are aligned face crops, of any size; else faces are searched for",
     )
+    add_precision(parser)
     parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
     parser.add_argument("--detector", metavar="NAME", help="detector to use")
     parser.add_argument("--embedder", metavar="NAME", help="identification model to use")

@@ -15,6 +15,7 @@ from .files import reason
 from .spec import ImageInput
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "ChannelOrder",
     "Image",
     "Tensor",
@@ -35,6 +36,11 @@ Tensor = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 """A network's input, with the element type and the order of axes that its spec states."""
 
 ChannelOrder = Literal["bgr", "rgb"]
+
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""What picture files in folders are known by."""
 
 _CONVERSIONS = {
     ("bgr", "rgb"): cv2.COLOR_BGR2RGB,

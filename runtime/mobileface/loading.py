@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .crops import CROPS
-from .errors import ModelNotFoundError
+from .errors import InputError, ModelNotFoundError
 from .files import check_sha256
 from .session import Session
 from .spec import ModelSpec
-from .store import StoredModel, candidate_models, find_model
+from .store import Precision, StoredModel, candidate_models, find_model
 from .tasks.align import allows_crop
 from .tasks.attribute import AttributePredictor
 from .tasks.detect import Detector
@@ -27,6 +27,7 @@ __all__ = [
     "load_embedder",
     "load_landmarks",
     "load_pose",
+    "require_precision",
 ]
 
 Folder = str | Path | None
@@ -35,14 +36,27 @@ Task = AttributePredictor | Detector | Embedder | LandmarkPredictor | PoseEstima
 _SPEC_ONLY = ".json"
 """Suffix of a model that is nothing but its spec: a linear model needs no graph."""
 
+_FILES = (".onnx", ".ort")
+"""Suffixes of files that are loaded by their path."""
 
-def load(name: str | None = None, *, models: Folder = None, **session_options: Any) -> Task:
+
+def load(
+    name: str | None = None,
+    *,
+    models: Folder = None,
+    precision: Precision = None,
+    variant: str | None = None,
+    **session_options: Any,
+) -> Task:
     """Loads a model and the task around it.
 
     Args:
         name: Name of a stored model, or path of an ONNX file with a spec; by default the
             preferred identification model.
         models: Folder to look in; by default those of `mobileface.store`.
+        precision: "fp32", "fp16" or "int8": which of the model's variants to run, of several the
+            one for this machine; by default that of its own file, fp32 as a rule.
+        variant: Name of the variant itself, as ``mobileface models`` lists it.
         session_options: ``providers``, ``provider_options``, ``sess_options``,
             ``intra_op_num_threads``; see `mobileface.Session`.
 
@@ -51,49 +65,75 @@ def load(name: str | None = None, *, models: Folder = None, **session_options: A
         `AttributePredictor` or `PoseEstimator`.
 
     Raises:
-        ModelNotFoundError: No such model.
+        ModelNotFoundError: No such model, or it has no such variant; says which there are.
         ModelIntegrityError: The file is not what its index promises.
         ModelError: It cannot be loaded.
+        InputError: No such precision, or one for the path of a file.
     """
     if name is None:
-        return load_embedder(models=models, **session_options)
-    if name.endswith(".onnx"):
-        return _task(Session(name, **session_options))
+        return load_embedder(models=models, precision=precision, variant=variant, **session_options)
+    if name.endswith(_FILES):
+        return _task(_open_file(name, precision, variant, session_options))
     stored = find_model(name, models=models)
     if stored.path.suffix == _SPEC_ONLY:
+        stored.choose(precision, variant=variant)
         return PoseEstimator(_read_spec(stored))
-    return _task(_open(stored, session_options))
+    return _task(_open(stored, session_options, precision, variant))
 
 
 def load_embedder(
-    name: str | None = None, *, models: Folder = None, **session_options: Any
+    name: str | None = None,
+    *,
+    models: Folder = None,
+    precision: Precision = None,
+    variant: str | None = None,
+    **session_options: Any,
 ) -> Embedder:
     """The identification model of that name, or the preferred one; see `load`."""
-    if name is not None and name.endswith(".onnx"):
-        return Embedder(Session(name, **session_options))
-    return Embedder(_open(find_model(name, task="embedding", models=models), session_options))
+    if name is not None and name.endswith(_FILES):
+        return Embedder(_open_file(name, precision, variant, session_options))
+    stored = find_model(name, task="embedding", models=models)
+    return Embedder(_open(stored, session_options, precision, variant))
 
 
 def load_detector(
-    name: str | None = None, *, models: Folder = None, **session_options: Any
+    name: str | None = None,
+    *,
+    models: Folder = None,
+    precision: Precision = None,
+    variant: str | None = None,
+    **session_options: Any,
 ) -> Detector:
     """The detector of that name, or the preferred one; see `load`."""
-    return Detector(_open(find_model(name, task="detection", models=models), session_options))
+    stored = find_model(name, task="detection", models=models)
+    return Detector(_open(stored, session_options, precision, variant))
 
 
-def load_attributes(*, models: Folder = None, **session_options: Any) -> AttributePredictor:
+def load_attributes(
+    *,
+    models: Folder = None,
+    precision: Precision = None,
+    variant: str | None = None,
+    **session_options: Any,
+) -> AttributePredictor:
     """The preferred attribute model; see `load`."""
-    return AttributePredictor(_open(find_model(task="attributes", models=models), session_options))
+    stored = find_model(task="attributes", models=models)
+    return AttributePredictor(_open(stored, session_options, precision, variant))
 
 
 def load_landmarks(
-    *, models: Folder = None, crop: str | None = None, **session_options: Any
+    *,
+    models: Folder = None,
+    crop: str | None = None,
+    precision: Precision = None,
+    **session_options: Any,
 ) -> list[LandmarkPredictor]:
     """The preferred landmark model, or all that share its preference: they complete each other.
 
     Args:
         models: As `load` takes it.
         crop: Only models whose points suffice for this crop, a name in `mobileface.crops`.
+        precision: As `load` takes it.
         session_options: As `load` takes them.
 
     Raises:
@@ -108,7 +148,7 @@ def load_landmarks(
         groups.setdefault(key, []).append(stored)
     seen: list[str] = []
     for group in groups.values():  # the preferred first
-        found = [LandmarkPredictor(_open(stored, session_options)) for stored in group]
+        found = [LandmarkPredictor(_open(item, session_options, precision)) for item in group]
         names = merged_names(found)
         if crop is None or allows_crop(names, crop):
             return found
@@ -130,8 +170,48 @@ def load_pose(models: Folder = None) -> PoseEstimator:
     return PoseEstimator(_read_spec(find_model(task="pose", models=models)))
 
 
-def _open(stored: StoredModel, options: dict[str, Any]) -> Session:
-    return Session(stored.path, expected_sha256=stored.entry.sha256, **options)
+def require_precision(precision: str, sessions: Sequence[Session]) -> None:
+    """One of several networks at least runs in the precision that was asked for.
+
+    Raises:
+        ModelNotFoundError: None does; says what they run as.
+    """
+    running = [session.variant for session in sessions]
+    if not any(variant is not None and variant.precision == precision for variant in running):
+        pairs = zip(sessions, running, strict=True)
+        there = (f"{s.spec.name} as {v.name if v else s.path.name}" for s, v in pairs)
+        raise ModelNotFoundError(
+            f"none of the models has a variant in {precision} for this machine; "
+            f"there are: {', '.join(there)}",
+            hint="'mobileface models' lists the variants",
+        )
+
+
+def _open(
+    stored: StoredModel,
+    options: dict[str, Any],
+    precision: Precision = None,
+    variant: str | None = None,
+) -> Session:
+    """A session on the file of a model that is to run here."""
+    chosen = stored.choose(precision, variant=variant)
+    expected = chosen.variant.sha256
+    return Session(chosen.path, expected_sha256=expected, variant=chosen.variant, **options)
+
+
+def _open_file(
+    path: str, precision: Precision, variant: str | None, options: dict[str, Any]
+) -> Session:
+    """A session on a file that no index lists.
+
+    Raises:
+        InputError: A variant is asked for, which only an index could name.
+    """
+    if isinstance(precision, str) or variant is not None:
+        raise InputError(
+            "a file is what it is: precision and variant choose among stored models", where=path
+        )
+    return Session(path, **options)
 
 
 def _task(session: Session) -> Task:

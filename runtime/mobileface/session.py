@@ -12,10 +12,11 @@ import onnxruntime
 
 from .errors import InputError, ModelError, SpecError
 from .files import check_sha256, reason
+from .index import Variant
 from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
 from .threads import default_threads
 
-__all__ = ["Session"]
+__all__ = ["Session", "runtime_version"]
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +32,12 @@ class Session:
         sess_options: An ``onnxruntime.SessionOptions`` of your own; it is used as it is.
         intra_op_num_threads: Threads inside an operator; by default as many CPUs as this process
             may use (affinity and cgroup quota), or the number in ``MOBILEFACE_THREADS``.
+        variant: Which of its model's variants the file is, by its index.
+
+    Attributes:
+        path: The file.
+        spec: What the file says of itself.
+        variant: As given; None for a file that no index lists.
 
     Raises:
         ModelError: The file cannot be read, or ONNX Runtime refuses it.
@@ -48,8 +55,10 @@ class Session:
         provider_options: Sequence[dict[str, Any]] | None = None,
         sess_options: onnxruntime.SessionOptions | None = None,
         intra_op_num_threads: int | None = None,
+        variant: Variant | None = None,
     ) -> None:
         self.path = Path(path)
+        self.variant = variant
         _check_content(self.path, expected_sha256)
         options = _options(sess_options, intra_op_num_threads)
         try:
@@ -112,6 +121,11 @@ class Session:
 
 
 _Shapes = dict[str, tuple[int | None, ...]]
+
+
+def runtime_version() -> str:
+    """ONNX Runtime's version."""
+    return str(onnxruntime.__version__)
 
 
 def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
@@ -206,4 +220,6 @@ def _options(
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; warnings are about the host, not about the model
+    # On x86 without VNNI, sums of products of uint8 and int8 overflow; this keeps int8 right.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return options

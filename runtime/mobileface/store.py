@@ -11,6 +11,14 @@ Searched in this order, and the first folder that has a model of the name wins:
 Without a name, a model that the caller's folder has for the task is taken before those of the other
 folders, and of these together the one with the highest preference: MobileFace's own, once they are
 converted, before those of the starter set.
+
+A model is one network in one or more files, its variants (`mobileface.index`). Which one runs is
+decided by `StoredModel.choose`, from the precision that is asked for and the machine:
+
+- no precision asked for: that of the model's own file, fp32 unless its recipe stores it otherwise;
+- of the variants with that precision the first whose condition this machine fulfils.
+
+A model's own file has no condition, so there always is one for its precision.
 """
 
 from __future__ import annotations
@@ -19,13 +27,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ModelNotFoundError
-from .index import INDEX_FILE, IndexEntry, read_index
+from .errors import InputError, ModelNotFoundError
+from .index import INDEX_FILE, PRECISIONS, IndexEntry, Variant, read_index
+from .machine import Machine, this_machine
 from .places import HOME_VARIABLE, user_models
 
 __all__ = [
     "HOME_VARIABLE",
+    "Prefer",
     "StoredModel",
+    "StoredVariant",
     "candidate_models",
     "find_model",
     "list_models",
@@ -36,13 +47,44 @@ _HINT = "convert models with 'mobileface-convert all', or name their folder with
 
 
 @dataclass(frozen=True, slots=True)
+class Prefer:
+    """A precision to take where a model has it; a model that has not runs in its own.
+
+    Attributes:
+        precision: One of `mobileface.index.PRECISIONS`.
+    """
+
+    precision: str
+
+
+Precision = str | Prefer | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVariant:
+    """One file of a model that an index lists.
+
+    Attributes:
+        model: Name of the model.
+        path: The ONNX file.
+        certificate: The certificate file.
+        variant: What the index says.
+    """
+
+    model: str
+    path: Path
+    certificate: Path
+    variant: Variant
+
+
+@dataclass(frozen=True, slots=True)
 class StoredModel:
     """A model that an index lists.
 
     Attributes:
         name: Its name.
-        path: The ONNX file.
-        certificate: The certificate file.
+        path: Its own ONNX file, the variant that runs everywhere.
+        certificate: The certificate of that file.
         entry: What the index says.
     """
 
@@ -50,6 +92,72 @@ class StoredModel:
     path: Path
     certificate: Path
     entry: IndexEntry
+
+    @property
+    def variants(self) -> tuple[StoredVariant, ...]:
+        """All its files in the order in which they are considered, its own last."""
+        folder = self.path.parent
+        return tuple(
+            StoredVariant(self.name, folder / variant.file, folder / variant.certificate, variant)
+            for variant in self.entry.all_variants
+        )
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that it has files for, on whatever machine."""
+        found = {variant.precision for variant in self.entry.all_variants}
+        return tuple(word for word in PRECISIONS if word in found)
+
+    def choose(
+        self,
+        precision: Precision = None,
+        *,
+        variant: str | None = None,
+        machine: Machine | None = None,
+    ) -> StoredVariant:
+        """The file to run.
+
+        Args:
+            precision: One of `mobileface.index.PRECISIONS`; None: that of its own file.
+            variant: Name of the variant to take, whatever the precision and the machine.
+            machine: Where it will run; None: here.
+
+        Raises:
+            InputError: There is no such precision at all.
+            ModelNotFoundError: The model has no such variant for this machine; says which it has.
+        """
+        wish = precision.precision if isinstance(precision, Prefer) else precision
+        if wish is not None and wish not in PRECISIONS:
+            raise InputError(f"no precision '{wish}'", hint=f"there are: {', '.join(PRECISIONS)}")
+        if variant is not None:
+            return self._named(variant)
+        machine = machine or this_machine()
+        wanted = wish or self.entry.precision
+        candidates = [item for item in self.variants if item.variant.precision == wanted]
+        refusals = {item: item.variant.condition.refusal(machine) for item in candidates}
+        for item, refusal in refusals.items():
+            if not refusal:
+                return item
+        if isinstance(precision, Prefer):
+            return self.choose(machine=machine)
+        reasons = [f"{item.variant.name}: {refusal}" for item, refusal in refusals.items()]
+        raise ModelNotFoundError(
+            f"{self.name} has no {wanted} variant"
+            + (f" for this machine ({'; '.join(reasons)})" if reasons else "")
+            + f"; there are: {', '.join(item.name for item in self.entry.all_variants)}",
+            where=str(self.path.parent),
+            hint="int8 needs 'mobileface-convert all --calibrate DIR'" if wanted == "int8" else "",
+        )
+
+    def _named(self, name: str) -> StoredVariant:
+        for item in self.variants:
+            if item.variant.name == name:
+                return item
+        raise ModelNotFoundError(
+            f"{self.name} has no variant '{name}'; "
+            f"there are: {', '.join(item.name for item in self.entry.all_variants)}",
+            where=str(self.path.parent),
+        )
 
 
 def search_folders(models: str | Path | None = None) -> tuple[Path, ...]:

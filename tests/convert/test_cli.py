@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from mobileface.index import read_index
 from mobileface.session import Session
 from mobileface.spec import METADATA_KEY
 from mobileface_convert.cli import main
@@ -146,13 +147,11 @@ def test_all_from_a_folder(
     said = capsys.readouterr().out
     assert "identification_v3: 37 nodes" in said
     assert "identification_v1: 73 nodes" in said
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "identification_v1.certificate.json",
-        "identification_v1.onnx",
-        "identification_v3.certificate.json",
-        "identification_v3.onnx",
-        "index.json",
-    ]
+    index = read_index(folder)
+    assert set(index) == {"identification_v1", "identification_v3"}
+    variants = [variant for entry in index.values() for variant in entry.all_variants]
+    listed = {file for variant in variants for file in (variant.file, variant.certificate)}
+    assert {path.name for path in folder.iterdir()} == {"index.json", *listed}
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,8 @@ def test_models_json(capsys: Output, models: Path) -> None:
     found = json.loads(capsys.readouterr().out)["models"]
     assert [model["name"] for model in found] == ["tiny_color", "tiny_gray"]
     for model in found:
-        assert set(model) == {"name", "task", "path", "bytes", "sha256"}
+        facts = {"name", "task", "path", "bytes", "sha256", "precision", "default", "variants"}
+        assert set(model) == facts
         assert Path(model["path"]).stat().st_size == model["bytes"]
         assert model["task"] == "embedding"
 

@@ -159,7 +159,7 @@ def test_index_that_is_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "null", "{}", "[" * 100_000, "\udcff", '{"schema": 1}']
-    + [f'{{"schema": {schema}, "models": {{}}}}' for schema in ("2", "0", '"1"', "null")]
+    + [f'{{"schema": {schema}, "models": {{}}}}' for schema in ("3", "0", '"1"', "null")]
     + ['{"schema": 1, "models": []}', '{"models": {}}'],
 )
 def test_broken_index(tmp_path: Path, text: str) -> None:
@@ -181,7 +181,8 @@ def write_raw(folder: Path, item: Any) -> None:
     (folder / INDEX_FILE).write_text(json.dumps(document), encoding="utf-8")
 
 
-GOOD = {field: getattr(entry(), field) for field in IndexEntry.__slots__}
+OLD_FIELDS = ("file", "sha256", "bytes", "task", "preference", "certificate")
+GOOD = {field: getattr(entry(), field) for field in OLD_FIELDS}
 
 
 @pytest.mark.parametrize("field", GOOD)

@@ -42,7 +42,9 @@ def test_the_command_needs_no_offline_stage() -> None:
     assert not modules_after("import mobileface.cli") & OFFLINE
 
 
-@pytest.mark.parametrize("module", ["errors", "spec", "files", "index", "store", "threads"])
+@pytest.mark.parametrize(
+    "module", ["errors", "spec", "files", "index", "machine", "store", "threads"]
+)
 def test_modules_of_the_standard_library_alone(module: str) -> None:
     assert not modules_after(f"import mobileface.{module}") & (HEAVY | OFFLINE | {"numpy"})
 

@@ -18,7 +18,7 @@ from mobileface.cli import main
 from mobileface.errors import ModelError, ModelIntegrityError
 from mobileface.files import sha256
 from mobileface.image import Image, read_image
-from mobileface.index import INDEX_FILE
+from mobileface.index import INDEX_FILE, read_index, write_index
 from mobileface.store import StoredModel, candidate_models, search_folders
 
 STARTER = {
@@ -299,9 +299,7 @@ def preferring(name: str) -> Callable[..., list[StoredModel]]:
 
 def _add_tiny(folder: Path) -> None:
     """Adds an embedder that is preferred and wants landmarks that are not there."""
-    index = json.loads((folder / INDEX_FILE).read_text())
-    entry = json.loads((ANALYZER / INDEX_FILE).read_text())["models"]["tiny_color"]
-    index["models"]["tiny_color"] = {**entry, "preference": 50}
-    (folder / INDEX_FILE).write_text(json.dumps(index))
-    for name in (entry["file"], entry["certificate"]):
+    entry = dataclasses.replace(read_index(ANALYZER)["tiny_color"], preference=50)
+    write_index(folder, {**read_index(folder), "tiny_color": entry})
+    for name in (entry.file, entry.certificate):
         shutil.copy(ANALYZER / name, folder)

@@ -133,6 +133,7 @@ def _analyzer(options: argparse.Namespace, crops: Sequence[str] = ()) -> FaceAna
         short_side=options.short_side,
         min_face_size=options.min_face_size,
         upsample=options.upsample,
+        precision=options.precision,
     )
     report_damaged(analyzer)
     return analyzer

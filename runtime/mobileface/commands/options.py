@@ -5,11 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..index import PRECISIONS
 from ..tasks.enhance import HISTOGRAMS
 from .retouch import run_enhance, run_makeup
 from .track import detect_every, run_track
 
-__all__ = ["add_enhance", "add_makeup", "add_track"]
+__all__ = ["add_enhance", "add_makeup", "add_precision", "add_track"]
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--precision`` to a command that runs models."""
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="run models in it that have it; 'mobileface models' lists which; default: fp32",
+    )
 
 
 def add_track(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +68,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     add("--embedder", metavar="NAME", help="identification model to use")
     add("--score-threshold", type=float, metavar="S", help="lower finds more")
     add("--min-face-size", type=float, metavar="PIXELS", help="no smaller faces (HOG)")
+    add_precision(parser)
     parser.set_defaults(run=run_track)
 
 
@@ -85,6 +96,7 @@ def add_makeup(parser: argparse.ArgumentParser) -> None:
     add("--sigma-color", type=float, default=100.0, help="default: %(default)s")
     add("--sigma-space", type=float, default=100.0, help="default: %(default)s")
     add("--share", type=float, default=0.7, help="of the smoothed picture; default: %(default)s")
+    add_precision(parser)
     parser.set_defaults(run=run_makeup)
 
 

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import ImageError, InputError
-from ..image import Image, read_image
+from ..image import PICTURE_SUFFIXES, Image, read_image
 from ..video import is_video
 from .progress import Progress
 
 __all__ = ["Pictures", "find_pictures"]
 
-_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _PATTERN = frozenset("*?[")
 
 
@@ -45,7 +44,7 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
 
 
 def _wanted(path: Path, videos: bool) -> bool:
-    return path.suffix.lower() in _SUFFIXES or (videos and is_video(path))
+    return path.suffix.lower() in PICTURE_SUFFIXES or (videos and is_video(path))
 
 
 class Pictures:

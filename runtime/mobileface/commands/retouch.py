@@ -41,7 +41,9 @@ def run_makeup(options: argparse.Namespace) -> int:
     """Lightens and smooths skin."""
     analyzer = None
     if not options.whole:
-        analyzer = FaceAnalyzer(options.models, ("detection", "landmarks"))
+        analyzer = FaceAnalyzer(
+            options.models, ("detection", "landmarks"), precision=options.precision
+        )
         report_damaged(analyzer)
 
     def change(image: Image) -> Image:

@@ -48,6 +48,7 @@ def run_track(options: argparse.Namespace) -> int:
             embedder=options.embedder,
             score_threshold=options.score_threshold,
             min_face_size=options.min_face_size,
+            precision=options.precision,
         )
         report_damaged(analyzer)
         follower = FaceFollower(

@@ -108,7 +108,9 @@ class _Crops:
     """Each picture is a face."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self._embedder = load_embedder(options.embedder, models=options.models)
+        self._embedder = load_embedder(
+            options.embedder, models=options.models, precision=options.precision
+        )
         self.model, self.size = self._embedder.identity, self._embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
@@ -122,7 +124,11 @@ class _Photos:
     def __init__(self, options: argparse.Namespace) -> None:
         tasks = ("detection", "landmarks", "embedding")
         self._analyzer = FaceAnalyzer(
-            options.models, tasks, detector=options.detector, embedder=options.embedder
+            options.models,
+            tasks,
+            detector=options.detector,
+            embedder=options.embedder,
+            precision=options.precision,
         )
         embedder = self._analyzer.embedder
         assert embedder is not None

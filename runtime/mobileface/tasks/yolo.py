@@ -14,7 +14,7 @@ from ..session import Session
 from ..spec import YoloSpec
 from ..types import Detections
 
-__all__ = ["YoloFaceDetector", "input_size"]
+__all__ = ["YoloFaceDetector", "input_size", "network_pictures"]
 
 
 def input_size(
@@ -90,11 +90,7 @@ class YoloFaceDetector:
         Raises:
             InputError: ``short_side`` is below 1 or ``color`` unknown.
         """
-        if short_side is not None and short_side < 1:
-            raise InputError(f"short_side {short_side} is below 1")
-        height, width = images[0].shape[:2]
-        rows, columns = input_size(height, width, self.spec, short_side)
-        return np.stack([_scaled(image, color, rows, columns) for image in images])
+        return network_pictures(images, self.spec, color=color, short_side=short_side)
 
     def _options(
         self, minimum: float, iou_threshold: float | None, topk: int | None
@@ -116,6 +112,21 @@ class YoloFaceDetector:
             spec.iou_input: np.array(overlap, np.float32),
             spec.topk_input: np.array(candidates, np.int64),
         }
+
+
+def network_pictures(
+    images: Sequence[Image],
+    spec: YoloSpec,
+    *,
+    color: ChannelOrder = "bgr",
+    short_side: int | None = None,
+) -> Image:
+    """Pictures of one size as a network takes them; see `YoloFaceDetector.prepare`."""
+    if short_side is not None and short_side < 1:
+        raise InputError(f"short_side {short_side} is below 1")
+    height, width = images[0].shape[:2]
+    rows, columns = input_size(height, width, spec, short_side)
+    return np.stack([_scaled(image, color, rows, columns) for image in images])
 
 
 def _scaled(image: Image, color: ChannelOrder, rows: int, columns: int) -> Image:

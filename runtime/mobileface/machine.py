@@ -1,0 +1,145 @@
+"""What machine this is, and whether it is one that a model's variant was made for.
+
+Read from what the system tells, without extra packages: ``/proc/cpuinfo`` on Linux, ``sysctl`` on
+macOS, ``IsProcessorFeaturePresent`` on Windows. What cannot be read is taken as absent, so that the
+portable variant is picked. Standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ANYWHERE", "Condition", "Machine", "read_machine", "this_machine"]
+
+_NAMES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+"""Other spellings of a kind of machine."""
+
+_MACOS = {"hw.optional.avx2_0": "avx2", "hw.optional.avx512f": "avx512f"}
+_WINDOWS = {40: "avx2", 41: "avx512f"}
+"""Numbers that ``IsProcessorFeaturePresent`` knows features by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A kind of machine.
+
+    Attributes:
+        name: "x86_64", "aarch64" or what else the system calls it.
+        features: What its CPU can do, in the words of Linux: "avx2", "avx512f", "asimd".
+        cpu: The CPU or board, for people; may be empty.
+    """
+
+    name: str
+    features: frozenset[str] = frozenset()
+    cpu: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a machine must be for a variant to be picked on it.
+
+    Attributes:
+        machines: It is one of these; empty: any.
+        features: Its CPU has all of these.
+    """
+
+    machines: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+
+    def refusal(self, machine: Machine) -> str:
+        """Why it does not hold on a machine; empty if it does."""
+        if self.machines and machine.name not in self.machines:
+            return f"for {' or '.join(self.machines)}, this is {machine.name or 'unknown'}"
+        absent = [feature for feature in self.features if feature not in machine.features]
+        return f"needs a CPU with {', '.join(absent)}" if absent else ""
+
+    def __str__(self) -> str:
+        words = [" or ".join(self.machines), " and ".join(self.features)]
+        return " with ".join(filter(None, words)) or "any machine"
+
+
+ANYWHERE = Condition()
+"""The condition of a portable variant."""
+
+
+@functools.lru_cache(maxsize=1)
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    return read_machine(platform.machine(), sys.platform)
+
+
+def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
+    """Reads what a machine can do.
+
+    Args:
+        name: As `platform.machine` gives it.
+        system: As `sys.platform` gives it.
+        root: Where ``proc`` and ``sys`` are found.
+    """
+    name = _NAMES.get(name.lower(), name.lower())
+    if system == "darwin":
+        features = frozenset(word for key, word in _MACOS.items() if _sysctl(key))
+        return Machine(name, features, _sysctl_text("machdep.cpu.brand_string"))
+    if system == "win32":
+        return Machine(name, _windows_features(), platform.processor())
+    fields = _cpuinfo(root)
+    # x86 says "flags", ARM "Features"; under an emulator the file is the host's.
+    words = fields.get("flags", "") if name == "x86_64" else fields.get("features", "")
+    board = _read(root / "sys/firmware/devicetree/base/model").strip("\0\n ")
+    cpu = board or fields.get("model name", "") or _arm_part(fields)
+    return Machine(name, frozenset(words.split()), cpu)
+
+
+def _cpuinfo(root: Path) -> dict[str, str]:
+    """The fields of the first CPU, by their names in small letters."""
+    first = _read(root / "proc/cpuinfo").partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip().lower(): value.strip() for key, _, value in pairs}
+
+
+def _arm_part(fields: dict[str, str]) -> str:
+    """The numbers that ARM CPUs go by: implementer and part."""
+    numbers = [fields.get("cpu implementer", ""), fields.get("cpu part", "")]
+    return f"ARM {' '.join(numbers)}" if all(numbers) else ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+
+
+def _sysctl(name: str) -> int:
+    """A number that macOS keeps; 0 if it does not know it."""
+    value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    library = ctypes.CDLL(ctypes.util.find_library("c"))
+    failed = library.sysctlbyname(
+        name.encode(), ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0)
+    )
+    return 0 if failed else value.value
+
+
+def _sysctl_text(name: str) -> str:
+    """A text that macOS keeps; empty if it does not know it."""
+    value = ctypes.create_string_buffer(256)
+    size = ctypes.c_size_t(len(value))
+    library = ctypes.CDLL(ctypes.util.find_library("c"))
+    failed = library.sysctlbyname(
+        name.encode(), value, ctypes.byref(size), None, ctypes.c_size_t(0)
+    )
+    return "" if failed else value.value.decode("ascii", "replace")
+
+
+def _windows_features() -> frozenset[str]:
+    kernel = getattr(ctypes, "windll", None)  # absent elsewhere
+    if kernel is None:
+        return frozenset()
+    present = kernel.kernel32.IsProcessorFeaturePresent
+    return frozenset(word for number, word in _WINDOWS.items() if present(number))
