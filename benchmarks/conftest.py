@@ -1,9 +1,9 @@
-"""Shared by all suites: real faces, engines on one thread, and the ratios at the end."""
+"""Shared by all suites: one CPU, real faces, converted models, and what is written at the end."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,27 @@ from typing import Any
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
+os.environ["MOBILEFACE_THREADS"] = "1"  # and nothing that was tuned
 
 # One thread means one CPU: MXNet's gluon otherwise runs Python and kernels on two at a time.
+PINNED = None
 if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    PINNED = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {PINNED})
 
 import pytest
 
+from benchmarks import results
+from benchmarks.faces import Faces, find_faces
+from mobileface.environment import describe_environment
+from mobileface_convert.cli import main as convert_command
+from mobileface_convert.pipeline import convert
+from mobileface_convert.recipe import load_recipe
+from mobileface_convert.source import DirectorySource
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
-OURS = "onnx"
+FACTS = pytest.StashKey[list[dict[str, Any]]]()
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +41,85 @@ def source() -> Path:
     return SOURCE
 
 
+@pytest.fixture(scope="session")
+def faces(source: Path) -> Faces:
+    """Aligned faces, half of the people for calibration."""
+    return find_faces(source)
+
+
+@pytest.fixture(scope="session")
+def converted(source: Path, faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every model of the source in all its variants."""
+    folder = tmp_path_factory.mktemp("converted")
+    calibration = tmp_path_factory.mktemp("calibration")
+    for path in faces.calibration:
+        shutil.copyfile(path, calibration / path.name)
+    command = ["all", "--source", str(source), "--output", str(folder)]
+    code = convert_command([*command, "--no-verify", "--calibrate", str(calibration)])
+    assert code == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def plain(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the identification models as they are, batch normalisation folded."""
+    folder = tmp_path_factory.mktemp("plain")
+    for version in (1, 2, 3):
+        recipe = load_recipe(f"identification_v{version}").targeting("plain")
+        convert(recipe, DirectorySource(source), folder, verify=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def facts(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+    """What is known beside times: sizes, accuracies, engines that are absent."""
+    return pytestconfig.stash.setdefault(FACTS, [])
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    """The machine by what times depend on; no host name and no path."""
+    machine_info.clear()
+    machine_info.update(describe_environment())
+    machine_info.update(threads=1, pinned_cpu=PINNED, peers=results.peer_versions())
+
+
+def pytest_benchmark_update_commit_info(commit_info: dict[str, Any]) -> None:
+    for name in ("project", "branch", "error"):
+        commit_info.pop(name, None)
+
+
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Leaves the single measurements out, and puts facts and ratios in."""
+    for benchmark in output_json["benchmarks"]:
+        benchmark["stats"].pop("data", None)
+        benchmark.pop("params", None)
+    output_json["facts"] = config.stash.get(FACTS, [])
+    output_json["ratios"] = results.ratios(output_json)
+    output_json["figures"] = [figure.record() for figure in results.figures(output_json)]
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Prints each engine's median over ours, model by model."""
+    """Prints each engine's median over ours, group by group, and the figures to hold."""
     session = getattr(config, "_benchmarksession", None)
-    groups: dict[str, dict[str, float]] = defaultdict(dict)
-    for benchmark in session.benchmarks if session else ():
-        if benchmark.group and not benchmark.has_error:
-            engine = benchmark.extra_info.get("engine", benchmark.name)
-            groups[benchmark.group][engine] = benchmark.stats.median
-    if groups:
-        terminalreporter.section("ratios of medians to ours")
-    for group, medians in groups.items():
-        ours = medians.get(OURS)
-        for engine, median in medians.items():
-            ratio = f"{median / ours:6.2f} x" if ours else ""
-            terminalreporter.write_line(f"{group:<28} {engine:<8} {median * 1e3:8.3f} ms {ratio}")
+    if session is None or not session.benchmarks:
+        return
+    document = {
+        "benchmarks": [
+            {
+                "group": benchmark.group,
+                "extra_info": benchmark.extra_info,
+                "stats": {"median": benchmark.stats.median},
+            }
+            for benchmark in session.benchmarks
+            if benchmark.group and not benchmark.has_error
+        ],
+        "facts": config.stash.get(FACTS, []),
+    }
+    terminalreporter.section("ratios of medians to ours")
+    for row in results.ratios(document):
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:7.2f} x"
+        line = f"{row['group']:<34} {row['engine']:<24} {1e3 * row['median']:9.3f} ms {ratio}"
+        terminalreporter.write_line(line)
+    terminalreporter.section("figures")
+    for figure in results.figures(document):
+        terminalreporter.write_line(str(figure))

@@ -1,7 +1,12 @@
-"""MXNet as an engine: the symbol executor, its results copied out; and pictures to run it on."""
+"""Engines that the same network runs on, one thread each: a call from input to output, copied out.
+
+An engine that is not installed, or that cannot take a network, raises `UnavailableError`; the
+report says so. All are told to compute in float32.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,18 +14,68 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 
-from mobileface_convert.reference import import_mxnet
+from mobileface.session import Session
+from mobileface_convert.reference import import_mxnet, mxnet_is_installed
 
-__all__ = ["FloatArray", "Pictures", "example_pictures", "symbol_engine"]
+__all__ = [
+    "FloatArray",
+    "Pictures",
+    "Run",
+    "UnavailableError",
+    "example_pictures",
+    "ncnn_engine",
+    "onnxruntime_engine",
+    "opencv_engine",
+    "openvino_engine",
+    "session_engine",
+    "symbol_engine",
+]
 
 FloatArray = npt.NDArray[np.float32]
 Pictures = npt.NDArray[np.uint8]
+Run = Callable[[npt.NDArray[Any]], Any]
 
 
-def symbol_engine(
-    symbol: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]
-) -> Callable[[FloatArray], list[Any]]:
+class UnavailableError(Exception):
+    """An engine that is not there, or that cannot run a network; says why."""
+
+
+def session_engine(session: Session) -> Run:
+    """This project's session."""
+    name = session.inputs[0]
+    return lambda tensor: next(iter(session.run({name: tensor}).values()))
+
+
+def onnxruntime_engine(path: Path, inputs: Mapping[str, Any] | None = None) -> Run:
+    """ONNX Runtime as it comes, apart from its threads.
+
+    Args:
+        path: The ONNX file.
+        inputs: Values of its other inputs.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # a dozen unrelated types
+        raise UnavailableError(_line(error)) from error
+    name = session.get_inputs()[0].name
+
+    def run(tensor: npt.NDArray[Any]) -> Any:
+        try:
+            return session.run(None, {name: tensor, **(inputs or {})})[0]
+        except Exception as error:
+            raise UnavailableError(_line(error)) from error
+
+    return run
+
+
+def symbol_engine(symbol: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> Run:
     """MXNet's symbol executor, bound once: its fastest documented way.
 
     Args:
@@ -28,14 +83,92 @@ def symbol_engine(
         arrays: MXNet arrays, or numpy's, by the symbol's names.
         shape: Of the input "data".
     """
+    if not mxnet_is_installed():
+        raise UnavailableError("mxnet is not installed")
     mxnet = import_mxnet()
     held = {name: mxnet.nd.array(array) for name, array in arrays.items()}
     executor = mxnet.sym.load(str(symbol)).simple_bind(mxnet.cpu(), grad_req="null", data=shape)
     executor.copy_params_from(held, held, allow_extra_params=True)
 
-    def run(tensor: FloatArray) -> list[Any]:
+    def run(tensor: npt.NDArray[Any]) -> Any:
         outputs = executor.forward(is_train=False, data=mxnet.nd.array(tensor))
-        return [output.asnumpy() for output in outputs]
+        return outputs[0].asnumpy()
+
+    return run
+
+
+def openvino_engine(path: Path, shape: tuple[int, ...]) -> Run:
+    """OpenVINO on the CPU, compiled for one shape, tuned for latency.
+
+    Args:
+        path: The ONNX file.
+        shape: Of its first input.
+    """
+    openvino = _import("openvino")
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    try:
+        core = openvino.Core()
+        model = core.read_model(str(path))
+        model.reshape({model.inputs[0]: list(shape)})
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise UnavailableError(_line(error)) from error
+
+    def run(tensor: npt.NDArray[Any]) -> Any:
+        request.infer({0: tensor})
+        return np.array(request.get_output_tensor(0).data)
+
+    return run
+
+
+def opencv_engine(path: Path) -> Run:
+    """OpenCV's own network module."""
+    cv2.setNumThreads(1)
+    try:
+        network = cv2.dnn.readNetFromONNX(str(path))
+    except cv2.error as error:
+        raise UnavailableError(_line(error)) from error
+
+    def run(tensor: npt.NDArray[Any]) -> Any:
+        network.setInput(tensor)
+        try:
+            return network.forward().copy()
+        except cv2.error as error:
+            raise UnavailableError(_line(error)) from error
+
+    return run
+
+
+def ncnn_engine(param: Path, weights: Path) -> Run:
+    """ncnn in float32; it knows no batches, so pictures run one after the other.
+
+    Args:
+        param: The network as pnnx writes it, with the blobs in0 and out0.
+        weights: Its weights.
+    """
+    ncnn = _import("ncnn")
+    network = ncnn.Net()
+    network.opt.num_threads = 1
+    for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+        setattr(network.opt, f"use_{name}", False)
+    if network.load_param(str(param)) or network.load_model(str(weights)):
+        raise UnavailableError("ncnn cannot load what pnnx made")
+
+    def run_one(picture: npt.NDArray[Any]) -> Any:
+        extractor = network.create_extractor()
+        extractor.input("in0", ncnn.Mat(picture).clone())
+        failed, output = extractor.extract("out0")
+        if failed:
+            raise UnavailableError("ncnn cannot run what pnnx made")
+        return np.array(output)
+
+    def run(tensor: npt.NDArray[Any]) -> Any:
+        return np.stack([run_one(picture).reshape(-1) for picture in tensor])
 
     return run
 
@@ -48,3 +181,16 @@ def example_pictures(source: Path, height: int, width: int) -> list[Pictures]:
         picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         found.append(np.asarray(cv2.resize(picture, (width, height)), np.uint8)[np.newaxis])
     return found
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UnavailableError(f"{name} is not installed: pip install '.[bench]'") from error
+
+
+def _line(error: Exception) -> str:
+    """A message of several lines, as one that is not too long and names no path."""
+    words = [word for word in str(error).split() if "/" not in word]
+    return " ".join(words)[:200]

@@ -1,62 +1,119 @@
-"""Detection at 256x468, batch 1, one thread, rotating photos: MXNet and ours in turn.
+"""Detection at 256×468, batch 1, one thread, rotating photos, engines in turn; random weights.
 
-The published weights are in no source to rely on; seeded random ones of the same network
-stand in, whose speed is the same. All engines start from RGB pictures and end with boxes.
+The published weights are in no source to rely on; seeded random ones of the same network stand in,
+whose speed is the same. All engines start from RGB pictures and end with boxes. OpenCV's module
+knows no loops, so it cannot suppress boxes; ncnn the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from tests import gluon_networks
 from tests.convert.random_source import make_random_source, source_file
 
-from benchmarks.engines import Pictures, example_pictures, symbol_engine
-from benchmarks.replay import measure_in_turn, report
-from mobileface.session import Session
+from benchmarks.engines import (
+    Pictures,
+    Run,
+    UnavailableError,
+    example_pictures,
+    onnxruntime_engine,
+    opencv_engine,
+    openvino_engine,
+    symbol_engine,
+)
+from benchmarks.exporters import export_by_mxnet
+from benchmarks.faces import read_frames
+from benchmarks.replay import OURS, Contest, report
+from mobileface import load_detector
+from mobileface.errors import ModelNotFoundError
+from mobileface_convert.pictures import read_samples
 from mobileface_convert.pipeline import convert
 from mobileface_convert.recipe import load_recipe
+from mobileface_convert.reference import import_mxnet
 from mobileface_convert.source import DirectorySource
+from mobileface_convert.variants import CONDITIONS, Plan
 
 HEIGHT, WIDTH = 256, 468
-ROUNDS, WARM_UP = 60, 6
-ENGINES = ("gluon", "symbol", "onnx")
+ROUNDS = 36
+PRECISIONS = {OURS: None, "mobileface fp16": "fp16", "mobileface int8": "int8"}
+PEERS = ("onnxruntime", "gluon", "mxnet", "mxnet export", "openvino", "opencv")
+
+
+@pytest.fixture(scope="module")
+def photos(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Frames of both example videos, to calibrate with."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number in (1, 2):
+        for count, frame in enumerate(read_frames(source / "example" / f"friends{number}.mp4")):
+            for half, part in enumerate(np.array_split(frame, 2, axis=1)):
+                for flip in (0, 1):
+                    picture = part[:, :: -1 if flip else 1]
+                    path = folder / f"{number}_{count}_{half}_{flip}.png"
+                    cv2.imwrite(str(path), cv2.resize(picture, None, fx=0.5, fy=0.5))
+    return folder
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=lambda version: f"v{version}")
-def times(
-    request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, dict[str, list[float]]]:
+def contest(
+    request: pytest.FixtureRequest,
+    source: Path,
+    photos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Contest[Pictures]:
     name = f"detection_v{request.param}"
     folder = tmp_path_factory.mktemp("random")
     net = make_random_source(folder, source)[name]
-    made = convert(
-        load_recipe(name), DirectorySource(folder, verify=False), folder / "models", verify=False
-    )
-    session = Session(made.path, intra_op_num_threads=1)
+    recipe, random_source = load_recipe(name), DirectorySource(folder, verify=False)
+    plan = Plan(("fp32", "fp16", "int8"), tuple(CONDITIONS), photos=read_samples(photos))
+    convert(recipe, random_source, folder / "models", verify=False, plan=plan)
+    plain = convert(recipe.targeting("plain"), random_source, folder / "plain", verify=False).path
     symbol = source_file(folder, "detection_v1", "symbol")
     arrays = gluon_networks.arrays_for_published_symbol(net)
-    executor = symbol_engine(symbol, arrays, (1, HEIGHT, WIDTH, 3))
+    shape = (1, HEIGHT, WIDTH, 3)
 
-    def run_symbol(pictures: Pictures) -> Any:
-        return executor(pictures.astype(np.float32))
+    def ours(precision: str | None) -> Run:
+        try:
+            task = load_detector(
+                name, models=folder / "models", precision=precision, intra_op_num_threads=1
+            )
+        except ModelNotFoundError as error:
+            raise UnavailableError(error.what) from error
+        return lambda pictures: task.session.run({"image": pictures})
 
-    def run_gluon(pictures: Pictures) -> Any:
-        return gluon_networks.run(net, pictures)
+    def exported() -> Run:
+        held = {key: import_mxnet().nd.array(array) for key, array in arrays.items()}
+        run = onnxruntime_engine(export_by_mxnet(symbol, held, shape, folder / "exported.onnx"))
+        return lambda pictures: run(pictures.astype(np.float32))
 
-    def run_ours(pictures: Pictures) -> Any:
-        return session.run({"image": pictures})
+    def by_symbol() -> Run:
+        run = symbol_engine(symbol, arrays, shape)
+        return lambda pictures: run(pictures.astype(np.float32))
 
-    engines = {"gluon": run_gluon, "symbol": run_symbol, "onnx": run_ours}
+    makers: dict[str, Callable[[], Run]] = {
+        engine: (lambda precision=precision: ours(precision))  # type: ignore[misc]
+        for engine, precision in PRECISIONS.items()
+    }
+    makers |= {
+        "onnxruntime": lambda: onnxruntime_engine(plain),
+        "gluon": lambda: lambda pictures: gluon_networks.run(net, pictures),
+        "mxnet": by_symbol,
+        "mxnet export": exported,
+        "openvino": lambda: openvino_engine(plain, shape),
+        "opencv": lambda: opencv_engine(plain),
+    }
+    extra = {"task": "detection", "model": name, "batch": 1, "kind": "network"}
     pictures = example_pictures(source, HEIGHT, WIDTH)
-    return name, measure_in_turn(engines, pictures, ROUNDS, WARM_UP)
+    return Contest(f"{name}, {HEIGHT}x{WIDTH}", makers, pictures, ROUNDS, extra)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_detection(benchmark: Any, times: tuple[str, dict[str, list[float]]], engine: str) -> None:
-    name, measured = times
-    benchmark.extra_info.update(batch=1, threads=1, size=f"{HEIGHT}x{WIDTH}")
-    report(benchmark, f"{name} {HEIGHT}x{WIDTH}", engine, measured[engine])
+@pytest.mark.parametrize("engine", [*PRECISIONS, *PEERS])
+def test_detection(
+    benchmark: Any, contest: Contest[Pictures], engine: str, facts: list[dict[str, Any]]
+) -> None:
+    report(benchmark, contest, engine, facts)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import pytest
 
-from benchmarks.replay import measure_in_turn, report
+from benchmarks.faces import read_frames
+from benchmarks.replay import OURS, Contest, report
+from mobileface.image import Image
 from mobileface.loading import load_detector
 from mobileface_convert.pipeline import convert
 from mobileface_convert.recipe import load_recipe
@@ -19,38 +19,24 @@ dlib = pytest.importorskip("dlib")
 
 SIZES = {"640x360": (640, 360), "1280x720": (1280, 720)}
 ROUNDS = 40
-WARM_UP = 4
-EVERY = 40
-
-Times = tuple[str, dict[str, list[float]]]
-
-
-def read_frames(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """Every so many-th frame of a video, uint8 (H, W, 3) BGR."""
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while True:
-        done, frame = capture.read()
-        if not done:
-            return frames[::EVERY]
-        frames.append(np.asarray(frame, np.uint8))
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def times(
+def contest(
     request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Times:
+) -> Contest[Image]:
     folder = tmp_path_factory.mktemp("models")
     convert(load_recipe("detection_hog"), None, folder, verify=False)
-    ours = load_detector(models=folder, intra_op_num_threads=1)
+    ours = load_detector("detection_hog", models=folder, intra_op_num_threads=1)
     theirs = dlib.get_frontal_face_detector()
     frames = [f for i in (1, 2) for f in read_frames(source / "example" / f"friends{i}.mp4")]
     size = SIZES[request.param]
     grays = [cv2.cvtColor(cv2.resize(frame, size), cv2.COLOR_BGR2GRAY) for frame in frames]
-    engines = {"dlib": lambda gray: theirs(gray, 0), "onnx": ours.detect}
-    return request.param, measure_in_turn(engines, grays, ROUNDS, WARM_UP)
+    makers = {OURS: lambda: ours.detect, "dlib": lambda: lambda gray: theirs(gray, 0)}
+    extra = {"task": "detection", "model": "detection_hog", "batch": 1, "kind": "end to end"}
+    return Contest(f"detection_hog, {request.param}", makers, grays, ROUNDS, extra)
 
 
-@pytest.mark.parametrize("engine", ["dlib", "onnx"])
-def test_detection(benchmark: Any, times: Times, engine: str) -> None:
-    size, measured = times
-    report(benchmark, f"detection_hog {size}", engine, measured[engine])
+@pytest.mark.parametrize("engine", [OURS, "dlib"])
+def test_detection(benchmark: Any, contest: Contest[Image], engine: str) -> None:
+    report(benchmark, contest, engine)

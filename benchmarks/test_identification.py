@@ -1,12 +1,13 @@
-"""Identification, batch 1, one thread, rotating real faces: MXNet and ours in turn.
+"""Identification on rotating real faces: the network by itself in batches, and from pixels.
 
-The engines are measured interleaved, face by face, so that a change of the machine's speed hits
-both; pytest-benchmark then gets each engine's own times. Run: ``make bench``.
+All engines get the same float32 tensors, or the same uint8 crops, in turn; another group shows
+how much the time depends on what is in the picture. Accuracy and size of every variant go with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,64 +15,227 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.replay import measure_in_turn, report
-from mobileface.image import read_image, to_tensor
+from benchmarks.engines import (
+    FloatArray,
+    Run,
+    UnavailableError,
+    ncnn_engine,
+    onnxruntime_engine,
+    opencv_engine,
+    openvino_engine,
+    session_engine,
+    symbol_engine,
+)
+from benchmarks.exporters import export_by_mxnet, export_by_pnnx
+from benchmarks.faces import Faces, auc
+from benchmarks.replay import OURS, Contest, report
+from mobileface import load_embedder
+from mobileface.errors import ModelNotFoundError
+from mobileface.image import Image, to_tensor
 from mobileface.session import Session
-from mobileface_convert.pipeline import convert
+from mobileface.store import find_model
+from mobileface.tasks.embed import Embedder
 from mobileface_convert.recipe import load_recipe
 from mobileface_convert.reference import import_mxnet
-from mobileface_convert.source import DirectorySource
-
-FloatArray = npt.NDArray[np.float32]
-Engine = Callable[[FloatArray], Any]
 
 VERSIONS = (1, 2, 3)
-ROUNDS = 400
-WARM_UP = 50
+ROUNDS = {1: 300, 4: 80, 16: 24}
+"""Measurements an engine, by batch."""
+
+PRECISIONS = {OURS: None, "mobileface fp16": "fp16", "mobileface int8": "int8"}
+ENGINES = (
+    *PRECISIONS,
+    "mobileface portable",
+    "onnxruntime",
+    "mxnet",
+    "mxnet export",
+    "ncnn",
+    "openvino",
+    "opencv",
+)
+KINDS = ("faces", "one face", "pixel noise", "noise in -1..1", "black")
 
 
-def mxnet_engine(source: Path, version: int, shape: tuple[int, ...]) -> Engine:
-    """MXNet's symbol executor, bound once, result copied out: its fastest documented way."""
-    mxnet = import_mxnet()
-    prefix = source / "MobileFace_Identification" / f"MobileFace_Identification_V{version}"
-    symbol, stored = mxnet.sym.load(f"{prefix}-symbol.json"), mxnet.nd.load(f"{prefix}-0000.params")
-    arrays = {name.split(":")[1]: array for name, array in stored.items()}
-    executor = symbol.simple_bind(mxnet.cpu(), grad_req="null", data=shape)
-    executor.copy_params_from(arrays, arrays, allow_extra_params=True)
-
-    def run(tensor: FloatArray) -> Any:
-        return executor.forward(is_train=False, data=mxnet.nd.array(tensor))[0].asnumpy()
-
-    return run
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
 
 
-def onnx_engine(source: Path, version: int, folder: Path) -> Engine:
-    recipe = load_recipe(f"identification_v{version}")
-    made = convert(recipe, DirectorySource(source), folder, verify=False)
-    session = Session(made.path, intra_op_num_threads=1)
-    return lambda tensor: session.run({recipe.spec.input.name: tensor})
+def embedder(folder: Path, name: str, precision: str | None = None) -> Embedder:
+    """Ours on one thread.
+
+    Raises:
+        UnavailableError: There is no such variant.
+    """
+    try:
+        return load_embedder(name, models=folder, precision=precision, intra_op_num_threads=1)
+    except ModelNotFoundError as error:
+        raise UnavailableError(error.what) from error
+
+
+def network_makers(
+    version: int, shape: tuple[int, ...], source: Path, converted: Path, plain: Path, scratch: Path
+) -> dict[str, Callable[[], Run]]:
+    """Every engine on one network, for tensors of one shape."""
+    name = f"identification_v{version}"
+    path = plain / f"{name}.onnx"
+    prefix = f"{source / 'MobileFace_Identification' / f'MobileFace_Identification_V{version}'}"
+    symbol, folder = Path(f"{prefix}-symbol.json"), scratch / f"{name}_{shape[0]}"
+    folder.mkdir(exist_ok=True)
+
+    def arrays() -> dict[str, Any]:
+        stored = import_mxnet().nd.load(f"{prefix}-0000.params")
+        return {key.split(":")[1]: array for key, array in stored.items()}
+
+    def ours(precision: str | None) -> Run:
+        return session_engine(embedder(converted, name, precision).session)
+
+    def exported() -> Run:
+        return onnxruntime_engine(export_by_mxnet(symbol, arrays(), shape, folder / "mx.onnx"))
+
+    found: dict[str, Callable[[], Run]] = {
+        engine: partial(ours, precision) for engine, precision in PRECISIONS.items()
+    }
+    return found | {
+        "mobileface portable": lambda: session_engine(
+            Session(find_model(name, models=converted).path, intra_op_num_threads=1)
+        ),
+        "onnxruntime": lambda: onnxruntime_engine(path),
+        "mxnet": lambda: symbol_engine(symbol, arrays(), shape),
+        "mxnet export": exported,
+        "ncnn": lambda: ncnn_engine(*export_by_pnnx(path, (1, *shape[1:]), folder)),
+        "openvino": lambda: openvino_engine(path, shape),
+        "opencv": lambda: opencv_engine(path),
+    }
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(version, batch) for version in VERSIONS for batch in ROUNDS],
+    ids=lambda pair: f"v{pair[0]}-batch{pair[1]}",
+)
+def network(
+    request: pytest.FixtureRequest,
+    source: Path,
+    converted: Path,
+    plain: Path,
+    faces: Faces,
+    scratch: Path,
+) -> Contest[FloatArray]:
+    version, batch = request.param
+    name = f"identification_v{version}"
+    image = load_recipe(name).spec.input
+    assert image is not None
+    tensor = to_tensor(faces.crops((image.height, image.width)), image)
+    items = [tensor[i : i + batch] for i in range(0, len(tensor) - batch + 1, batch)]
+    makers = network_makers(version, items[0].shape, source, converted, plain, scratch)
+    extra = {"task": "embedding", "model": name, "batch": batch, "kind": "network"}
+    return Contest(f"{name}, batch {batch}", makers, items, ROUNDS[batch], extra, turn=4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_network(
+    benchmark: Any, network: Contest[FloatArray], engine: str, facts: list[dict[str, Any]]
+) -> None:
+    report(benchmark, network, engine, facts)
+    error = network.error(engine, "mxnet")
+    if network.extra["batch"] == 1 and error is not None:
+        model = network.extra["model"]
+        facts.append({"fact": "error", "model": model, "engine": engine, "to mxnet": error})
 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"v{version}")
-def times(
-    request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[int, dict[str, list[float]]]:
-    """Seconds a face for each engine, measured in turn."""
-    version = request.param
-    crops = sorted((source / "data" / "LFW-Aligned-100Pair").glob("*/*.jpg"))
-    image = load_recipe(f"identification_v{version}").spec.input
-    faces = [to_tensor([read_image(path)], image) for path in crops]
-    engines = {
-        "mxnet": mxnet_engine(source, version, faces[0].shape),
-        "onnx": onnx_engine(source, version, tmp_path_factory.mktemp("models")),
+def whole(
+    request: pytest.FixtureRequest, converted: Path, plain: Path, faces: Faces
+) -> Contest[Image]:
+    """From a uint8 crop to a unit vector."""
+    name = f"identification_v{request.param}"
+
+    def by_task(folder: Path, precision: str | None) -> Callable[[Image], Any]:
+        return embedder(folder, name, precision).embed
+
+    makers: dict[str, Callable[[], Callable[[Image], Any]]] = {
+        engine: partial(by_task, converted, precision) for engine, precision in PRECISIONS.items()
     }
-    return version, measure_in_turn(engines, faces, ROUNDS, WARM_UP)
+    makers["onnxruntime"] = partial(by_task, plain, None)
+    image = load_recipe(name).spec.input
+    assert image is not None
+    crops = faces.crops((image.height, image.width))
+    extra = {"task": "embedding", "model": name, "batch": 1, "kind": "end to end"}
+    return Contest(f"{name}, end to end", makers, crops, ROUNDS[1], extra, turn=4)
 
 
-@pytest.mark.parametrize("engine", ["mxnet", "onnx"])
-def test_identification(
-    benchmark: Any, times: tuple[int, dict[str, list[float]]], engine: str
-) -> None:
-    version, measured = times
-    benchmark.extra_info.update(batch=1, threads=1, faces=200)
-    report(benchmark, f"identification_v{version}", engine, measured[engine])
+@pytest.mark.parametrize("engine", [*PRECISIONS, "onnxruntime"])
+def test_end_to_end(benchmark: Any, whole: Contest[Image], engine: str) -> None:
+    report(benchmark, whole, engine)
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"v{version}")
+def kinds(
+    request: pytest.FixtureRequest, converted: Path, plain: Path, faces: Faces
+) -> Contest[int]:
+    """Ours and the plain export on pictures of different kinds."""
+    name = f"identification_v{request.param}"
+    image = load_recipe(name).spec.input
+    assert image is not None
+    tensor = to_tensor(faces.crops((image.height, image.width)), image)
+    inputs = _kinds(tensor)
+    ours = session_engine(embedder(converted, name).session)
+    theirs = onnxruntime_engine(plain / f"{name}.onnx")
+
+    def maker(run: Run, kind: str) -> Callable[[], Callable[[int], Any]]:
+        return lambda: lambda number: run(inputs[kind][number % len(inputs[kind])])
+
+    makers = {f"{OURS}, {kind}": maker(ours, kind) for kind in KINDS}
+    makers |= {f"onnxruntime, {kind}": maker(theirs, kind) for kind in KINDS}
+    extra = {"task": "embedding", "model": name, "batch": 1, "kind": "inputs"}
+    return Contest(f"{name}, inputs", makers, range(50), 160, extra, turn=4)
+
+
+def _kinds(tensor: FloatArray) -> dict[str, list[FloatArray]]:
+    """Inputs of one picture each."""
+    random = np.random.RandomState(0)
+    shape = (20, 1, *tensor.shape[1:])
+    low, high = float(tensor.min()), float(tensor.max())
+    return {
+        "faces": [face[np.newaxis] for face in tensor],
+        "one face": [tensor[:1]],
+        "pixel noise": list(random.uniform(low, high, shape).astype(np.float32)),
+        "noise in -1..1": list(random.uniform(-1, 1, shape).astype(np.float32)),
+        "black": [np.full(shape[1:], low, np.float32)],
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("engine", [OURS, "onnxruntime"])
+def test_inputs(benchmark: Any, kinds: Contest[int], engine: str, kind: str) -> None:
+    report(benchmark, kinds, f"{engine}, {kind}")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_accuracy(version: int, converted: Path, faces: Faces, facts: list[dict[str, Any]]) -> None:
+    """Size, cosine to fp32 and pair AUC of every variant, on people it was not calibrated with."""
+    name, people = f"identification_v{version}", faces.people()
+    reference: npt.NDArray[np.float32] | None = None
+    for item in reversed(find_model(name, models=converted).variants):  # the model's own first
+        ours = load_embedder(
+            name, models=converted, variant=item.variant.name, intra_op_num_threads=1
+        )
+        embeddings = ours.embed(faces.crops((ours.image.height, ours.image.width)))
+        reference = embeddings if reference is None else reference
+        cosines = (embeddings * reference).sum(axis=1)
+        facts.append(
+            {
+                "fact": "accuracy",
+                "model": name,
+                "variant": item.variant.name,
+                "precision": item.variant.precision,
+                "bytes": item.variant.bytes,
+                "auc": round(auc(embeddings, people), 5),
+                "mean_cosine": round(float(cosines.mean()), 7),
+                "min_cosine": round(float(cosines.min()), 7),
+                "faces": len(people),
+            }
+        )
+    assert reference is not None
+    assert np.isfinite(reference).all()

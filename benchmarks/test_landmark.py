@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.replay import measure_in_turn, report
+from benchmarks.replay import OURS, Contest, report
 from mobileface.gray import dlib_gray
 from mobileface.image import read_image
 from mobileface.session import Session
@@ -23,11 +23,9 @@ dlib = pytest.importorskip("dlib")
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "data" / "friends.json"
 COUNTS = (1, 6, 32)
 MODEL = "landmark_eme"
-ROUNDS = 300
-WARM_UP = 30
+ROUNDS = 200
 
 Boxes = npt.NDArray[np.int64]
-Times = tuple[int, dict[str, list[float]]]
 
 
 def box_sets(count: int) -> list[Boxes]:
@@ -42,9 +40,9 @@ def box_sets(count: int) -> list[Boxes]:
 
 
 @pytest.fixture(scope="module", params=COUNTS)
-def times(
+def contest(
     request: pytest.FixtureRequest, source: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Times:
+) -> Contest[Boxes]:
     recipe = load_recipe(MODEL)
     made = convert(recipe, DirectorySource(source), tmp_path_factory.mktemp("models"), verify=False)
     session = Session(made.path, intra_op_num_threads=1)
@@ -57,12 +55,12 @@ def times(
     def run_ours(boxes: Boxes) -> Any:
         return session.run({"image": gray, "boxes": boxes})
 
-    engines = {"dlib": run_dlib, "onnx": run_ours}
-    return request.param, measure_in_turn(engines, box_sets(request.param), ROUNDS, WARM_UP)
+    count = request.param
+    makers = {OURS: lambda: run_ours, "dlib": lambda: run_dlib}
+    extra = {"task": "landmarks", "model": MODEL, "batch": count, "kind": "network"}
+    return Contest(f"{MODEL}, {count} faces", makers, box_sets(count), ROUNDS, extra, turn=4)
 
 
-@pytest.mark.parametrize("engine", ["dlib", "onnx"])
-def test_landmarks(benchmark: Any, times: Times, engine: str) -> None:
-    count, measured = times
-    benchmark.extra_info["faces"] = count
-    report(benchmark, f"{MODEL}, {count} faces", engine, measured[engine])
+@pytest.mark.parametrize("engine", [OURS, "dlib"])
+def test_landmarks(benchmark: Any, contest: Contest[Boxes], engine: str) -> None:
+    report(benchmark, contest, engine)

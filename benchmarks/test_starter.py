@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.replay import measure_in_turn, report
-from benchmarks.test_detection_hog import read_frames
+from benchmarks.engines import UnavailableError
+from benchmarks.faces import read_frames
+from benchmarks.replay import OURS, Contest, report
 from mobileface import FaceAnalyzer, align, load_embedder
 from mobileface.crops import CROPS
+from mobileface.errors import ModelNotFoundError
 from mobileface.types import Landmarks
 from mobileface_convert.package_source import PackageSource
 from mobileface_convert.recipe import load_recipe
@@ -21,10 +24,8 @@ dlib = pytest.importorskip("dlib")
 
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
 SIZE, PADDING = 150, 0.25
-WARM_UP = 5
 
 Rgb = npt.NDArray[np.uint8]
-Times = dict[str, list[float]]
 
 
 class Dlib:
@@ -72,36 +73,63 @@ def faces(theirs: Dlib, photos: list[Rgb]) -> list[tuple[Rgb, Any]]:
 
 
 @pytest.fixture(scope="module")
-def embedding(theirs: Dlib, faces: list[tuple[Rgb, Any]]) -> Times:
+def embedding(theirs: Dlib, faces: list[tuple[Rgb, Any]]) -> Contest[Any]:
     chips = [theirs.chip(photo, shape) for photo, shape in faces]
-    ours = load_embedder(models=MODELS, intra_op_num_threads=1)
-    engines = {"dlib": theirs.embed, "onnx": lambda chip: ours.embed(chip, color="rgb")}
-    return measure_in_turn(engines, chips, 60, WARM_UP)
+    makers = {OURS: partial(ours_embeds, None), "dlib": lambda: theirs.embed}
+    makers["mobileface int8"] = partial(ours_embeds, "int8")
+    extra = {"task": "embedding", "model": "embedding_dlib", "batch": 1, "kind": "end to end"}
+    return Contest("starter, embedding", makers, chips, 60, extra)
+
+
+def ours_embeds(precision: str | None) -> Any:
+    """Ours on one thread, from a chip in RGB."""
+    try:
+        ours = load_embedder(
+            "embedding_dlib", models=MODELS, precision=precision, intra_op_num_threads=1
+        )
+    except ModelNotFoundError as error:
+        raise UnavailableError(error.what) from error
+    return lambda chip: ours.embed(chip, color="rgb")
 
 
 @pytest.fixture(scope="module")
-def chip(theirs: Dlib, faces: list[tuple[Rgb, Any]]) -> Times:
+def chip(theirs: Dlib, faces: list[tuple[Rgb, Any]]) -> Contest[Any]:
     names = CROPS["dlib"].points
     cases = [
         (photo, shape, Landmarks(names, np.array([(p.x, p.y) for p in shape.parts()], np.float32)))
         for photo, shape in faces
     ]
-    engines = {
-        "dlib": lambda case: theirs.chip(case[0], case[1]),
-        "onnx": lambda case: align(case[0], case[2], crop="dlib"),
+    makers = {
+        OURS: lambda: lambda case: align(case[0], case[2], crop="dlib"),
+        "dlib": lambda: lambda case: theirs.chip(case[0], case[1]),
     }
-    return measure_in_turn(engines, cases, 100, WARM_UP)
+    extra = {"task": "align", "batch": 1, "kind": "step"}
+    return Contest("starter, chip", makers, cases, 100, extra)
 
 
 @pytest.fixture(scope="module")
-def whole(theirs: Dlib, photos: list[Rgb]) -> Times:
+def whole(theirs: Dlib, photos: list[Rgb]) -> Contest[Any]:
     analyzer = FaceAnalyzer(MODELS, intra_op_num_threads=1)
-    engines = {"dlib": theirs.analyze, "onnx": lambda photo: analyzer(photo, color="rgb")}
-    return measure_in_turn(engines, photos, 12, 2)
+    makers = {
+        OURS: lambda: lambda photo: analyzer(photo, color="rgb"),
+        "dlib": lambda: theirs.analyze,
+    }
+    extra = {"task": "pipeline", "batch": 1, "kind": "pipeline"}
+    return Contest("starter, photo 1280x720", makers, photos, 12, extra)
 
 
-@pytest.mark.parametrize("engine", ["dlib", "onnx"])
-@pytest.mark.parametrize("step", ["embedding", "chip", "whole"])
-def test_starter(benchmark: Any, request: pytest.FixtureRequest, step: str, engine: str) -> None:
-    title = "starter, photo 1280x720" if step == "whole" else f"starter, {step}"
-    report(benchmark, title, engine, request.getfixturevalue(step)[engine])
+@pytest.mark.parametrize(
+    ("step", "engine"),
+    [
+        *((step, engine) for step in ("embedding", "chip", "whole") for engine in (OURS, "dlib")),
+        ("embedding", "mobileface int8"),
+    ],
+)
+def test_starter(
+    benchmark: Any,
+    request: pytest.FixtureRequest,
+    step: str,
+    engine: str,
+    facts: list[dict[str, Any]],
+) -> None:
+    report(benchmark, request.getfixturevalue(step), engine, facts)

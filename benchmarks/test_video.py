@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.replay import measure_in_turn, report
+from benchmarks.replay import OURS, Contest, replay, report
 from mobileface import Tracker
 
 SCRIPT = Path(__file__).with_name("video_stages.py")
-FRAMES, WARM_UP = 300, 20
+FRAMES = 330
 LARGEST_SLOPE = 1000
 
 
@@ -25,13 +25,14 @@ def test_tracker(benchmark: Any, faces: int) -> None:
     random = np.random.RandomState(0)
     place, pace = random.rand(faces, 2) * 1800, random.randn(faces, 2) * 4
     frames = []
-    for _ in range(FRAMES + WARM_UP):
+    for _ in range(FRAMES):
         place = place + pace
         boxes = np.hstack([place, place + 60]) + random.randn(faces, 4)
         frames.append(boxes[random.rand(faces) > 0.05])
     tracker = Tracker()
-    times = measure_in_turn({"onnx": tracker.update}, frames, FRAMES, WARM_UP)
-    report(benchmark, f"tracker, {faces} faces", "onnx", times["onnx"])
+    extra = {"task": "tracking", "batch": faces, "kind": "step"}
+    makers = {OURS: lambda: tracker.update}
+    report(benchmark, Contest(f"tracker, {faces} faces", makers, frames, 300, extra), OURS)
 
 
 def run(source: Path, *options: str) -> dict[str, Any]:
@@ -47,8 +48,8 @@ def test_video(benchmark: Any, source: Path, every: str) -> None:
     """1280×720, drawn and encoded; prints frames a second and each stage's share."""
     found = run(source, "--every", every, "--frames", "100")
     print(f"\nfriends1.mp4, detection every {every}: {json.dumps(found)}")
-    benchmark.extra_info.update(found)
-    report(benchmark, f"video, detect every {every}", "onnx", [1 / found["fps"]])
+    benchmark.extra_info.update(found, engine=OURS, kind="video")
+    replay(benchmark, f"video, detect every {every}", [1 / found["fps"]])
 
 
 def test_memory(source: Path) -> None:

@@ -17,9 +17,10 @@ from mobileface.spec import ModelSpec
 
 from .recipe import Card, Recipe
 
-__all__ = ["card_text", "write_cards"]
+__all__ = ["LICENSES", "card_text", "license_text", "write_cards"]
 
-_LICENSES = "licenses"
+LICENSES = "licenses"
+"""The folder with the texts of licences, beside the models."""
 
 
 def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
@@ -44,7 +45,7 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
         certificate = _read(folder / f"{recipe.name}.certificate.json")
         written[folder / f"{recipe.name}.md"] = card_text(recipe.spec, recipe.card, certificate)
         name = recipe.spec.license.name
-        written[folder / _LICENSES / f"{name}.txt"] = _license_text(name)
+        written[folder / LICENSES / f"{name}.txt"] = license_text(name)
     for path, text in written.items():
         write_aside(path, text)
     return list(written)
@@ -69,7 +70,7 @@ def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> st
         f"- **File**: {certificate['file']}, {certificate['bytes']:,} bytes, weights stored as "
         f"{certificate['weights']}, {certificate['nodes']} ONNX nodes",
         f"- **SHA-256**: `{certificate['sha256']}`",
-        f"- **Licence**: [{spec.license.name}]({_LICENSES}/{spec.license.name}.txt), "
+        f"- **Licence**: [{spec.license.name}]({LICENSES}/{spec.license.name}.txt), "
         f"<{spec.license.url}>",
         f"- **Source**: {_source(certificate['source'])}",
         f"- **Input**: {_input(spec)}",
@@ -162,8 +163,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     return document
 
 
-def _license_text(name: str) -> str:
-    path = resources.files(__package__) / _LICENSES / f"{name}.txt"
+def license_text(name: str) -> str:
+    """The text of a licence.
+
+    Args:
+        name: Its short name, as SPDX has it.
+
+    Raises:
+        ConversionError: It is not known.
+    """
+    path = resources.files(__package__) / LICENSES / f"{name}.txt"
     if not path.is_file():
         raise ConversionError(f"the text of the licence {name} is not in the package")
     return path.read_text(encoding="utf-8")

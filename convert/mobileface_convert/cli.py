@@ -21,6 +21,7 @@ from mobileface.spec import METADATA_KEY
 
 from .backends.onnx import to_onnx
 from .backends.storage import STORAGES, stored_as
+from .bundle import add_bundle
 from .cards import write_cards
 from .checkpoint import save_checkpoint
 from .collection import agreement_text, convert_recipes
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_starter(
         commands.add_parser("starter", help="convert the freely licensed models of the starter set")
     )
+    add_bundle(commands.add_parser("bundle", help="pack a folder of models into a wheel"))
     _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
     _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
     _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))

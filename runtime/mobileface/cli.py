@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
+from .commands.bench import add_bench
 from .commands.certify import add_certify
+from .commands.doctor import add_doctor
 from .commands.faces import run_align, run_faces
 from .commands.models import run_models
 from .commands.options import add_enhance, add_makeup, add_precision, add_track
 from .commands.output import INTERRUPTED
+from .commands.tune import add_tune
 from .commands.vectors import run_compare, run_embed
 from .crops import CROPS
 from .errors import MobileFaceError
@@ -30,7 +33,10 @@ _FACE_COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 after an error; `certify` has a 1 too."""
+    """Runs the command; returns its exit code: 0, or 2 after an error.
+
+    `certify` and `doctor` return 1 where something is not as it should be.
+    """
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -60,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     add_track(commands.add_parser("track", help="follow the faces of a video or camera"))
     add_enhance(commands.add_parser("enhance", help="correct the light of pictures and videos"))
     add_makeup(commands.add_parser("makeup", help="lighten and smooth the skin of faces"))
+    add_bench(commands.add_parser("bench", help="how long models and the pipeline take here"))
+    add_tune(commands.add_parser("tune", help="find and store the fastest settings for here"))
+    add_doctor(commands.add_parser("doctor", help="see whether everything is there and works"))
     _add_models(commands.add_parser("models", help="list the models that are found"))
     add_certify(
         commands.add_parser("certify", help="see whether models give here what they should")

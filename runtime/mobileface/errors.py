@@ -11,6 +11,7 @@
     │   ├── ModelIntegrityError            content is not what the index promises
     │   └── SpecError (ValueError)         no spec, or a spec that makes no sense
     ├── OutputError                        a result that cannot be written
+    ├── TuningError                        stored settings of this machine that cannot be used
     └── ConversionError                    the offline stage (mobileface_convert)
         ├── SourceError                    a source file that is absent or cannot be fetched
         │   └── SourceIntegrityError       fetched or found, but its hash is another
@@ -41,6 +42,7 @@ __all__ = [
     "SourceFormatError",
     "SourceIntegrityError",
     "SpecError",
+    "TuningError",
     "UnsupportedOperatorError",
     "VideoError",
 ]
@@ -101,6 +103,10 @@ class SpecError(ModelError, ValueError):
 
 class OutputError(MobileFaceError):
     """A result that cannot be written."""
+
+
+class TuningError(MobileFaceError):
+    """A file of stored settings that cannot be used."""
 
 
 class ConversionError(MobileFaceError):

@@ -1,4 +1,7 @@
-"""Pictures: reading, checking, and turning them into a network's input tensor."""
+"""Pictures: reading, checking, and turning them into a network's input tensor.
+
+OpenCV is imported where it is used: a crop that has the network's size needs none of it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -43,12 +45,12 @@ PICTURE_SUFFIXES = frozenset(
 """What picture files in folders are known by."""
 
 _CONVERSIONS = {
-    ("bgr", "rgb"): cv2.COLOR_BGR2RGB,
-    ("bgr", "gray"): cv2.COLOR_BGR2GRAY,
-    ("rgb", "bgr"): cv2.COLOR_RGB2BGR,
-    ("rgb", "gray"): cv2.COLOR_RGB2GRAY,
-    ("gray", "bgr"): cv2.COLOR_GRAY2BGR,
-    ("gray", "rgb"): cv2.COLOR_GRAY2RGB,
+    ("bgr", "rgb"): "COLOR_BGR2RGB",
+    ("bgr", "gray"): "COLOR_BGR2GRAY",
+    ("rgb", "bgr"): "COLOR_RGB2BGR",
+    ("rgb", "gray"): "COLOR_RGB2GRAY",
+    ("gray", "bgr"): "COLOR_GRAY2BGR",
+    ("gray", "rgb"): "COLOR_GRAY2RGB",
 }
 
 
@@ -69,6 +71,8 @@ def read_image(path: str | Path) -> Image:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise ImageError(f"cannot be read ({reason(error)})", where=str(path)) from error
+    import cv2
+
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except cv2.error as error:  # more pixels than OpenCV decodes
@@ -128,6 +132,8 @@ def resize(image: Image, height: int, width: int) -> Image:
     """The picture at another size: by area where it shrinks both ways, else bilinear."""
     if image.shape[:2] == (height, width):
         return image
+    import cv2
+
     shrinks = image.shape[0] >= height and image.shape[1] >= width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
@@ -158,7 +164,9 @@ def to_color(image: Image, wanted: str, color: ChannelOrder = "bgr") -> Image:
     have = "gray" if image.ndim == 2 else color
     if have == wanted:
         return image
-    return np.asarray(cv2.cvtColor(image, _CONVERSIONS[have, wanted]), np.uint8)
+    import cv2
+
+    return np.asarray(cv2.cvtColor(image, getattr(cv2, _CONVERSIONS[have, wanted])), np.uint8)
 
 
 def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "bgr") -> Tensor:
@@ -182,6 +190,10 @@ def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "
     batch = np.empty((len(images), *spec.shape), spec.dtype)
     fit = _center_crop if spec.fit == "center_crop" else resize
     for slot, image in zip(batch, images, strict=True):
+        if spec.color != "gray" and image.shape == (spec.height, spec.width, 3):
+            right = image if spec.color == color else image[:, :, ::-1]
+            slot[...] = right.transpose(2, 0, 1)
+            continue
         small = fit(to_color(image, spec.color, color), spec.height, spec.width)
         small = small.reshape(spec.height, spec.width, spec.channels)
         slot[...] = small.transpose(2, 0, 1) if planes else small
@@ -224,6 +236,8 @@ def _center_crop(image: Image, height: int, width: int) -> npt.NDArray[np.float3
     else:
         scaled = (max(height, rows * width // columns), width)
     if scaled != (rows, columns):
+        import cv2
+
         pixels = np.asarray(cv2.resize(pixels, scaled[::-1], interpolation=cv2.INTER_LINEAR))
     top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
     return pixels[top : top + height, left : left + width]

@@ -1,26 +1,34 @@
-"""From a model's name to the object that runs its task."""
+"""From a model's name to the object that runs its task.
+
+Each task is imported when a model for it is loaded: an embedding needs neither the detectors nor,
+for a crop of the right size, OpenCV, which are a quarter of the memory of a small process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .crops import CROPS
 from .errors import InputError, ModelNotFoundError
 from .files import check_sha256
-from .session import Session
+from .session import Session, runtime_version
 from .spec import ModelSpec
 from .store import Precision, StoredModel, candidate_models, find_model
-from .tasks.align import allows_crop
-from .tasks.attribute import AttributePredictor
-from .tasks.detect import Detector
-from .tasks.embed import Embedder
-from .tasks.landmark import LandmarkPredictor, merged_names
-from .tasks.pose import PoseEstimator
+from .tuning import setting_for
+
+if TYPE_CHECKING:
+    from .tasks.attribute import AttributePredictor
+    from .tasks.detect import Detector
+    from .tasks.embed import Embedder
+    from .tasks.landmark import LandmarkPredictor
+    from .tasks.pose import PoseEstimator
+
+    Task = AttributePredictor | Detector | Embedder | LandmarkPredictor | PoseEstimator
 
 __all__ = [
-    "Task",
     "load",
     "load_attributes",
     "load_detector",
@@ -31,13 +39,20 @@ __all__ = [
 ]
 
 Folder = str | Path | None
-Task = AttributePredictor | Detector | Embedder | LandmarkPredictor | PoseEstimator
 
 _SPEC_ONLY = ".json"
 """Suffix of a model that is nothing but its spec: a linear model needs no graph."""
 
 _FILES = (".onnx", ".ort")
 """Suffixes of files that are loaded by their path."""
+
+_TASKS = {
+    "attributes": ("attribute", "AttributePredictor"),
+    "detection": ("detect", "Detector"),
+    "embedding": ("embed", "Embedder"),
+    "landmarks": ("landmark", "LandmarkPredictor"),
+}
+"""Module and class of the tasks that run a network."""
 
 
 def load(
@@ -77,6 +92,8 @@ def load(
     stored = find_model(name, models=models)
     if stored.path.suffix == _SPEC_ONLY:
         stored.choose(precision, variant=variant)
+        from .tasks.pose import PoseEstimator
+
         return PoseEstimator(_read_spec(stored))
     return _task(_open(stored, session_options, precision, variant))
 
@@ -90,6 +107,8 @@ def load_embedder(
     **session_options: Any,
 ) -> Embedder:
     """The identification model of that name, or the preferred one; see `load`."""
+    from .tasks.embed import Embedder
+
     if name is not None and name.endswith(_FILES):
         return Embedder(_open_file(name, precision, variant, session_options))
     stored = find_model(name, task="embedding", models=models)
@@ -105,6 +124,8 @@ def load_detector(
     **session_options: Any,
 ) -> Detector:
     """The detector of that name, or the preferred one; see `load`."""
+    from .tasks.detect import Detector
+
     stored = find_model(name, task="detection", models=models)
     return Detector(_open(stored, session_options, precision, variant))
 
@@ -117,6 +138,8 @@ def load_attributes(
     **session_options: Any,
 ) -> AttributePredictor:
     """The preferred attribute model; see `load`."""
+    from .tasks.attribute import AttributePredictor
+
     stored = find_model(task="attributes", models=models)
     return AttributePredictor(_open(stored, session_options, precision, variant))
 
@@ -140,6 +163,9 @@ def load_landmarks(
         ModelNotFoundError: There is none.
         ModelIntegrityError: A file is not what its index promises.
     """
+    from .tasks.align import allows_crop
+    from .tasks.landmark import LandmarkPredictor, merged_names
+
     find_model(task="landmarks", models=models)  # raises if there is none at all
     own = None if models is None else Path(models)
     groups: dict[tuple[bool, int], list[StoredModel]] = {}
@@ -167,6 +193,8 @@ def load_pose(models: Folder = None) -> PoseEstimator:
         ModelNotFoundError: There is none.
         ModelIntegrityError: The file is not what its index promises.
     """
+    from .tasks.pose import PoseEstimator
+
     return PoseEstimator(_read_spec(find_model(task="pose", models=models)))
 
 
@@ -193,7 +221,15 @@ def _open(
     precision: Precision = None,
     variant: str | None = None,
 ) -> Session:
-    """A session on the file of a model that is to run here."""
+    """A session on the file of a model that is to run here, as it was tuned for this machine.
+
+    A caller who asks for anything of it himself gets what he asked for, and the defaults.
+    """
+    asked = precision is not None or variant is not None
+    if not asked and not any(value is not None for value in options.values()):
+        setting = setting_for(stored, runtime_version())
+        if setting is not None:
+            variant, options = setting.variant, setting.session_options
     chosen = stored.choose(precision, variant=variant)
     expected = chosen.variant.sha256
     return Session(chosen.path, expected_sha256=expected, variant=chosen.variant, **options)
@@ -216,15 +252,11 @@ def _open_file(
 
 def _task(session: Session) -> Task:
     """The object for a session's task."""
-    makers: dict[str, Callable[[Session], Task]] = {
-        "attributes": AttributePredictor,
-        "detection": Detector,
-        "embedding": Embedder,
-        "landmarks": LandmarkPredictor,
-    }
-    if session.spec.task not in makers:
+    if session.spec.task not in _TASKS:
         raise ModelNotFoundError(f"no task '{session.spec.task}'", where=str(session.path))
-    return makers[session.spec.task](session)
+    module, name = _TASKS[session.spec.task]
+    made: Task = getattr(importlib.import_module(f".tasks.{module}", __package__), name)(session)
+    return made
 
 
 def _read_spec(stored: StoredModel) -> ModelSpec:

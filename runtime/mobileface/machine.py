@@ -7,8 +7,6 @@ portable variant is picked. Standard library only.
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import functools
 import platform
 import sys
@@ -118,8 +116,10 @@ def _read(path: Path) -> str:
 
 def _sysctl(name: str) -> int:
     """A number that macOS keeps; 0 if it does not know it."""
+    import ctypes
+
     value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
-    library = ctypes.CDLL(ctypes.util.find_library("c"))
+    library = ctypes.CDLL(None)
     failed = library.sysctlbyname(
         name.encode(), ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0)
     )
@@ -128,9 +128,11 @@ def _sysctl(name: str) -> int:
 
 def _sysctl_text(name: str) -> str:
     """A text that macOS keeps; empty if it does not know it."""
+    import ctypes
+
     value = ctypes.create_string_buffer(256)
     size = ctypes.c_size_t(len(value))
-    library = ctypes.CDLL(ctypes.util.find_library("c"))
+    library = ctypes.CDLL(None)
     failed = library.sysctlbyname(
         name.encode(), value, ctypes.byref(size), None, ctypes.c_size_t(0)
     )
@@ -138,6 +140,8 @@ def _sysctl_text(name: str) -> str:
 
 
 def _windows_features() -> frozenset[str]:
+    import ctypes
+
     kernel = getattr(ctypes, "windll", None)  # absent elsewhere
     if kernel is None:
         return frozenset()

@@ -6,19 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from .errors import InputError, ModelError, SpecError
 from .files import check_sha256, reason
 from .index import Variant
+from .machine import this_machine
 from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
-from .threads import default_threads
+from .threads import default_threads, spins
 
 __all__ = ["Session", "runtime_version"]
 
 Array = npt.NDArray[Any]
+
+_SAFE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni"})
+"""With one of these, sums of products of uint8 and int8 are exact. On other x86 CPUs they overflow
+unless ONNX Runtime is told to be careful, which takes int8 networks nearly twice the time."""
 
 
 class Session:
@@ -32,18 +36,24 @@ class Session:
         sess_options: An ``onnxruntime.SessionOptions`` of your own; it is used as it is.
         intra_op_num_threads: Threads inside an operator; by default as many CPUs as this process
             may use (affinity and cgroup quota), or the number in ``MOBILEFACE_THREADS``.
+        spinning: Threads wait for their next piece of work in a busy loop while the model runs:
+            faster, for more CPU time. Between runs they always sleep, so that the sessions of a
+            pipeline do not take CPUs from each other. By default where there are more than two.
         variant: Which of its model's variants the file is, by its index.
+        batch: Faces that tasks give it a run, if nobody says otherwise.
 
     Attributes:
         path: The file.
         spec: What the file says of itself.
         variant: As given; None for a file that no index lists.
+        batch: As given.
+        threads: How many an operator may use; 0: ONNX Runtime's choice, with options of your own.
 
     Raises:
         ModelError: The file cannot be read, or ONNX Runtime refuses it.
         ModelIntegrityError: Its content has another hash.
         SpecError: It carries no spec, or a broken one.
-        InputError: ``sess_options`` and ``intra_op_num_threads`` are both given.
+        InputError: ``sess_options`` are given, and ``intra_op_num_threads`` or ``spinning`` too.
     """
 
     def __init__(
@@ -55,12 +65,15 @@ class Session:
         provider_options: Sequence[dict[str, Any]] | None = None,
         sess_options: onnxruntime.SessionOptions | None = None,
         intra_op_num_threads: int | None = None,
+        spinning: bool | None = None,
         variant: Variant | None = None,
+        batch: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.variant = variant
+        self.batch = batch
         _check_content(self.path, expected_sha256)
-        options = _options(sess_options, intra_op_num_threads)
+        options = _options(sess_options, intra_op_num_threads, spinning)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(self.path),
@@ -81,6 +94,7 @@ class Session:
                 hint="convert the model with mobileface-convert, which writes one",
             )
         self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
+        self.threads = int(self._session.get_session_options().intra_op_num_threads)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self._check_spec()
@@ -112,20 +126,18 @@ class Session:
             ModelError: ONNX Runtime refuses the inputs or fails.
         """
         try:
-            results = self._session.run(None, dict(inputs))
+            results = self._session.run(self.outputs, dict(inputs))
         except Exception as error:
             raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
-        return {
-            name: np.asarray(result) for name, result in zip(self.outputs, results, strict=True)
-        }
-
-
-_Shapes = dict[str, tuple[int | None, ...]]
+        return dict(zip(self.outputs, results, strict=True))
 
 
 def runtime_version() -> str:
     """ONNX Runtime's version."""
     return str(onnxruntime.__version__)
+
+
+_Shapes = dict[str, tuple[int | None, ...]]
 
 
 def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
@@ -207,12 +219,13 @@ def _check_content(path: Path, expected: str | None) -> None:
 
 
 def _options(
-    given: onnxruntime.SessionOptions | None, threads: int | None
+    given: onnxruntime.SessionOptions | None, threads: int | None, spinning: bool | None
 ) -> onnxruntime.SessionOptions:
     """Session options: the caller's own, or ours."""
     if given is not None:
-        if threads is not None:
-            raise InputError("give sess_options or intra_op_num_threads, not both")
+        for name, value in (("intra_op_num_threads", threads), ("spinning", spinning)):
+            if value is not None:
+                raise InputError(f"give sess_options or {name}, not both")
         return given
     if threads is not None and threads < 1:
         raise InputError(f"intra_op_num_threads {threads} is below 1")
@@ -220,6 +233,14 @@ def _options(
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; warnings are about the host, not about the model
-    # On x86 without VNNI, sums of products of uint8 and int8 overflow; this keeps int8 right.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # A memory pattern is kept for every size of picture that comes: it grows with them.
+    options.enable_mem_pattern = False
+    entries = {
+        "session.intra_op.allow_spinning": str(int(spins(options.intra_op_num_threads, spinning))),
+        "session.force_spinning_stop": "1",  # as soon as a run is over
+    }
+    if not _SAFE_PRODUCTS & this_machine().features:
+        entries["session.x64quantprecision"] = "1"
+    for key, text in entries.items():
+        options.add_session_config_entry(key, text)
     return options

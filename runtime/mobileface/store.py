@@ -5,7 +5,8 @@ Searched in this order, and the first folder that has a model of the name wins:
 1. the folder given by the caller;
 2. ``MOBILEFACE_HOME``;
 3. the user's data folder (``~/.local/share/mobileface/models`` on Linux);
-4. the starter set: the folder ``models_onnx`` that came with the package, or lies in the source
+4. an installed wheel of models, the package ``mobileface_models``;
+5. the starter set: the folder ``models_onnx`` that came with the package, or lies in the source
    checkout.
 
 Without a name, a model that the caller's folder has for the task is taken before those of the other
@@ -30,7 +31,7 @@ from pathlib import Path
 from .errors import InputError, ModelNotFoundError
 from .index import INDEX_FILE, PRECISIONS, IndexEntry, Variant, read_index
 from .machine import Machine, this_machine
-from .places import HOME_VARIABLE, user_models
+from .places import HOME_VARIABLE, installed_models, user_models
 
 __all__ = [
     "HOME_VARIABLE",
@@ -173,9 +174,7 @@ def search_folders(models: str | Path | None = None) -> tuple[Path, ...]:
 def _common_folders() -> tuple[Path, ...]:
     """The folders that need not be named."""
     folders = [Path(os.environ[HOME_VARIABLE])] if os.environ.get(HOME_VARIABLE) else []
-    own = user_models()
-    if own is not None:
-        folders.append(own)
+    folders += [place for place in (user_models(), installed_models()) if place is not None]
     package = Path(__file__).resolve().parent
     folders += [package / "models_onnx", package.parents[1] / "models_onnx"]
     return tuple(folders)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["VARIABLE", "available_cpus", "default_threads"]
+__all__ = ["VARIABLE", "available_cpus", "cgroup_folders", "default_threads", "spins"]
 
 VARIABLE = "MOBILEFACE_THREADS"
 """Environment variable that overrides the number of threads."""
@@ -30,6 +30,20 @@ def default_threads() -> int:
     if not text.isdecimal() or len(text) > 4 or int(text) < 1:
         raise InputError(f"'{text[:20]}' is not a whole number from 1 to 9999", where=VARIABLE)
     return int(text)
+
+
+_FEW = 2
+"""With no more threads than this, one that spins takes the CPU from whoever has work to do."""
+
+
+def spins(threads: int, wanted: bool | None = None) -> bool:
+    """Whether a session's threads wait for work in a busy loop while a model runs.
+
+    Args:
+        threads: How many it has.
+        wanted: What was asked for; None: only with more than `_FEW` threads.
+    """
+    return threads > _FEW if wanted is None else wanted and threads > 1
 
 
 def available_cpus(root: Path = Path("/")) -> int:
@@ -50,23 +64,39 @@ def available_cpus(root: Path = Path("/")) -> int:
 
 def _cgroup_quota(root: Path) -> float | None:
     """The smallest CPU quota from the process's cgroup up to the root group, in CPUs."""
-    quotas = []
+    quotas = [
+        quota
+        for folder in cgroup_folders(root, "cpu")
+        for quota in (_quota_v2(folder), _quota_v1(folder))
+        if quota is not None
+    ]
+    return min(quotas, default=None)
+
+
+def cgroup_folders(root: Path, controller: str) -> list[Path]:
+    """The folders of this process's control groups, each from its own up to the root group.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+        controller: Of version 1, the hierarchy: "cpu" or "memory"; version 2 has one for all.
+    """
+    found: list[Path] = []
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if not controllers:  # version 2: one hierarchy for everything
-            read, base = _quota_v2, root / "sys/fs/cgroup"
-        elif "cpu" in controllers.split(","):
-            read, base = _quota_v1, root / "sys/fs/cgroup/cpu"
+        if not controllers:  # version 2
+            base = root / "sys/fs/cgroup"
+        elif controller in controllers.split(","):
+            base = root / "sys/fs/cgroup" / controller
         else:
             continue
         # Inside a container the path may be that of the host: then only the base exists.
         group = base / path.strip("/")
         for folder in (group, *group.parents):
-            quotas.append(read(folder))
+            found.append(folder)
             if folder == base:
                 break
-    return min((quota for quota in quotas if quota is not None), default=None)
+    return found
 
 
 def _quota_v2(folder: Path) -> float | None:

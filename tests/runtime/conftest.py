@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mobileface import store
+from mobileface import store, tuning
 from mobileface.image import Image
 from mobileface.session import Session
 from mobileface.tasks.embed import Embedder
@@ -18,8 +18,12 @@ MODELS = Path(__file__).resolve().parents[1] / "models"
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings of whoever runs the tests do not count."""
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The settings of whoever runs the tests do not count, those that are stored neither."""
+    nowhere = tmp_path_factory.getbasetemp() / "no_settings"
+    monkeypatch.setattr(tuning, "user_settings", lambda: nowhere)
     for variable in ("MOBILEFACE_HOME", "MOBILEFACE_THREADS", "XDG_DATA_HOME"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,27 @@ def test_modules_of_the_standard_library_alone(module: str) -> None:
 @pytest.mark.parametrize("module", ["image", "probes"])
 def test_pictures_need_no_onnx_runtime(module: str) -> None:
     assert not modules_after(f"import mobileface.{module}") & ({"onnxruntime"} | OFFLINE)
+
+
+def test_embedding_a_crop_of_the_right_size_needs_no_opencv(models: Path) -> None:
+    """Nor other tasks, drawing or video: start-up time and memory of a small process."""
+    code = f"""
+import numpy, mobileface
+embedder = mobileface.load_embedder("tiny_color", models={str(models)!r})
+crop = numpy.zeros((embedder.image.height, embedder.image.width, 3), numpy.uint8)
+embedder.embed(crop)
+import sys
+print(*sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(result.stdout.split())
+    assert "mobileface.tasks.embed" in loaded
+    unwanted = {"cv2", "argparse", "subprocess", "tempfile", "mobileface.video", "mobileface.draw"}
+    assert not loaded & unwanted
+    tasks = {name for name in loaded if name.startswith("mobileface.tasks.")}
+    assert tasks == {"mobileface.tasks.embed"}
 
 
 def test_reading_a_spec_needs_nothing() -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 
 from mobileface import threads
 from mobileface.errors import InputError
+from mobileface.index import INDEX_FILE
 from mobileface.session import Session
-from mobileface.threads import VARIABLE, available_cpus, default_threads
+from mobileface.store import search_folders
+from mobileface.threads import VARIABLE, available_cpus, default_threads, spins
 
 V1 = "3:cpuset:/other\n2:cpu,cpuacct:{}\n1:name=systemd:/x\n"
 
@@ -195,3 +201,74 @@ def session_threads(session: Session) -> tuple[int, int]:
     """Threads inside operators and across them, as ONNX Runtime was told."""
     options = session._session.get_session_options()
     return options.intra_op_num_threads, options.inter_op_num_threads
+
+
+@pytest.mark.parametrize(
+    ("threads", "wanted", "expected"),
+    [(1, None, 0), (2, None, 0), (3, None, 1), (1, True, 0), (2, True, 1), (8, False, 0)],
+)
+def test_spinning(models: Path, threads: int, wanted: bool | None, expected: int) -> None:
+    session = Session(models / "tiny_gray.onnx", intra_op_num_threads=threads, spinning=wanted)
+    assert entry(session, "session.intra_op.allow_spinning") == str(expected)
+    assert entry(session, "session.force_spinning_stop") == "1"
+    assert spins(threads, wanted) is bool(expected)
+
+
+def entry(session: Session, name: str) -> str:
+    """What ONNX Runtime was told."""
+    found = session._session.get_session_options().get_session_config_entry(name)
+    assert isinstance(found, str)
+    return found
+
+
+def test_spinning_with_own_options(models: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    with pytest.raises(InputError, match="sess_options or spinning, not both"):
+        Session(models / "tiny_gray.onnx", sess_options=options, spinning=True)
+
+
+def test_threads_sleep_between_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether they spin during a run or not: ONNX Runtime's own go on for tens of milliseconds."""
+    monkeypatch.undo()
+    import mobileface
+
+    embedder = mobileface.load_embedder(
+        "embedding_dlib", intra_op_num_threads=4, spinning=True, models=starter()
+    )
+    crops = [np.full((150, 150, 3), 100, np.uint8)]
+    embedder.embed(crops)
+    used = []
+    for _ in range(5):
+        embedder.embed(crops)
+        cpu, start = time.process_time(), time.perf_counter()
+        time.sleep(0.1)
+        used.append((time.process_time() - cpu) / (time.perf_counter() - start))
+    print(f"share of a CPU while idle: {used}")
+    assert min(used) < 0.1
+
+
+ONE_CPU = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import numpy as np
+import mobileface
+before = len(os.listdir("/proc/self/task"))
+analyzer = mobileface.FaceAnalyzer(sys.argv[1])
+analyzer(np.zeros((240, 320, 3), np.uint8))
+tasks = [analyzer._detector, *analyzer._landmarks, analyzer.embedder]
+print([task.session.threads for task in tasks], len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_on_one_cpu_no_session_starts_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    command = [sys.executable, "-c", ONE_CPU, str(starter())]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout == "[1, 1, 1] 0\n"
+
+
+def starter() -> Path:
+    """The starter set."""
+    places = search_folders()[-2:]
+    return next(place for place in places if (place / INDEX_FILE).is_file())

@@ -45,7 +45,7 @@ class AttributePredictor:
         images: Image | Sequence[Image],
         *,
         color: ChannelOrder = "bgr",
-        batch_size: int = _BATCH,
+        batch_size: int | None = None,
     ) -> list[Attributes]:
         """Attributes of face crops.
 
@@ -54,6 +54,7 @@ class AttributePredictor:
                 any sizes; uint8. The shorter side is scaled to the model's input, the longer cut.
             color: Channel order of colour crops.
             batch_size: Crops a run of the network; memory grows with it, results do not change.
+                None: what `mobileface tune` found best for this machine, or 32.
 
         Returns:
             The attributes of each crop, in the order given.
@@ -62,7 +63,8 @@ class AttributePredictor:
             ImageError: A crop is no picture; names its number.
             InputError: ``batch_size`` is below 1 or ``color`` unknown.
         """
-        tensors = tensor_batches(images, self.image, color, batch_size)
+        size = (self.session.batch or _BATCH) if batch_size is None else batch_size
+        tensors = tensor_batches(images, self.image, color, size)
         return [found for tensor in tensors for found in self.predict_tensor(tensor)]
 
     def predict_tensor(self, tensor: Tensor) -> list[Attributes]:

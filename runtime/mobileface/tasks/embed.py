@@ -53,7 +53,7 @@ class Embedder:
         images: Image | Sequence[Image],
         *,
         color: ChannelOrder = "bgr",
-        batch_size: int = _BATCH,
+        batch_size: int | None = None,
         normalize: bool = True,
     ) -> Embeddings:
         """Embeds face crops.
@@ -63,6 +63,7 @@ class Embedder:
                 any sizes; uint8. They are resized to the model's input, not cropped.
             color: Channel order of colour crops, "bgr" as OpenCV reads them or "rgb".
             batch_size: Crops a run of the network; memory grows with it, results do not change.
+                None: what `mobileface tune` found best for this machine, or 32.
             normalize: Scale rows to unit length; False: what the network gives, for models that
                 do not scale it themselves (dlib's descriptor, whose Euclidean distances count).
 
@@ -73,7 +74,8 @@ class Embedder:
             ImageError: A crop is no picture; names its number.
             InputError: ``batch_size`` is below 1 or ``color`` unknown.
         """
-        tensors = tensor_batches(images, self.image, color, batch_size)
+        size = (self.session.batch or _BATCH) if batch_size is None else batch_size
+        tensors = tensor_batches(images, self.image, color, size)
         parts = [self.embed_tensor(tensor, normalize=normalize) for tensor in tensors]
         return np.concatenate(parts) if parts else np.empty((0, self.size), np.float32)
 

@@ -1,0 +1,128 @@
+"""Memory of a process that analyses many pictures of many sizes, and of each task by itself.
+
+    python benchmarks/memory_growth.py [--images 10000] [--sizes 200] [--largest 300]
+    python benchmarks/memory_growth.py --tasks [--largest 1280]
+
+Prints one JSON object. The first form analyses pictures of so many sizes in random order with the
+starter set, on one thread, and fits a line to the resident memory after a warm-up in which every
+size was there. The second runs each task in a fresh process on pictures of 32 sizes and gives the
+most memory that the process ever held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mobileface import FaceAnalyzer, enhance, makeup
+from mobileface.drawn import draw_frames
+from mobileface.image import Image
+from mobileface.measure import peak_memory
+
+MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
+SMALLEST = 100
+WARM_UP = 0.2
+EVERY = 10
+BORDER = cv2.BORDER_REFLECT
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TASKS = ("import", "detection", "landmarks", "embedding", "enhance", "makeup", "analyze")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--sizes", type=int, default=200)
+    parser.add_argument("--largest", type=int, help="pixels a side; 300, or 1280 with --tasks")
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--tasks", action="store_true")
+    parser.add_argument("--task", choices=TASKS, help="this one, in this process")
+    options = parser.parse_args()
+    if options.task:
+        print(json.dumps(run_task(options.task, options.models, options.largest or 1280)))
+    elif options.tasks:
+        command = [sys.executable, __file__, "--models", options.models]
+        command += ["--largest", str(options.largest or 1280), "--task"]
+        print(json.dumps({task: json.loads(output([*command, task])) for task in TASKS}))
+    else:
+        largest = options.largest or 300
+        print(json.dumps(growth(options.images, options.sizes, largest, options.models)))
+
+
+def output(command: list[object]) -> str:
+    return subprocess.run(
+        [str(word) for word in command], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def growth(images: int, sizes: int, largest: int, models: Path) -> dict[str, float]:
+    """How the resident memory grows over pictures of many sizes."""
+    random = np.random.RandomState(0)
+    sides = random.randint(SMALLEST, largest + 1, (sizes, 2)).tolist()
+    frames = [make_frame(height, width, seed) for seed, (height, width) in enumerate(sides)]
+    analyzer = FaceAnalyzer(models, intra_op_num_threads=1)
+    order = [*range(sizes), *random.randint(0, sizes, max(images - sizes, 0))]
+    rows, faces, start = [], 0, time.perf_counter()
+    for number, index in enumerate(order):
+        faces += len(analyzer(frames[index]))
+        if number >= WARM_UP * images and number % EVERY == 0:
+            rows.append((number, resident()))
+    numbers, held = np.array(rows, np.float64).T
+    return {
+        "images": len(order),
+        "sizes": sizes,
+        "faces": faces,
+        "bytes_an_image": round(float(np.polyfit(numbers, held, 1)[0]), 2),
+        "resident_mb": round(held[-1] / 1e6, 1),
+        "peak_mb": round((peak_memory() or 0) / 1e6, 1),
+        "ms_an_image": round(1e3 * (time.perf_counter() - start) / len(order), 2),
+    }
+
+
+def make_frame(height: int, width: int, seed: int = 0) -> Image:
+    """A drawn face of a part of the picture's size, made in little memory."""
+    side = min(height, width)
+    face = cv2.resize(draw_frames(1, SMALLEST, SMALLEST, seed)[0], (side, side))
+    return np.asarray(cv2.copyMakeBorder(face, 0, height - side, 0, width - side, BORDER), np.uint8)
+
+
+def run_task(task: str, models: Path, largest: int) -> dict[str, float]:
+    """The most memory that a process with this task alone ever holds."""
+    random = np.random.RandomState(0)
+    sides = random.randint(largest // 4, largest + 1, (32, 2)).tolist()
+    sides = [[largest * 9 // 16, largest], *sides]
+    work = work_of(task, models)
+    for height, width in sides:
+        work(make_frame(min(height, largest * 9 // 16), width))
+    return {"peak_mb": round((peak_memory() or 0) / 1e6, 1)}
+
+
+def work_of(task: str, models: Path) -> Callable[[Image], object]:
+    """What a task does with a picture."""
+    if task == "import":
+        return len
+    if task == "enhance":
+        return enhance
+    if task == "makeup":
+        return makeup
+    if task == "detection":
+        return FaceAnalyzer(models, ["detection"], intra_op_num_threads=1)
+    tasks = None if task == "analyze" else ["detection", "landmarks", task]
+    return FaceAnalyzer(models, tasks, intra_op_num_threads=1)
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+
+if __name__ == "__main__":
+    main()

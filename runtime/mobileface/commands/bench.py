@@ -1,0 +1,378 @@
+"""``mobileface bench``: how long every model and the whole pipeline take on this machine.
+
+With ``--json`` one object::
+
+    {"schema": 1,
+     "environment": {"machine": "aarch64", "cpu": "…", "features": […], "cpus": 4,
+                     "cpus_usable": 4, "system": "…", "python": "3.11.7", "mobileface": "…",
+                     "numpy": "…", "onnxruntime": "…", "opencv-python-headless": "…"},
+     "settings": {"seconds": 40, "threads": null, "batches": [1], "pictures": "drawn",
+                  "count": 8, "width": 640, "height": 480},
+     "rows": [{"stage": "embedding", "model": "identification_v2", "variant": "fp32",
+               "precision": "fp32", "bytes": 3519365, "batch": 1, "threads": 4, "tuned": false,
+               "median_ms": 1.02, "p90_ms": 1.10, "fps": 980.4, "runs": 2100,
+               "start_up_ms": 210.5, "peak_bytes": 72310784, "published_ms": "9"}, …],
+     "pipeline": {"detection": ["detection_hog"], "landmarks": ["landmark_dlib5"], …},
+     "skipped": [{"model": "…", "variant": "int8", "reason": "needs a CPU with avx2"}]}
+
+A row is a call from uint8 pixels to its result, of ``batch`` faces; ``fps`` counts faces, for
+detection and the pipeline pictures. ``stage`` is "detection", "landmarks", "pose", "attributes",
+"embedding", "align", "tracking", "enhance", "makeup" or "pipeline"; rows of stages without a
+network have no model, and that of "align" has its template's name as ``variant``. ``threads`` is
+null where no network runs; ``tuned``: they are those that ``mobileface tune`` stored.
+``start_up_ms`` and ``peak_bytes`` are
+those of a fresh process, from its imports to the first result; null if there was no time for it, or
+the system does not tell. ``published_ms`` is what upstream published, on its own hardware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..analyzer import FaceAnalyzer
+from ..crops import CROPS
+from ..environment import describe_environment
+from ..errors import InputError, MobileFaceError, ModelNotFoundError
+from ..image import Image
+from ..loading import load
+from ..measure import Timing, measure_fresh, measure_within
+from ..published import PUBLISHED_MS
+from ..session import runtime_version
+from ..store import StoredModel, candidate_models
+from ..tasks.enhance import enhance
+from ..tasks.makeup import makeup
+from ..tasks.track import Tracker
+from ..tuning import setting_for
+from ..types import Face
+from ..workloads import Scene, Work, batch_of, make_scenes, work_of
+from .output import print_json, print_text
+from .pictures import Pictures, find_pictures
+from .progress import Progress
+
+__all__ = ["add_bench", "pipeline_of", "run_bench", "scenes_from"]
+
+_SECONDS = 40.0
+_FRESH_SHARE = 0.4
+"""Of the time at most for fresh processes; the rest is for the medians."""
+
+_PIPELINE = "pipeline"
+_MOST_PHOTOS = 32
+_TRACKED = 10
+
+_START = """
+import sys
+import numpy, mobileface
+kind, name, models, variant, threads, picture, *box = sys.argv[1:]
+options = {"models": models or None}
+options |= {"intra_op_num_threads": int(threads)} if threads else {}
+image = numpy.load(picture)
+if kind == "pipeline":
+    mobileface.FaceAnalyzer(**options)(image)
+else:
+    task = mobileface.load(name, variant=variant, **options)
+    if kind == "detection":
+        task.detect(image)
+    elif kind == "landmarks":
+        task.predict(image, [[float(value) for value in box]])
+    elif kind == "embedding":
+        task.embed(image)
+    elif kind == "attributes":
+        task.predict(image)
+"""
+
+
+@dataclass(slots=True)
+class _Row:
+    """Something to measure, and what is known of it."""
+
+    stage: str
+    work: Work
+    facts: dict[str, Any]
+    fresh: list[str] | None = None
+    picture: Image | None = None
+
+    @property
+    def key(self) -> str:
+        names = (self.facts["model"], self.facts["variant"], self.facts["batch"])
+        return " ".join(map(str, (self.stage, *names)))
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface bench``."""
+    add = parser.add_argument
+    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
+    add("--model", nargs="+", metavar="NAME", help="these models only, without the pipeline")
+    add("--images", nargs="+", metavar="IMG", help="your photos; default: drawn faces")
+    add("--batch", nargs="+", type=int, default=[1], metavar="N", help="faces a call; default: 1")
+    add("--threads", type=int, metavar="N", help="default: as the runtime chooses")
+    add(
+        "--seconds",
+        type=float,
+        default=_SECONDS,
+        metavar="S",
+        help="time to spend; default: %(default)g",
+    )
+    add("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_bench)
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Measures, and prints a table."""
+    begin = time.monotonic()
+    if not 0 < options.seconds < 1e6:
+        raise InputError(f"--seconds {options.seconds:g} is not above 0")
+    if min(options.batch) < 1:
+        raise InputError(f"--batch {min(options.batch)} is below 1")
+    session = {} if options.threads is None else {"intra_op_num_threads": options.threads}
+    stored = _wanted(options.models, options.model)
+    analyzer = pipeline_of(options.models, session)
+    scenes = scenes_from(options.images, analyzer)
+    rows, skipped = _model_rows(options, stored, scenes, session)
+    if options.model is None:
+        rows += _stage_rows(scenes, analyzer, options)
+    if not rows:
+        raise ModelNotFoundError("nothing to measure", hint="'mobileface models' lists the models")
+    _measure_starts(rows, begin + _FRESH_SHARE * options.seconds)
+    left = max(options.seconds - (time.monotonic() - begin), 0.1 * options.seconds)
+    progress = Progress(None, "measurements")
+    timings = measure_within({row.key: row.work for row in rows}, left, progress.step)
+    progress.end()
+    document = _document(options, scenes, rows, timings, skipped)
+    document["pipeline"] = {} if analyzer is None else analyzer.models
+    if options.json:
+        print_json(document)
+    else:
+        print_text(_text(document))
+    return 0
+
+
+def scenes_from(images: Sequence[str] | None, analyzer: FaceAnalyzer | None) -> list[Scene]:
+    """The pictures to measure on: the user's photos, or drawn faces.
+
+    Raises:
+        InputError: None of the photos can be read.
+    """
+    if images is None:
+        return make_scenes(analyzer)
+    pictures = Pictures(find_pictures(images)[:_MOST_PHOTOS])
+    frames = [image for _, image in pictures]
+    if not frames:
+        raise InputError("none of the pictures can be read", where=images[0])
+    return make_scenes(analyzer, frames)
+
+
+def _wanted(folder: Path | None, names: Sequence[str] | None) -> list[StoredModel]:
+    """The models to measure.
+
+    Raises:
+        ModelNotFoundError: There is none of a name.
+    """
+    found = candidate_models(folder)
+    if names is None:
+        return found
+    for name in names:
+        if name not in {model.name for model in found}:
+            known = ", ".join(model.name for model in found)
+            raise ModelNotFoundError(f"no model '{name}'; there are: {known}")
+    return [model for model in found if model.name in names]
+
+
+def pipeline_of(folder: Path | None, session: dict[str, Any]) -> FaceAnalyzer | None:
+    """The whole pipeline; None without a detector."""
+    try:
+        return FaceAnalyzer(folder, **session)
+    except ModelNotFoundError:
+        return None
+
+
+def _model_rows(
+    options: argparse.Namespace,
+    stored: Sequence[StoredModel],
+    scenes: Sequence[Scene],
+    session: dict[str, Any],
+) -> tuple[list[_Row], list[dict[str, str]]]:
+    """A row for every variant and batch, and what cannot run here."""
+    rows, skipped = [], []
+    for model in stored:
+        setting = None if session else setting_for(model, runtime_version())
+        for item in model.variants:
+            tuned = setting is not None and setting.variant == item.variant.name
+            chosen = setting.session_options if setting is not None and tuned else session
+            try:
+                task = load(
+                    model.name, models=item.path.parent, variant=item.variant.name, **chosen
+                )
+            except MobileFaceError as error:
+                skipped.append(
+                    {"model": model.name, "variant": item.variant.name, "reason": error.what}
+                )
+                continue
+            batches = sorted(set(options.batch)) if batch_of(task) else [1]
+            for batch in batches:
+                work = work_of(task, scenes, batch)
+                runtime = getattr(task, "session", None)
+                facts = {
+                    "model": model.name,
+                    "variant": item.variant.name,
+                    "precision": item.variant.precision,
+                    "bytes": item.variant.bytes,
+                    "batch": batch,
+                    "threads": None if runtime is None else runtime.threads,
+                    "tuned": tuned,
+                }
+                row = _Row(model.entry.task, work, facts)
+                if runtime is not None and batch == batches[0]:
+                    threads = str(options.threads or "")
+                    folder = str(item.path.parent)
+                    row.fresh = [row.stage, model.name, folder, item.variant.name, threads]
+                    row.picture, box = _first_input(task, scenes[0])
+                    row.fresh += ["", *box]
+                rows.append(row)
+    return rows, skipped
+
+
+def _first_input(task: Any, scene: Scene) -> tuple[Image, list[str]]:
+    """What a fresh process gets: a picture, and for landmarks a box."""
+    if batch_of(task):
+        return scene.crop(task.crop, (task.image.height, task.image.width)), []
+    return scene.frame, [str(value) for value in scene.box.tolist()]
+
+
+def _stage_rows(
+    scenes: Sequence[Scene], analyzer: FaceAnalyzer | None, options: argparse.Namespace
+) -> list[_Row]:
+    """The steps without a network, and the whole."""
+    blank = dict.fromkeys(("model", "variant", "precision", "bytes", "threads"))
+    facts = {**blank, "tuned": False, "batch": 1}
+    frames = [scene.frame for scene in scenes]
+    boxes = np.arange(_TRACKED)[:, None] * np.array([90, 0, 90, 0]) + np.array([0, 0, 80, 80])
+    tracker, count = Tracker(), len(scenes)
+
+    def retouch(number: int) -> object:
+        scene = scenes[number % count]
+        return makeup(scene.frame, [Face(bbox=scene.box, det_score=1.0, landmarks=scene.marks)])
+
+    rows = [
+        _Row(
+            "align",
+            lambda number, crop=crop: scenes[number % count].crop(crop),  # type: ignore[misc]
+            {**facts, "model": None, "variant": crop},
+        )
+        for crop in CROPS
+        if scenes[0].marks is not None
+    ]
+    rows.append(_Row("tracking", lambda number: tracker.update(boxes + number % 7), dict(facts)))
+    rows.append(_Row("enhance", lambda number: enhance(frames[number % count]), dict(facts)))
+    rows.append(_Row("makeup", retouch, dict(facts)))
+    if analyzer is not None:
+        folder = "" if options.models is None else str(options.models)
+        whole = _Row(_PIPELINE, lambda number: analyzer(frames[number % count]), dict(facts))
+        whole.fresh = [_PIPELINE, "", folder, "", str(options.threads or ""), ""]
+        whole.picture = frames[0]
+        rows.append(whole)
+    return rows
+
+
+def _measure_starts(rows: Sequence[_Row], deadline: float) -> None:
+    """Start-up and peak memory of each row that has a network, while there is time.
+
+    The whole pipeline comes first, in any case: it is what most programs run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for number, row in enumerate(sorted(rows, key=lambda row: row.stage != _PIPELINE)):
+            row.facts |= {"start_up_ms": None, "peak_bytes": None}
+            if row.fresh is None or row.picture is None:
+                continue
+            if row.stage != _PIPELINE and time.monotonic() > deadline:
+                continue
+            path = Path(folder) / f"{number}.npy"
+            np.save(path, row.picture)
+            arguments = [*row.fresh[:5], str(path), *row.fresh[6:]]
+            try:
+                fresh = measure_fresh(_START, arguments)
+            except InputError as error:
+                print(f"mobileface: {row.key}: {error}", file=sys.stderr)
+                continue
+            row.facts["start_up_ms"] = round(1e3 * fresh.seconds, 1)
+            row.facts["peak_bytes"] = fresh.peak_bytes
+
+
+def _document(
+    options: argparse.Namespace,
+    scenes: Sequence[Scene],
+    rows: Sequence[_Row],
+    timings: Mapping[str, Timing],
+    skipped: list[dict[str, str]],
+) -> dict[str, Any]:
+    height, width = scenes[0].frame.shape[:2]
+    settings = {
+        "seconds": options.seconds,
+        "threads": options.threads,
+        "batches": sorted(set(options.batch)),
+        "pictures": "drawn" if options.images is None else "photos",
+        "count": len(scenes),
+        "width": width,
+        "height": height,
+    }
+    return {
+        "schema": 1,
+        "environment": describe_environment(),
+        "settings": settings,
+        "rows": [_record(row, timings[row.key]) for row in rows],
+        "skipped": skipped,
+    }
+
+
+def _record(row: _Row, timing: Timing) -> dict[str, Any]:
+    published = PUBLISHED_MS.get(str(row.facts["model"]), PUBLISHED_MS.get(row.stage))
+    return {
+        "stage": row.stage,
+        **row.facts,
+        "median_ms": round(1e3 * timing.median, 4),
+        "p90_ms": round(1e3 * timing.p90, 4),
+        "fps": round(row.facts["batch"] / timing.median, 1),
+        "runs": timing.runs,
+        "published_ms": published,
+    }
+
+
+def _text(document: dict[str, Any]) -> str:
+    """A table for people."""
+    about, settings = document["environment"], document["settings"]
+    photos = f"{settings['count']} {settings['pictures']} pictures"
+    lines = [
+        f"mobileface {about['mobileface']} on {about['cpu'] or about['machine']}, "
+        f"{about['cpus_usable']} of {about['cpus']} CPUs, onnxruntime {about['onnxruntime']}",
+        f"{photos}, {settings['width']}×{settings['height']}; median and 90th percentile of a call",
+        "",
+        f"{'stage':<11} {'model':<18} {'variant':<10} {'batch':>5} {'threads':>8} {'median':>10} "
+        f"{'p90':>10} {'fps':>8} {'start-up':>9} {'peak':>7} {'published':>9}",
+    ]
+    lines += [_line(row) for row in document["rows"]]
+    lines += [f"not run: {s['model']} {s['variant']}: {s['reason']}" for s in document["skipped"]]
+    lines += ["", "published: upstream's times on its own hardware, in ms"]
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    start, peak = row["start_up_ms"], row["peak_bytes"]
+    return (
+        f"{row['stage']:<11} {row['model'] or '':<18} {row['variant'] or '':<10} "
+        f"{row['batch']:>5} {_threads(row):>8} {row['median_ms']:>7.3f} ms "
+        f"{row['p90_ms']:>7.3f} ms {row['fps']:>8.1f} "
+        f"{'' if start is None else f'{start:.0f} ms':>9} "
+        f"{'' if peak is None else f'{peak / 2**20:.0f} MiB':>7} {row['published_ms'] or '':>9}"
+    )
+
+
+def _threads(row: dict[str, Any]) -> str:
+    return "" if row["threads"] is None else f"{row['threads']}{' tuned' if row['tuned'] else ''}"

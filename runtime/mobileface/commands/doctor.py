@@ -1,0 +1,56 @@
+"""``mobileface doctor``: is everything there that is needed, and does it work?
+
+With ``--json`` one object::
+
+    {"schema": 1, "version": "0.1.0", "healthy": true,
+     "findings": [{"area": "tasks", "name": "detection", "state": "ok",
+                   "text": "12.3 ms; detection_hog; 1 found", "hint": "",
+                   "data": {"median_ms": 12.3, "models": ["detection_hog"]}}, …]}
+
+``area`` is "python", "packages", "machine", "models" or "tasks"; ``state`` is "ok", "note" (worth
+knowing), "missing" (absent, the rest works) or "failed"; ``data`` depends on what was looked at.
+``healthy`` is false, and the exit code 1, if something failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from .. import __version__
+from ..doctor import FAILED, Finding, examine
+from .output import print_json, print_text
+
+__all__ = ["add_doctor"]
+
+_SCHEMA = 1
+
+
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface doctor``."""
+    parser.add_argument("--models", type=Path, metavar="DIR", help="look at this folder alone")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Prints findings; returns 0, or 1 if something failed."""
+    findings: list[Finding] = []
+    for finding in examine(options.models):
+        if not options.json:
+            said = any(finding.hint == before.hint for before in findings)
+            print_text(_line(finding, "" if said else finding.hint))
+        findings.append(finding)
+    failed = [finding for finding in findings if finding.state == FAILED]
+    if options.json:
+        document = {"schema": _SCHEMA, "version": __version__, "healthy": not failed}
+        print_json({**document, "findings": [asdict(finding) for finding in findings]})
+    else:
+        print_text(f"{len(failed)} failed" if failed else "healthy")
+    return 1 if failed else 0
+
+
+def _line(finding: Finding, hint: str) -> str:
+    line = f"{finding.state:<8}{finding.area:<10}{finding.name:<24}{finding.text}"
+    return f"{line}\n{'':<42}-> {hint}" if hint else line

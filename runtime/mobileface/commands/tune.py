@@ -1,0 +1,308 @@
+"""``mobileface tune``: the fastest variant, threads and batch of each model on this machine.
+
+With ``--json`` one object::
+
+    {"schema": 1, "machine": "…", "file": "…/tuning.json",
+     "settings": [{"model": "identification_v2", "variant": "fp32", "sha256": "…", "threads": 2,
+                   "spinning": true, "batch": 8, "median_ms": 0.61, "default_ms": 0.95}, …],
+     "refused": [{"model": "…", "variant": "int8", "reason": "…"}]}
+
+``median_ms`` and ``default_ms`` are of a face, for detection of a picture. ``--show`` prints the
+same of what is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, MobileFaceError, ModelNotFoundError
+from ..loading import load
+from ..measure import measure_within
+from ..records import replay
+from ..session import Session, runtime_version
+from ..store import StoredModel, StoredVariant, candidate_models
+from ..threads import available_cpus, default_threads, spins
+from ..tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning, tuning_file
+from ..workloads import Scene, batch_of, work_of
+from .bench import pipeline_of, scenes_from
+from .output import print_json, print_text
+from .progress import Progress
+
+__all__ = ["add_tune", "run_tune"]
+
+_SECONDS = 60.0
+_GAIN = 0.97
+"""A setting must take at most this share of the default's time: less is within the noise."""
+
+_CLOSE = 1.25
+"""What takes longer than the best by this is dropped after the first half of the time."""
+
+_BATCHES = (1, 2, 4, 8, 16, 32)
+_SAME = 1.03
+"""The smallest batch whose face takes no longer than the best by this: batches cost memory."""
+
+_FEWEST_SECONDS = 0.5
+"""A model at least, so that medians mean something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to run a model."""
+
+    variant: StoredVariant
+    threads: int
+    spinning: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the session is told."""
+        return {"intra_op_num_threads": self.threads, "spinning": self.spinning}
+
+    def __str__(self) -> str:
+        return f"{self.variant.variant.name} {self.threads} {self.spinning}"
+
+
+@dataclass(slots=True)
+class _Result:
+    settings: dict[str, Setting] = field(default_factory=dict)
+    refused: list[dict[str, str]] = field(default_factory=list)
+
+
+def add_tune(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface tune``."""
+    add = parser.add_argument
+    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
+    add("--model", nargs="+", metavar="NAME", help="these models only")
+    add("--images", nargs="+", metavar="IMG", help="your photos; default: drawn faces")
+    add("--exact", action="store_true", help="no variant of lower precision, however fast")
+    add(
+        "--seconds",
+        type=float,
+        default=_SECONDS,
+        metavar="S",
+        help="time to spend; default: %(default)g",
+    )
+    add("--show", action="store_true", help="print what is stored, and stop")
+    add("--reset", action="store_true", help="remove what is stored, and stop")
+    add("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run_tune)
+
+
+def run_tune(options: argparse.Namespace) -> int:
+    """Finds the best settings and stores them, or shows or removes those that are stored."""
+    machine = machine_key(runtime_version())
+    if options.reset:
+        removed = remove_tuning()
+        print_text("nothing is stored" if removed is None else f"removed {removed}")
+        return 0
+    if options.show:
+        stored = read_tuning().get(machine, {})
+        _print(options, machine, tuning_file(), _Result(stored))
+        return 0
+    if not 0 < options.seconds < 1e6:
+        raise InputError(f"--seconds {options.seconds:g} is not above 0")
+    result = _tune(options)
+    path = store_tuning(machine, result.settings)
+    _print(options, machine, path, result)
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> _Result:
+    """Tunes model after model.
+
+    Raises:
+        ModelNotFoundError: There is none, or none of a name.
+    """
+    found = candidate_models(options.models)
+    names = {model.name for model in found}
+    for name in options.model or ():
+        if name not in names:
+            known = ", ".join(sorted(names))
+            raise ModelNotFoundError(f"no model '{name}'; there are: {known}")
+    wanted = [
+        model
+        for model in found
+        if (not options.model or model.name in options.model) and model.path.suffix != ".json"
+    ]
+    if not wanted:
+        raise ModelNotFoundError("no model with a network", hint="'mobileface models' lists them")
+    scenes = scenes_from(options.images, pipeline_of(options.models, {}))
+    seconds = max(options.seconds / len(wanted), _FEWEST_SECONDS)
+    result, progress = _Result(), Progress(len(wanted), "models")
+    for model in wanted:
+        try:
+            setting = tune_model(
+                model, scenes, seconds, exact=options.exact, refused=result.refused
+            )
+            result.settings[model.entry.sha256] = setting
+        except MobileFaceError as error:  # the others may still be tuned
+            result.refused.append(_refusal(model, "", error.what))
+        progress.step()
+    progress.end()
+    if not result.settings:
+        raise ModelNotFoundError("no model can be run", hint=result.refused[0]["reason"])
+    return result
+
+
+def tune_model(
+    model: StoredModel,
+    scenes: Sequence[Scene],
+    seconds: float,
+    *,
+    exact: bool = False,
+    refused: list[dict[str, str]] | None = None,
+) -> Setting:
+    """The fastest setting of one model.
+
+    All ways to run it are measured in turn, then those that were close to the best once more. The
+    default is kept unless another is faster by a clear margin.
+
+    Args:
+        model: The model.
+        scenes: What it is measured on.
+        seconds: How long to go on.
+        exact: Only variants of the precision that the model's own file has.
+        refused: Variants that are not taken, and why, are added here.
+
+    Raises:
+        ModelError: The default cannot be run.
+    """
+    notes = [] if refused is None else refused
+    default = _default(model)
+    candidates = [default, *_others(model, default, exact, notes)]
+    times = _measure(model, candidates, scenes, 0.4 * seconds)
+    best = min(times.values())
+    close = [c for c in candidates if c == default or times[c] <= _CLOSE * best]
+    times = _measure(model, close, scenes, 0.4 * seconds)
+    fastest = min(close, key=times.__getitem__)
+    if times[fastest] > _GAIN * times[default]:
+        fastest = default
+    batch, per_face = _best_batch(model, fastest, scenes, 0.2 * seconds)
+    return Setting(
+        model=model.name,
+        variant=fastest.variant.variant.name,
+        sha256=fastest.variant.variant.sha256,
+        threads=fastest.threads,
+        spinning=fastest.spinning,
+        batch=batch,
+        median_ms=round(1e3 * per_face, 4),
+        default_ms=round(1e3 * times[default], 4),
+    )
+
+
+def _default(model: StoredModel) -> Candidate:
+    """How the model runs where nothing is tuned."""
+    threads = default_threads()
+    return Candidate(model.choose(), threads, spins(threads))
+
+
+def _others(
+    model: StoredModel, default: Candidate, exact: bool, refused: list[dict[str, str]]
+) -> list[Candidate]:
+    """Every other way to run it: variants that can run here and that their certificate covers."""
+    variants = []
+    for item in model.variants:
+        if exact and item.variant.precision != default.variant.variant.precision:
+            continue
+        reason = certificate_refusal(model, item) if item != default.variant else ""
+        if reason:
+            refused.append(_refusal(model, item.variant.name, reason))
+        else:
+            variants.append(item)
+    found = []
+    for item, threads in itertools.product(variants, thread_counts(available_cpus())):
+        for spinning in (False, True) if threads > 1 else (False,):
+            found.append(Candidate(item, threads, spinning))
+    return [candidate for candidate in found if candidate != default]
+
+
+def thread_counts(cpus: int) -> list[int]:
+    """Numbers of threads to try: 1, 2, 4 … and all."""
+    return sorted({1 << power for power in range(cpus.bit_length()) if 1 << power <= cpus} | {cpus})
+
+
+def certificate_refusal(model: StoredModel, item: StoredVariant) -> str:
+    """Why a variant is not taken on this machine; empty if it gives here what its record says."""
+    try:
+        task = load(model.name, models=item.path.parent, variant=item.variant.name)
+        session = _session(task)
+        document = json.loads(item.certificate.read_text(encoding="utf-8"))
+        agreement, bounds = replay(session, document.get("record"), str(item.certificate))
+    except MobileFaceError as error:
+        return error.what
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return f"its certificate cannot be read ({error})"
+    return "" if agreement.within(bounds) else agreement.failure(bounds)
+
+
+def _measure(
+    model: StoredModel, candidates: Sequence[Candidate], scenes: Sequence[Scene], seconds: float
+) -> dict[Candidate, float]:
+    """Median seconds a call of each, in turn."""
+    works = {str(c): work_of(_load(model, c), scenes) for c in candidates}
+    timings = measure_within(works, seconds)
+    return {c: timings[str(c)].median for c in candidates}
+
+
+def _best_batch(
+    model: StoredModel, candidate: Candidate, scenes: Sequence[Scene], seconds: float
+) -> tuple[int, float]:
+    """Faces a run, and the seconds that each of them then takes."""
+    task = _load(model, candidate)
+    sizes = _BATCHES if batch_of(task) else (1,)
+    works = {str(size): work_of(task, scenes, size) for size in sizes}
+    timings = measure_within(works, seconds)
+    faces = {size: timings[str(size)].median / size for size in sizes}
+    best = min(faces.values())
+    chosen = next(size for size in sizes if faces[size] <= _SAME * best)
+    return chosen, faces[chosen]
+
+
+def _load(model: StoredModel, candidate: Candidate) -> Any:
+    item = candidate.variant
+    return load(model.name, models=item.path.parent, variant=item.variant.name, **candidate.options)
+
+
+def _session(task: Any) -> Session:
+    session: Session = task.session
+    return session
+
+
+def _refusal(model: StoredModel, variant: str, reason: str) -> dict[str, str]:
+    return {"model": model.name, "variant": variant, "reason": reason}
+
+
+def _print(options: argparse.Namespace, machine: str, path: Path | None, result: _Result) -> None:
+    settings = sorted(result.settings.values(), key=lambda setting: setting.model)
+    if options.json:
+        document = {
+            "schema": 1,
+            "machine": machine,
+            "file": None if path is None else str(path),
+            "settings": [asdict(setting) for setting in settings],
+            "refused": result.refused,
+        }
+        print_json(document)
+        return
+    lines = [machine]
+    lines += [_line(setting) for setting in settings] or ["nothing is stored for this machine"]
+    lines += [f"not taken: {r['model']} {r['variant']}: {r['reason']}" for r in result.refused]
+    if settings:
+        lines.append(f"stored in {path}; used unless a call says otherwise")
+    print_text("\n".join(lines))
+
+
+def _line(setting: Setting) -> str:
+    spinning = ", spinning" if setting.spinning else ""
+    threads = f"{setting.threads} thread{'s' if setting.threads > 1 else ''}{spinning}"
+    gain = setting.default_ms / setting.median_ms
+    return (
+        f"{setting.model:<18} {setting.variant:<10} {threads:<20} batch {setting.batch:<3} "
+        f"{setting.median_ms:>8.3f} ms a face, {gain:.2f}× the default's speed"
+    )

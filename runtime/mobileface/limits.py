@@ -1,0 +1,51 @@
+"""How much memory this process may use. Standard library only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .threads import cgroup_folders
+
+__all__ = ["memory_limit"]
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Bytes that this process may use: what is available, limited by its cgroups.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+
+    Returns:
+        None where the system does not tell.
+    """
+    found = [_available(root), *(_group(folder) for folder in cgroup_folders(root, "memory"))]
+    return min((value for value in found if value is not None), default=None)
+
+
+def _available(root: Path) -> int | None:
+    """``MemAvailable`` of ``/proc/meminfo``."""
+    for line in _read(root / "proc/meminfo").splitlines():
+        words = line.split()
+        if words[:1] == ["MemAvailable:"] and len(words) > 1 and words[1].isdecimal():
+            return int(words[1]) * 1024
+    return None
+
+
+def _group(folder: Path) -> int | None:
+    """What a group's limit leaves of it; version 2, then version 1."""
+    pairs = (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    )
+    for most, used in pairs:
+        limit, current = (_read(folder / name).strip() for name in (most, used))
+        if limit.isdecimal() and current.isdecimal():
+            return max(0, int(limit) - int(current))
+    return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,167 @@
+"""Runs every task of an installed mobileface and keeps the numbers, here and on the board alike.
+
+    python board.py CASES OUT.npz [--models DIR ...]
+
+CASES holds PNG pictures and ``faces.json``, the boxes and landmarks that the tasks are given: what
+one task finds never depends on what another found on this machine. Networks get their pictures in
+their own size, because OpenCV's scaling rounds otherwise on ARM (one grey level, in up to a quarter
+of the pixels); how that tells in the end is measured from whole photos. Each array is named
+``measure/model.variant/what``; the measure says how it is compared, see `compare`. Nothing but the
+runtime's dependencies is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import mobileface
+from mobileface import Attributes, Face, Landmarks, Tracker
+from mobileface.tasks.align import allows_crop
+
+BOARD = "aarch64"
+Arrays = dict[str, Any]
+Faces = dict[str, list[Face]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--models", type=Path, nargs="*", default=[])
+    options = parser.parse_args()
+    pictures = {
+        path.stem: np.asarray(cv2.imread(str(path)), np.uint8)
+        for path in sorted(options.cases.glob("*.png"))
+    }
+    faces = read_faces(options.cases / "faces.json")
+    found: Arrays = {}
+    for folder in (None, *options.models):
+        for model in mobileface.list_models(folder):
+            for stored in model.variants:
+                name, machines = stored.variant.name, stored.variant.condition.machines
+                if not machines or BOARD in machines:
+                    task = mobileface.load(model.name, models=folder, variant=name)
+                    found |= dict(run(task, f"{model.name}.{name}", pictures, faces))
+    found |= dict(pipeline(pictures)) | dict(other_tasks(pictures, faces))
+    np.savez(options.output, **found)
+    print(f"{len(found)} arrays from {mobileface.__file__}")
+
+
+def read_faces(path: Path) -> Faces:
+    """The faces of each picture."""
+    document = json.loads(path.read_text())
+    return {
+        picture: [
+            Face(
+                bbox=np.array(face["bbox"], np.float32),
+                det_score=1.0,
+                landmarks=Landmarks(tuple(face["names"]), np.array(face["points"], np.float32)),
+            )
+            for face in found
+        ]
+        for picture, found in document.items()
+    }
+
+
+def run(task: Any, label: str, pictures: Arrays, faces: Faces) -> Iterator[tuple[str, Any]]:
+    """What one model gives for all pictures."""
+    if isinstance(task, mobileface.PoseEstimator):
+        points = np.random.RandomState(0).randint(0, 200, (20, len(task.points), 2))
+        poses = [task.estimate(face) for face in points]
+        yield f"pose/{label}/", np.array([(p.pitch, p.roll, p.yaw) for p in poses])
+        return
+    for picture, image in pictures.items():
+        where = f"{label}/{picture}"
+        here = faces[picture]
+        if isinstance(task, mobileface.Detector):
+            yolo = task.spec.yolo
+            small = sample(image, yolo.short_side, yolo.short_side) if yolo else image
+            detections = task.detect(small)
+            yield f"box/{where}", detections.boxes
+            yield f"score/{where}", detections.scores
+        elif isinstance(task, mobileface.LandmarkPredictor):
+            marks = task.predict(image, [face.bbox for face in here])
+            yield f"point/{where}", np.stack([mark.points for mark in marks])
+        else:
+            size = (task.image.height, task.image.width)
+            crops = [sample(cut(image, face), *size) for face in here]
+            if isinstance(task, mobileface.AttributePredictor):
+                found = task.predict(crops)
+                yield f"probability/{where}", np.stack([probabilities(each) for each in found])
+                continue
+            integers = label.endswith("int8")
+            yield f"{'integer-' if integers else ''}embedding/{where}", task.embed(crops)
+            photos = aligned(image, here, task.crop)
+            if photos:
+                yield f"photo-embedding/{where}", task.embed(photos)
+
+
+def cut(image: Any, face: Face) -> Any:
+    """The face's box out of its picture."""
+    x1, y1, x2, y2 = np.maximum(face.bbox, 0).astype(int)
+    return image[y1:y2, x1:x2]
+
+
+def sample(image: Any, height: int, width: int) -> Any:
+    """Pixels of the picture at another size, in whole numbers: the same on every machine."""
+    rows, columns = (
+        np.arange(n) * m // n for n, m in ((height, len(image)), (width, len(image[0])))
+    )
+    return np.ascontiguousarray(image[rows][:, columns])
+
+
+def aligned(image: Any, faces: list[Face], crop: str) -> list[Any]:
+    """Crops of the faces whose landmarks allow it."""
+    found = []
+    for face in faces:
+        assert face.landmarks is not None
+        if allows_crop(face.landmarks.names, crop):
+            found.append(mobileface.align(image, face.landmarks, crop=crop))
+    return found
+
+
+def probabilities(found: Attributes) -> Any:
+    return np.concatenate([found.gender_probs, found.age_probs, found.expression_probs])
+
+
+def pipeline(pictures: Arrays) -> Iterator[tuple[str, Any]]:
+    """Everything on every picture, each task fed by the one before, with the models preferred."""
+    analyzer = mobileface.FaceAnalyzer()
+    for picture, image in pictures.items():
+        found = analyzer(image)
+        assert found, f"no face in {picture}"
+        yield f"box/analyzer/{picture}", np.stack([face.bbox for face in found])
+        yield f"point/analyzer/{picture}", np.stack([face.kps for face in found])
+        yield f"photo-embedding/analyzer/{picture}", np.stack([face.embedding for face in found])
+
+
+def other_tasks(pictures: Arrays, faces: Faces) -> Iterator[tuple[str, Any]]:
+    """The tasks without a model."""
+    for picture, image in pictures.items():
+        for crop in ("mobileface", "arcface", "dlib"):
+            crops = aligned(image, faces[picture], crop)
+            if crops:
+                yield f"level/align {crop}/{picture}", np.stack(crops)
+        yield f"level/enhance/{picture}", mobileface.enhance(image)
+        yield f"level/makeup/{picture}", mobileface.makeup(image, faces[picture])
+    random, tracker = np.random.RandomState(0), Tracker()
+    place = random.rand(10, 2) * 500
+    for number in range(30):
+        boxes = np.hstack([place, place + 60]) + random.randn(10, 4)
+        tracks = tracker.update(boxes[random.rand(10) > 0.1])
+        place = place + 2
+        yield (
+            f"box/track/{number}",
+            np.array([(t.track_id, *t.bbox) for t in tracks]).reshape(-1, 5),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What both machines are given: pictures without loss, and faces in them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from mobileface import FaceAnalyzer, read_image
+from mobileface.commands.faces import write_picture
+from mobileface.index import PRECISIONS
+from tests.conftest import SOURCE
+from tests.run_runtime_environments import find_portrait
+
+__all__ = ["convert_models", "write_cases"]
+
+CROPS = "data/LFW-Aligned-100Pair"
+GROUP = "example/friends.jpg"
+SHARE = slice(0, 700), slice(200, 900)
+"""Of the group picture: emulation takes its time."""
+
+
+def convert_models(folder: Path) -> list[Path]:
+    """Converts MobileFace's models with all variants, if its files are there; where they are."""
+    if not (SOURCE / "MobileFace_Identification").is_dir():
+        return []
+    command = [sys.executable, "-m", "mobileface_convert.cli", "all", "--no-verify"]
+    command += ["--source", str(SOURCE), "--output", str(folder)]
+    command += ["--precision", *PRECISIONS, "--calibrate", str(SOURCE / CROPS)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return [folder]
+
+
+def write_cases(folder: Path, models: Path | None) -> None:
+    """Writes pictures as PNG and their faces as JSON.
+
+    Args:
+        folder: Where they go.
+        models: Folder with models whose landmarks take part; None: the starter set's alone.
+    """
+    pictures = {"portrait": read_image(find_portrait())}
+    if (SOURCE / GROUP).is_file():
+        pictures["group"] = read_image(SOURCE / GROUP)[SHARE]
+    crops = ("dlib",) if models is None else ("dlib", "mobileface")
+    analyzer = FaceAnalyzer(models, ("detection", "landmarks"), crops=crops)
+    document = {}
+    for name, image in pictures.items():
+        write_picture(folder / f"{name}.png", image)
+        document[name] = [
+            {"bbox": face.bbox.tolist(), "names": marks.names, "points": marks.points.tolist()}
+            for face in analyzer(image)
+            if (marks := face.landmarks) is not None
+        ]
+    (folder / "faces.json").write_text(json.dumps(document))

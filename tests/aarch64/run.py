@@ -1,0 +1,228 @@
+"""Proves the runtime on aarch64 without a board: pip's own wheels in an emulated Python.
+
+    python -m tests.aarch64.run [--folder DIR] [--report OUT.json] [--cpus cortex-a72 cortex-a76]
+
+Builds the runtime's wheel and one of converted models, installs both from a folder of wheels inside
+an emulated Debian, runs every task there for the CPUs of two boards, compares with this machine,
+and uninstalls again. MobileFace's own models take part where its files are (MOBILEFACE_SOURCE or
+../shared/mobileface). Ends with exit code 1 if a bound is broken, and with 0 and a reason if the
+packages or the emulator cannot be had; in CI (CI=true) that is a failure too.
+
+How fast an emulated program is says nothing about a board.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from mobileface_convert.bundle import make_bundle
+from tests.aarch64.cases import convert_models, write_cases
+from tests.aarch64.compare import BOUNDS, Deviation, compare
+from tests.aarch64.emulator import CPUS, UnavailableError, make_emulator
+from tests.aarch64.installation import Installation, install_here
+from tests.conftest import IN_CI, ROOT
+from tests.run_runtime_environments import build_wheel
+
+HERE = Path(__file__).resolve().parent
+BLOCKED = "com.microsoft.nchwc"
+MORE_MODELS = ROOT / "tests" / "models" / "yolo"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, help="keep what was fetched here, and use it again")
+    parser.add_argument("--report", type=Path, help="write the deviations here, JSON")
+    parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(CPUS))
+    options = parser.parse_args()
+    say = Clock()
+    with _folder(options.folder) as folder:
+        try:
+            report = prove(folder, options.cpus, say)
+        except UnavailableError as error:
+            print(f"aarch64 not tested: {error}")
+            return 1 if IN_CI else 0
+    report["seconds"] = round(say.seconds, 1)
+    if options.report:
+        options.report.write_text(json.dumps(report, indent=2) + "\n")
+    broken = [*report["left_behind"]]
+    broken += [name for name, state in report["certificates"].items() if state == "broken"]
+    for found in report["platforms"]:
+        broken += [f"{found['cpu']} {name}" for name in found["broken"]]
+    say(f"done; broken: {', '.join(broken) or 'nothing'}")
+    return 1 if broken else 0
+
+
+def prove(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
+    """Installs, runs, compares and uninstalls; what was found, as JSON types.
+
+    Raises:
+        UnavailableError: The packages or the emulator cannot be had.
+    """
+    emulator = make_emulator(folder, say)
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        work = Path(temporary)
+        say("building the wheels")
+        converted = convert_models(work / "converted")
+        project = [build_wheel(), *(make_bundle(models, work).path for models in converted)]
+        write_cases(work / "cases", converted[0] if converted else None)
+        say("fetching wheels with the emulated pip")
+        board = Installation(emulator, work / "board", project)
+        say("installing from the folder of wheels, without an index")
+        board.install(*board.dependencies)
+        before = board.files()
+        board.install(*board.names)
+        own = board.home / ".local" / "share" / "mobileface"
+        shutil.copytree(MORE_MODELS, own / "models")
+        say("the same versions on this machine")
+        native = run_natively(work, project, board)
+        say(f"every task on {', '.join(f'{cpu} ({CPUS[cpu][0]})' for cpu in cpus)}")
+        with ThreadPoolExecutor(len(cpus)) as pool:
+            results = list(pool.map(partial(run_emulated, work, board), cpus))
+        platforms = [
+            describe(cpu, compare(native, result), say)
+            for cpu, result in zip(cpus, results, strict=True)
+        ]
+        say("the installed command")
+        certified = use_command(board, work / "cases" / "portrait.png", cpus[0])
+        report = {
+            "schema": 1,
+            "packages": board.dependencies,
+            "download_bytes": board.download_bytes,
+            "blocked_nodes": {
+                "aarch64": count_blocked(partial(board.run, cpu=cpus[0]), work),
+                platform.machine(): count_blocked(partial(run_here, work), work),
+            },
+            "certificates": certified,
+            "platforms": platforms,
+        }
+        say("uninstalling")
+        board.uninstall()
+        left = {path for path in board.files() - before if own not in path.parents}
+        report["left_behind"] = sorted(str(path.relative_to(board.folder)) for path in left)
+    return report
+
+
+def run_natively(work: Path, project: list[Path], board: Installation) -> dict[str, Any]:
+    """The numbers of this machine."""
+    install_here(work / "native", project, board.dependencies)
+    target = work / "native.npz"
+    run_here(work, HERE / "board.py", work / "cases", target)
+    return read(target)
+
+
+def run_here(work: Path, *arguments: str | Path) -> None:
+    """Runs Python in this machine's environment, with the home of the board's user."""
+    hidden = ("PYTHONPATH", "MOBILEFACE_HOME", "XDG_DATA_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["HOME"] = str(work / "board" / "home")
+    command = [work / "native" / "bin" / "python", *arguments]
+    subprocess.run(command, check=True, env=environment, cwd=work, stdout=subprocess.DEVNULL)
+
+
+def run_emulated(work: Path, board: Installation, cpu: str) -> dict[str, Any]:
+    """The numbers of an emulated board."""
+    target = work / f"{cpu}.npz"
+    board.run(HERE / "board.py", work / "cases", target, cpu=cpu)
+    return read(target)
+
+
+def read(path: Path) -> dict[str, Any]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def describe(cpu: str, found: Mapping[str, Deviation], say: Clock) -> dict[str, Any]:
+    """Prints a table of deviations; the same as JSON types."""
+    for name, deviation in found.items():
+        state = "BROKEN" if deviation.broken else "ok"
+        say(
+            f"  {name:<48} {deviation.largest:8.2g} of {BOUNDS[deviation.measure]:g} allowed, "
+            f"{deviation.numbers} numbers  {state}"
+        )
+    return {
+        "machine": "aarch64",
+        "cpu": cpu,
+        "board": CPUS[cpu][0],
+        "emulated": True,
+        "deviations": {name: deviation.to_json() for name, deviation in found.items()},
+        "broken": [name for name, deviation in found.items() if deviation.broken],
+    }
+
+
+def use_command(board: Installation, portrait: Path, cpu: str) -> dict[str, str]:
+    """The console script does its work, and its picture comes out.
+
+    Returns:
+        What became of each certificate that was replayed.
+    """
+    drawn = board.folder / "out.png"
+    printed = board.command("analyze", portrait, "--json", "--draw", drawn, cpu=cpu)
+    assert len(json.loads(printed)["faces"]) == 1, printed
+    assert drawn.is_file()
+    listed = json.loads(board.command("models", "--check", "--json", cpu=cpu))["models"]
+    assert all(model["intact"] for model in listed), listed
+    healthy = json.loads(board.command("doctor", "--json", cpu=cpu))
+    assert healthy["healthy"], healthy
+    # Exit code 2 for certificates that hold no record; what is broken is seen by its state.
+    replayed = json.loads(board.command("certify", "--json", cpu=cpu, check=False))["variants"]
+    return {f"{item['model']}.{item['variant']}": item["state"] for item in replayed}
+
+
+def count_blocked(python: Callable[..., object], work: Path) -> int:
+    """Nodes of ONNX Runtime's blocked layout in a network as a machine optimises it."""
+    target = work / "optimised.onnx"
+    code = (
+        "import mobileface, onnxruntime; options = onnxruntime.SessionOptions();"
+        f"options.optimized_model_filepath = {str(target)!r};"
+        "path = mobileface.find_model('embedding_dlib').path;"
+        "onnxruntime.InferenceSession(str(path), options)"
+    )
+    python("-c", code)
+    return sum(node.domain == BLOCKED for node in onnx.load(str(target)).graph.node)
+
+
+class Clock:
+    """Prints lines with the seconds since its start."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.start
+
+    def __call__(self, line: str) -> None:
+        print(f"{self.seconds:6.1f} s  {line}", flush=True)
+
+
+@contextlib.contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """The folder given, or one that is gone afterwards."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given.resolve()
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary).resolve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
