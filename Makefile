@@ -6,13 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: help demo test test-runtime test-endurance lint types layers bench starter wheel clean
+.PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel clean
 
 help:
 	@echo 'demo          set up, analyse a portrait, compare faces'
 	@echo 'test          set up, run all tests'
 	@echo 'test-runtime  run the runtime tests with nothing but its own dependencies,'
 	@echo '              on every Python from 3.10 on that is installed'
+	@echo 'test-aarch64  run every task in an emulated aarch64 Python and compare (about 3 minutes)'
 	@echo 'test-endurance  the tests that take minutes: kills, millions of rows, memory over time'
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency against MXNet'
@@ -28,6 +29,9 @@ test: $(VENV)/.dev
 
 test-runtime: $(VENV)/.dev
 	$(BIN)/python tests/run_runtime_environments.py
+
+test-aarch64: $(VENV)/.dev
+	$(BIN)/python -m tests.aarch64.run
 
 test-endurance: $(VENV)/.dev
 	$(BIN)/python -m pytest -m endurance
@@ -63,4 +67,5 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[dev,reference]'
+	$(PIP) install --no-deps 'pnnx>=20261020'
 	touch $@ $(VENV)/.demo

@@ -1,12 +1,14 @@
 """Memory of a process that analyses many pictures of many sizes, and of each task by itself.
 
     python benchmarks/memory_growth.py [--images 10000] [--sizes 200] [--largest 300]
+    python benchmarks/memory_growth.py --video [--images 4000]
     python benchmarks/memory_growth.py --tasks [--largest 1280]
 
 Prints one JSON object. The first form analyses pictures of so many sizes in random order with the
 starter set, on one thread, and fits a line to the resident memory after a warm-up in which every
-size was there. The second runs each task in a fresh process on pictures of 32 sizes and gives the
-most memory that the process ever held.
+size was there. The second reads a video over and over, follows its face and writes what it sees.
+The third runs each task in a fresh process on pictures of 32 sizes and gives the most memory that
+the process ever held.
 """
 
 from __future__ import annotations
@@ -16,22 +18,34 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from mobileface import FaceAnalyzer, enhance, makeup
+from mobileface import (
+    FaceAnalyzer,
+    FaceFollower,
+    VideoReader,
+    VideoWriter,
+    draw_faces,
+    enhance,
+    makeup,
+)
 from mobileface.drawn import draw_frames
 from mobileface.image import Image
 from mobileface.measure import peak_memory
 
+Item = TypeVar("Item")
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
 SMALLEST = 100
 WARM_UP = 0.2
 EVERY = 10
+VIDEO, LOOP = (240, 320), 100
 BORDER = cv2.BORDER_REFLECT
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TASKS = ("import", "detection", "landmarks", "embedding", "enhance", "makeup", "analyze")
@@ -43,6 +57,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, default=200)
     parser.add_argument("--largest", type=int, help="pixels a side; 300, or 1280 with --tasks")
     parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--video", action="store_true")
     parser.add_argument("--tasks", action="store_true")
     parser.add_argument("--task", choices=TASKS, help="this one, in this process")
     options = parser.parse_args()
@@ -52,6 +67,8 @@ def main() -> None:
         command = [sys.executable, __file__, "--models", options.models]
         command += ["--largest", str(options.largest or 1280), "--task"]
         print(json.dumps({task: json.loads(output([*command, task])) for task in TASKS}))
+    elif options.video:
+        print(json.dumps(video(options.images, options.models)))
     else:
         largest = options.largest or 300
         print(json.dumps(growth(options.images, options.sizes, largest, options.models)))
@@ -70,20 +87,57 @@ def growth(images: int, sizes: int, largest: int, models: Path) -> dict[str, flo
     frames = [make_frame(height, width, seed) for seed, (height, width) in enumerate(sides)]
     analyzer = FaceAnalyzer(models, intra_op_num_threads=1)
     order = [*range(sizes), *random.randint(0, sizes, max(images - sizes, 0))]
+    found = grown(order, lambda index: len(analyzer(frames[index])))
+    return {**found, "sizes": sizes}
+
+
+def video(images: int, models: Path) -> dict[str, float]:
+    """How the resident memory grows over the frames of a video that is read again and again."""
+    analyzer = FaceAnalyzer(models, intra_op_num_threads=1, spinning=False)
+    follower = FaceFollower(analyzer, detect_every=5)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.mp4"
+        with VideoWriter(source, 25, VIDEO[1], VIDEO[0]) as writer:
+            for number in range(LOOP):
+                writer.write(np.roll(make_frame(*VIDEO), number, axis=1))
+        with VideoWriter(Path(folder) / "out.mp4", 25, VIDEO[1], VIDEO[0]) as writer:
+
+            def work(frame: Image) -> int:
+                found = [face.face for face in follower(frame).faces]
+                writer.write(draw_faces(frame, found))
+                return len(found)
+
+            return grown(loop(source, images), work)
+
+
+def loop(path: Path, count: int) -> Iterator[Image]:
+    """So many frames of a video that begins anew whenever it ends."""
+    done = 0
+    while True:
+        with VideoReader(path) as reader:
+            for _, frame in reader:
+                if done == count:
+                    return
+                done += 1
+                yield frame
+
+
+def grown(items: Iterable[Item], work: Callable[[Item], int]) -> dict[str, float]:
+    """Works on everything, and fits a line to the memory held after the warm-up."""
     rows, faces, start = [], 0, time.perf_counter()
-    for number, index in enumerate(order):
-        faces += len(analyzer(frames[index]))
-        if number >= WARM_UP * images and number % EVERY == 0:
+    for number, item in enumerate(items):
+        faces += work(item)
+        if number % EVERY == 0:
             rows.append((number, resident()))
+    rows = rows[int(WARM_UP * len(rows)) :]
     numbers, held = np.array(rows, np.float64).T
     return {
-        "images": len(order),
-        "sizes": sizes,
+        "images": number + 1,
         "faces": faces,
         "bytes_an_image": round(float(np.polyfit(numbers, held, 1)[0]), 2),
         "resident_mb": round(held[-1] / 1e6, 1),
         "peak_mb": round((peak_memory() or 0) / 1e6, 1),
-        "ms_an_image": round(1e3 * (time.perf_counter() - start) / len(order), 2),
+        "ms_an_image": round(1e3 * (time.perf_counter() - start) / (number + 1), 2),
     }
 
 

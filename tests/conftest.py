@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
+import cv2
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +30,14 @@ _NEEDS = {
     "needs_dlib": (
         importlib.util.find_spec("dlib") is not None,
         "no dlib: pip install '.[reference]' on x86-64 Linux",
+    ),
+    "needs_ncnn": (
+        all(importlib.util.find_spec(name) for name in ("ncnn", "pnnx")),
+        "no ncnn: pip install '.[ncnn]' && pip install --no-deps pnnx",
+    ),
+    "needs_caffe": (
+        hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),
+        "OpenCV 5 reads no Caffe networks: pip install 'opencv-python-headless<5'",
     ),
 }
 

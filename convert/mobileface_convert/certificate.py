@@ -52,7 +52,7 @@ from .makers import Built, PassRecord
 from .pictures import PictureSet
 from .verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
 
-__all__ = ["certificate", "export_certificate", "write_certificate"]
+__all__ = ["certificate", "export_certificate", "pass_to_dict", "tools_used", "write_certificate"]
 
 _SCHEMA = 1
 _TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
@@ -94,8 +94,8 @@ def certificate(
         "bytes": model.stat().st_size,
         "nodes": built.nodes if nodes is None else nodes,
         "source": built.spec.to_dict()["source"],
-        "tools": _tools(),
-        "passes": [_pass_to_dict(record) for record in built.passes],
+        "tools": tools_used(),
+        "passes": [pass_to_dict(record) for record in built.passes],
         "weights": weights,
         "verification": found.get(weights),
         **before,
@@ -134,8 +134,8 @@ def export_certificate(
         "bytes": model.stat().st_size,
         "nodes": nodes,
         "source": {"files": files},
-        "tools": _tools(),
-        "passes": [_pass_to_dict(record) for record in passes],
+        "tools": tools_used(),
+        "passes": [pass_to_dict(record) for record in passes],
         "verification": verification,
     }
 
@@ -173,16 +173,20 @@ def _measured(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
     }
 
 
-def _pass_to_dict(record: PassRecord) -> dict[str, Any]:
+def pass_to_dict(record: PassRecord) -> dict[str, Any]:
     """What one pass did."""
     refused = [asdict(refusal) for refusal in record.result.refused]
     return {"name": record.name, "changed": len(record.result.changed), "refused": refused}
 
 
-def _tools() -> dict[str, str]:
-    """Versions of everything that had a hand in it."""
+def tools_used(*more: str) -> dict[str, str]:
+    """Versions of everything that had a hand in it.
+
+    Args:
+        more: Distributions beside those that every conversion uses.
+    """
     tools = {}
-    for name in _TOOLS:
+    for name in (*_TOOLS, *more):
         try:
             tools[name] = version(name)
         except PackageNotFoundError:

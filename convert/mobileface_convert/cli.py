@@ -14,28 +14,25 @@ from mobileface.errors import (
     ConversionError,
     MobileFaceError,
 )
-from mobileface.files import write_aside
 from mobileface.index import PRECISIONS
 from mobileface.places import HOME_VARIABLE, user_models
-from mobileface.spec import METADATA_KEY
 
-from .backends.onnx import to_onnx
 from .backends.storage import STORAGES, stored_as
 from .bundle import add_bundle
 from .cards import write_cards
 from .checkpoint import save_checkpoint
 from .collection import agreement_text, convert_recipes
+from .export_command import add_export, add_export_table
 from .frontends.mxnet import load_checkpoint
 from .graph import Graph
 from .inspection import describe, format_description
-from .interface import Interface, adapted, add_interface
-from .makers import PassRecord, apply_passes, spec_passes
+from .interface import add_interface
 from .model_export import TOLERANCE, export_model
 from .onnx_builder import DEFAULT_OPSET
 from .operators_table import operators_json, operators_markdown
 from .passes import PassResult, fold_batchnorm, prune
 from .pipeline import verify_model
-from .recipe import Recipe, load_recipe, recipe_names
+from .recipe import load_recipe, recipe_names
 from .variant_options import add_variants, finish, plan_of
 from .verify import require
 
@@ -73,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
     _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
     _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))
-    _add_export(commands.add_parser("export", help="convert one MXNet checkpoint to ONNX"))
+    add_export(commands.add_parser("export", help="one network as ONNX, or for ncnn or Caffe"))
+    add_export_table(
+        commands.add_parser("export-table", help="what can be exported, how large and how exact")
+    )
     _add_model(
         commands.add_parser("model", help="convert any MXNet checkpoint, and prove it right")
     )
@@ -146,21 +146,6 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
     )
     parser.set_defaults(run=_merge)
-
-
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    _add_checkpoint(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT.onnx")
-    parser.add_argument("--recipe", metavar="NAME", help="take cut, input, opset and spec from it")
-    parser.add_argument(
-        "--input-shape",
-        metavar="SHAPE",
-        help="e.g. N,3,112,112 or data=N,3,112,112; letters are dynamic",
-    )
-    parser.add_argument("--at", metavar="NAME", help="output to keep; default: found")
-    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
-    add_interface(parser)
-    parser.set_defaults(run=_export)
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -284,49 +269,6 @@ def _save(before: Graph, result: PassResult, prefix: Path) -> None:
     )
 
 
-def _export(options: argparse.Namespace) -> int:
-    recipe = adapted(load_recipe(options.recipe), options) if options.recipe else None
-    cut = options.at or (recipe.cut if recipe else None)
-    pruned = prune(load_checkpoint(options.symbol, options.params), cut)
-    name, shape = _input(options, recipe, pruned.graph)
-    interface = Interface(name if options.input == "uint8" else None, options.normalize)
-    first = spec_passes(recipe.spec) if recipe else interface.passes
-    graph, records = apply_passes(pruned.graph, options.target, first)
-    embedding = recipe.spec.embedding if recipe else None
-    outputs = [embedding.output] if embedding else None
-    opset = recipe.opset if recipe else options.opset
-    title = options.output.stem
-    shapes, dtypes = interface.shapes({name: shape}), interface.dtypes
-    model = to_onnx(graph, shapes, outputs, opset=opset, name=title, dtypes=dtypes)
-    if recipe:
-        entry = model.metadata_props.add()
-        entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
-    write_aside(options.output, model.SerializeToString())
-    for record in (PassRecord("prune", pruned), *records):
-        print(f"{record.name}: {len(record.result.changed)} changes")
-    print(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
-    return 0
-
-
-def _input(
-    options: argparse.Namespace, recipe: Recipe | None, graph: Graph
-) -> tuple[str, tuple[int | str, ...]]:
-    """Name and shape of the network's input, from the options or the recipe."""
-    image = recipe.spec.input if recipe else None
-    if options.input_shape is None and image is not None:
-        return image.name, ("N", image.channels, image.height, image.width)
-    if options.input_shape is None:
-        raise ConversionError("no input shape", hint="give --input-shape N,C,H,W or --recipe NAME")
-    name, equals, text = options.input_shape.rpartition("=")
-    if not equals:
-        free = [node.name for node in graph.inputs]
-        name = free[0] if free else "data"
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() or part.isidentifier() for part in parts):
-        raise ConversionError(f"--input-shape '{options.input_shape}' is not like N,3,112,112")
-    return name, tuple(int(part) if part.isdecimal() else part for part in parts)
-
-
 def _verify(options: argparse.Namespace) -> int:
     recipe = load_recipe(options.recipe or options.model.stem)
     if options.symbol and not options.params:
@@ -354,7 +296,7 @@ def _model(options: argparse.Namespace) -> int:
         allow_extra=options.allow_extra,
         verify=options.verify,
         tolerance=options.tolerance,
-        target=options.target,
+        target=options.machine,
         uint8=options.input == "uint8",
         normalize=options.normalize,
     )

@@ -15,7 +15,7 @@ from .source import ConsoleProgress, DownloadSource, Source, open_source
 from .variants import Plan
 from .verify import Agreement
 
-__all__ = ["agreement_text", "convert_recipes"]
+__all__ = ["agreement_text", "convert_recipes", "open_upstream"]
 
 
 def convert_recipes(
@@ -47,7 +47,7 @@ def convert_recipes(
     made = []
     for recipe in recipes:
         if recipe.upstream not in sources:
-            sources[recipe.upstream] = _open(recipe.upstream, location)
+            sources[recipe.upstream] = open_upstream(recipe.upstream, location)
         source = sources[recipe.upstream]
         start = time.perf_counter()
         try:
@@ -98,8 +98,16 @@ def _variant_lines(artefact: Artefact) -> Iterator[str]:
             yield f"  {refused.name} not made: {refused.reason}"
 
 
-def _open(upstream: Upstream, location: str | None) -> Source | None:
-    """Where an upstream's files come from; None if it has none."""
+def open_upstream(upstream: Upstream, location: str | None) -> Source | None:
+    """Where an upstream's files come from, which is said; None if it has none.
+
+    Args:
+        upstream: The upstream.
+        location: As `convert_recipes` takes it.
+
+    Raises:
+        SourceError: There is no such place.
+    """
     source: Source
     if upstream.package is not None:
         source = PackageSource(upstream.package, upstream.extra or "")

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
+from mobileface.errors import ConversionError
 
-from mobileface.errors import ConversionError, SourceFormatError
-
+from .backends.onnx import read_onnx
 from .frontends.mxnet import load_checkpoint
 from .frontends.mxnet_params import load_params
 from .frontends.mxnet_symbol import load_symbol
@@ -90,10 +89,7 @@ def _describe_arrays(arrays: Mapping[str, Array]) -> list[dict[str, Any]]:
 
 
 def _describe_onnx(path: Path) -> dict[str, Any]:
-    try:
-        model = onnx.load(str(path))
-    except Exception as error:  # protobuf has an error type of its own for each version
-        raise SourceFormatError(f"not an ONNX model ({error})", where=str(path)) from error
+    model = read_onnx(path)
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     layers = [
         {

@@ -14,12 +14,15 @@ from mobileface.errors import ConversionError
 
 from .graph import Graph
 from .model_shapes import Shape
-from .passes import TARGETS, Pass, read_uint8, unit_length
+from .passes import Pass, read_uint8, unit_length
 from .recipe import Recipe
 
 __all__ = ["Interface", "adapted", "add_interface", "picture_input"]
 
 FloatArray = npt.NDArray[np.float32]
+
+_MACHINES = ("portable", "x86", "plain")
+"""Those of `passes.TARGETS` that ONNX Runtime runs."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ class Interface:
 
 
 def add_interface(parser: argparse.ArgumentParser) -> None:
-    """Adds --target, --input and --normalize."""
+    """Adds --machine, --input and --normalize."""
     parser.add_argument(
-        "--target",
-        choices=tuple(TARGETS),
+        "--machine",
+        choices=_MACHINES,
         default="portable",
         help="the machine it is made for: any (portable), x86-64 (x86), or as published (plain); "
         "default: %(default)s",
@@ -115,7 +118,7 @@ def adapted(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     Raises:
         ConversionError: The model cannot be made so.
     """
-    recipe = recipe.targeting(options.target)
+    recipe = recipe.targeting(options.machine)
     recipe = recipe.reading_uint8() if options.input == "uint8" else recipe
     return recipe.normalizing() if options.normalize else recipe
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from mobileface.errors import ConversionError, GraphError, ParityError
 from mobileface.files import replacing
@@ -34,8 +33,9 @@ from .makers import PassRecord, apply_passes
 from .model_shapes import Shape, known_shapes
 from .onnx_builder import DEFAULT_OPSET
 from .reference import MXNetReference, mxnet_is_installed
+from .verify import open_model
 
-__all__ = ["TOLERANCE", "Exported", "Parity", "export_model"]
+__all__ = ["TOLERANCE", "Exported", "Parity", "export_model", "load_network_files"]
 
 TOLERANCE = 1e-5
 """Allowed error of an output, relative to its largest value where that is above 1."""
@@ -129,7 +129,7 @@ def export_model(
     Raises:
         ConversionError: Any step failed; names node and array.
     """
-    whole = _load(symbol, params)
+    whole = load_network_files(symbol, params)
     if not allow_extra:
         _refuse_extra(whole, str(params))
     graph = _select(whole, outputs)
@@ -169,7 +169,12 @@ def export_model(
     )
 
 
-def _load(symbol: Path | None, params: Path) -> Graph:
+def load_network_files(symbol: Path | None, params: Path) -> Graph:
+    """The graph of a checkpoint, or of a parameter file whose arrays tell which network it is.
+
+    Raises:
+        ConversionError: A file is not what it should be.
+    """
     if symbol is not None:
         return load_checkpoint(symbol, params)
     arrays = load_params(params)
@@ -246,7 +251,7 @@ def _convert(
 
 def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape], interface: Interface) -> str:
     """Why a model for any size works for one size only; empty if it does not: it is tried out."""
-    session = _session(model)
+    session = open_model(model)
     for step in _STEPS:
         for batch in _BATCHES:
             try:
@@ -283,14 +288,6 @@ def _sizes(
     return found
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
 def _oracle(
     graph: Graph, symbol: Path | None, params: Path, outputs: Sequence[str]
 ) -> MXNetReference | ReferenceNetwork:
@@ -311,7 +308,7 @@ def _compare(
     interface: Interface,
 ) -> Parity:
     """Runs both on noise of several sizes."""
-    session = _session(model)
+    session = open_model(model)
     names = [value.name for value in model.graph.output]
     free = any(isinstance(size, str) for shape in declared.values() for size in shape[1:])
     errors = dict.fromkeys(names, 0.0)

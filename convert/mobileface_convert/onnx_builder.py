@@ -9,7 +9,7 @@ and a shape that cannot be is reported at the node that caused it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from mobileface.errors import GraphError
 
-__all__ = ["DEFAULT_OPSET", "GraphBuilder"]
+__all__ = ["DEFAULT_OPSET", "GraphBuilder", "free_name"]
 
 DEFAULT_OPSET = 17
 """The oldest ai.onnx opset with every operator we need; other engines read it too."""
@@ -216,13 +216,19 @@ class GraphBuilder:
         value.name = name
 
     def _unique(self, name: str) -> str:
-        """The name itself, or the name with the first free number."""
-        candidate, count = name, 0
-        while candidate in self._names:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._names.add(candidate)
-        return candidate
+        """The name itself, or the name with the first free number; it is taken then."""
+        found = free_name(name, self._names)
+        self._names.add(found)
+        return found
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name itself, or the name with the first number that makes it another than those taken."""
+    candidate, count = name, 0
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    return candidate
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:
@@ -231,9 +237,11 @@ def _type_proto(value: ir.Value) -> onnx.TypeProto:
 
 
 def _is_shape_data(value: ir.Value) -> bool:
-    """True for a small integer constant, which may be a shape, axes or a slice."""
+    """True for a small constant, which may be a shape, axes, a slice, or scales of a size."""
     tensor = value.const_value
-    return tensor is not None and tensor.dtype.is_integer() and tensor.size <= _MAX_SHAPE_DATA
+    if tensor is None or tensor.size > _MAX_SHAPE_DATA:
+        return False
+    return bool(tensor.dtype.is_integer() or tensor.dtype == ir.DataType.FLOAT)
 
 
 def _tensor_proto(value: ir.Value) -> onnx.TensorProto:

@@ -155,7 +155,7 @@ class Recipe:
         """The recipe for another kind of machine.
 
         Args:
-            target: A key of `passes.TARGETS`: "portable", "x86" or "plain".
+            target: A key of `passes.TARGETS`: "portable", "x86", "ncnn" or "plain".
         """
         others = tuple(recipe.targeting(target) for recipe in self.alternatives)
         return replace(self, target=target, alternatives=others)

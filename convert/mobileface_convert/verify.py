@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+import onnxruntime
 
 from mobileface import records
 from mobileface.agreement import Agreement, Bounds, compare_outputs
@@ -27,6 +29,7 @@ __all__ = [
     "Bounds",
     "compare_outputs",
     "golden_path",
+    "open_model",
     "probe_input",
     "probe_tensor",
     "read_golden",
@@ -52,6 +55,15 @@ def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_S
 def probe_input(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> Tensor:
     """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
     return records.probe_input(spec, count, seed)
+
+
+def open_model(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A model in memory, without a spec, in ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def run_batches(

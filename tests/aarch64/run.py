@@ -32,16 +32,19 @@ from typing import Any
 import numpy as np
 import onnx
 
+from mobileface.store import list_models
 from mobileface_convert.bundle import make_bundle
 from tests.aarch64.cases import convert_models, write_cases
 from tests.aarch64.compare import BOUNDS, Deviation, compare
 from tests.aarch64.emulator import CPUS, UnavailableError, make_emulator
 from tests.aarch64.installation import Installation, install_here
+from tests.aarch64.statement import state_platforms
 from tests.conftest import IN_CI, ROOT
 from tests.run_runtime_environments import build_wheel
 
 HERE = Path(__file__).resolve().parent
 BLOCKED = "com.microsoft.nchwc"
+STARTER = ROOT / "models_onnx"
 MORE_MODELS = ROOT / "tests" / "models" / "yolo"
 
 
@@ -49,6 +52,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="keep what was fetched here, and use it again")
     parser.add_argument("--report", type=Path, help="write the deviations here, JSON")
+    parser.add_argument(
+        "--certificates", type=Path, metavar="DIR", help="state it in the certificates of a folder"
+    )
     parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(CPUS))
     options = parser.parse_args()
     say = Clock()
@@ -59,6 +65,9 @@ def main() -> int:
             print(f"aarch64 not tested: {error}")
             return 1 if IN_CI else 0
     report["seconds"] = round(say.seconds, 1)
+    if options.certificates:
+        stated = state_platforms(options.certificates, report)
+        say(f"stated in the certificates of {', '.join(stated) or 'no model: other files ran'}")
     if options.report:
         options.report.write_text(json.dumps(report, indent=2) + "\n")
     broken = [*report["left_behind"]]
@@ -108,6 +117,12 @@ def prove(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
             "blocked_nodes": {
                 "aarch64": count_blocked(partial(board.run, cpu=cpus[0]), work),
                 platform.machine(): count_blocked(partial(run_here, work), work),
+            },
+            "files": {
+                f"{model.name}.{item.variant.name}": item.variant.sha256
+                for models in (STARTER, *converted)
+                for model in list_models(models)
+                for item in model.variants
             },
             "certificates": certified,
             "platforms": platforms,

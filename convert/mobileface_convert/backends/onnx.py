@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +11,13 @@ import onnx
 import onnx_ir as ir
 import onnxsim
 
-from mobileface.errors import ConversionError, GraphError
+from mobileface.errors import ConversionError, GraphError, SourceFormatError
 
 from ..graph import Edge, Graph
 from ..onnx_builder import DEFAULT_OPSET, GraphBuilder
 from ..ops import convert_node
 
-__all__ = ["add_graph", "check", "clean", "to_onnx"]
+__all__ = ["add_graph", "check", "clean", "read_onnx", "static_shapes", "to_onnx"]
 
 Dimension = int | str
 
@@ -93,6 +94,45 @@ def add_graph(
         GraphError: A weight or an input is missing, or shapes do not fit; names node and array.
         UnsupportedOperatorError: An operator or attribute without a conversion.
     """
+    values = _values(builder, graph, inputs)
+    for edge in graph.outputs:
+        if edge not in values:
+            raise GraphError(f"no output {edge.index}", where=edge.node.where)
+    return tuple(values[edge] for edge in graph.outputs)
+
+
+def static_shapes(
+    graph: Graph, input_shapes: Mapping[str, Sequence[int]]
+) -> dict[Edge, tuple[int, ...]]:
+    """The shape of everything that a network computes from inputs of known shape.
+
+    Args:
+        graph: The network.
+        input_shapes: Shape of each of its inputs.
+
+    Returns:
+        Shapes by edge, inputs included; an edge whose shape does not follow is absent.
+
+    Raises:
+        GraphError: As `add_graph`.
+        UnsupportedOperatorError: Likewise.
+    """
+    builder = GraphBuilder("shapes")
+    fed = {name: builder.input(name, np.float32, shape) for name, shape in input_shapes.items()}
+    found = {}
+    for edge, value in _values(builder, graph, fed).items():
+        if value.shape is None:
+            continue
+        sizes = tuple(size for size in value.shape if isinstance(size, int))
+        if len(sizes) == len(value.shape):
+            found[edge] = sizes
+    return found
+
+
+def _values(
+    builder: GraphBuilder, graph: Graph, inputs: Mapping[str, ir.Value]
+) -> dict[Edge, ir.Value]:
+    """Adds a network's nodes; returns the value of each edge that is computed or fed."""
     _check_inputs(graph, inputs)
     values: dict[Edge, ir.Value] = {}
     for node in graph.inference_nodes:
@@ -101,10 +141,19 @@ def add_graph(
                 values[Edge(node, index)] = value
         elif node.name in inputs:
             values[Edge(node)] = inputs[node.name]
-    for edge in graph.outputs:
-        if edge not in values:
-            raise GraphError(f"no output {edge.index}", where=edge.node.where)
-    return tuple(values[edge] for edge in graph.outputs)
+    return values
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Reads an ONNX file.
+
+    Raises:
+        SourceFormatError: It cannot be read, or is no ONNX model.
+    """
+    try:
+        return onnx.load(str(path))
+    except Exception as error:  # protobuf has an error type of its own for each version
+        raise SourceFormatError(f"not an ONNX model ({error})", where=str(path)) from error
 
 
 def clean(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

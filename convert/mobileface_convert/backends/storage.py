@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
 from mobileface.errors import ConversionError
+
+from .onnx import read_onnx
 
 __all__ = ["STORAGES", "store_float16", "stored_as"]
 
@@ -72,9 +73,6 @@ def stored_as(model: Path) -> str:
     Raises:
         ConversionError: It is no ONNX model.
     """
-    try:
-        loaded = onnx.load(model)
-    except (OSError, DecodeError) as error:
-        raise ConversionError(f"cannot be read ({error})", where=str(model)) from error
+    loaded = read_onnx(model)
     half = {t.name for t in loaded.graph.initializer if t.data_type == TensorProto.FLOAT16}
     return "float16" if half else "float32"

@@ -28,7 +28,7 @@ from ..verify import (
 from .base import Built, Files, Maker, PassRecord, with_spec
 from .network import FloatArray, Oracle, apply_passes, load_network, spec_passes, worst
 
-__all__ = ["MAKER"]
+__all__ = ["MAKER", "sections"]
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
@@ -38,7 +38,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
         ConversionError: Any step failed, or the network does not give what the spec promises.
     """
     spec = recipe.spec
-    image, outputs = _sections(spec)
+    image, outputs = sections(spec)
     graph = load_network(recipe, files)
     pruned = []
     if spec.embedding is not None:
@@ -65,9 +65,9 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     Raises:
         ConversionError: There are neither files nor a record.
     """
-    image, outputs = _sections(recipe.spec)
+    image, outputs = sections(recipe.spec)
     session = Session(model, intra_op_num_threads=1)
-    own_image, _ = _sections(session.spec)
+    own_image, _ = sections(session.spec)
     tensor, fed = probe_tensor(image), probe_input(own_image)
     if files is not None and (mxnet_is_installed() or golden_path(recipe.name) is None):
         oracle = Oracle(recipe, files, recipe.cut)
@@ -90,7 +90,7 @@ def _joined(outputs: list[FloatArray]) -> FloatArray:
     return np.concatenate([output.reshape(len(output), -1) for output in outputs], axis=1)
 
 
-def _sections(spec: ModelSpec) -> tuple[ImageInput, dict[str, int]]:
+def sections(spec: ModelSpec) -> tuple[ImageInput, dict[str, int]]:
     """The input, and each output with its number of elements."""
     outputs: dict[str, int] = {}
     if spec.embedding is not None:

@@ -55,8 +55,13 @@ def slice_like(context: OpContext) -> ir.Value:
         have, want = (None if v.shape is None else v.shape[axis] for v in (data, like))
         if isinstance(have, int) and isinstance(want, int) and have < want:
             raise GraphError(f"axis {axis} of shape {data.shape} cannot be cut to {want}")
-    sizes = [context.size_of(like, axis) for axis in axes]
-    ends = sizes[0] if len(sizes) == 1 else context.op("Concat", *sizes, axis=0)
+    shape = like.shape or ()
+    known = [size for axis in axes if shape and isinstance(size := shape[axis], int)]
+    if len(known) == len(axes):
+        ends = context.integers(*known)
+    else:
+        sizes = [context.size_of(like, axis) for axis in axes]
+        ends = sizes[0] if len(sizes) == 1 else context.op("Concat", *sizes, axis=0)
     starts = context.integers(*(0 for _ in axes))
     return context.op("Slice", data, starts, ends, context.integers(*axes))
 

@@ -24,6 +24,7 @@ from .unit_length import unit_length
 __all__ = [
     "BLOCKED",
     "COMMON",
+    "NCNN",
     "PORTABLE",
     "TARGETS",
     "Pass",
@@ -72,7 +73,13 @@ BLOCKED: tuple[tuple[str, Pass], ...] = (
 )
 """For x86-64, where ONNX Runtime keeps channels in blocks of 16 (AVX-512) or 8 (AVX2)."""
 
+NCNN: tuple[tuple[str, Pass], ...] = (
+    *PORTABLE,
+    ("pad_channels", partial(pad_channels, multiple=4)),  # fewer or more cost more than they save
+)
+"""For ncnn, which keeps channels in blocks of 4 at least, and computes others one by one."""
+
 TARGETS: Mapping[str, tuple[tuple[str, Pass], ...]] = MappingProxyType(
-    {"plain": COMMON, "portable": PORTABLE, "x86": BLOCKED}
+    {"plain": COMMON, "portable": PORTABLE, "x86": BLOCKED, "ncnn": NCNN}
 )
 """The passes for each kind of machine; "plain" leaves channels and activations as they are."""

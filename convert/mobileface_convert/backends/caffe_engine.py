@@ -1,0 +1,72 @@
+"""A Caffe network run by OpenCV 4's importer; OpenCV 5 has none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import ConversionError
+
+from .caffe import CaffeModel
+
+__all__ = ["CaffeNetwork", "require_importer"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def require_importer() -> None:
+    """Makes sure that this OpenCV reads Caffe's files.
+
+    Raises:
+        ConversionError: It does not.
+    """
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        raise ConversionError(
+            f"OpenCV {cv2.__version__} cannot read Caffe networks, so the result cannot be proven",
+            hint="pip install 'opencv-python-headless<5' where you export",
+        )
+
+
+class CaffeNetwork:
+    """A network in Caffe's format.
+
+    Args:
+        model: The network.
+        name: What error messages call it.
+
+    Raises:
+        ConversionError: OpenCV has no importer, or refuses the network.
+    """
+
+    def __init__(self, model: CaffeModel, name: str) -> None:
+        require_importer()
+        self.name = f"OpenCV {cv2.__version__}"
+        self._where = name
+        prototxt = np.frombuffer(model.prototxt.encode(), np.uint8)
+        weights = np.frombuffer(model.caffemodel, np.uint8)
+        try:
+            self._net = cv2.dnn.readNetFromCaffe(prototxt, weights)
+        except cv2.error as error:
+            raise self._refused(error) from error
+        self._net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
+
+    def run(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> list[FloatArray]:
+        """The outputs for a batch of each input, each (N, …).
+
+        Raises:
+            ConversionError: OpenCV fails on it.
+        """
+        try:
+            for name, tensor in inputs.items():
+                self._net.setInput(np.ascontiguousarray(tensor), name)
+            found = self._net.forward(list(outputs))
+        except cv2.error as error:
+            raise self._refused(error) from error
+        return [np.array(values, np.float32) for values in found]
+
+    def _refused(self, error: cv2.error) -> ConversionError:
+        text = " ".join(str(error).split())
+        return ConversionError(f"{self.name} cannot run the network: {text}", where=self._where)
