@@ -16,7 +16,7 @@ help:
 	@echo 'test-aarch64  run every task in an emulated aarch64 Python and compare (about 3 minutes)'
 	@echo 'test-endurance  the tests that take minutes: kills, millions of rows, memory over time'
 	@echo 'lint types layers   ruff, mypy, import-linter'
-	@echo 'bench         latency against MXNet'
+	@echo 'bench         latency, start-up and memory beside other engines, and a report'
 	@echo 'starter       convert the starter set again, into models_onnx'
 	@echo 'wheel         build dist/*.whl'
 	@echo 'clean         remove everything that these made'
@@ -46,8 +46,13 @@ types: $(VENV)/.dev
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m pytest benchmarks -p no:cacheprovider
+# RESULT=reference for the report that is committed
+RESULT ?= latest
+bench: $(VENV)/.bench
+	mkdir -p benchmarks/results
+	$(BIN)/python -m pytest benchmarks -q -p no:cacheprovider --benchmark-columns=median,iqr,rounds \
+		--benchmark-json=benchmarks/results/$(RESULT).json
+	$(BIN)/python -m benchmarks.report benchmarks/results/$(RESULT).json
 
 starter: $(VENV)/.dev
 	$(BIN)/mobileface-convert starter --output models_onnx
@@ -69,3 +74,9 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[dev,reference]'
 	$(PIP) install --no-deps 'pnnx>=20261020'
 	touch $@ $(VENV)/.demo
+
+# pnnx asks for PyTorch, which its converter does not need for ONNX files.
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+	$(PIP) install -e '.[dev,reference,bench]'
+	$(PIP) install --no-deps 'pnnx>=20240410'
+	touch $@

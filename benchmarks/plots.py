@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, ScalarFormatter
 
 from benchmarks.results import OURS, medians
 
@@ -67,6 +68,7 @@ def latencies(document: Document, groups: Mapping[str, str]) -> str:
         values = [1e3 * value for _, value in ordered]
         colors = [SHADES.get(name, OTHER_COLOR) for name in names]
         _bars(axes, names, values, colors, engines.get(OURS))
+        axes.set_ylim(-0.6 - (rows - len(names)), len(names) - 0.4)  # bars of one thickness
         axes.set_title(title, loc="left", fontweight="bold")
         axes.set_xlabel("ms")
     return _svg(figure, "Latency by engine")
@@ -94,11 +96,14 @@ def batches(document: Document, models: Sequence[str], sizes: Sequence[int]) -> 
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
+        axes.tick_params(axis="y", which="minor", labelsize=7)
         axes.set_title(model, loc="left", fontweight="bold")
         axes.set_xlabel("faces a run")
         axes.grid(axis="y", color="#d8dee4", linewidth=0.6, which="both")
     panels[0].set_ylabel("ms a face")
-    panels[-1].legend(frameon=False, fontsize=8)
+    panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure, "Milliseconds a face over the batch")
 
 

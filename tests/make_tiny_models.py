@@ -9,7 +9,8 @@ Two embedding networks with seeded random weights, converted, indexed and certif
 
 weights.npz has their weights before conversion, in 64ths, for an independent evaluation. Smaller
 networks outside the index have one fault each: no spec, a broken spec, or a spec that names an
-output, an input or a size that the network does not have.
+output, an input, a size or a type that the network does not have. pixels/tiny_color.onnx is
+tiny_color with uint8 input and vectors of unit length.
 
 Two runs with the same tools give the same bytes; the certificates do not list the tools' versions.
 """
@@ -31,7 +32,7 @@ from mobileface.spec import METADATA_KEY, ModelSpec
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.certificate import certificate, write_certificate
 from mobileface_convert.graph import Array, Edge, Graph, Node, variable
-from mobileface_convert.makers import Built, PassRecord, apply_passes
+from mobileface_convert.makers import Built, PassRecord, apply_passes, spec_passes
 from mobileface_convert.passes import prune
 
 MODELS = Path(__file__).resolve().parent / "models"
@@ -78,6 +79,7 @@ FAULTS: dict[str, Mapping[str, Any]] = {
     "other_output": {"embedding": {**PLAIN["embedding"], "output": "vector"}},
     "other_input": {"input": {**PLAIN["input"], "name": "picture"}},
     "other_size": {"embedding": {**PLAIN["embedding"], "size": 3}},
+    "other_type": {"input": {**PLAIN["input"], "dtype": "uint8"}},
 }
 
 
@@ -171,12 +173,17 @@ def export(graph: Graph, spec: ModelSpec) -> tuple[onnx.ModelProto, list[PassRec
     """The ONNX model without its spec, and what the passes did."""
     # Named, because otherwise the last fully connected layer is taken for a classifier.
     pruned = prune(graph, graph.outputs[0].node.name)
-    graph, records = apply_passes(pruned.graph)
+    graph, records = apply_passes(pruned.graph, first=spec_passes(spec))
     image, embedding = spec.input, spec.embedding
     assert image is not None
     assert embedding is not None
-    shapes = {image.name: ("N", image.channels, image.height, image.width)}
-    model = to_onnx(graph, shapes, [embedding.output], name=spec.name)
+    model = to_onnx(
+        graph,
+        {image.name: ("N", *image.shape)},
+        [embedding.output],
+        name=spec.name,
+        dtypes={image.name: image.dtype},
+    )
     return model, [PassRecord("prune", pruned), *records]
 
 
@@ -213,6 +220,17 @@ def write_faulty(folder: Path) -> None:
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
 
 
+def write_pixels(folder: Path) -> None:
+    """tiny_color once more: it reads pixels as they lie in memory and gives unit vectors."""
+    image = {**COLOR["input"], "dtype": "uint8", "layout": "nhwc"}
+    embedding = {**COLOR["embedding"], "normalized": True, "normalization_added": True}
+    spec = model_spec({**COLOR, "input": image, "embedding": embedding})
+    model, _ = export(tiny_color(), spec)
+    onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    folder.mkdir(exist_ok=True)
+    (folder / f"{spec.name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=MODELS)
@@ -223,6 +241,7 @@ def main() -> None:
     write_index(folder, {name: write_model(folder, graphs[name], specs[name]) for name in graphs})
     write_weights(folder / "weights.npz", graphs)
     write_faulty(folder)
+    write_pixels(folder / "pixels")
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for path in files:
         print(f"{path.stat().st_size:6} {path.name}")

@@ -123,9 +123,10 @@ def _source(source: Mapping[str, Any]) -> str:
 def _input(spec: ModelSpec) -> str:
     if spec.input is not None:
         image = spec.input
-        form = f"`{image.name}`, float32 (N, {image.channels}, {image.height}, {image.width})"
+        form = f"`{image.name}`, {image.dtype} (N, {', '.join(map(str, image.shape))})"
         means, stds = (", ".join(f"{v:g}" for v in values) for values in (image.mean, image.std))
-        scaled = "0..255" if (means, stds) == ("0", "1") else f"(0..255 − {means}) / {stds}"
+        plain = (means, stds) == ("0", "1") or image.dtype == "uint8"
+        scaled = "0..255" if plain else f"(0..255 − {means}) / {stds}"
         crop = f", the crop '{spec.embedding.crop}'" if spec.embedding else ""
         return f"{form}, {image.color}, {scaled}{crop}"
     if spec.landmarks is not None:

@@ -25,12 +25,12 @@
     [verify.float16]                   # bounds of the model with its weights stored so
     max_abs_error = 1e-3
     min_cosine = 0.99999
-    [verify.normalized]                # optional: bounds of its embeddings at unit length
-    max_abs_error = 1e-6
     [verify.int8]                      # of the quantised model, to the model in fp32, on pictures
     max_abs_error = 5.0                #   that it was not calibrated with
     min_cosine = 0.95
     mean_cosine = 0.995
+    [verify.normalized]                # optional: bounds of its embeddings at unit length
+    max_abs_error = 1e-6
     [card]                             # optional: what the model card says beside the facts
     purpose = "…"
     published = "…"

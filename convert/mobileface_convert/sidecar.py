@@ -9,6 +9,7 @@
      "input": {"blob": "in0", "channels": 3, "height": 112, "width": 112, "color": "rgb",
                "fit": "stretch", "mean": [127.5, 127.5, 127.5], "norm": [0.0039, 0.0039, 0.0039]},
      "outputs": [{"blob": "out0", "name": "embedding", "shape": [256]}],
+     "options": {"use_fp16_arithmetic": false},
      "detection": null,
      "spec": {…},
      "certificate": {
@@ -21,10 +22,11 @@
        "onnx": {…}}}
 
 The network takes (pixel - mean) * norm, for each channel in the order of ``color``. ``height`` and
-``width`` are null where any multiple of ``detection.multiple`` will do. ``detection`` says how the
-predictions are read (see docs/export.md). ``spec`` is what the ONNX model carries: task, length,
-crop and normalisation of an embedding, classes, licence and source hashes; null for a network
-without a recipe. ``onnx`` is how the ONNX model agreed with its own source, where that is known.
+``width`` are null where any multiple of ``detection.multiple`` will do. ``options`` are those of
+the engine, without which its numbers are others. ``detection`` says how predictions are read, as
+docs/export.md tells. ``spec`` is what the ONNX model carries: task, length, crop, normalisation of
+an embedding, classes, licence and source hashes; null for a network without a recipe. ``onnx`` is
+how the ONNX model agreed with its own source, where that is known.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,7 @@ class Network:
         detection: Likewise; None for other tasks.
         tools: Distributions that had a hand in it.
         passes: What was rewritten.
+        options: Of the engine, without which its numbers are others.
     """
 
     target: str
@@ -111,6 +114,7 @@ class Network:
     detection: Mapping[str, Any] | None
     tools: tuple[str, ...]
     passes: Sequence[PassRecord] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -303,6 +307,7 @@ def write_export(
         "layers": network.layers,
         "input": network.input,
         "outputs": list(network.outputs),
+        "options": dict(network.options),
         "detection": network.detection,
         "spec": spec.to_dict() if spec else None,
         "certificate": {

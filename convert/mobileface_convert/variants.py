@@ -18,7 +18,7 @@ stores weights so. A variant for x86 is made only where its passes change someth
 
 To add a kind of machine: its passes in `passes.TARGETS` and its condition in `CONDITIONS`. To add
 a precision: its name in `mobileface.index.PRECISIONS`, how it is stored in `STORAGE` and made in
-`_Workshop.content`; recipes allow it by a table ``[verify.…]``.
+`Workshop._content`; recipes allow it by a table ``[verify.…]``.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ CONDITIONS: Mapping[str, Condition] = {
     "portable": ANYWHERE,
 }
 """Kinds of machine that variants are made for, by their passes; the special before the general."""
+
+_INTEGER = "plain"
+"""The passes for convolutions in integers, which are fast for whole blocks of channels alone."""
 
 STORAGE: Mapping[str, str] = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 """How weights are stored, by precision; recipes name their bounds so."""
@@ -130,7 +133,10 @@ class Workshop:
     maker: Maker
     scratch: Path
     verify: bool = True
-    _networks: dict[str, Built] = field(default_factory=dict)
+    _networks: dict[str, Built] = field(default_factory=dict, init=False)
+    _agreements: dict[str, tuple[Agreement, Bounds | None]] = field(
+        default_factory=dict, init=False
+    )
 
     @property
     def own(self) -> str:
@@ -161,9 +167,6 @@ class Workshop:
             useless = self._useless(target, precision)
             if useless:
                 return Refused(name, useless, expected=True)
-            if precision == "int8" and self._samples(plan) is None:
-                option = "--calibrate" if self.recipe.spec.yolo is None else "--calibrate-photos"
-                return Refused(name, f"no pictures to calibrate with; give {option} DIR")
             return self._make(target, precision, plan)
         except ConversionError as error:  # the others are made all the same
             return Refused(name, error.what)
@@ -179,12 +182,29 @@ class Workshop:
             return ""
         if self._network(target).content == network.content:
             return f"the passes for {target} change nothing"
-        if precision == "int8" and not dense_only(onnx.load_from_string(network.content)):
+        if precision == "int8" and not self._dense:
             return f"integer layers are the same for {target}"
         return ""
 
+    @property
+    def _dense(self) -> bool:
+        """Whether only the fully connected layers of the network gain by int8."""
+        return dense_only(onnx.load_from_string(self._network("portable").content))
+
     def _samples(self, plan: Plan) -> Samples | None:
         return plan.faces if self.recipe.spec.yolo is None else plan.photos
+
+    def _pictures(self, plan: Plan) -> Samples:
+        """The pictures to quantise by.
+
+        Raises:
+            ConversionError: There are none.
+        """
+        samples = self._samples(plan)
+        if samples is None:
+            option = "--calibrate" if self.recipe.spec.yolo is None else "--calibrate-photos"
+            raise ConversionError(f"no pictures to calibrate with; give {option} DIR")
+        return samples
 
     def _network(self, target: str) -> Built:
         """The network for a kind of machine, in float32, once."""
@@ -200,40 +220,62 @@ class Workshop:
             ConversionError: It cannot be made.
             ParityError: It misses its bounds.
         """
-        built, name, storage = self._network(target), _name(target, precision), STORAGE[precision]
-        content, quantized = self._content(built, storage, plan)
+        source = target if precision != "int8" or self._dense else _INTEGER
+        built, name = self._network(source), _name(target, precision)
+        content, quantized = self._content(built, STORAGE[precision], plan)
         path = self._write(name, built.suffix, content)
-        verified: dict[str, tuple[Agreement, Bounds | None]] = {}
         facts: dict[str, Any] = {"precision": precision, "target": target}
-        bounds = self.recipe.bounds[storage]
-        if self.verify and storage != "float32":
-            # What is rounded is right as it was before.
-            before = self._write(f"{name}.before", built.suffix, built.content)
-            verified["float32"] = self._agree(before, self.recipe.bounds["float32"])
+        verified: dict[str, tuple[Agreement, Bounds | None]] = {}
         if self.verify:
-            # Rounding changes the order of a detector's rows; it is held against fp32 below.
-            stated = quantized or (storage != "float32" and self.recipe.spec.yolo is not None)
-            verified[storage] = self._agree(path, None if stated else bounds)
-        network = built.suffix == ".onnx"
-        if network and (target, precision) != ("portable", "fp32"):
+            verified = self._verified(source, STORAGE[precision], path)
+        if built.suffix == ".onnx":
+            facts |= self._facts(name, STORAGE[precision], path, plan)
+        if quantized is not None:
+            facts["calibration"] = {
+                "method": METHOD,
+                "pictures": self._pictures(plan).calibration.to_dict(),
+                "layers": quantized.layers,
+                "float32_layers": list(quantized.kept),
+            }
+        # Casts of stored weights are gone once a file is loaded.
+        nodes = len(quantized.model.graph.node) if quantized else built.nodes
+        return Made(name, precision, target, content, built, nodes, verified, facts)
+
+    def _verified(
+        self, source: str, storage: str, path: Path
+    ) -> dict[str, tuple[Agreement, Bounds | None]]:
+        """How a file compares with the oracle, and how its network did before it was rounded.
+
+        Raises:
+            ParityError: It misses its bounds.
+        """
+        if source not in self._agreements:
+            built = self._network(source)
+            exact = self._write(f"{source}.exact", built.suffix, built.content)
+            self._agreements[source] = self._agree(exact, self.recipe.bounds["float32"])
+        found = {"float32": self._agreements[source]}
+        if storage != "float32":
+            # Integers are held against fp32, on pictures, and so are detectors, whose rows change
+            # places by rounding.
+            stated = storage == "int8" or self.recipe.spec.yolo is not None
+            found[storage] = self._agree(path, None if stated else self.recipe.bounds[storage])
+        return found
+
+    def _facts(self, name: str, storage: str, path: Path, plan: Plan) -> dict[str, Any]:
+        """How a network compares with the one in fp32, and what it gives, for its certificate.
+
+        Raises:
+            ParityError: It misses its bounds.
+        """
+        bounds, facts = self.recipe.bounds[storage], {}
+        if name != "fp32":
             samples = None if storage == "float32" else self._samples(plan)
             evaluation = samples.evaluation if samples else None
             agreement = self._against_fp32(path, evaluation)
             require(agreement, bounds, self.recipe.name)
             facts["verification_fp32"] = (agreement, bounds, evaluation)
-            if quantized and samples:
-                facts["calibration"] = {
-                    "method": METHOD,
-                    "pictures": samples.calibration.to_dict(),
-                    "layers": quantized.layers,
-                    "float32_layers": list(quantized.kept),
-                }
-        if network:
-            kept = bounds if quantized else self.recipe.bounds["float32"]
-            facts["record"] = make_record(Session(path, intra_op_num_threads=1), kept)
-        # Casts of stored weights are gone once a file is loaded.
-        nodes = len(quantized.model.graph.node) if quantized else built.nodes
-        return Made(name, precision, target, content, built, nodes, verified, facts)
+        kept = bounds if storage == "int8" else self.recipe.bounds["float32"]
+        return {**facts, "record": make_record(Session(path, intra_op_num_threads=1), kept)}
 
     def _content(self, built: Built, storage: str, plan: Plan) -> tuple[bytes, Quantized | None]:
         """The bytes of a network stored in some way; and what was quantised, if anything was."""
@@ -242,11 +284,10 @@ class Workshop:
         model = onnx.load_from_string(built.content)
         if storage == "float16":
             return store_float16(model, self.recipe.name).SerializeToString(), None
-        samples = self._samples(plan)
-        assert samples is not None
-        pictures, spec = samples.calibration, self.recipe.spec
-        dense = dense_only(onnx.load_from_string(self._network("portable").content))
-        quantized = quantize(model, lambda: pictures.feeds(spec), self.recipe.name, dense=dense)
+        pictures, spec = self._pictures(plan).calibration, self.recipe.spec
+        quantized = quantize(
+            model, lambda: pictures.feeds(spec), self.recipe.name, dense=self._dense
+        )
         return quantized.model.SerializeToString(), quantized
 
     def _write(self, name: str, suffix: str, content: bytes) -> Path:

@@ -225,8 +225,8 @@ def _open(
 
     A caller who asks for anything of it himself gets what he asked for, and the defaults.
     """
-    asked = precision is not None or variant is not None
-    if not asked and not any(value is not None for value in options.values()):
+    asked = {"precision": precision, "variant": variant, **options}
+    if not any(value is not None for name, value in asked.items() if name != "stream"):
         setting = setting_for(stored, runtime_version())
         if setting is not None:
             variant, options = setting.variant, setting.session_options

@@ -13,7 +13,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ANYWHERE", "Condition", "Machine", "read_machine", "this_machine"]
+__all__ = [
+    "ANYWHERE",
+    "Condition",
+    "Machine",
+    "integer_sums_overflow",
+    "read_machine",
+    "this_machine",
+]
 
 _NAMES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 """Other spellings of a kind of machine."""
@@ -21,6 +28,10 @@ _NAMES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _MACOS = {"hw.optional.avx2_0": "avx2", "hw.optional.avx512f": "avx512f"}
 _WINDOWS = {40: "avx2", 41: "avx512f"}
 """Numbers that ``IsProcessorFeaturePresent`` knows features by."""
+
+
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+"""Features of x86 CPUs that add products of uint8 and int8 in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,11 @@ class Condition:
     def __str__(self) -> str:
         words = [" or ".join(self.machines), " and ".join(self.features)]
         return " with ".join(filter(None, words)) or "any machine"
+
+
+def integer_sums_overflow(machine: Machine) -> bool:
+    """True where sums of products of uint8 and int8 overflow: x86 without VNNI adds in 16 bits."""
+    return machine.name == "x86_64" and not machine.features & _VNNI
 
 
 ANYWHERE = Condition()

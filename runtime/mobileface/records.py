@@ -128,14 +128,14 @@ def platform_of(machine: Machine) -> dict[str, str]:
 
 
 def probe_tensor(spec: ImageInput, count: int, seed: int) -> FloatArray:
-    """Probe pictures as the network's input tensor, float32 (count, C, height, width)."""
+    """Probe pictures as a network's input in float32, scaled: (count, C, height, width)."""
     probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
     tensor = probes.transpose(0, 3, 1, 2).astype(np.float32)
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
     return np.ascontiguousarray((tensor - mean) / std, np.float32)
 
 
-def probe_input(spec: ImageInput, count: int, seed: int) -> npt.NDArray[Any]:
+def probe_input(spec: ImageInput, count: int, seed: int) -> FloatArray | npt.NDArray[np.uint8]:
     """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
     if spec.dtype == "float32":
         tensor = probe_tensor(spec, count, seed)

@@ -12,17 +12,13 @@ import onnxruntime
 from .errors import InputError, ModelError, SpecError
 from .files import check_sha256, reason
 from .index import Variant
-from .machine import this_machine
+from .machine import integer_sums_overflow, this_machine
 from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
 from .threads import default_threads, spins
 
 __all__ = ["Session", "runtime_version"]
 
 Array = npt.NDArray[Any]
-
-_SAFE_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni"})
-"""With one of these, sums of products of uint8 and int8 are exact. On other x86 CPUs they overflow
-unless ONNX Runtime is told to be careful, which takes int8 networks nearly twice the time."""
 
 
 class Session:
@@ -39,6 +35,7 @@ class Session:
         spinning: Threads wait for their next piece of work in a busy loop while the model runs:
             faster, for more CPU time. Between runs they always sleep, so that the sessions of a
             pipeline do not take CPUs from each other. By default where there are more than two.
+        stream: Pictures come at a pace of their own, as from a camera: by default nothing spins.
         variant: Which of its model's variants the file is, by its index.
         batch: Faces that tasks give it a run, if nobody says otherwise.
 
@@ -66,6 +63,7 @@ class Session:
         sess_options: onnxruntime.SessionOptions | None = None,
         intra_op_num_threads: int | None = None,
         spinning: bool | None = None,
+        stream: bool = False,
         variant: Variant | None = None,
         batch: int | None = None,
     ) -> None:
@@ -73,7 +71,7 @@ class Session:
         self.variant = variant
         self.batch = batch
         _check_content(self.path, expected_sha256)
-        options = _options(sess_options, intra_op_num_threads, spinning)
+        options = _options(sess_options, intra_op_num_threads, spinning, stream)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(self.path),
@@ -219,7 +217,10 @@ def _check_content(path: Path, expected: str | None) -> None:
 
 
 def _options(
-    given: onnxruntime.SessionOptions | None, threads: int | None, spinning: bool | None
+    given: onnxruntime.SessionOptions | None,
+    threads: int | None,
+    spinning: bool | None,
+    stream: bool,
 ) -> onnxruntime.SessionOptions:
     """Session options: the caller's own, or ours."""
     if given is not None:
@@ -232,15 +233,16 @@ def _options(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
+    wanted = False if stream and spinning is None else spinning
     options.log_severity_level = 3  # errors; warnings are about the host, not about the model
     # A memory pattern is kept for every size of picture that comes: it grows with them.
     options.enable_mem_pattern = False
     entries = {
-        "session.intra_op.allow_spinning": str(int(spins(options.intra_op_num_threads, spinning))),
+        # Weights become uint8, which takes twice the time but keeps int8 networks right.
+        "session.x64quantprecision": str(int(integer_sums_overflow(this_machine()))),
+        "session.intra_op.allow_spinning": str(int(spins(options.intra_op_num_threads, wanted))),
         "session.force_spinning_stop": "1",  # as soon as a run is over
     }
-    if not _SAFE_PRODUCTS & this_machine().features:
-        entries["session.x64quantprecision"] = "1"
     for key, text in entries.items():
         options.add_session_config_entry(key, text)
     return options

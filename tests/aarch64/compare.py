@@ -18,7 +18,7 @@ BOUNDS = {
     "pose": 1e-9,
     "level": 1.0,
     "embedding": 1e-5,
-    "photo-embedding": 1e-2,
+    "photo-embedding": 2e-2,
     "integer-embedding": 1e-7,
 }
 """The largest difference allowed, by measure: pixels of boxes and points, grey levels of pictures,

@@ -28,7 +28,9 @@ def run_ncnn(folder: Path, sidecar: Mapping[str, Any], picture: Picture) -> list
 
     net = ncnn.Net()
     net.opt.num_threads = 1
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = False
+    for name, value in sidecar["options"].items():
+        setattr(net.opt, name, value)
     assert net.load_param(str(folder / sidecar["files"]["param"]["file"])) == 0
     assert net.load_model(str(folder / sidecar["files"]["bin"]["file"])) == 0
     height, width = picture.shape[:2]

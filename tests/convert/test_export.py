@@ -204,6 +204,7 @@ def test_sidecar(random_models: Path, tmp_path: Path) -> None:
         assert entry["bytes"] == len(content)
     assert sidecar["spec"] == Session(model).spec.to_dict()
     assert sidecar["spec"]["license"]["name"] == "MIT"
+    assert sidecar["options"] == {"use_fp16_arithmetic": False}
     assert sidecar["outputs"] == [{"blob": "out0", "name": "embedding", "shape": [256]}]
     told = sidecar["input"]
     assert (told["channels"], told["height"], told["width"]) == (3, 112, 112)

@@ -68,6 +68,38 @@ def test_equals_mxnet(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert worst <= TOLERANCE
 
 
+@pytest.mark.parametrize("target", ["portable", "x86"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pixels_and_machines(
+    name: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """uint8 in, for each machine: the command itself compares with MXNet on whole numbers."""
+    files = save(NETWORKS[name], tmp_path)
+    output = tmp_path / "net.onnx"
+    options = ["--verify", "--input-shape", shape_text(name), "--input", "uint8"]
+    # These networks do not scale pixels; their large values leave large sums to round.
+    assert main(given(files, output, *options, "--target", target, "--tolerance", "2e-5")) == 0
+    print(capsys.readouterr().out)
+    (value,) = onnx.load(str(output)).graph.input
+    assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert value.type.tensor_type.shape.dim[3].dim_value == NETWORKS[name].shape[1]
+
+
+def test_rows_of_unit_length(tmp_path: Path) -> None:
+    """Of the only output; compared with MXNet's, normalised."""
+    files = save(NETWORKS["residual"], tmp_path)
+    shapes, output = {"": NETWORKS["residual"].shape}, tmp_path / "net.onnx"
+    made = export_model(*files, output, shapes=shapes, outputs=["fc1"], normalize=True, verify=True)
+    assert made.parity is not None
+    fed = {"data": np.random.RandomState(1).standard_normal((3, 3, 32, 32)).astype(np.float32)}
+    (rows,) = run_onnx(onnx.load(str(output)), fed)
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=2e-7)
+    files = save(NETWORKS["cascade"], tmp_path / "several")
+    with pytest.raises(GraphError, match="3 outputs; rows of which"):
+        export_model(*files, output, shapes={"": NETWORKS["cascade"].shape}, normalize=True)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_certificate(name: str, tmp_path: Path) -> None:
     files = save(NETWORKS[name], tmp_path)

@@ -51,22 +51,22 @@ class Network:
     def dense(self, name: str, inputs: int = CHANNELS * SIZE * SIZE, outputs: int = 8) -> Network:
         return self.add("Gemm", name, self.weight(outputs, inputs), transB=1)
 
-    def build(self) -> onnx.ModelProto:
+    def build(self, opset: int = 21) -> onnx.ModelProto:
         shapes: list[Any] = [["N", 3, SIZE, SIZE], None]
         ends = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
             for name, shape in zip(("x", self.last), shapes, strict=True)
         ]
         graph = helper.make_graph(self.nodes, "net", ends[:1], ends[1:], self.arrays)
-        opset = helper.make_opsetid("", 21)
+        imports = [helper.make_opsetid("", opset)]
         return onnx.shape_inference.infer_shapes(
-            helper.make_model(graph, opset_imports=[opset], ir_version=10)
+            helper.make_model(graph, opset_imports=imports, ir_version=10)
         )
 
 
-def classifier() -> onnx.ModelProto:
+def classifier(opset: int = 21) -> onnx.ModelProto:
     net = Network().conv("first", 3).add("Relu", "relu0").conv("second").add("Relu", "relu1")
-    return net.conv("third").add("Flatten", "flat").dense("dense").build()
+    return net.conv("third").add("Flatten", "flat").dense("dense").build(opset)
 
 
 def pictures(seed: int = 1) -> FloatArray:
@@ -170,6 +170,17 @@ def test_what_stands_behind_the_last_layers_stays() -> None:
         "sigmoid",
         "flat",
     ]
+
+
+def test_operators_that_every_supported_engine_has() -> None:
+    """Before opset 21 those of ONNX; of 23 and newer ONNX Runtime 1.23 has none."""
+    x = pictures(2)
+    expected = run(quantize(classifier(), feeds, "net").model, x)
+    for opset, domain in ((17, ""), (23, "com.microsoft")):
+        model = quantize(classifier(opset), feeds, "net").model
+        nodes = [n for n in model.graph.node if "uantizeLinear" in n.op_type]
+        assert {node.domain for node in nodes} == {domain}
+        np.testing.assert_array_equal(run(model, x), expected)
 
 
 def test_metadata_stay() -> None:

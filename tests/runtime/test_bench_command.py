@@ -12,7 +12,7 @@ import pytest
 
 from mobileface import FaceAnalyzer
 from mobileface.cli import main
-from mobileface.commands import bench
+from mobileface.commands.measuring import scenes_from
 from mobileface.drawn import draw_frames
 from mobileface.index import read_index, write_index
 
@@ -116,5 +116,5 @@ def test_bad_options(
 def test_drawn_faces_are_found_by_the_starter_set() -> None:
     """So that the pipeline is measured with all its stages where nobody names a photo."""
     analyzer = FaceAnalyzer(intra_op_num_threads=1)
-    scenes = bench.scenes_from(None, analyzer)
+    scenes = scenes_from(None, analyzer)
     assert all(scene.marks is not None for scene in scenes)

@@ -92,7 +92,13 @@ def test_broken_spec(models: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("other_input", "picture"), ("other_output", "vector"), ("other_size", "3")]
+    ("name", "word"),
+    [
+        ("other_input", "picture"),
+        ("other_output", "vector"),
+        ("other_size", "3"),
+        ("other_type", r"is a tensor\(float\), not a tensor\(uint8\)"),
+    ],
 )
 def test_spec_of_another_network(models: Path, name: str, word: str) -> None:
     """A spec that names what the network does not have is found out before a picture is run."""

@@ -214,6 +214,14 @@ def test_spinning(models: Path, threads: int, wanted: bool | None, expected: int
     assert spins(threads, wanted) is bool(expected)
 
 
+def test_nothing_spins_in_a_stream_unless_asked_for(models: Path) -> None:
+    for wanted, expected in ((None, "0"), (True, "1"), (False, "0")):
+        session = Session(
+            models / "tiny_gray.onnx", intra_op_num_threads=4, spinning=wanted, stream=True
+        )
+        assert entry(session, "session.intra_op.allow_spinning") == expected
+
+
 def entry(session: Session, name: str) -> str:
     """What ONNX Runtime was told."""
     found = session._session.get_session_options().get_session_config_entry(name)

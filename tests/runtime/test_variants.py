@@ -12,13 +12,20 @@ import numpy as np
 import pytest
 
 import mobileface
-from mobileface import FaceAnalyzer, find_model, load, load_embedder
+from mobileface import FaceAnalyzer, find_model, load, load_embedder, session
 from mobileface.cli import main
 from mobileface.errors import InputError, ModelError, ModelIntegrityError, ModelNotFoundError
 from mobileface.files import sha256
 from mobileface.image import Image
 from mobileface.index import INDEX_FILE, IndexEntry, Variant, read_index, write_index
-from mobileface.machine import ANYWHERE, Condition, Machine, read_machine, this_machine
+from mobileface.machine import (
+    ANYWHERE,
+    Condition,
+    Machine,
+    integer_sums_overflow,
+    read_machine,
+    this_machine,
+)
 from mobileface.store import Prefer, StoredModel
 
 Output = pytest.CaptureFixture[str]
@@ -226,6 +233,28 @@ def test_an_emulator_that_shows_the_hosts_file(tmp_path: Path) -> None:
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     assert read_machine("", "linux", tmp_path) == Machine("")
     assert read_machine("riscv64", "freebsd", tmp_path) == Machine("riscv64")
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (OLD_X86, True),
+        (X86, True),
+        (Machine("x86_64", frozenset({"avx2", "avx512_vnni"})), False),
+        (Machine("x86_64", frozenset({"avx2", "avx_vnni"})), False),
+        (ARM, False),
+        (UNKNOWN, False),
+    ],
+)
+def test_where_integer_sums_overflow(
+    machine: Machine, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, and only there, ONNX Runtime is told to keep to sums that cannot."""
+    assert integer_sums_overflow(machine) is expected
+    monkeypatch.setattr(session, "this_machine", lambda: machine)
+    options = session._options(None, 1, None)
+    entry = options.get_session_config_entry("session.x64quantprecision")
+    assert entry == ("1" if expected else "0")
 
 
 def test_this_machine_is_one() -> None:

@@ -39,6 +39,12 @@ __all__ = ["METHOD", "Quantized", "dense_only", "quantize"]
 METHOD = "static QDQ, activations uint8 (smallest and largest value), weights int8 per channel"
 """How it is done, for certificates."""
 
+_KNOWN_OPSET = 21
+"""Newest operator set whose own Q and DQ every supported ONNX Runtime has (1.23 has those of 21).
+
+In newer ones ONNX Runtime's own operators stand for them: the same, and in every version.
+"""
+
 Feeds = Iterable[Mapping[str, npt.NDArray[Any]]]
 
 _DENSE = ("Gemm", "MatMul")
@@ -110,7 +116,10 @@ def quantize(
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"OpTypesToExcludeOutputQuantization": list(_DENSE)},
+                extra_options={
+                    "OpTypesToExcludeOutputQuantization": list(_DENSE),
+                    "UseQDQContribOps": _opset(model) > _KNOWN_OPSET,
+                },
             )
             quantized = onnx.load(target)
         except MobileFaceError:  # a picture that cannot be read
@@ -122,6 +131,11 @@ def quantize(
     quantized.metadata_props.extend(model.metadata_props)
     onnx.checker.check_model(quantized, full_check=True)
     return Quantized(quantized, len(layers) - len(kept), kept)
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return int(next(versions))
 
 
 def _dense_layers(model: onnx.ModelProto) -> set[str]:

@@ -22,6 +22,7 @@ from ..graph import Array, Edge, Graph, Node, rebuild
 from .layers import Doubles, Layer, flattens, layer_of, store_arrays, store_layer, tidy
 
 __all__ = [
+    "ALIKE",
     "Family",
     "Numbers",
     "behind_flatten",
@@ -35,12 +36,9 @@ __all__ = [
 
 Numbers = npt.NDArray[np.intp]
 
-_UNARY = frozenset(
+ALIKE = frozenset(
     {
         "Activation",
-        "BatchNorm",
-        "LeakyReLU",
-        "Pooling",
         "_div_scalar",
         "_maximum_scalar",
         "_minimum_scalar",
@@ -53,6 +51,9 @@ _UNARY = frozenset(
         "tanh",
     }
 )
+"""Operators that do the same to every number."""
+
+_UNARY = ALIKE | {"BatchNorm", "LeakyReLU", "Pooling"}
 """Operators that give the channels they read, each by itself."""
 
 _BY_CHANNEL = {"BatchNorm": (1, 2, 3, 4), "LeakyReLU": (1,)}

@@ -18,25 +18,10 @@ from dataclasses import replace
 from ..attributes import Attributes
 from ..graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
-from .channels import is_dense
+from .channels import ALIKE, is_dense
 from .layers import layer_of, store_layer, tidy
 
 __all__ = ["interleave"]
-
-_ALIKE = frozenset(
-    {
-        "Activation",
-        "_div_scalar",
-        "_maximum_scalar",
-        "_minimum_scalar",
-        "_minus_scalar",
-        "_mul_scalar",
-        "_plus_scalar",
-        "clip",
-        "relu",
-    }
-)
-"""Operators that do the same to every number."""
 
 _TO_PLANES = (0, 3, 1, 2)
 
@@ -88,7 +73,7 @@ def _reads_input(graph: Graph, node: Node) -> bool:
 def _convolution(graph: Graph, node: Node) -> Node | str:
     """The convolution that can read the pixels directly, else the reason why none can."""
     previous, reader = node, graph.only_consumer(node)
-    while reader is not None and reader.op in _ALIKE:
+    while reader is not None and reader.op in ALIKE:
         previous, reader = reader, graph.only_consumer(reader)
     if reader is None:
         return f"'{previous.name}' is read by several layers, or is an output"

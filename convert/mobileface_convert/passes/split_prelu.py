@@ -123,7 +123,7 @@ def _taker(graph: Graph, node: Node, layer: Layer) -> Node | None:
     if reader is None or not _is_convolution(graph, reader) or not is_dense(graph, reader):
         return None
     attrs = Attributes(reader.attrs, reader.where)
-    plain = attrs.integers("kernel") == (1, 1) and attrs.integers("stride", (1,), length=2) == (
+    plain = attrs.integers("kernel") == (1, 1) and attrs.integers("stride", (1, 1), length=2) == (
         1,
         1,
     )
@@ -138,19 +138,18 @@ def _why_unsigned(graph: Graph, node: Node) -> str:
     heads = [behind_flatten(edge.node) for edge in graph.outputs]
     if node in heads:
         return "it is an output of the network"
-    for user in _readers(graph, node):
-        takes = user.op == "elemwise_add" or _is_convolution(graph, user)
-        if not takes and not (user.op == "FullyConnected" and is_dense(graph, user)):
+    for user, position in graph.consumers[node]:
+        layers = graph.consumers[user] if user.op == "Flatten" else [(user, position)]
+        takes = all(_takes_signs(graph, layer, place) for layer, place in layers)
+        if user.op != "elemwise_add" and not takes:
             return f"'{user.name}' ({user.op}) reads it"
     return ""
 
 
-def _readers(graph: Graph, node: Node) -> list[Node]:
-    """The nodes that read a node, looking through Flatten."""
-    found: list[Node] = []
-    for user, _ in graph.consumers[node]:
-        found += _readers(graph, user) if user.op == "Flatten" else [user]
-    return found
+def _takes_signs(graph: Graph, node: Node, position: int) -> bool:
+    """True for a layer that reads a value as its data, and can take signs into its weights."""
+    connected = node.op == "FullyConnected" and is_dense(graph, node)
+    return position == 0 and (connected or _is_convolution(graph, node))
 
 
 class _Splitter:

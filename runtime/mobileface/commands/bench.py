@@ -47,25 +47,24 @@ from ..loading import load
 from ..measure import Timing, measure_fresh, measure_within
 from ..published import PUBLISHED_MS
 from ..session import runtime_version
-from ..store import StoredModel, candidate_models
+from ..store import StoredModel
 from ..tasks.enhance import enhance
 from ..tasks.makeup import makeup
 from ..tasks.track import Tracker
 from ..tuning import setting_for
 from ..types import Face
-from ..workloads import Scene, Work, batch_of, make_scenes, work_of
+from ..workloads import Scene, Work, batch_of, work_of
+from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
 from .output import print_json, print_text
-from .pictures import Pictures, find_pictures
 from .progress import Progress
 
-__all__ = ["add_bench", "pipeline_of", "run_bench", "scenes_from"]
+__all__ = ["add_bench", "run_bench"]
 
 _SECONDS = 40.0
 _FRESH_SHARE = 0.4
 """Of the time at most for fresh processes; the rest is for the medians."""
 
 _PIPELINE = "pipeline"
-_MOST_PHOTOS = 32
 _TRACKED = 10
 
 _START = """
@@ -108,32 +107,21 @@ class _Row:
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface bench``."""
+    add_common(parser, _SECONDS, "these models only, without the pipeline")
     add = parser.add_argument
-    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
-    add("--model", nargs="+", metavar="NAME", help="these models only, without the pipeline")
-    add("--images", nargs="+", metavar="IMG", help="your photos; default: drawn faces")
     add("--batch", nargs="+", type=int, default=[1], metavar="N", help="faces a call; default: 1")
     add("--threads", type=int, metavar="N", help="default: as the runtime chooses")
-    add(
-        "--seconds",
-        type=float,
-        default=_SECONDS,
-        metavar="S",
-        help="time to spend; default: %(default)g",
-    )
-    add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_bench)
 
 
 def run_bench(options: argparse.Namespace) -> int:
     """Measures, and prints a table."""
     begin = time.monotonic()
-    if not 0 < options.seconds < 1e6:
-        raise InputError(f"--seconds {options.seconds:g} is not above 0")
+    check_seconds(options.seconds)
     if min(options.batch) < 1:
         raise InputError(f"--batch {min(options.batch)} is below 1")
     session = {} if options.threads is None else {"intra_op_num_threads": options.threads}
-    stored = _wanted(options.models, options.model)
+    stored = wanted_models(options.models, options.model)
     analyzer = pipeline_of(options.models, session)
     scenes = scenes_from(options.images, analyzer)
     rows, skipped = _model_rows(options, stored, scenes, session)
@@ -153,45 +141,6 @@ def run_bench(options: argparse.Namespace) -> int:
     else:
         print_text(_text(document))
     return 0
-
-
-def scenes_from(images: Sequence[str] | None, analyzer: FaceAnalyzer | None) -> list[Scene]:
-    """The pictures to measure on: the user's photos, or drawn faces.
-
-    Raises:
-        InputError: None of the photos can be read.
-    """
-    if images is None:
-        return make_scenes(analyzer)
-    pictures = Pictures(find_pictures(images)[:_MOST_PHOTOS])
-    frames = [image for _, image in pictures]
-    if not frames:
-        raise InputError("none of the pictures can be read", where=images[0])
-    return make_scenes(analyzer, frames)
-
-
-def _wanted(folder: Path | None, names: Sequence[str] | None) -> list[StoredModel]:
-    """The models to measure.
-
-    Raises:
-        ModelNotFoundError: There is none of a name.
-    """
-    found = candidate_models(folder)
-    if names is None:
-        return found
-    for name in names:
-        if name not in {model.name for model in found}:
-            known = ", ".join(model.name for model in found)
-            raise ModelNotFoundError(f"no model '{name}'; there are: {known}")
-    return [model for model in found if model.name in names]
-
-
-def pipeline_of(folder: Path | None, session: dict[str, Any]) -> FaceAnalyzer | None:
-    """The whole pipeline; None without a detector."""
-    try:
-        return FaceAnalyzer(folder, **session)
-    except ModelNotFoundError:
-        return None
 
 
 def _model_rows(

@@ -49,6 +49,7 @@ def run_track(options: argparse.Namespace) -> int:
             score_threshold=options.score_threshold,
             min_face_size=options.min_face_size,
             precision=options.precision,
+            stream=True,
         )
         report_damaged(analyzer)
         follower = FaceFollower(

@@ -21,16 +21,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MobileFaceError, ModelNotFoundError
+from ..errors import MobileFaceError, ModelNotFoundError
 from ..loading import load
 from ..measure import measure_within
 from ..records import replay
 from ..session import Session, runtime_version
-from ..store import StoredModel, StoredVariant, candidate_models
+from ..store import StoredModel, StoredVariant
 from ..threads import available_cpus, default_threads, spins
 from ..tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning, tuning_file
 from ..workloads import Scene, batch_of, work_of
-from .bench import pipeline_of, scenes_from
+from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
 from .output import print_json, print_text
 from .progress import Progress
 
@@ -76,21 +76,11 @@ class _Result:
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface tune``."""
+    add_common(parser, _SECONDS, "these models only")
     add = parser.add_argument
-    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
-    add("--model", nargs="+", metavar="NAME", help="these models only")
-    add("--images", nargs="+", metavar="IMG", help="your photos; default: drawn faces")
     add("--exact", action="store_true", help="no variant of lower precision, however fast")
-    add(
-        "--seconds",
-        type=float,
-        default=_SECONDS,
-        metavar="S",
-        help="time to spend; default: %(default)g",
-    )
     add("--show", action="store_true", help="print what is stored, and stop")
     add("--reset", action="store_true", help="remove what is stored, and stop")
-    add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run_tune)
 
 
@@ -105,8 +95,7 @@ def run_tune(options: argparse.Namespace) -> int:
         stored = read_tuning().get(machine, {})
         _print(options, machine, tuning_file(), _Result(stored))
         return 0
-    if not 0 < options.seconds < 1e6:
-        raise InputError(f"--seconds {options.seconds:g} is not above 0")
+    check_seconds(options.seconds)
     result = _tune(options)
     path = store_tuning(machine, result.settings)
     _print(options, machine, path, result)
@@ -119,17 +108,8 @@ def _tune(options: argparse.Namespace) -> _Result:
     Raises:
         ModelNotFoundError: There is none, or none of a name.
     """
-    found = candidate_models(options.models)
-    names = {model.name for model in found}
-    for name in options.model or ():
-        if name not in names:
-            known = ", ".join(sorted(names))
-            raise ModelNotFoundError(f"no model '{name}'; there are: {known}")
-    wanted = [
-        model
-        for model in found
-        if (not options.model or model.name in options.model) and model.path.suffix != ".json"
-    ]
+    found = wanted_models(options.models, options.model)
+    wanted = [model for model in found if model.path.suffix != ".json"]
     if not wanted:
         raise ModelNotFoundError("no model with a network", hint="'mobileface models' lists them")
     scenes = scenes_from(options.images, pipeline_of(options.models, {}))

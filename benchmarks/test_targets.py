@@ -1,0 +1,119 @@
+"""Identification for each kind of machine and input, one thread, rotating real faces, in turn.
+
+"network" is the network alone, its input prepared; "crop" begins with the aligned crop, uint8 BGR,
+so that the making of a float input counts. "steady" compares pictures of other kinds, because the
+time of a PReLU depends on what it reads. Run: ``pytest benchmarks/test_targets.py -s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.replay import measure_in_turn, report
+from mobileface.image import Image, Tensor, read_image, resize, to_tensor
+from mobileface.session import Session
+from mobileface.spec import ImageInput
+from mobileface_convert.pipeline import convert
+from mobileface_convert.recipe import load_recipe
+from mobileface_convert.source import DirectorySource
+
+VERSIONS = (1, 2, 3)
+ENGINES = tuple(
+    f"{target}_{dtype}" for target in ("plain", "portable", "x86") for dtype in ("float32", "uint8")
+)
+ROUNDS = 400
+WARM_UP = 50
+
+
+class Engine:
+    """One model."""
+
+    def __init__(self, source: Path, folder: Path, version: int, name: str) -> None:
+        target, dtype = name.split("_")
+        recipe = load_recipe(f"identification_v{version}").targeting(target)
+        recipe = recipe.reading_uint8() if dtype == "uint8" else recipe
+        made = convert(recipe, DirectorySource(source), folder / name, verify=False)
+        assert recipe.spec.input is not None
+        self.image: ImageInput = recipe.spec.input
+        self.session = Session(made.path, intra_op_num_threads=1)
+
+    def run(self, tensor: Tensor) -> Any:
+        return self.session.run({self.image.name: tensor})
+
+    def prepared(self, crops: list[Image]) -> Callable[[int], Any]:
+        """Runs on the crop of a number, made an input beforehand."""
+        tensors = [to_tensor([crop], self.image) for crop in crops]
+        return lambda number: self.run(tensors[number])
+
+    def whole(self, crops: list[Image]) -> Callable[[int], Any]:
+        """Runs on the crop of a number."""
+        return lambda number: self.run(to_tensor([crops[number]], self.image))
+
+
+@pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"v{version}")
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def engines(
+    version: int, source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Engine]:
+    folder = tmp_path_factory.mktemp("models")
+    return {name: Engine(source, folder, version, name) for name in ENGINES}
+
+
+@pytest.fixture(scope="module")
+def crops(version: int, source: Path) -> list[Image]:
+    """The 200 crops at the size of the model's own."""
+    side = 100 if version == 1 else 112
+    paths = sorted((source / "data" / "LFW-Aligned-100Pair").glob("*/*.jpg"))
+    return [resize(read_image(path), side, side) for path in paths]
+
+
+@pytest.fixture(scope="module", params=["network", "crop"])
+def times(
+    request: pytest.FixtureRequest, version: int, engines: dict[str, Engine], crops: list[Image]
+) -> tuple[str, dict[str, list[float]]]:
+    """What was measured, and seconds a crop for each engine."""
+    runs = {
+        name: engine.prepared(crops) if request.param == "network" else engine.whole(crops)
+        for name, engine in engines.items()
+    }
+    measured = measure_in_turn(runs, range(len(crops)), ROUNDS, WARM_UP)
+    base = float(np.median(measured["plain_float32"]))
+    for name, seconds in measured.items():
+        ratio, milliseconds = np.median(seconds) / base, np.median(seconds) * 1e3
+        print(f"V{version}, {request.param}, {name}: {milliseconds:.3f} ms, {ratio:.3f} of plain")
+    return request.param, measured
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_targets(
+    benchmark: Any, version: int, times: tuple[str, dict[str, list[float]]], engine: str
+) -> None:
+    kind, measured = times
+    benchmark.extra_info.update(batch=1, threads=1, faces=200)
+    report(benchmark, f"identification_v{version} {kind}", engine, measured[engine])
+
+
+def test_steady(
+    benchmark: Any, version: int, engines: dict[str, Engine], crops: list[Image]
+) -> None:
+    """The slowest picture over the fastest, for each engine."""
+    noise = np.random.RandomState(0).randint(0, 256, crops[0].shape).astype(np.uint8)
+    pictures = [*crops[:6], np.full_like(noise, 128), np.zeros_like(noise), noise]
+    floats = {name: engine for name, engine in engines.items() if name.endswith("float32")}
+    runs = {name: engine.prepared(pictures) for name, engine in floats.items()}
+    measured = measure_in_turn(runs, range(len(pictures)), 100 * len(pictures), len(pictures))
+    for name, seconds in measured.items():
+        medians = np.median(np.reshape(seconds, (-1, len(pictures))), axis=0)
+        ratio = float(medians.max() / medians.min())
+        benchmark.extra_info[f"{name} slowest over fastest"] = ratio
+        print(f"V{version}, {name}: slowest over fastest picture {ratio:.3f}")
+    report(benchmark, f"identification_v{version} steady", "x86", measured["x86_float32"])

@@ -1,0 +1,177 @@
+"""The report of a benchmark run, from an invented one; its statistics against scipy."""
+
+from __future__ import annotations
+
+import copy
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.faces import auc
+from scipy import stats
+
+from benchmarks import report, results
+
+RESULTS = Path(report.__file__).with_name("results")
+
+MACHINE = {
+    "machine": "x86_64",
+    "cpu": "Some CPU <2>",
+    "features": ["avx2"],
+    "cpus": 4,
+    "cpus_usable": 1,
+    "threads": 1,
+    "system": "Linux 6",
+    "python": "3.11.7",
+    "mobileface": "0.1.0",
+    "numpy": "1.23.5",
+    "onnxruntime": "1.32.0",
+    "opencv-python-headless": "4.11",
+    "peers": {"ncnn": "1.0"},
+}
+TIMES = {
+    "identification_v3, batch 1": {"mobileface": 0.25, "onnxruntime": 0.625, "ncnn": 0.25},
+    "identification_v3, batch 4": {"mobileface": 0.9, "onnxruntime": 2.4},
+    "identification_v3, inputs": {"mobileface, faces": 0.25, "mobileface, black": 0.3},
+    "identification_v3, end to end": {"mobileface": 0.3},
+    "pipeline 1280x720, starter set": {"whole": 150.0, "detection": 130.0, "embedding": 18.0},
+    "start-up, identification_v2": {"mobileface": 100.0, "mxnet": 1000.0},
+}
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    benchmarks = [
+        {
+            "group": group,
+            "extra_info": {"engine": engine, "p90": 1.1e-3 * value},
+            "stats": {"median": 1e-3 * value},
+        }
+        for group, engines in TIMES.items()
+        for engine, value in engines.items()
+    ]
+    variant = {"fact": "accuracy", "model": "identification_v1", "min_cosine": 0.98}
+    facts = [
+        {"fact": "error", "model": "identification_v3", "engine": "mobileface", "to mxnet": 2e-5},
+        {"fact": "absent", "group": "a", "engine": "opencv", "reason": "no | such <layer>"},
+        {
+            **variant,
+            "variant": "fp32",
+            "precision": "fp32",
+            "bytes": 4_000_000,
+            "auc": 0.95,
+            "mean_cosine": 1.0,
+        },
+        {
+            **variant,
+            "variant": "int8",
+            "precision": "int8",
+            "bytes": 1_000_000,
+            "auc": 0.94,
+            "mean_cosine": 0.993,
+        },
+        {
+            "fact": "start",
+            "what": "start-up, identification_v2",
+            "engine": "mobileface",
+            "peak_bytes": 70 << 20,
+        },
+        {
+            "fact": "start",
+            "what": "start-up, identification_v2",
+            "engine": "mxnet",
+            "peak_bytes": None,
+        },
+        {
+            "fact": "memory",
+            "step": "numpy",
+            "bytes": 20 << 20,
+            "private": 10 << 20,
+            "peak": 21 << 20,
+        },
+    ]
+    return {
+        "machine_info": MACHINE,
+        "datetime": "2026-01-02T03:04:05",
+        "benchmarks": benchmarks,
+        "facts": facts,
+    }
+
+
+def test_ratios(document: dict[str, Any]) -> None:
+    found = {(row["group"], row["engine"]): row["ratio"] for row in results.ratios(document)}
+    assert found["identification_v3, batch 1", "onnxruntime"] == pytest.approx(2.5)
+    assert found["identification_v3, batch 1", "mobileface"] == 1
+    assert found["identification_v3, inputs", "mobileface, black"] is None
+
+
+def test_figures(document: dict[str, Any]) -> None:
+    found = {figure.what: figure for figure in results.figures(document)}
+    assert found["identification_v3, batch 1: mobileface over onnxruntime"].value == 0.4
+    assert found["identification_v3, batch 1: mobileface over onnxruntime"].met
+    assert not found["identification_v3, batch 1: mobileface over ncnn"].met
+    assert found["identification_v3: slowest over fastest kind of input"].value == (
+        pytest.approx(1.2)
+    )
+    assert found["start-up, identification_v2: mobileface over mxnet"].value == pytest.approx(0.1)
+    assert found["start-up, identification_v2: peak memory in MiB"].value == 70
+    assert found["identification_v1 int8: size over fp32"].value == 0.25
+    assert found["identification_v1 int8: mean cosine to fp32"].met
+    loss = found["identification_v1 int8: loss of pair AUC"]
+    assert loss.value == pytest.approx(0.01)
+    assert not loss.met
+    assert "MISSED" in str(loss)
+
+
+def test_markdown(document: dict[str, Any]) -> None:
+    text = report.markdown(document)
+    assert "| missed | 1 | ≤ 0.8 | identification_v3, batch 1: mobileface over ncnn |" in text
+    assert "| identification_v3 (identification_v3, end to end) | 3 | 0.3 | 0.33 |" in text
+    assert "no / such <layer>" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables)
+
+
+def test_page_is_one_file(document: dict[str, Any]) -> None:
+    """Well-formed, with plots, and nothing that a browser would have to fetch."""
+    text = report.page(document)
+    root = ElementTree.fromstring(
+        text.replace("<!DOCTYPE html>", "")
+        .replace('<meta charset="utf-8">', "")
+        .replace('<meta name="viewport" content="width=device-width, initial-scale=1">', "")
+    )
+    plots = root.findall(".//{http://www.w3.org/2000/svg}svg")
+    assert len(plots) >= 6
+    assert all(plot.get("aria-label") for plot in plots)
+    fetching = {"src", "href", "{http://www.w3.org/1999/xlink}href"}
+    for element in root.iter():
+        for name in fetching & set(element.attrib):
+            assert element.attrib[name].startswith("#")
+    assert "@import" not in text
+    assert "Some CPU &lt;2&gt;" in text
+    assert report.page(copy.deepcopy(document)) == text
+
+
+def test_a_run_without_anything_else(document: dict[str, Any]) -> None:
+    """A part of the suites alone still gives a report."""
+    document["facts"] = []
+    document["benchmarks"] = document["benchmarks"][:1]
+    assert "## All times" in report.markdown(document)
+    assert "<h2>All times</h2>" in report.page(document)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auc_is_the_u_statistic(seed: int) -> None:
+    random = np.random.RandomState(seed)
+    people = np.repeat(np.arange(12), 2)
+    vectors = random.standard_normal((24, 8)) + 0.5 * random.standard_normal((12, 8))[people]
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    rows, columns = np.triu_indices(24, 1)
+    scores = (unit @ unit.T)[rows, columns]
+    same = people[rows] == people[columns]
+    statistic = stats.mannwhitneyu(scores[same], scores[~same]).statistic
+    expected = statistic / (same.sum() * (~same).sum())
+    print(abs(auc(unit, people) - expected))
+    assert auc(unit, people) == pytest.approx(expected, abs=1e-12)
