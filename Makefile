@@ -61,7 +61,7 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) .venv-runtime build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks
+	rm -rf $(VENV) .venv-runtime .venv-cluster build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -95,7 +95,7 @@ WAYS: dict[str, Callable[[Path], FaceAnalyzer]] = {
 
 
 def count_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 if __name__ == "__main__":

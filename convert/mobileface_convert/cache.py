@@ -10,25 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mobileface.places import default_cache_dir
+
 __all__ = ["default_cache_dir", "exclusive_folder", "exclusive_part"]
-
-
-def default_cache_dir() -> Path:
-    """Returns ``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches."""
-    if configured := os.environ.get("MOBILEFACE_CACHE"):
-        return Path(configured).expanduser()
-    return _user_caches() / "mobileface"
-
-
-def _user_caches() -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return caches if caches.is_absolute() else Path.home() / ".cache"
 
 
 @contextmanager

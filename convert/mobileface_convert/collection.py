@@ -85,14 +85,16 @@ def agreement_text(agreement: Agreement | None) -> str:
 def _variant_lines(artefact: Artefact) -> Iterator[str]:
     """A line for each variant that was made, and for each that could not be."""
     for made in artefact.made:
-        agreement, _, pictures = made.facts["verification_fp32"]
-        count = f"{len(pictures.paths)} other" if pictures else "generated"
-        yield (
-            f"  {made.name}: {len(made.content) / 1e6:.3f} MB, {made.nodes} nodes, to fp32 on "
-            f"{count} pictures: max abs error {agreement.max_abs_error:.2g} of "
-            f"{agreement.scale:.3g}, cosine {agreement.mean_cosine:.6f} in the mean, "
-            f"{agreement.min_cosine:.6f} at least"
-        )
+        line = f"  {made.name}: {len(made.content) / 1e6:.3f} MB, {made.nodes} nodes"
+        if "verification_fp32" in made.facts:
+            agreement, _, pictures = made.facts["verification_fp32"]
+            count = f"{len(pictures.paths)} other" if pictures else "generated"
+            line += (
+                f", to fp32 on {count} pictures: max abs error {agreement.max_abs_error:.2g} of "
+                f"{agreement.scale:.3g}, cosine {agreement.mean_cosine:.6f} in the mean, "
+                f"{agreement.min_cosine:.6f} at least"
+            )
+        yield line
     for refused in artefact.refused:
         if not refused.expected:
             yield f"  {refused.name} not made: {refused.reason}"

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
+    from .calibration import Calibration, find_calibration
     from .draw import draw_faces
     from .embeddings import EmbeddingSet
+    from .error_rates import Decision, Rate
     from .errors import MobileFaceError
     from .following import FaceFollower
     from .image import read_image
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AttributePredictor",
     "Attributes",
+    "Calibration",
+    "Decision",
     "Detections",
     "Detector",
     "Embedder",
@@ -58,6 +62,7 @@ __all__ = [
     "ModelSpec",
     "Pose",
     "PoseEstimator",
+    "Rate",
     "Session",
     "Track",
     "Tracker",
@@ -68,6 +73,7 @@ __all__ = [
     "cosine_similarity",
     "draw_faces",
     "enhance",
+    "find_calibration",
     "find_model",
     "list_models",
     "load",
@@ -89,6 +95,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES = {
     "AttributePredictor": "tasks.attribute",
     "Attributes": "types",
+    "Calibration": "calibration",
+    "Decision": "error_rates",
     "Detections": "types",
     "Detector": "tasks.detect",
     "Embedder": "tasks.embed",
@@ -102,6 +110,7 @@ _HOMES = {
     "ModelSpec": "spec",
     "Pose": "types",
     "PoseEstimator": "tasks.pose",
+    "Rate": "error_rates",
     "Session": "session",
     "Track": "types",
     "Tracker": "tasks.track",
@@ -111,6 +120,7 @@ _HOMES = {
     "cosine_similarity": "tasks.embed",
     "draw_faces": "draw",
     "enhance": "tasks.enhance",
+    "find_calibration": "calibration",
     "find_model": "store",
     "list_models": "store",
     "load": "loading",

@@ -14,7 +14,7 @@ from .commands.certify import add_certify
 from .commands.doctor import add_doctor
 from .commands.faces import run_align, run_faces
 from .commands.models import run_models
-from .commands.options import add_enhance, add_makeup, add_precision, add_track
+from .commands.options import add_enhance, add_fmr, add_makeup, add_precision, add_track
 from .commands.output import INTERRUPTED
 from .commands.tune import add_tune
 from .commands.vectors import run_compare, run_embed
@@ -119,6 +119,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
             name, type=Path, metavar=name.upper(), help="picture file, or .npz that embed wrote"
         )
     _add_identification(parser)
+    add_fmr(parser)
     _add_json(parser, "print one JSON object")
     parser.set_defaults(run=run_compare)
 

@@ -8,6 +8,7 @@
     │   └── VideoError                     unreadable video, absent camera, no frames
     ├── ModelError                         a converted model, or the place it lies in
     │   ├── ModelNotFoundError (LookupError)
+    │   ├── CalibrationError (ValueError)  a calibration that makes no sense
     │   ├── ModelIntegrityError            content is not what the index promises
     │   └── SpecError (ValueError)         no spec, or a spec that makes no sense
     ├── OutputError                        a result that cannot be written
@@ -28,6 +29,7 @@ tools print that line and exit with code 2.
 from __future__ import annotations
 
 __all__ = [
+    "CalibrationError",
     "ConversionError",
     "GraphError",
     "ImageError",
@@ -90,7 +92,11 @@ class ModelError(MobileFaceError):
 
 
 class ModelNotFoundError(ModelError, LookupError):
-    """No model of that name or task in the searched places."""
+    """No model of that name or task, or no calibration of one, in the searched places."""
+
+
+class CalibrationError(ModelError, ValueError):
+    """A calibration file that cannot be read or makes no sense."""
 
 
 class ModelIntegrityError(ModelError):

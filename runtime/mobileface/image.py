@@ -24,6 +24,7 @@ __all__ = [
     "as_images",
     "check_color",
     "check_image",
+    "decode_image",
     "read_image",
     "resize",
     "tensor_batches",
@@ -68,18 +69,35 @@ def read_image(path: str | Path) -> Image:
     """
     path = Path(path)
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
+        data = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise ImageError(f"cannot be read ({reason(error)})", where=str(path)) from error
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, where: str = "picture") -> Image:
+    """Decodes the content of a picture file; as `read_image` does.
+
+    Args:
+        data: The content.
+        where: What error messages call it.
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+
+    Raises:
+        ImageError: No picture.
+    """
     import cv2
 
+    content = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except cv2.error as error:  # more pixels than OpenCV decodes
-        raise ImageError(f"cannot be decoded ({error.err})", where=str(path)) from error
+        raise ImageError(f"cannot be decoded ({error.err})", where=where) from error
     if image is None:
-        raise ImageError("not a picture that OpenCV can decode", where=str(path))
-    return check_image(image, str(path))
+        raise ImageError("not a picture that OpenCV can decode", where=where)
+    return check_image(image, where)
 
 
 def check_image(image: object, where: str = "image") -> Image:
@@ -192,7 +210,7 @@ def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "
     for slot, image in zip(batch, images, strict=True):
         if spec.color != "gray" and image.shape == (spec.height, spec.width, 3):
             right = image if spec.color == color else image[:, :, ::-1]
-            slot[...] = right.transpose(2, 0, 1)
+            slot[...] = right.transpose(2, 0, 1) if planes else right
             continue
         small = fit(to_color(image, spec.color, color), spec.height, spec.width)
         small = small.reshape(spec.height, spec.width, spec.channels)

@@ -1,4 +1,4 @@
-"""The folders that models and settings of one user lie in. Standard library only."""
+"""The folders that models, settings and caches of one user lie in. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["HOME_VARIABLE", "MODELS_PACKAGE", "installed_models", "user_models", "user_settings"]
+__all__ = [
+    "HOME_VARIABLE",
+    "MODELS_PACKAGE",
+    "default_cache_dir",
+    "installed_models",
+    "user_models",
+    "user_settings",
+]
 
 HOME_VARIABLE = "MOBILEFACE_HOME"
 """Environment variable that names a folder with models."""
@@ -47,3 +54,21 @@ def installed_models() -> Path | None:
     if found is None or not found.submodule_search_locations:
         return None
     return Path(next(iter(found.submodule_search_locations)))
+
+
+def default_cache_dir() -> Path:
+    """Returns ``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches."""
+    if configured := os.environ.get("MOBILEFACE_CACHE"):
+        return Path(configured).expanduser()
+    return _user_caches() / "mobileface"
+
+
+def _user_caches() -> Path:
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) if local else Path.home() / "AppData" / "Local"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification has relative paths ignored.
+    return caches if caches.is_absolute() else Path.home() / ".cache"

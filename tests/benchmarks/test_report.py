@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -175,3 +176,16 @@ def test_auc_is_the_u_statistic(seed: int) -> None:
     expected = statistic / (same.sum() * (~same).sum())
     print(abs(auc(unit, people) - expected))
     assert auc(unit, people) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_committed_report_is_what_its_numbers_say() -> None:
+    document = json.loads((RESULTS / "reference.json").read_text(encoding="utf-8"))
+    written = (RESULTS / "reference.md").read_text(encoding="utf-8")
+    assert written == report.markdown(document), "python -m benchmarks.report …/reference.json"
+
+
+def test_the_committed_report_names_no_place() -> None:
+    for suffix in (".json", ".md", ".html"):
+        text = (RESULTS / f"reference{suffix}").read_text(encoding="utf-8")
+        for place in ("/home/", "/root/", "/tmp/", "/work", "/usr/", "C:\\"):
+            assert place not in text

@@ -78,7 +78,7 @@ def test_pixels_and_machines(
     output = tmp_path / "net.onnx"
     options = ["--verify", "--input-shape", shape_text(name), "--input", "uint8"]
     # These networks do not scale pixels; their large values leave large sums to round.
-    assert main(given(files, output, *options, "--target", target, "--tolerance", "2e-5")) == 0
+    assert main(given(files, output, *options, "--machine", target, "--tolerance", "2e-5")) == 0
     print(capsys.readouterr().out)
     (value,) = onnx.load(str(output)).graph.input
     assert value.type.tensor_type.elem_type == onnx.TensorProto.UINT8

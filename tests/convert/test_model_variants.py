@@ -22,6 +22,7 @@ from mobileface.session import Session
 from mobileface.spec import ModelSpec
 from mobileface.store import list_models
 from mobileface_convert.cli import main
+from mobileface_convert.collection import convert_recipes
 from mobileface_convert.ort_files import OPERATORS_FILE, write_ort
 from mobileface_convert.pictures import read_samples
 from mobileface_convert.pipeline import Artefact, convert
@@ -177,6 +178,23 @@ def test_integer_layers_are_not_made_twice(
     certificate = json.loads((tmp_path / made.variants[0].certificate).read_text())
     assert certificate["calibration"]["float32_layers"] == ["conv1"]
     assert certificate["calibration"]["layers"] == 37
+
+
+def test_a_model_whose_own_file_is_rounded(
+    random_source: Path, recipe: Recipe, plan: Plan, tmp_path: Path, capsys: Output
+) -> None:
+    """Then fp32 is the variant, and the default is what the recipe stores."""
+    own = dataclasses.replace(recipe, weights="float16")
+    source = str(random_source)
+    convert_recipes([own], tmp_path, location=source, complete=True, verify=False, plan=plan)
+    entry = read_index(tmp_path)[NAME]
+    assert entry.precision == "fp16"
+    assert names(tmp_path) == ["fp32_x86", "fp32", "fp16_x86", "int8_x86", "int8", "fp16"]
+    model = find_model(NAME, models=tmp_path)
+    assert model.choose(machine=ARM).path == model.path
+    assert model.choose("fp32", machine=ARM).path.stat().st_size > 1.8 * entry.bytes
+    out = capsys.readouterr().out
+    assert "\n  fp32: 2.2" in out or "\n  fp32: 2.1" in out
 
 
 # what is not made

@@ -34,7 +34,7 @@ class Fixed(AttributePredictor):
     def __init__(self, model: AttributePredictor, **logits: list[float]) -> None:
         self.__dict__.update(model.__dict__)
         rows = {name: np.float32([row]) for name, row in logits.items()}
-        self.session = type("Network", (), {"run": lambda *_: rows})()  # type: ignore[assignment]
+        self.session = type("Network", (), {"run": lambda *_: rows, "batch": None})()  # type: ignore
 
 
 def fixed(

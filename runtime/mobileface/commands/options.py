@@ -10,7 +10,7 @@ from ..tasks.enhance import HISTOGRAMS
 from .retouch import run_enhance, run_makeup
 from .track import detect_every, run_track
 
-__all__ = ["add_enhance", "add_makeup", "add_precision", "add_track"]
+__all__ = ["add_enhance", "add_fmr", "add_makeup", "add_precision", "add_track"]
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +83,17 @@ def add_enhance(parser: argparse.ArgumentParser) -> None:
         help="what the light is judged by; first_row as published; default: image",
     )
     parser.set_defaults(run=run_enhance)
+
+
+def add_fmr(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of commands that decide who is who."""
+    parser.add_argument(
+        "--fmr",
+        type=float,
+        metavar="RATE",
+        help="say whether they are one person, with a threshold that this share of pairs of "
+        "different people reaches, e.g. 0.001; needs a calibration of the model",
+    )
 
 
 def add_makeup(parser: argparse.ArgumentParser) -> None:

@@ -36,7 +36,11 @@ class Progress:
 
     def step(self) -> None:
         """One more is done."""
-        self.done += 1
+        self.advance(1)
+
+    def advance(self, steps: int) -> None:
+        """So many more are done."""
+        self.done += steps
         now = time.monotonic()
         if self._visible and (now - self._shown >= _EVERY or self.done == self._total):
             self._shown = now

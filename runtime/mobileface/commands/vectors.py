@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
+from ..calibration import Calibration, find_calibration
+from ..checks import plain
 from ..embeddings import EmbeddingSet
 from ..errors import ImageError, InputError
 from ..image import read_image
@@ -76,6 +80,9 @@ def run_compare(options: argparse.Namespace) -> int:
             raise ImageError("no face found", where=str(path))
         sets.append(_gather(rows[:1], source))
     similarity = sets[0].similarity(sets[1])
+    calibration = None
+    if options.fmr is not None:
+        calibration = find_calibration(sets[0].model, options.models)
     if options.json:
         single = not any(path.suffix == _SUFFIX for path in paths)
         document = {
@@ -83,14 +90,40 @@ def run_compare(options: argparse.Namespace) -> int:
             "files": [s.files[0] for s in sets] if single else [list(s.files) for s in sets],
             "similarity": float(similarity[0, 0]) if single else similarity.tolist(),
         }
+        if calibration is not None:
+            document["decision"] = _decision(calibration, options.fmr, similarity, single)
         print_json(document)
+    elif similarity.size == 1 and calibration is not None:
+        print_text(str(calibration.decide(float(similarity[0, 0]), options.fmr)))
     elif similarity.size == 1:
         print_text(f"{float(similarity[0, 0]):.4f}")
     else:
+        least = None if calibration is None else calibration.threshold(options.fmr)
         for name, row in zip(sets[0].files, similarity, strict=True):
             for other, value in zip(sets[1].files, row, strict=True):
-                print_text(f"{float(value):7.4f}  {name}  {other}")
+                answer = (
+                    "" if least is None else ("same       " if value >= least else "different  ")
+                )
+                print_text(f"{float(value):7.4f}  {answer}{name}  {other}")
     return 0
+
+
+def _decision(
+    calibration: Calibration, fmr: float, similarity: FloatArray, single: bool
+) -> dict[str, Any]:
+    """Who is the same person, as JSON types; for one pair also how rare such a similarity is."""
+    decision = calibration.decide(float(similarity.flat[0]) if single else 0.0, fmr)
+    record = {
+        "fmr": fmr,
+        "same": decision.same if single else (similarity >= decision.threshold).tolist(),
+        "threshold": decision.threshold,
+        "false_match_rate": dataclasses.asdict(decision.false_match_rate),
+        "false_non_match_rate": dataclasses.asdict(decision.false_non_match_rate),
+        "basis": plain(decision.basis),
+    }
+    if single:
+        record["as_similar"] = dataclasses.asdict(decision.as_similar)
+    return record
 
 
 def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from ..calibration import Calibration, find_calibration
+from ..error_rates import Decision
 from ..errors import InputError, ModelError
 from ..image import ChannelOrder, Image, Tensor, tensor_batches
 from ..session import Session
@@ -105,6 +108,34 @@ class Embedder:
         """
         first, second = (self.embed(image, color=color) for image in (a, b))
         return float(cosine_similarity(first, second)[0, 0])
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """What this model's similarities mean; see `mobileface.calibration`.
+
+        Raises:
+            ModelNotFoundError: There is no calibration of this model.
+            CalibrationError: It cannot be read.
+        """
+        return find_calibration(self.identity, self.session.path.parent)
+
+    def verify(self, a: Image, b: Image, *, fmr: float, color: ChannelOrder = "bgr") -> Decision:
+        """Whether two face crops show one person, at a false match rate that can be borne.
+
+        Args:
+            a: One crop, (H, W, 3) or (H, W), uint8.
+            b: The other.
+            fmr: Share of pairs of two people that may be taken for one, e.g. 0.001.
+            color: Channel order of both.
+
+        Returns:
+            The answer, with the error rates measured for it and what they rest on.
+
+        Raises:
+            ModelNotFoundError: There is no calibration of this model.
+            InputError: The calibration's data cannot support such a rate; says which it can.
+        """
+        return self.calibration.decide(self.compare(a, b, color=color), fmr)
 
 
 def cosine_similarity(a: Embeddings, b: Embeddings) -> Embeddings:

@@ -1,0 +1,77 @@
+"""Measures the default calibrations anew, into runtime/mobileface/calibrations.
+
+    python benchmarks/make_calibrations.py MODELS [--source DIR]
+
+MODELS is a folder that ``mobileface-convert all`` wrote. The set is LFW-Aligned-100Pair, which lies
+among MobileFace's files: gray crops of 100×100. They are V1's own crops. For the other models,
+which want another crop, each is enlarged and surrounded by its mirror image, so that our own
+detector finds the face again and our own landmarks cut it out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+
+from mobileface.calibration import SUFFIX
+from mobileface.commands.faces import write_picture
+from mobileface.image import read_image
+from mobileface_eval.cli import main as evaluate
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
+DATA = "LFW-Aligned-100Pair"
+TARGET = ROOT / "runtime" / "mobileface" / "calibrations"
+FACTOR = 2.5
+
+CROPS = "gray crops of 100x100 pixels as published, a small set: calibrate on your own pictures"
+PHOTOS = (
+    "gray crops of 100x100 pixels, enlarged 2.5 times with a mirrored border, faces found again by "
+    "detection_hog; a small set of poor pictures: calibrate on your own"
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("models", type=Path)
+    parser.add_argument("--source", type=Path, default=SOURCE)
+    options = parser.parse_args()
+    crops = options.source / "data" / DATA
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder) / DATA
+        enlarge(crops, photos)
+        own = ["--crops", "--note", CROPS]
+        found = ["--detector", "detection_hog", "--allow-missing", "--note", PHOTOS]
+        return (
+            measure("identification_v1", crops, own, options.models)
+            | measure("identification_v2", photos, found, options.models)
+            | measure("identification_v3", photos, found, options.models)
+            | measure("embedding_dlib", photos, found, options.models)
+        )
+
+
+def measure(name: str, folder: Path, options: list[str], models: Path) -> int:
+    with tempfile.TemporaryDirectory() as report:
+        arguments = ["--folder", folder, "--name", DATA, "--embedder", name, "--models", models]
+        places = ["--output", report, "--write", TARGET / f"{name}{SUFFIX}"]
+        return evaluate(["calibrate", *map(str, [*arguments, *places]), *options])
+
+
+def enlarge(crops: Path, target: Path) -> None:
+    """Writes each crop enlarged, in the middle of nine."""
+    for path in sorted(crops.glob("*/*.jpg")):
+        large = cv2.resize(
+            read_image(path), None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC
+        )
+        side = large.shape[0]
+        whole = cv2.copyMakeBorder(large, side, side, side, side, cv2.BORDER_REFLECT)
+        write_picture(target / path.parent.name / f"{path.stem}.png", whole)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Evaluation and calibration of identification models, on a workstation: ``mobileface-eval``."""

@@ -1,0 +1,175 @@
+"""``mobileface-eval tsne | confusion``: pictures of what a model makes of people."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.manifold import TSNE
+
+from mobileface.errors import InputError
+
+from ..embedding import Embedded
+from ..plots import plot_heat_map, plot_tsne
+from ..report import table, write_report
+from .options import add_common, add_embedders, data_numbers, embedded_sets
+
+__all__ = ["add_confusion", "add_tsne"]
+
+Floats = npt.NDArray[np.float64]
+
+_MOST_CONFUSED = 10
+
+
+def add_tsne(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface-eval tsne``."""
+    _add(parser)
+    add = parser.add_argument
+    add("--perplexity", type=float, metavar="P", help="default: 30, or less for few pictures")
+    add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.set_defaults(run=run_tsne)
+
+
+def add_confusion(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface-eval confusion``."""
+    _add(parser)
+    parser.set_defaults(run=run_confusion)
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("folder", type=Path, help="folder with a folder for each person, or .npz of embeddings")
+    add("--people", type=int, metavar="N", help="take so many people only")
+    add("--flip", action="store_true", help="add the embedding of the mirror image")
+    add_embedders(parser, several=False)
+    add_common(parser)
+
+
+def _only(options: argparse.Namespace) -> tuple[str, Embedded]:
+    """The embeddings of the one model that is named."""
+    return next(embedded_sets(options, options.folder, people=options.people, flip=options.flip))
+
+
+def run_tsne(options: argparse.Namespace) -> int:
+    """Draws the map."""
+    name, found = _only(options)
+    count = len(found.vectors)
+    if count < 4:
+        raise InputError(f"{count} pictures are too few for a map", where=found.set.name)
+    perplexity = options.perplexity or min(30.0, (count - 1) / 3)
+    if not 0 < perplexity < count:
+        raise InputError(f"--perplexity {perplexity} is not between 0 and {count} pictures")
+    # Between unit vectors the squared Euclidean distance is 2 − 2·cosine: the similarity counts.
+    model = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=options.seed)
+    points = np.asarray(model.fit_transform(found.vectors), np.float64)
+    people = sorted(set(found.set.people or ()))
+    nearest = _nearest_right(points, found.set.labels)
+    summary = [
+        f"t-SNE of {count} embeddings of {len(people)} people by {name}, perplexity "
+        f"{perplexity:g}, seed {options.seed}, Kullback-Leibler divergence "
+        f"{model.kl_divergence_:.3f}; the nearest point is of the same person for {nearest:.1%}",
+    ]
+    numbers = {
+        "data": data_numbers(found),
+        "model": found.model,
+        "perplexity": perplexity,
+        "seed": options.seed,
+        "kl_divergence": float(model.kl_divergence_),
+        "nearest_is_same_person": nearest,
+        "points": [
+            {"picture": picture.name, "person": person, "x": float(x), "y": float(y)}
+            for picture, person, (x, y) in zip(
+                found.set.pictures, found.set.people or (), points, strict=True
+            )
+        ],
+    }
+    title = f"t-SNE of {name}, {found.set.name}"
+    figure = plot_tsne(points, found.set.labels, people, title, "t-SNE")
+    write_report(options.output, "tsne", figure, numbers, summary)
+    return 0
+
+
+def _nearest_right(points: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """Share of points, of people with several, whose nearest neighbour is of the same person."""
+    gaps = ((points[:, None] - points) ** 2).sum(axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    several = np.bincount(labels)[labels] > 1
+    right = labels[gaps.argmin(axis=1)] == labels
+    return float(right[several].mean()) if several.any() else 0.0
+
+
+def run_confusion(options: argparse.Namespace) -> int:
+    """Draws the heat map and lists who is taken for whom."""
+    name, found = _only(options)
+    people = sorted(set(found.set.people or ()))
+    labels = found.set.labels
+    similarity = found.vectors.astype(np.float64) @ found.vectors.T
+    means = _person_means(similarity, labels)
+    taken = _taken_for(similarity, labels)
+    several = int((np.bincount(labels)[labels] > 1).sum())
+    wrong = [(n, other) for n, other in enumerate(taken) if other >= 0 and other != labels[n]]
+    accuracy = 1 - len(wrong) / several if several else None
+    off = means.copy()
+    np.fill_diagonal(off, -np.inf)
+    first, second = np.unravel_index(
+        np.argsort(np.triu(off, 1) - np.tri(len(off)) * 9, axis=None), off.shape
+    )
+    alike = list(zip(first[::-1], second[::-1], strict=True))[:_MOST_CONFUSED]
+    shown = [(i, j) for i, j in alike if i < j]
+    summary = [
+        f"{len(labels)} pictures of {len(people)} people by {name}. Mean similarity of one person "
+        f"{np.nanmean(np.diag(means)):.4f}, of two {_mean_off(means):.4f}. "
+        + (
+            f"The most similar other picture is of the same person for {accuracy:.1%} of {several}."
+            if accuracy is not None
+            else "Nobody has two pictures."
+        ),
+        "",
+        *table(
+            ("most similar people", "mean similarity"),
+            [(f"{people[i]}, {people[j]}", f"{means[i, j]:.4f}") for i, j in shown],
+        ),
+    ]
+    numbers: dict[str, Any] = {
+        "data": data_numbers(found),
+        "model": found.model,
+        "people": people,
+        "mean_similarity": [[None if np.isnan(v) else float(v) for v in row] for row in means],
+        "rank1_accuracy": accuracy,
+        "confused": [
+            {"picture": found.set.pictures[n].name, "taken_for": people[other]}
+            for n, other in wrong
+        ],
+    }
+    title = f"Mean similarity between people, {name}, {found.set.name}"
+    write_report(options.output, "confusion", plot_heat_map(means, people, title), numbers, summary)
+    return 0
+
+
+def _person_means(similarity: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+    """Mean similarity between every two people; between different pictures on the diagonal."""
+    member = np.eye(labels.max() + 1)[labels]
+    counts = member.sum(axis=0)
+    sums = member.T @ similarity @ member
+    pairs = np.outer(counts, counts)
+    diagonal = np.arange(len(counts))
+    sums[diagonal, diagonal] -= member.T @ np.diag(similarity)
+    pairs[diagonal, diagonal] -= counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(pairs > 0, sums / pairs, np.nan))
+
+
+def _taken_for(similarity: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The person of the most similar other picture; -1 for people with one picture."""
+    others = similarity.copy()
+    np.fill_diagonal(others, -np.inf)
+    several = np.bincount(labels)[labels] > 1
+    return np.where(several, labels[others.argmax(axis=1)], -1)
+
+
+def _mean_off(means: Floats) -> float:
+    """Mean over two different people."""
+    return float(means[~np.eye(len(means), dtype=bool)].mean()) if len(means) > 1 else float("nan")

@@ -1,0 +1,136 @@
+"""``mobileface-eval megaface``: people found again among strangers."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.commands.pictures import find_pictures
+from mobileface.errors import InputError
+from mobileface.files import reason
+from mobileface.types import require_same_model
+
+from ..megaface import evaluate_megaface
+from ..pictures import Picture, PictureSet
+from ..plots import plot_megaface
+from ..report import table, write_report
+from .options import (
+    VECTORS,
+    add_common,
+    add_embedders,
+    data_numbers,
+    embed,
+    embedded_sets,
+    read_vectors,
+    sources,
+)
+
+__all__ = ["add_megaface"]
+
+_MATRIX = ".npy"
+_RANKS = (1, 5, 10, 100)
+_RATES = (1e-3, 1e-4, 1e-5, 1e-6)
+
+
+def add_megaface(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface-eval megaface``."""
+    add = parser.add_argument
+    place = "folder with a folder for each person, or .npz of embeddings"
+    add("--probes", type=Path, required=True, metavar="PLACE", help=place)
+    add(
+        "--distractors",
+        type=Path,
+        required=True,
+        metavar="PLACE",
+        help="folder of pictures, .npz of embeddings, or .npy with a float32 matrix",
+    )
+    add("--flip", action="store_true", help="add the embedding of the mirror image")
+    add("--seed", type=int, default=0, metavar="N", help="of the smaller galleries; default: 0")
+    add_embedders(parser, several=False)
+    add_common(parser)
+    parser.set_defaults(run=run_megaface)
+
+
+def run_megaface(options: argparse.Namespace) -> int:
+    """Searches every probe among the distractors."""
+    name, probes = next(embedded_sets(options, options.probes, flip=options.flip))
+    distractors, left_out = _distractors(options, probes.model)
+    start = time.perf_counter()
+    found = evaluate_megaface(probes.vectors, probes.set.labels, distractors, seed=options.seed)
+    seconds = time.perf_counter() - start
+    shares = found.cmc(np.array(_RANKS))
+    accepted = {rate: found.true_accept_at(rate) for rate in _RATES}
+    summary = [
+        f"{found.probes:,} probes with {len(found.ranks):,} mates among {found.distractors:,} "
+        f"distractors, by {name}; searched in {seconds:.1f} s",
+        "",
+        *table(
+            ("rank at most", "share"),
+            [(str(rank), f"{value:.3%}") for rank, value in zip(_RANKS, shares, strict=True)],
+        ),
+        "",
+        *table(
+            ("false accept rate", "true accept rate"),
+            [
+                (f"{rate:g}", "not known" if value is None else f"{value:.3%}")
+                for rate, value in accepted.items()
+            ],
+        ),
+        "",
+        *table(
+            ("distractors", "rank 1"),
+            [(f"{size:,}", f"{value:.3%}") for size, value in found.rank1.items()],
+        ),
+    ]
+    numbers = {
+        "data": data_numbers(probes),
+        "distractors": {"count": found.distractors, "left_out": left_out},
+        "model": probes.model,
+        "seconds": seconds,
+        "cmc": {str(rank): float(value) for rank, value in zip(_RANKS, shares, strict=True)},
+        "rank1": {str(size): value for size, value in found.rank1.items()},
+        "true_accept_at": {f"{rate:g}": value for rate, value in accepted.items()},
+    }
+    figure = plot_megaface(found, f"{name}, {probes.set.name}")
+    write_report(options.output, "megaface", figure, numbers, summary)
+    return 0
+
+
+def _distractors(
+    options: argparse.Namespace, model: str
+) -> tuple[npt.NDArray[np.float32], list[dict[str, str]]]:
+    """The distractors, and the pictures that are left out.
+
+    Raises:
+        InputError: They cannot be read, or are another model's.
+    """
+    place: Path = options.distractors
+    if place.suffix == _MATRIX:
+        return _read_matrix(place), []
+    if place.suffix == VECTORS:
+        known = read_vectors(place)
+        require_same_model(known.model, model)
+        return known.vectors, []
+    if not place.is_dir():
+        raise InputError("no such folder or file", where=str(place))
+    paths = find_pictures([str(place)])
+    pictures = tuple(Picture(path.relative_to(place).as_posix(), path) for path in paths)
+    [source] = sources(options)
+    found = embed(options, source, PictureSet(place.name, pictures), flip=options.flip)
+    require_same_model(found.model, model)
+    return found.vectors, data_numbers(found)["left_out"]
+
+
+def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
+    """A matrix of float32 that stays in its file."""
+    try:
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"no matrix ({reason(error)})", where=str(path)) from error
+    if matrix.dtype != np.float32 or matrix.ndim != 2:
+        raise InputError(f"{matrix.dtype} {matrix.shape} is no float32 matrix", where=str(path))
+    return np.asanyarray(matrix)

@@ -1,0 +1,64 @@
+"""What a command leaves behind: a plot, the numbers, and a summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from mobileface import __version__
+from mobileface.commands.output import print_text
+from mobileface.files import replacing, write_aside
+
+__all__ = ["table", "write_report"]
+
+SCHEMA = 1
+"""Version of the JSON form."""
+
+_DOTS_PER_INCH = 200
+
+
+def write_report(
+    folder: Path, name: str, figure: Figure, numbers: dict[str, Any], summary: Sequence[str]
+) -> None:
+    """Writes ``name.png``, ``.svg``, ``.json`` and ``.md`` into a folder and prints the summary.
+
+    Args:
+        folder: Is made if it is not there.
+        name: Of the files, without suffix.
+        figure: The plot.
+        numbers: What the JSON file holds besides schema, command, version and time.
+        summary: The Markdown file's lines after its title.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    document = {
+        "schema": SCHEMA,
+        "command": name,
+        "mobileface": __version__,
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **numbers,
+    }
+    text = json.dumps(document, allow_nan=False, indent=1)
+    # The same numbers give the same SVG file: no date, no random names in it.
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
+            with replacing(folder / f"{name}{suffix}") as temporary:
+                figure.savefig(temporary, dpi=_DOTS_PER_INCH, metadata=metadata)
+    write_aside(folder / f"{name}.json", text + "\n")
+    lines = [f"# {name}", "", *summary, "", f"![{name}]({name}.svg)", ""]
+    write_aside(folder / f"{name}.md", "\n".join(lines))
+    print_text("\n".join(summary))
+    print_text(f"written: {folder / name}.png, .svg, .json, .md")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; the first column to the left, numbers to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]

@@ -1,0 +1,281 @@
+"""The commands from end to end: their four files, their numbers, and their errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from mobileface.calibration import Calibration
+from mobileface.cli import main as run_mobileface
+from mobileface.embeddings import EmbeddingSet
+from mobileface_eval.cli import main
+
+Run = Callable[..., dict[str, Any]]
+
+
+def call(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run(tmp_path: Path, models: Path) -> Run:
+    """Runs a command with the tiny models and gives its numbers, once its files are looked at."""
+
+    def run_command(command: str, *arguments: object, common: bool = True) -> dict[str, Any]:
+        output = tmp_path / "out"
+        options = ("--models", models, *(("--crops",) if common else ()))
+        assert call(command, *arguments, *options, "--output", output) == 0
+        assert sorted(path.suffix for path in output.glob(f"{command}.*")) == [
+            ".json",
+            ".md",
+            ".png",
+            ".svg",
+        ]
+        image = cv2.imread(str(output / f"{command}.png"))
+        assert min(image.shape[:2]) > 300
+        assert image.std() > 5
+        assert "<svg" in (output / f"{command}.svg").read_text()
+        assert f"![{command}]({command}.svg)" in (output / f"{command}.md").read_text()
+        numbers: dict[str, Any] = json.loads((output / f"{command}.json").read_text())
+        assert (numbers["schema"], numbers["command"]) == (1, command)
+        return numbers
+
+    return run_command
+
+
+def test_roc_compares_models(run: Run, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = run("roc", people, "--embedder", "tiny_color", "tiny_gray")
+    assert [model["name"] for model in numbers["models"]] == ["tiny_color", "tiny_gray"]
+    assert numbers["data"]["genuine_pairs"] == 36
+    assert numbers["data"]["impostor_pairs"] == 36 * 35 // 2 - 36
+    assert "| tiny_gray | " in capsys.readouterr().out
+    assert all(0.5 < model["auc"] <= 1 for model in numbers["models"])
+
+
+def test_tsne_is_seeded(run: Run, people: Path) -> None:
+    options = ("--embedder", "tiny_color", "--people", 4, "--seed")
+    runs = [run("tsne", people, *options, seed)["points"] for seed in (1, 1, 2)]
+    assert runs[0] == runs[1] != runs[2]
+    assert len(runs[0]) == 12
+
+
+def test_confusion(run: Run, people: Path) -> None:
+    numbers = run("confusion", people, "--embedder", "tiny_color")
+    means = np.array(numbers["mean_similarity"])
+    assert means.shape == (12, 12)
+    assert np.abs(means - means.T).max() <= 1e-6
+    assert np.diag(means).mean() > means[~np.eye(12, dtype=bool)].mean()
+    wrong = len(numbers["confused"])
+    assert numbers["rank1_accuracy"] == pytest.approx(1 - wrong / 36, abs=1e-12)
+
+
+def test_confusion_with_people_of_one_picture(run: Run, people: Path) -> None:
+    for path in people.glob("*/*_000[23].png"):
+        if path.parent.name > "person05":
+            path.unlink()
+    numbers = run("confusion", people, "--embedder", "tiny_color")
+    assert [row[n] is None for n, row in enumerate(numbers["mean_similarity"])] == [False] * 6 + [
+        True
+    ] * 6
+
+
+def lfw_bin(path: Path, invented: dict[str, list[bytes]]) -> list[bool]:
+    """Twenty pairs of one person and twenty of two, as lfw.bin has them."""
+    names = sorted(invented)
+    contents, same = [], []
+    for number in range(20):
+        a, b = invented[names[number % 12]], invented[names[(number + 1) % 12]]
+        contents += [a[0], a[1 + number // 12], a[0], b[number // 12]]
+        same += [True, False]
+    path.write_bytes(pickle.dumps((contents, same), 4))
+    return same
+
+
+def test_lfw_bin(run: Run, tmp_path: Path, invented: dict[str, list[bytes]]) -> None:
+    lfw_bin(tmp_path / "lfw.bin", invented)
+    numbers = run("lfw", "--data", tmp_path / "lfw.bin", "--embedder", "tiny_color")
+    assert (numbers["data"]["pairs"], numbers["flip"]) == (40, True)
+    assert len(numbers["models"][0]["fold_accuracies"]) == 10
+    assert 0.5 <= numbers["models"][0]["accuracy"] <= 1
+
+
+def test_lfw_pairs_file_gives_what_the_bin_file_gives(
+    run: Run, people: Path, tmp_path: Path, invented: dict[str, list[bytes]]
+) -> None:
+    lfw_bin(tmp_path / "lfw.bin", invented)
+    lines = ["10\t2"]
+    for number in range(20):
+        a, b = f"person{number % 12:02d}", f"person{(number + 1) % 12:02d}"
+        lines += [f"{a}\t1\t{2 + number // 12}", f"{a}\t1\t{b}\t{1 + number // 12}"]
+    (people / "pairs.txt").write_text("\n".join(lines))
+    options = ("--embedder", "tiny_color", "--no-flip")
+    one = run("lfw", "--data", tmp_path / "lfw.bin", *options)["models"]
+    other = run("lfw", "--data", people, *options)["models"]
+    assert one == other
+
+
+def test_megaface_from_pictures_and_from_files(run: Run, people: Path, tmp_path: Path) -> None:
+    strangers = tmp_path / "strangers"
+    strangers.mkdir()
+    random = np.random.default_rng(5)
+    for number in range(40):
+        picture = random.integers(0, 256, (24, 24, 3)).astype(np.uint8)
+        (strangers / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    options = ("--embedder", "tiny_color")
+    one = run("megaface", "--probes", people, "--distractors", strangers, *options)
+    assert one["distractors"]["count"] == 40
+    assert list(one["rank1"]) == ["10", "40"]
+    models = Path(__file__).resolve().parents[1] / "models"
+    for name, folder in (("probes", people), ("strangers", strangers)):
+        target = tmp_path / f"{name}.npz"
+        arguments = ["embed", folder, "--crops", "--models", models, "--output", target]
+        assert run_mobileface([*map(str, arguments), "--embedder", "tiny_color"]) == 0
+    npz = tmp_path / "probes.npz", tmp_path / "strangers.npz"
+    other = run("megaface", "--probes", npz[0], "--distractors", npz[1])
+    np.save(tmp_path / "strangers.npy", EmbeddingSet.load(npz[1]).embeddings)
+    third = run("megaface", "--probes", npz[0], "--distractors", tmp_path / "strangers.npy")
+    for again in (other, third):
+        assert again["cmc"] == one["cmc"]
+        assert again["rank1"]["40"] == one["rank1"]["40"]
+
+
+def test_calibrate_and_then_decide(
+    run: Run, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = Path(__file__).resolve().parents[1] / "models"
+    numbers = run("calibrate", "--folder", people, "--embedder", "tiny_color", "--name", "patterns")
+    found = Calibration.load(tmp_path / "out" / "tiny_color.calibration.json")
+    assert numbers["calibration"] == found.to_dict()
+    assert (found.basis.data, found.basis.identities, found.basis.faces) == ("patterns", 12, 36)
+    roc = run("roc", people, "--embedder", "tiny_color")
+    rate = max(found.lowest_false_match_rate, 0.1)
+    threshold = found.threshold(rate)
+    assert found.false_non_match_rate(threshold).value <= 1
+    assert roc["data"]["impostor_pairs"] == found.basis.impostor_pairs
+    pairs = people / "pairs.txt"
+    names = [f"person{n:02d}" for n in range(12)]
+    lines = [f"{a} 1 2" for a in names]
+    lines += [f"{a} 1 {b} 2" for a in names for b in names if a != b]
+    pairs.write_text("\n".join(lines))
+    listed = run("calibrate", "--pairs", pairs, "--embedder", "tiny_color")["calibration"]["basis"]
+    assert (listed["genuine_pairs"], listed["impostor_pairs"]) == (12, 132)
+    capsys.readouterr()
+    assert call("calibrate", "--models", models) == 2
+    assert "give --folder or --pairs" in capsys.readouterr().err
+
+
+def test_speed(run: Run) -> None:
+    models = ("--embedder", "tiny_color", "tiny_gray")
+    numbers = run("speed", *models, "--runs", 3, "--batch", 2, "--threads", 1, common=False)
+    assert [model["name"] for model in numbers["models"]] == ["tiny_color", "tiny_gray"]
+    for model in numbers["models"]:
+        low, high = model["quartiles_ms"]
+        assert 0 < low <= model["median_ms"] <= high
+
+
+@pytest.mark.needs_source
+def test_the_published_pairs(run: Run, source: Path, tmp_path: Path) -> None:
+    """LFW-Aligned-100Pair by the converted V1: what upstream's embeddings give."""
+    from mobileface_convert.pipeline import convert
+    from mobileface_convert.recipe import load_recipe
+    from mobileface_convert.source import DirectorySource
+
+    place = tmp_path / "converted"
+    convert(load_recipe("identification_v1"), DirectorySource(source), place, verify=False)
+    data = source / "data" / "LFW-Aligned-100Pair"
+    numbers = run("roc", data, "--embedder", place / "identification_v1.onnx")
+    [found] = numbers["models"]
+    published = np.loadtxt(source / "tool" / "tSNE" / "feature_LFW-Aligned-100Pair.txt")
+    published /= np.linalg.norm(published, axis=1, keepdims=True)
+    first, second = np.triu_indices(200, 1)
+    similarity = (published[first] * published[second]).sum(axis=1)
+    same = first // 2 == second // 2
+    print({name: found[name] for name in ("genuine_mean", "impostor_mean", "auc")})
+    assert found["genuine_mean"] == pytest.approx(0.6034, abs=5e-4)
+    assert found["impostor_mean"] == pytest.approx(0.1753, abs=5e-4)
+    assert found["auc"] == pytest.approx(0.936, abs=1e-3)
+    assert found["balanced_accuracy"] == pytest.approx(0.869, abs=5e-3)
+    assert found["genuine_mean"] == pytest.approx(similarity[same].mean(), abs=1e-4)
+    assert found["impostor_mean"] == pytest.approx(similarity[~same].mean(), abs=1e-4)
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(same, similarity), abs=1e-4)
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("roc", "absent"), "no such folder"),
+        (("roc", "people", "--embedder", "tiny_color", "tiny_color"), "named twice"),
+        (("roc", "people", "--embedder", "nothing"), "no model 'nothing'"),
+        (("roc", "people", "--people", "1"), "no pairs of two people"),
+        (("lfw", "--data", "absent.bin"), "cannot be read"),
+        (("lfw", "--data", "people"), "pairs.txt: cannot be read"),
+        (("lfw", "--data", "people", "--folds", "1"), "1 folds"),
+        (("lfw", "--data", "bad.npz"), "not a pickle|not allowed"),
+        (("tsne", "people", "--perplexity", "99"), "is not between 0 and 36"),
+        (("tsne", "people", "--people", "1"), "3 pictures are too few"),
+        (("megaface", "--probes", "people", "--distractors", "absent"), "no such folder or file"),
+        (("megaface", "--probes", "bad.npz", "--distractors", "people"), "no file of embeddings"),
+        (("megaface", "--probes", "people", "--distractors", "bad.npy"), "no matrix"),
+        (("calibrate", "--folder", "bad.npz"), "no file of embeddings"),
+        (("calibrate", "--folder", "nan.npz"), "no embeddings|not finite"),
+        (("roc", "long.npz"), "not of unit length"),
+    ],
+)
+def test_errors(
+    arguments: tuple[str, ...],
+    message: str,
+    people: Path,
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import re
+
+    monkeypatch.chdir(people.parent)
+    for name in ("bad.npz", "bad.npy"):
+        Path(name).write_bytes(b"nothing of the kind")
+    vectors = np.full((2, 4), np.nan, np.float32)
+    EmbeddingSet("net@0", vectors, ("a/1.png", "b/1.png")).save(Path("nan.npz"))
+    EmbeddingSet("net@0", np.ones((2, 4), np.float32), ("a/1", "b/1")).save(Path("long.npz"))
+    assert call(*arguments, "--models", models, "--crops") == 2
+    out, err = capsys.readouterr()
+    assert re.search(message, err)
+    assert err.startswith("mobileface-eval: error: ")
+    assert err.count("\n") == 1
+    assert not Path("evaluation").exists()
+    assert "written" not in out
+
+
+def test_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "sklearn" else known(name)
+    )
+    assert call("roc", "x") == 2
+    message = "scikit-learn not installed; install the extra with: pip install 'mobileface[eval]'"
+    assert message in capsys.readouterr().err
+
+
+def test_ray_is_named(
+    people: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "ray" else known(name)
+    )
+    assert call("roc", people, "--models", models, "--crops", "--cluster") == 2
+    assert "pip install 'mobileface[cluster]'" in capsys.readouterr().err
