@@ -50,6 +50,7 @@ def main() -> int:
     portrait = find_portrait()
     compare_variants(analyzer, portrait, options.output)
     retouch(analyzer, portrait, options.output)
+    identify(portrait, options.output)
     found = [(portrait, analyse(analyzer, portrait, options.output)[0])]
     for path in options.pictures:
         found += [(path, face) for face in analyse(analyzer, path, options.output)]
@@ -189,6 +190,27 @@ def follow(video: Path, folder: Path) -> int:
     options = ["--detect-every", "auto", "--same-person", "0.93", "--embedder", "embedding_dlib"]
     command = ["track", str(video), "--output", str(target), "--tracks", str(lines), *options]
     return mobileface_command(command)
+
+
+def identify(path: Path, folder: Path) -> None:
+    """Enrols a folder for each person, and searches a picture that is not."""
+    people, gallery, search = folder / "people", folder / "people.gallery", folder / "search"
+    portrait = read_image(path)
+    face = portrait[30:250, 110:340]
+    made = variants(face)
+    for number, name in enumerate(("as it is", "darker", "three times as large")):
+        write_picture(people / "Eileen Collins" / f"{number}.png", made[name])
+    write_picture(search / "another_picture.png", made["lit from the right"])
+    print("\nA gallery: people/NAME/*.png are enrolled, another picture is searched", flush=True)
+    gallery.unlink(missing_ok=True)
+    common = ["--gallery", str(gallery)]
+    for command in (
+        ["create", "--embedder", "embedding_dlib"],
+        ["add-folder", str(people)],
+        ["list"],
+        ["search", str(search), "--fmr", "0.01"],
+    ):
+        mobileface_command(["gallery", *command, *common])
 
 
 def find_pairs(source: str) -> list[tuple[Path, Path]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .error_rates import Decision, Rate
     from .errors import MobileFaceError
     from .following import FaceFollower
+    from .gallery.enrol import Enroller
+    from .gallery.store import Gallery
     from .image import read_image
     from .loading import (
         load,
@@ -53,9 +55,11 @@ __all__ = [
     "Detector",
     "Embedder",
     "EmbeddingSet",
+    "Enroller",
     "Face",
     "FaceAnalyzer",
     "FaceFollower",
+    "Gallery",
     "LandmarkPredictor",
     "Landmarks",
     "MobileFaceError",
@@ -101,9 +105,11 @@ _HOMES = {
     "Detector": "tasks.detect",
     "Embedder": "tasks.embed",
     "EmbeddingSet": "embeddings",
+    "Enroller": "gallery.enrol",
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "following",
+    "Gallery": "gallery.store",
     "LandmarkPredictor": "tasks.landmark",
     "Landmarks": "types",
     "MobileFaceError": "errors",

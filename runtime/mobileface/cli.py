@@ -13,6 +13,7 @@ from .commands.bench import add_bench
 from .commands.certify import add_certify
 from .commands.doctor import add_doctor
 from .commands.faces import run_align, run_faces
+from .commands.gallery_options import add_gallery
 from .commands.models import run_models
 from .commands.options import add_enhance, add_fmr, add_makeup, add_precision, add_track
 from .commands.output import INTERRUPTED
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_embed(commands.add_parser("embed", help="turn faces into embeddings"))
     _add_compare(commands.add_parser("compare", help="similarity of two faces"))
     add_track(commands.add_parser("track", help="follow the faces of a video or camera"))
+    add_gallery(commands.add_parser("gallery", help="enrol people and say who is in pictures"))
     add_enhance(commands.add_parser("enhance", help="correct the light of pictures and videos"))
     add_makeup(commands.add_parser("makeup", help="lighten and smooth the skin of faces"))
     add_bench(commands.add_parser("bench", help="how long models and the pipeline take here"))

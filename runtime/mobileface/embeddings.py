@@ -9,8 +9,10 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import InputError
 from .files import reason, replacing
@@ -51,8 +53,13 @@ class EmbeddingSet:
         require_same_model(self.model, other.model)
         return cosine_similarity(self.embeddings, other.embeddings)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, private: bool = False, **more: npt.NDArray[Any]) -> None:
         """Writes the file.
+
+        Args:
+            path: The file.
+            private: Nobody but its owner may read it.
+            more: Arrays to write beside the others.
 
         Raises:
             InputError: Its name does not end in .npz.
@@ -61,13 +68,14 @@ class EmbeddingSet:
         if path.suffix != ".npz":
             raise InputError(f"'{path}' does not end in .npz")
         boxes = {} if self.bboxes is None else {"bboxes": np.asarray(self.bboxes, np.float32)}
-        with replacing(path) as temporary, temporary.open("wb") as stream:
+        with replacing(path, private=private) as temporary, temporary.open("wb") as stream:
             np.savez(
                 stream,
                 embeddings=self.embeddings,
                 files=np.array(self.files, dtype=np.str_),
                 model=np.array(self.model),
                 **boxes,
+                **more,
             )
 
     @classmethod

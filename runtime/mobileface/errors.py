@@ -11,6 +11,7 @@
     │   ├── CalibrationError (ValueError)  a calibration that makes no sense
     │   ├── ModelIntegrityError            content is not what the index promises
     │   └── SpecError (ValueError)         no spec, or a spec that makes no sense
+    ├── GalleryError                       a gallery file that cannot be used
     ├── OutputError                        a result that cannot be written
     ├── TuningError                        stored settings of this machine that cannot be used
     └── ConversionError                    the offline stage (mobileface_convert)
@@ -31,6 +32,7 @@ from __future__ import annotations
 __all__ = [
     "CalibrationError",
     "ConversionError",
+    "GalleryError",
     "GraphError",
     "ImageError",
     "InputError",
@@ -105,6 +107,10 @@ class ModelIntegrityError(ModelError):
 
 class SpecError(ModelError, ValueError):
     """A model without a spec, or with one that makes no sense."""
+
+
+class GalleryError(MobileFaceError):
+    """A gallery file that is damaged, foreign, locked, newer than this version or absent."""
 
 
 class OutputError(MobileFaceError):

@@ -51,11 +51,15 @@ def reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` and renames it to ``path`` on success.
 
     On any error the temporary file is removed and ``path`` stays as it was. The temporary name
     keeps the suffix, because writers choose the format by it.
+
+    Args:
+        path: The file to write.
+        private: Nobody but its owner may read it.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -73,7 +77,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+        if not private:
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error

@@ -17,7 +17,8 @@ from .errors import InputError
 from .image import ChannelOrder, Image, check_image
 from .tasks.motion import iou
 from .tasks.track import Tracker
-from .types import Face, FloatArray, Landmarks, Track
+from .types import Face, FloatArray, Track
+from .views import frontality
 
 __all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
 
@@ -353,16 +354,5 @@ def _view(face: Face) -> float:
     """How well a face is seen: its side in pixels, less the more it is turned away."""
     width, height = face.bbox[2:] - face.bbox[:2]
     side = float(np.sqrt(max(width, 0) * max(height, 0)))
-    return side if face.landmarks is None else side * _frontal(face.landmarks)
-
-
-def _frontal(marks: Landmarks) -> float:
-    """1 if the nose is in the middle between the eyes, less to either side."""
-    for left, right in (("left_eye", "right_eye"), ("left_eye_outer", "right_eye_outer")):
-        for nose in ("nose", "nose_base"):
-            points = marks.select((left, right, nose))
-            if points is None:
-                continue
-            one, other = (float(np.hypot(*(points[2] - points[side]))) for side in (0, 1))
-            return min(one, other) / max(one, other, 1e-6)
-    return 1.0
+    ratio = None if face.landmarks is None else frontality(face.landmarks)
+    return side if ratio is None else side * ratio

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..index import PRECISIONS
 from ..tasks.enhance import HISTOGRAMS
+from .gallery_options import add_gallery_options, add_thresholds
 from .retouch import run_enhance, run_makeup
 from .track import detect_every, run_track
 
@@ -69,6 +70,8 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     add("--score-threshold", type=float, metavar="S", help="lower finds more")
     add("--min-face-size", type=float, metavar="PIXELS", help="no smaller faces (HOG)")
     add_precision(parser)
+    add_gallery_options(parser)
+    add_thresholds(add, "name-")
     parser.set_defaults(run=run_track)
 
 

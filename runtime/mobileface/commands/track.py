@@ -9,6 +9,9 @@ The tracks are JSON lines: a header, then a line a frame, then a summary::
          "measured": ["bbox", "det_score", "kps", "embedding"], "predicted": [], "kept": []}]}
     {"summary": {"frames": 141, "broken": 0, "detections": 47, "tracks": 6, "complete": true,
                  "seconds": {"detection": …, "tracking": …, "tasks": …}}}
+
+With ``--gallery`` the header names it (``gallery``: ``file`` and ``model``), and a face has an
+``identity``: what ``mobileface gallery search --json`` prints, or null while it is not embedded.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ import argparse
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..analyzer import FaceAnalyzer
 from ..draw import draw_faces, write_note
@@ -32,6 +36,12 @@ from .faces import face_values, report_damaged
 from .output import INTERRUPTED, print_text, say_interrupted
 from .progress import Progress
 
+if TYPE_CHECKING:
+    from ..gallery import Identification
+    from .gallery_search import TrackNames
+
+    People = Mapping[int, Identification] | None
+
 __all__ = ["run_track"]
 
 
@@ -40,18 +50,14 @@ def run_track(options: argparse.Namespace) -> int:
     if options.output is None and options.tracks is None:
         raise InputError("nothing to write to", hint="give --output OUT.mp4, --tracks OUT.jsonl")
     source = int(options.video) if options.video.isdecimal() else Path(options.video)
-    with VideoReader(source) as video:
-        analyzer = FaceAnalyzer(
-            options.models,
-            options.tasks and ["detection", *options.tasks],
-            detector=options.detector,
-            embedder=options.embedder,
-            score_threshold=options.score_threshold,
-            min_face_size=options.min_face_size,
-            precision=options.precision,
-            stream=True,
-        )
-        report_damaged(analyzer)
+    with contextlib.ExitStack() as stack:
+        video = stack.enter_context(VideoReader(source))
+        names = None
+        if options.gallery is not None:
+            from .gallery_search import track_names  # SQLite is needed for nothing else
+
+            names = stack.enter_context(track_names(options))
+        analyzer = _analyzer(options, names)
         follower = FaceFollower(
             analyzer,
             detect_every=options.detect_every,
@@ -63,11 +69,38 @@ def run_track(options: argparse.Namespace) -> int:
             iou_threshold=options.track_iou,
             same_person=options.same_person,
         )
-        return _follow(options, video, analyzer, follower)
+        return _follow(options, video, analyzer, follower, names)
+
+
+def _analyzer(options: argparse.Namespace, names: TrackNames | None) -> FaceAnalyzer:
+    """The analysis that the options ask for, with the model of the gallery if there is one."""
+    tasks = options.tasks and ["detection", *options.tasks]
+    embedder = options.embedder
+    if names is not None:
+        embedder = embedder or names.gallery.stamp.model.partition("@")[0]
+        tasks = tasks and list(dict.fromkeys([*tasks, "embedding"]))
+    analyzer = FaceAnalyzer(
+        options.models,
+        tasks,
+        detector=options.detector,
+        embedder=embedder,
+        score_threshold=options.score_threshold,
+        min_face_size=options.min_face_size,
+        precision=options.precision,
+        stream=True,
+    )
+    report_damaged(analyzer)
+    if names is not None:
+        names.require(analyzer)
+    return analyzer
 
 
 def _follow(
-    options: argparse.Namespace, video: VideoReader, analyzer: FaceAnalyzer, follower: FaceFollower
+    options: argparse.Namespace,
+    video: VideoReader,
+    analyzer: FaceAnalyzer,
+    follower: FaceFollower,
+    names: TrackNames | None,
 ) -> int:
     """Runs through the frames; Ctrl-C ends the files as the end of the video does."""
     summary: dict[str, Any] = {"frames": 0, "broken": 0, "detections": 0}
@@ -79,7 +112,7 @@ def _follow(
             shape = (video.width, video.height)
             writer = stack.enter_context(VideoWriter(options.output, video.fps, *shape))
         lines = None if options.tracks is None else stack.enter_context(_lines(options.tracks))
-        _write(lines, _header(options.video, video, analyzer))
+        _write(lines, _header(options.video, video, analyzer, names))
         progress = Progress(video.count, "frames")
         complete = False
         try:
@@ -87,15 +120,16 @@ def _follow(
                 if options.limit is not None and summary["frames"] >= options.limit:
                     break
                 found = follower(frame)
+                people = None if names is None else names(found.faces)
                 summary["frames"] += 1
                 summary["detections"] += found.detected
                 identities = max([identities, *(face.track_id for face in found.faces)])
                 for stage, spent in found.seconds.items():
                     seconds[stage] = seconds.get(stage, 0.0) + spent
-                _write(lines, _record(number, video.fps, found, options.embeddings))
+                _write(lines, _record(number, video.fps, found, people, options.embeddings))
                 if writer is not None:
                     rate = progress.rate if options.show_fps else None
-                    writer.write(_drawn(frame, found, rate))
+                    writer.write(_drawn(frame, found, people, rate))
                 progress.step()
             complete = True
         except KeyboardInterrupt:
@@ -127,30 +161,41 @@ def _write(lines: TextIO | None, record: dict[str, Any]) -> None:
         lines.write(json.dumps(record, allow_nan=False) + "\n")
 
 
-def _header(name: str, video: VideoReader, analyzer: FaceAnalyzer) -> dict[str, Any]:
-    return {
+def _header(
+    name: str, video: VideoReader, analyzer: FaceAnalyzer, names: TrackNames | None
+) -> dict[str, Any]:
+    header = {
         "schema": 1,
         "video": name,
         "width": video.width,
         "height": video.height,
         "fps": video.fps,
-        "models": {task: list(names) for task, names in analyzer.models.items()},
+        "models": {task: list(models) for task, models in analyzer.models.items()},
     }
+    if names is not None:
+        gallery = names.gallery
+        header["gallery"] = {"file": str(gallery.path), "model": gallery.stamp.model}
+    return header
 
 
-def _record(number: int, fps: float, found: FollowedFrame, embeddings: bool) -> dict[str, Any]:
+def _record(
+    number: int, fps: float, found: FollowedFrame, people: People, embeddings: bool
+) -> dict[str, Any]:
     return {
         "frame": number,
         "time": round(number / fps, 3),
         "detected": found.detected,
-        "faces": [_face(face, embeddings) for face in found.faces],
+        "faces": [_face(face, people, embeddings) for face in found.faces],
     }
 
 
-def _face(followed: FollowedFace, embeddings: bool) -> dict[str, Any]:
+def _face(followed: FollowedFace, people: People, embeddings: bool) -> dict[str, Any]:
     values = face_values(followed.face, embeddings)
     if math.isnan(values["det_score"]):
         values["det_score"] = None
+    if people is not None:
+        identity = people.get(followed.track_id)
+        values["identity"] = None if identity is None else identity.to_dict()
     return {
         "track_id": followed.track_id,
         **values,
@@ -160,12 +205,21 @@ def _face(followed: FollowedFace, embeddings: bool) -> dict[str, Any]:
     }
 
 
-def _drawn(frame: Image, found: FollowedFrame, rate: float | None) -> Image:
-    names = [f"#{face.track_id}" for face in found.faces]
+def _drawn(frame: Image, found: FollowedFrame, people: People, rate: float | None) -> Image:
+    names = [_label(face.track_id, people) for face in found.faces]
     canvas = draw_faces(frame, [face.face for face in found.faces], names)
     if rate is not None:
         write_note(canvas, f"{rate:.1f} fps")
     return canvas
+
+
+def _label(track_id: int, people: People) -> str:
+    """What is written at a face; OpenCV's font has the letters of ASCII alone."""
+    identity = None if people is None else people.get(track_id)
+    if identity is None or identity.name is None:
+        return f"#{track_id}"
+    plain = unicodedata.normalize("NFKD", identity.name).encode("ascii", "ignore").decode()
+    return f"#{track_id} {plain}".rstrip()
 
 
 def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float) -> str:

@@ -1,0 +1,168 @@
+"""What all commands with a gallery need: the gallery, its key, its model, its engine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..analyzer import FaceAnalyzer
+from ..calibration import Calibration, find_calibration
+from ..errors import InputError, ModelNotFoundError
+from ..files import reason
+from ..gallery import Gallery
+from ..gallery.database import KEY_VARIABLE
+from ..gallery.engine import SearchEngine
+from ..loading import load_embedder
+from ..store import list_models
+from ..tasks.embed import Embedder
+from .faces import report_damaged
+from .progress import Progress
+
+__all__ = [
+    "Steps",
+    "calibration_of",
+    "engine_of",
+    "gallery_path",
+    "make_analyzer",
+    "open_gallery",
+    "read_key",
+    "require_model",
+]
+
+
+def gallery_path(options: argparse.Namespace) -> Path:
+    """The gallery that is meant.
+
+    Raises:
+        InputError: None is named.
+    """
+    named = options.gallery or os.environ.get("MOBILEFACE_GALLERY")
+    if not named:
+        raise InputError(
+            "no gallery is named", hint="give --gallery FILE, or set MOBILEFACE_GALLERY"
+        )
+    return Path(named)
+
+
+def read_key(options: argparse.Namespace) -> str | None:
+    """The passphrase, from a file or the environment: a command line can be seen by others.
+
+    Raises:
+        InputError: The file cannot be read, or is empty.
+    """
+    if options.key_file is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        key: str = options.key_file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        text = f"cannot be read ({reason(error)})"
+        raise InputError(text, where=str(options.key_file)) from error
+    if not key:
+        raise InputError("holds no passphrase", where=str(options.key_file))
+    return key
+
+
+@contextlib.contextmanager
+def open_gallery(options: argparse.Namespace) -> Iterator[Gallery]:
+    """The gallery that is meant, closed at the end."""
+    with Gallery.open(gallery_path(options), key=read_key(options)) as gallery:
+        yield gallery
+
+
+def make_analyzer(
+    options: argparse.Namespace, gallery: Gallery | None = None, *, tasks: bool = True
+) -> FaceAnalyzer | Embedder:
+    """What finds and embeds faces; the embedder alone for aligned crops.
+
+    Without a name, the model of the gallery is looked for.
+
+    Args:
+        options: With ``models``, ``detector``, ``embedder`` and maybe ``crops``.
+        gallery: The gallery that it is for; None: a model must be named or is the preferred one.
+        tasks: Landmarks and embedding alone, as enrolment needs.
+    """
+    name = options.embedder
+    if name is None and gallery is not None:
+        name = gallery.stamp.model.partition("@")[0]
+        there = [model.name for model in list_models(None, "embedding")]
+        if options.models is not None:
+            there += [model.name for model in list_models(options.models, "embedding")]
+        if name not in there:
+            raise ModelNotFoundError(
+                f"the gallery is of {gallery.stamp.model}, and there is no model of that name; "
+                f"there are: {', '.join(there) or 'none'}",
+                where=str(gallery.path),
+                hint="name its folder with --models, or migrate the gallery",
+            )
+    if getattr(options, "crops", False):
+        return load_embedder(name, models=options.models)
+    analyzer = FaceAnalyzer(
+        options.models,
+        ("detection", "landmarks", "embedding") if tasks else None,
+        detector=options.detector,
+        embedder=name,
+    )
+    report_damaged(analyzer)
+    return analyzer
+
+
+def require_model(gallery: Gallery, source: FaceAnalyzer | Embedder) -> None:
+    """Refuses to search with another model than the gallery's.
+
+    Raises:
+        InputError: Names both.
+        ModelNotFoundError: The analysis has no embedder.
+    """
+    embedder = source.embedder if isinstance(source, FaceAnalyzer) else source
+    if embedder is None:
+        raise ModelNotFoundError("no identification model to search the gallery with")
+    gallery.stamp.require(embedder.identity, str(gallery.path))
+
+
+def calibration_of(identity: str, options: argparse.Namespace) -> Calibration | None:
+    """The calibration that the options name, or the model's; None if there is none."""
+    if getattr(options, "calibration", None) is not None:
+        return Calibration.load(options.calibration)
+    try:
+        return find_calibration(identity, options.models)
+    except ModelNotFoundError:
+        return None
+
+
+def engine_of(options: argparse.Namespace) -> SearchEngine | None:
+    """The engine that the options ask for; None: the exact search."""
+    if options.usearch and options.milvus:
+        raise InputError("give --usearch or --milvus, not both")
+    if options.usearch:
+        from ..gallery.usearch_engine import UsearchEngine
+
+        return UsearchEngine(step=Steps("faces indexed"))
+    if options.milvus:
+        from ..gallery.milvus_engine import MilvusEngine
+
+        return MilvusEngine(options.milvus, token=os.environ.get("MOBILEFACE_MILVUS_TOKEN", ""))
+    return None
+
+
+class Steps:
+    """Shows progress that is told as numbers done and in all.
+
+    Args:
+        unit: What is counted.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._progress: Progress | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Shows how far it is."""
+        if self._progress is None:
+            self._progress = Progress(total, self._unit)
+        self._progress.done = done - 1
+        self._progress.step()
+        if done >= total:
+            self._progress.end()

@@ -1,0 +1,85 @@
+"""``mobileface gallery export | import | migrate | backup``: a gallery and other files."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..analyzer import FaceAnalyzer
+from ..errors import InputError
+from ..gallery import Gallery, backup, export_gallery, import_faces, migrate
+from ..loading import load_embedder
+from .gallery_access import Steps, calibration_of, make_analyzer, open_gallery, read_key
+from .output import print_json, print_text
+
+__all__ = ["run_backup", "run_export", "run_import", "run_migrate"]
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Writes everything into a file."""
+    with open_gallery(options) as gallery:
+        count = export_gallery(gallery, options.output, crops=not options.no_crops)
+    _say(options, {"file": str(options.output), "faces": count}, f"{count} faces")
+    return 0
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Takes in what was exported."""
+    with open_gallery(options) as gallery:
+        done = import_faces(gallery, options.input, merge=options.merge)
+    text = f"{done.faces} faces of {done.people} people taken in, {done.known} known already"
+    _say(options, {"file": str(options.input), **asdict(done)}, text)
+    return 0
+
+
+def run_migrate(options: argparse.Namespace) -> int:
+    """Embeds all faces with another model."""
+    if options.embedder is None:
+        raise InputError("which model to migrate to?", hint="give --embedder NAME")
+    with open_gallery(options) as gallery:
+        worker = make_analyzer(options) if _has_photos(gallery) else _embedder(options)
+        embedder = worker.embedder if isinstance(worker, FaceAnalyzer) else worker
+        assert embedder is not None
+        done = migrate(
+            gallery,
+            worker,
+            calibration=calibration_of(embedder.identity, options),
+            drop_failed=options.drop_failed,
+            step=Steps("faces"),
+        )
+    text = (
+        f"{done.faces} faces from {done.before} to {done.after}"
+        f"{f', {done.resumed} by an earlier run' if done.resumed else ''}"
+        f"{f', {done.dropped} dropped' if done.dropped else ''}; "
+        f"of {done.compared} compared, {done.changed} are nearest to another person now"
+    )
+    _say(options, asdict(done), text)
+    return 0
+
+
+def run_backup(options: argparse.Namespace) -> int:
+    """Copies a gallery while it is used."""
+    with open_gallery(options) as gallery:
+        backup(gallery, options.output, key=read_key(options), step=Steps("pages"))
+    size = Path(options.output).stat().st_size
+    _say(options, {"file": str(options.output), "bytes": size}, f"{size / 1e6:.1f} MB")
+    return 0
+
+
+def _has_photos(gallery: Gallery) -> bool:
+    """True if faces were found in photos, so that landmarks are needed to cut them out again."""
+    query = "SELECT EXISTS (SELECT 1 FROM crop WHERE bbox IS NOT NULL)"
+    return bool(gallery.database.value(query))
+
+
+def _embedder(options: argparse.Namespace) -> Any:
+    return load_embedder(options.embedder, models=options.models)
+
+
+def _say(options: argparse.Namespace, document: dict[str, Any], text: str) -> None:
+    if options.json:
+        print_json(document)
+    else:
+        print_text(f"{document.get('file', options.gallery)}: {text}")

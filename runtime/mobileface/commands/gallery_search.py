@@ -1,0 +1,174 @@
+"""``mobileface gallery search``, and names for the faces that ``mobileface track`` follows."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..analyzer import FaceAnalyzer
+from ..errors import InputError
+from ..following import FollowedFace
+from ..gallery import Gallery, Identification
+from ..tasks.embed import Embedder
+from ..types import Face
+from .faces import face_values
+from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
+from .output import print_json, print_text
+from .pictures import Pictures, find_pictures
+
+__all__ = ["TrackNames", "run_search", "track_names"]
+
+_TRACK_FMR = 1e-3
+_MOST_TRACKS = 4096
+
+
+def run_search(options: argparse.Namespace) -> int:
+    """Says who is in each picture."""
+    paths = find_pictures(options.images)
+    engine = engine_of(options)
+    with open_gallery(options) as gallery:
+        source = make_analyzer(options, gallery)
+        require_model(gallery, source)
+        pictures = Pictures(paths)
+        for path, image in pictures:
+            faces = _faces(source, image)
+            known = [face for face in faces if face.embedding is not None]
+            found = iter(
+                gallery.search(
+                    np.stack([face.embedding for face in known if face.embedding is not None]),
+                    top=options.top,
+                    threshold=options.threshold,
+                    fmr=options.fmr,
+                    fpir=options.fpir,
+                    templates=options.templates,
+                    engine=engine,
+                )
+                if known
+                else ()
+            )
+            results = [next(found) if face.embedding is not None else None for face in faces]
+            if options.json:
+                print_json({"file": str(path), "faces": _records(faces, results)})
+            else:
+                print_text(_text(str(path), results))
+    return 2 if pictures.failed else 0
+
+
+class TrackNames:
+    """Who the faces of a video are: each identity is looked up when it was embedded anew.
+
+    Args:
+        gallery: The gallery.
+        threshold: Least cosine that is accepted.
+        fmr: Instead, the false match rate; of all three None, 0.001 or the lowest rate that the
+            calibration supports.
+        fpir: Instead, the rate of false identifications.
+
+    Raises:
+        InputError: Nothing says from which similarity on somebody is known.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        *,
+        threshold: float | None = None,
+        fmr: float | None = None,
+        fpir: float | None = None,
+    ) -> None:
+        calibration = gallery.stamp.calibration
+        if threshold is None and fmr is None and fpir is None:
+            if calibration is None:
+                raise InputError(
+                    f"from which similarity on is somebody known? There is no calibration of "
+                    f"{gallery.stamp.model}",
+                    where=str(gallery.path),
+                    hint="give --name-threshold COSINE",
+                )
+            curve = calibration.false_match_curve
+            fmr = max(_TRACK_FMR, calibration.lowest_false_match_rate, curve.value[-1])
+        self.gallery = gallery
+        self._threshold, self._fmr, self._fpir = threshold, fmr, fpir
+        self._known: dict[int, tuple[bytes, Identification]] = {}
+
+    def require(self, analyzer: FaceAnalyzer) -> None:
+        """Refuses an analysis with another model than the gallery's."""
+        require_model(self.gallery, analyzer)
+
+    def __call__(self, faces: Sequence[FollowedFace]) -> dict[int, Identification]:
+        """Who each face of a frame is, by `track_id`; faces without an embedding are not in it."""
+        keys = {
+            followed.track_id: followed.face.embedding.tobytes()
+            for followed in faces
+            if followed.face.embedding is not None and followed.face.embedding.any()
+        }
+        fresh = [
+            track_id
+            for track_id, key in keys.items()
+            if track_id not in self._known or self._known[track_id][0] != key
+        ]
+        if fresh:
+            vectors = np.stack([np.frombuffer(keys[track_id], np.float32) for track_id in fresh])
+            found = self.gallery.search(
+                vectors, top=1, threshold=self._threshold, fmr=self._fmr, fpir=self._fpir
+            )
+            for track_id, result in zip(fresh, found, strict=True):
+                self._known[track_id] = (keys[track_id], result)
+        while len(self._known) > _MOST_TRACKS:
+            self._known.pop(next(iter(self._known)))
+        return {track_id: self._known[track_id][1] for track_id in keys if track_id in self._known}
+
+
+@contextlib.contextmanager
+def track_names(options: argparse.Namespace) -> Iterator[TrackNames]:
+    """The names for ``mobileface track``, from the gallery that it is given."""
+    with open_gallery(options) as gallery:
+        yield TrackNames(
+            gallery, threshold=options.name_threshold, fmr=options.fmr, fpir=options.fpir
+        )
+
+
+def _faces(source: FaceAnalyzer | Embedder, image: Any) -> list[Face]:
+    """The faces of a picture, or the picture as one face."""
+    if isinstance(source, FaceAnalyzer):
+        return source(image)
+    height, width = image.shape[:2]
+    box = np.array([0, 0, width, height], np.float32)
+    vector = source.embed(image)[0]
+    return [Face(box, 1.0, embedding=vector, embedding_model=source.identity)]
+
+
+def _records(
+    faces: Sequence[Face], results: Sequence[Identification | None]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            **face_values(face, False),
+            "identity": None if found is None else found.to_dict(),
+        }
+        for face, found in zip(faces, results, strict=True)
+    ]
+
+
+def _text(file: str, results: Sequence[Identification | None]) -> str:
+    """One picture for people."""
+    lines = [f"{file}: {len(results)} face{'' if len(results) == 1 else 's'}"]
+    for found in results:
+        if found is None or found.best is None:
+            lines.append("  nobody to compare with")
+            continue
+        best = found.best
+        head = found.name or f"unknown (nearest: {best.name})"
+        parts = [f"{head}  similarity {best.similarity:.3f}"]
+        if best.false_match_rate is not None:
+            parts.append(f"false match rate {best.false_match_rate}")
+            parts.append(f"in this gallery {best.false_identification_rate}")
+        if found.runner_up is not None:
+            parts.append(f"then {found.runner_up.name} {found.runner_up.similarity:.3f}")
+        lines.append("  " + ", ".join(parts))
+        lines += [f"    {match.similarity:.3f}  {match.name}" for match in found.matches[1:]]
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""Galleries: enrol people, then say who is in a picture or a stream (1:N identification).
+
+A gallery is one SQLite file that knows which model made its embeddings; see docs/gallery.md.
+
+>>> from mobileface.gallery import Enroller, Gallery, Stamp
+>>> gallery = Gallery.create("people.gallery", Stamp.of(embedder))     # doctest: +SKIP
+>>> Enroller(gallery, analyzer).enrol("Ann", ["ann.jpg"])              # doctest: +SKIP
+>>> gallery.search(embedder.embed(crop))[0].name                       # doctest: +SKIP
+'Ann'
+"""
+
+from __future__ import annotations
+
+from .backup import backup
+from .enrol import Enroller, Enrolment, Lookalike
+from .migrate import MigrationReport, migrate
+from .quality import QualityLimits
+from .recall import RecallReport, measure_recall, probes_like
+from .records import FaceRecord, Identification, Match, NewFace, Person, Removal
+from .stamp import Stamp
+from .store import Gallery
+from .transfer import Imported, export_gallery, import_faces
+
+__all__ = [
+    "Enroller",
+    "Enrolment",
+    "FaceRecord",
+    "Gallery",
+    "Identification",
+    "Imported",
+    "Lookalike",
+    "Match",
+    "MigrationReport",
+    "NewFace",
+    "Person",
+    "QualityLimits",
+    "RecallReport",
+    "Removal",
+    "Stamp",
+    "backup",
+    "export_gallery",
+    "import_faces",
+    "measure_recall",
+    "migrate",
+    "probes_like",
+]

@@ -1,0 +1,125 @@
+"""The picture that is stored of a face: upright, with what is around it, for other models to use.
+
+It is the model's own crop with a border on each side, at about the resolution of the source.
+Another model's crop, which shows more or less of the head, can be cut out of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..crops import CROPS
+from ..errors import GalleryError, OutputError
+from ..image import Image
+from ..tasks.align import crop_matrix
+from ..types import Face, FloatArray, Landmarks
+
+__all__ = ["Enclosing", "decode", "enclose", "encode"]
+
+_BORDER = 0.4
+"""Of the crop's side, on each side."""
+
+_QUALITY = 95
+_LARGEST = 2.0
+"""Of the side of the network's input: more detail than that is not stored."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Enclosing:
+    """A stored picture of a face.
+
+    Attributes:
+        image: uint8 (S, S, 3) BGR or (S, S).
+        bbox: The box in its pixels.
+        kps: The points in its pixels, by name.
+    """
+
+    image: Image
+    bbox: tuple[float, ...]
+    kps: dict[str, tuple[float, float]]
+
+
+def enclose(image: Image, face: Face, crop: str, side: int) -> Enclosing:
+    """Cuts out the picture that is to be stored.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W).
+        face: A face in it, with landmarks that allow the crop.
+        crop: The model's crop, a name in `mobileface.crops`.
+        side: Side of the network's input in pixels.
+
+    Raises:
+        InputError: The landmarks allow no crop.
+    """
+    marks = face.landmarks
+    assert marks is not None
+    unit = crop_matrix(marks, CROPS[crop], side, side)
+    scale = math.sqrt(abs(float(np.linalg.det(unit[:, :2]))))  # crop's pixels for one of the source
+    inner = side * min(max(1 / max(scale, 1e-6), 1), _LARGEST)
+    shrink = min(scale * inner / side, 1.0)
+    if shrink < 1:  # by area: a warp would skip pixels
+        size = (max(round(image.shape[1] * shrink), 1), max(round(image.shape[0] * shrink), 1))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    border = round(_BORDER * inner)
+    matrix = unit * (inner / side)
+    matrix[:, 2] += border
+    outer = round(inner) + 2 * border
+    # From pixels of the picture to those of the smaller one, whose origins are pixel centres.
+    warp = matrix.copy()
+    warp[:, :2] /= shrink
+    warp[:, 2] += matrix[:, :2] @ np.full(2, 0.5 / shrink - 0.5)
+    drawn = cv2.warpAffine(image, warp, (outer, outer), flags=cv2.INTER_CUBIC)
+    points = marks.points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    return Enclosing(
+        np.asarray(drawn, np.uint8),
+        _moved_box(face.bbox, matrix, scale * inner / side),
+        {
+            name: (round(float(x), 2), round(float(y), 2))
+            for name, (x, y) in zip(marks.names, points, strict=True)
+        },
+    )
+
+
+def _moved_box(bbox: FloatArray, matrix: np.ndarray, scale: float) -> tuple[float, ...]:  # type: ignore[type-arg]
+    """The box of the same size around the moved centre."""
+    centre = matrix[:, :2] @ ((bbox[:2] + bbox[2:]) / 2) + matrix[:, 2]
+    half = (bbox[2:] - bbox[:2]) / 2 * scale
+    return tuple(round(float(value), 2) for value in (*(centre - half), *(centre + half)))
+
+
+def landmarks_of(kps: dict[str, tuple[float, float]] | None) -> Landmarks | None:
+    """Points by name as landmarks."""
+    if not kps:
+        return None
+    return Landmarks(tuple(kps), np.array(list(kps.values()), np.float32).reshape(-1, 2))
+
+
+def encode(image: Image) -> bytes:
+    """A picture as JPEG.
+
+    Raises:
+        OutputError: It cannot be encoded.
+    """
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise OutputError("a picture cannot be encoded")
+    return data.tobytes()
+
+
+def decode(content: bytes, where: str) -> Image:
+    """A picture from JPEG.
+
+    Raises:
+        GalleryError: It is none.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise GalleryError("damaged: a stored crop is no picture", where=where)
+    return np.asarray(image, np.uint8)

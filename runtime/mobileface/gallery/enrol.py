@@ -1,0 +1,223 @@
+"""Enrolment: from pictures to faces in a gallery, with rules of what is good enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..analyzer import FaceAnalyzer
+from ..errors import ImageError, InputError, MobileFaceError, ModelNotFoundError
+from ..files import sha256
+from ..image import Image, read_image
+from ..tasks.align import align
+from ..tasks.embed import Embedder
+from ..types import Face
+from .enclosing import Enclosing, enclose, encode
+from .quality import QualityLimits, measure, require_quality
+from .records import NewFace, check_name
+from .store import Gallery
+
+__all__ = ["Enroller", "Enrolment", "Lookalike"]
+
+_LOOKALIKE_FMR = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Lookalike:
+    """A face that looks like another person who is enrolled already.
+
+    Attributes:
+        file: Where the face is from.
+        name: The other person.
+        similarity: Cosine to that person's most similar face.
+    """
+
+    file: str
+    name: str
+    similarity: float
+
+    def __str__(self) -> str:
+        return f"{self.file}: looks like '{self.name}' (similarity {self.similarity:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What became of the pictures of one person.
+
+    Attributes:
+        name: Who.
+        faces: Numbers of the faces that were added.
+        known: Files that had been enrolled before.
+        refused: Why the others were not.
+        lookalikes: Added faces that look like somebody else.
+    """
+
+    name: str
+    faces: tuple[int, ...]
+    known: tuple[str, ...]
+    refused: tuple[MobileFaceError, ...]
+    lookalikes: tuple[Lookalike, ...]
+
+
+class Enroller:
+    """Adds pictures to a gallery.
+
+    Args:
+        gallery: The gallery.
+        analyzer: Finds faces and embeds them; an embedder alone: pictures are aligned crops.
+        limits: What a picture must have; None: the defaults, and for aligned crops their sharpness
+            alone.
+        lookalike_fmr: A face is taken for a lookalike of another person from the similarity on that
+            has this false match rate, or the lowest that the calibration supports. Without a
+            calibration, one is reported that is more similar to somebody else than to the same
+            person.
+
+    Raises:
+        InputError: The gallery is another model's; names both.
+        ModelNotFoundError: The analyzer has no embedder.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        analyzer: FaceAnalyzer | Embedder,
+        *,
+        limits: QualityLimits | None = None,
+        lookalike_fmr: float = _LOOKALIKE_FMR,
+    ) -> None:
+        self.gallery = gallery
+        self._analyzer = analyzer if isinstance(analyzer, FaceAnalyzer) else None
+        embedder = analyzer.embedder if isinstance(analyzer, FaceAnalyzer) else analyzer
+        if embedder is None:
+            raise ModelNotFoundError("enrolment needs an identification model")
+        self.embedder = embedder
+        gallery.stamp.require(embedder.identity, str(gallery.path))
+        self._limits = limits or QualityLimits(**({} if self._analyzer else {"face_size": 0.0}))
+        self._lookalike = self._lookalike_threshold(lookalike_fmr)
+
+    def enrol(self, name: str, paths: Sequence[str | Path]) -> Enrolment:
+        """Adds pictures of one person, those that are good enough, in one transaction.
+
+        A picture that the person is enrolled with already is left out, so that an interrupted
+        enrolment can be run again.
+
+        Args:
+            name: Who.
+            paths: Picture files.
+
+        Raises:
+            InputError: A name that cannot be.
+            OutputError: The gallery cannot be written.
+        """
+        name = check_name(name)
+        faces: list[NewFace] = []
+        known: list[str] = []
+        refused: list[MobileFaceError] = []
+        hashes = self._hashes(name)
+        for path in map(Path, paths):
+            try:
+                image = read_image(path)
+                digest = sha256(path)
+                if digest in hashes:
+                    known.append(str(path))
+                    continue
+                hashes.add(digest)
+                faces.append(self.examine(image, str(path), digest))
+            except InputError as error:
+                refused.append(error)
+        lookalikes = tuple(self._lookalikes(name, faces)) if faces else ()
+        added = tuple(self.gallery.add(name, faces)) if faces else ()
+        return Enrolment(name, added, tuple(known), tuple(refused), lookalikes)
+
+    def examine(self, image: Image, source: str = "image", digest: str | None = None) -> NewFace:
+        """The one face of a picture, if it is good enough.
+
+        Args:
+            image: uint8 (H, W, 3) BGR or (H, W).
+            source: The file it is from.
+            digest: SHA-256 of the file.
+
+        Raises:
+            ImageError: No face, several faces, or a poor picture; says what was measured.
+        """
+        if self._analyzer is None:
+            values = measure(None, image)
+            require_quality(values, self._limits, source)
+            crop = encode(image) if self.gallery.stamp.keeps_crops else None
+            vector = self.embedder.embed(image)[0]
+            return NewFace(vector, source, digest, quality=values, crop=crop)
+        face = self._only_face(self._analyzer.detect(image), source)
+        face = self._analyzer.describe(image, [face], ("embedding",))[0]
+        if face.embedding is None or face.landmarks is None:
+            raise ImageError("the face's points allow no crop", where=source)
+        spec = self.embedder.image
+        size = (spec.height, spec.width)
+        values = measure(face, align(image, face.landmarks, crop=self.embedder.crop, size=size))
+        require_quality(values, self._limits, source)
+        stored: Enclosing | None = None
+        if self.gallery.stamp.keeps_crops:
+            stored = enclose(image, face, self.embedder.crop, max(size))
+        points = zip(face.landmarks.names, face.landmarks.points, strict=True)
+        return NewFace(
+            face.embedding,
+            source,
+            digest,
+            tuple(round(float(value), 2) for value in face.bbox),
+            face.det_score,
+            {name: (round(float(x), 2), round(float(y), 2)) for name, (x, y) in points},
+            values,
+            None if stored is None else encode(stored.image),
+            None if stored is None else stored.bbox,
+            None if stored is None else stored.kps,
+        )
+
+    @staticmethod
+    def _only_face(found: Sequence[Face], source: str) -> Face:
+        if not found:
+            raise ImageError("no face found", where=source, hint="give a picture with one face")
+        if len(found) > 1:
+            sizes = ", ".join(f"{face.bbox[2] - face.bbox[0]:.0f}" for face in found[:5])
+            raise ImageError(
+                f"{len(found)} faces found ({sizes} pixels wide)",
+                where=source,
+                hint="give a picture with one face",
+            )
+        return found[0]
+
+    def _hashes(self, name: str) -> set[str]:
+        """Hashes of the files that a person is enrolled with."""
+        query = (
+            "SELECT source_sha256 FROM face JOIN person ON person.id = face.person "
+            "WHERE name = ? AND source_sha256 IS NOT NULL"
+        )
+        return {digest for (digest,) in self.gallery.database.rows(query, (name,))}
+
+    def _lookalike_threshold(self, rate: float) -> float | None:
+        calibration = self.gallery.stamp.calibration
+        if calibration is None:
+            return None
+        lowest = max(calibration.lowest_false_match_rate, calibration.false_match_curve.value[-1])
+        return calibration.threshold(max(rate, lowest))
+
+    def _lookalikes(self, name: str, faces: Sequence[NewFace]) -> Iterator[Lookalike]:
+        """New faces that look like somebody else."""
+        vectors = np.stack([face.embedding for face in faces])
+        among = vectors @ vectors.T
+        np.fill_diagonal(among, -1)
+        for face, own, found in zip(
+            faces, among.max(axis=1), self.gallery.search(vectors, top=2), strict=True
+        ):
+            same = [match.similarity for match in found.matches if match.name == name]
+            other = next((match for match in found.matches if match.name != name), None)
+            if other is None:
+                continue
+            # Without a calibration, other pictures of the same person are the only measure.
+            measure_of_same = max([float(own), *same])
+            least = self._lookalike
+            if least is None:
+                least = measure_of_same if len(faces) > 1 or same else 1.0
+            if other.similarity >= least:
+                yield Lookalike(face.source or "image", other.name, other.similarity)

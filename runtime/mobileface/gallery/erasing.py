@@ -1,0 +1,46 @@
+"""Taking embeddings out of the files beside a gallery: biometric data must be erasable."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["derived_files", "erase"]
+
+SUFFIXES = ("-matrix", "-usearch-*")
+"""Of the files that are made from a gallery, behind its name."""
+
+
+def derived_files(gallery: Path) -> list[Path]:
+    """The files made from a gallery that lie beside it, also unfinished ones."""
+    found: set[Path] = set()
+    for suffix in SUFFIXES:
+        name = Path(f"{glob.escape(gallery.name)}{suffix}")
+        # The second is what `mobileface.files.replacing` calls a file that is not finished yet.
+        for pattern in (name.name, f".{name.stem}.*{name.suffix}"):
+            found.update(gallery.parent.glob(pattern))
+    return sorted(found)
+
+
+def erase(path: Path, patterns: Sequence[bytes]) -> None:
+    """Overwrites byte strings in a file with zeros, and removes the file.
+
+    Who has the file open or mapped goes on reading it, without them.
+    """
+    with contextlib.suppress(OSError, ValueError):  # gone, or empty
+        _overwrite(path, [pattern for pattern in patterns if pattern])
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _overwrite(path: Path, patterns: Sequence[bytes]) -> None:
+    with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
+        for pattern in patterns:
+            place = content.find(pattern)
+            while place >= 0:
+                content[place : place + len(pattern)] = bytes(len(pattern))
+                place = content.find(pattern, place + len(pattern))
+        content.flush()

@@ -1,0 +1,260 @@
+"""From one model to another: every face is embedded anew from its stored crop.
+
+New embeddings are gathered beside the old ones, some at a time, so that an interrupted migration
+goes on where it was; the gallery is the old model's until all are there, and then changes at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..analyzer import FaceAnalyzer
+from ..calibration import Calibration
+from ..errors import GalleryError, InputError, ModelNotFoundError
+from ..tasks.align import allows_crop
+from ..tasks.embed import Embedder
+from ..types import Face, FloatArray
+from .database import Database
+from .enclosing import decode, landmarks_of
+from .exact import best_rows
+from .records import check_embedding
+from .stamp import COLUMNS, Stamp, fingerprint, new_uid, read_json
+from .store import Gallery
+
+__all__ = ["MigrationReport", "migrate"]
+
+_BATCH = 32
+_MOST_COMPARED = 2000
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What a migration did.
+
+    Attributes:
+        before: The model that the embeddings were of.
+        after: The model that they are of.
+        faces: How many were embedded anew.
+        resumed: How many of them by an earlier run that was interrupted.
+        dropped: How many could not be embedded and were removed, as was asked for.
+        compared: Faces whose nearest other face was looked for before and after.
+        changed: How many of these are now nearest to another person.
+    """
+
+    before: str
+    after: str
+    faces: int
+    resumed: int
+    dropped: int
+    compared: int
+    changed: int
+
+
+def migrate(
+    gallery: Gallery,
+    analyzer: FaceAnalyzer | Embedder,
+    *,
+    calibration: Calibration | None = None,
+    drop_failed: bool = False,
+    step: Callable[[int, int], None] | None = None,
+) -> MigrationReport:
+    """Embeds all faces of a gallery with another model.
+
+    Args:
+        gallery: The gallery; afterwards it is the new model's, and must be opened again by others.
+        analyzer: Landmarks and the new model; or the model alone, for galleries of aligned crops.
+        calibration: What similarities of the new model mean.
+        drop_failed: Remove faces that cannot be embedded; else they are an error, and nothing
+            changes.
+        step: Called with faces done and faces in all.
+
+    Raises:
+        InputError: Faces without a crop, or that the new model cannot embed; says how many.
+        GalleryError: Another process keeps writing, or a crop is damaged.
+    """
+    embedder = analyzer.embedder if isinstance(analyzer, FaceAnalyzer) else analyzer
+    if embedder is None:
+        raise ModelNotFoundError("a migration needs an identification model")
+    old, database = gallery.stamp, gallery.database
+    target = dataclasses.replace(
+        Stamp.of(
+            embedder, storage=old.storage, keeps_crops=old.keeps_crops, calibration=calibration
+        ),
+        gallery=old.gallery,
+        created=old.created,
+        software=old.software,
+    )
+    if fingerprint(old.model) == fingerprint(target.model):
+        raise InputError(f"the gallery is of {old.model} already", where=str(gallery.path))
+    resumed = _begin(database, target)
+    work = _Work(gallery, target, analyzer, embedder)
+    work.embed_all(step)
+    with database.write():
+        work.embed_all(step)  # faces that others added meanwhile
+        dropped = work.settle_failed(drop_failed)
+        compared, changed = _nearest_changed(gallery, target)
+        faces = int(database.value("SELECT count(*) FROM migrated"))
+        database.run(
+            "UPDATE face SET embedding = (SELECT embedding FROM migrated WHERE face = face.id)"
+        )
+        columns = ", ".join(f"{column} = ?" for column in COLUMNS)
+        database.run(f"UPDATE stamp SET {columns}", target.to_row())
+        database.run("DELETE FROM migrated")
+        database.run("DELETE FROM migration")
+        database.run("UPDATE state SET epoch = ?", (new_uid(),))
+    gallery.reload()
+    return MigrationReport(old.model, target.model, faces, resumed, dropped, compared, changed)
+
+
+def _begin(database: Database, target: Stamp) -> int:
+    """Notes what is migrated to; returns how many faces an earlier run has embedded already."""
+    with database.write():
+        text = database.value("SELECT stamp FROM migration")
+        if text is not None:
+            before = str(read_json(text, str(database.path)).get("model"))
+            if fingerprint(before) == fingerprint(target.model):
+                return int(database.value("SELECT count(*) FROM migrated"))
+            database.run("DELETE FROM migrated")  # one to a third model was begun and given up
+            database.run("DELETE FROM migration")
+        mark = json.dumps({"model": target.model, "size": target.size})
+        database.run("INSERT INTO migration VALUES (1, ?, ?)", (mark, target.created))
+    return 0
+
+
+class _Work:
+    """The embedding of one gallery's faces by another model."""
+
+    def __init__(
+        self, gallery: Gallery, target: Stamp, analyzer: FaceAnalyzer | Embedder, embedder: Embedder
+    ) -> None:
+        self._gallery, self._target = gallery, target
+        self._database = gallery.database
+        self._analyzer = analyzer if isinstance(analyzer, FaceAnalyzer) else None
+        self._embedder = embedder
+        self.failed: dict[int, str] = {}
+
+    def embed_all(self, step: Callable[[int, int], None] | None) -> None:
+        """Embeds what is not embedded yet; each batch is on the disk when the next begins."""
+        total = int(self._database.value("SELECT count(*) FROM face"))
+        after = 0
+        while batch := self._missing(after):
+            after = batch[-1][0]
+            rows = [(number, self._embed(number, *rest)) for number, *rest in batch]
+            with self._database.write():
+                for number, vector in rows:
+                    # A face may have been removed meanwhile.
+                    there = self._database.value("SELECT 1 FROM face WHERE id = ?", (number,))
+                    if vector is not None and there:
+                        blob = self._gallery.rows.blob(vector)
+                        sql = "INSERT OR REPLACE INTO migrated VALUES (?, ?)"
+                        self._database.run(sql, (number, blob))
+            if step is not None:
+                done = int(self._database.value("SELECT count(*) FROM migrated"))
+                step(done, total)
+
+    def _missing(self, after: int) -> list[Any]:
+        query = (
+            "SELECT face.id, crop.jpeg, crop.bbox, crop.kps FROM face "
+            "LEFT JOIN crop ON crop.face = face.id LEFT JOIN migrated ON migrated.face = face.id "
+            "WHERE migrated.face IS NULL AND face.id > ? ORDER BY face.id LIMIT ?"
+        )
+        return list(self._database.rows(query, (after, _BATCH)))
+
+    def _embed(
+        self, number: int, jpeg: bytes | None, bbox: str | None, kps: str | None
+    ) -> FloatArray | None:
+        """A face's new embedding; None, with the reason noted, if there is none."""
+        where = f"{self._gallery.path}, face {number}"
+        if jpeg is None:
+            self.failed[number] = "no crop is stored"
+            return None
+        image = decode(jpeg, where)
+        box = read_json(bbox, where)
+        if box is None:  # an aligned crop, as the old model wants it
+            if self._gallery.stamp.crop != self._embedder.crop:
+                self.failed[number] = (
+                    f"enrolled as a crop of '{self._gallery.stamp.crop}', "
+                    f"the new model wants '{self._embedder.crop}'"
+                )
+                return None
+            vector: FloatArray | None = self._embedder.embed(image)[0]
+        elif self._analyzer is None:
+            raise InputError("faces of photos need landmarks", hint="give a FaceAnalyzer")
+        else:
+            marks = landmarks_of(read_json(kps, where))
+            if marks is not None and not allows_crop(marks.names, self._embedder.crop):
+                marks = None
+            face = Face(bbox=np.array(box, np.float32), det_score=1.0, landmarks=marks)
+            vector = self._analyzer.describe(image, [face], ("embedding",))[0].embedding
+        if vector is None or not vector.any():
+            self.failed[number] = "the new model finds no crop in it"
+            return None
+        return check_embedding(vector, self._target.size, where)
+
+    def settle_failed(self, drop: bool) -> int:
+        """Refuses, or removes, faces that could not be embedded."""
+        if not self.failed:
+            return 0
+        if not drop:
+            number, reason = next(iter(self.failed.items()))
+            raise InputError(
+                f"{len(self.failed)} faces cannot be embedded anew, the first is face {number}: "
+                f"{reason}",
+                where=str(self._gallery.path),
+                hint="enrol these people anew, or let the faces be dropped",
+            )
+        for number in self.failed:
+            self._database.run("DELETE FROM face WHERE id = ?", (number,))
+        self._database.run(
+            "DELETE FROM person WHERE NOT EXISTS (SELECT 1 FROM face WHERE person = person.id)"
+        )
+        return len(self.failed)
+
+
+def _nearest_changed(gallery: Gallery, target: Stamp) -> tuple[int, int]:
+    """How many faces were compared, and how many are now nearest to another person."""
+    database = gallery.database
+    numbers = [number for (number,) in database.rows("SELECT face FROM migrated ORDER BY face")]
+    if len(numbers) < 2:
+        return 0, 0
+    count = min(len(numbers), _MOST_COMPARED)
+    some = np.unique(np.linspace(0, len(numbers) - 1, count).astype(np.int64))
+    before = _nearest(_vectors(database, "face.embedding", gallery.stamp), some)
+    after = _nearest(_vectors(database, "migrated.embedding", target), some)
+    return len(some), int((before != after).sum())
+
+
+def _vectors(database: Database, column: str, stamp: Stamp) -> tuple[FloatArray, Rows]:
+    """All embeddings of one model, in the order of the faces, and the person of each."""
+    query = f"SELECT {column}, person FROM face JOIN migrated ON face = face.id ORDER BY face.id"
+    dtype = np.dtype(stamp.storage).newbyteorder("<")
+
+    def rows() -> Iterator[tuple[Any, int]]:
+        for blob, person in database.rows(query):
+            if len(blob) != stamp.size * dtype.itemsize:
+                raise GalleryError("damaged: an embedding of the wrong length")
+            yield np.frombuffer(blob, dtype), person
+
+    vectors, persons = zip(*rows(), strict=True)
+    return np.stack(vectors), np.array(persons, np.int64)
+
+
+def _nearest(faces: tuple[FloatArray, Rows], some: Rows) -> Rows:
+    """The person whose face is the most similar one to each of some faces, other than itself."""
+    vectors, persons = faces
+    found = best_rows([vectors], np.asarray(vectors[some], np.float32), 2)
+    return np.array(
+        [
+            persons[next(row for row in rows if row != own)]
+            for own, (rows, _) in zip(some, found, strict=True)
+        ]
+    )

@@ -1,0 +1,156 @@
+"""Candidates from a graph of neighbours (HNSW, arXiv 1603.09320) by usearch: for millions of faces.
+
+The index is a file beside the gallery, made from its matrix and replaced when that is; faces that
+were enrolled since are compared exactly. It finds most of the nearest faces, not always all:
+`mobileface.gallery.recall.measure` says how many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, OutputError
+from ..files import replacing, sha256
+from ..threads import default_threads
+from ..types import FloatArray
+from .exact import best_rows
+from .matrix import FaceMatrix
+
+__all__ = ["UsearchEngine"]
+
+_BLOCK = 10_000
+_DIGITS = 16
+"""Of the SHA-256 of an index, at the end of its name."""
+
+
+class UsearchEngine:
+    """An approximate search by usearch (extra ``[index]``).
+
+    Args:
+        connectivity: Neighbours of a node in the graph; more cost memory and find more.
+        expansion_add: Nodes that are looked at when one is added.
+        expansion_search: Nodes that are looked at in a search; more take longer and find more.
+        step: Called with rows done and rows in all while the index is made.
+
+    Raises:
+        InputError: The package is absent, or a number below 1.
+    """
+
+    name = "usearch"
+
+    def __init__(
+        self,
+        *,
+        connectivity: int = 16,
+        expansion_add: int = 128,
+        expansion_search: int = 128,
+        step: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if min(connectivity, expansion_add, expansion_search) < 1:
+            raise InputError("an option of the index is below 1")
+        self._make = _index_class()
+        self._options = {"connectivity": connectivity, "expansion_add": expansion_add}
+        self._expansion = expansion_search
+        self._step = step
+        self._key = ""
+        self._index: Any = None
+
+    def candidates(
+        self, matrix: FaceMatrix, probes: FloatArray, count: int
+    ) -> list[npt.NDArray[np.int64]]:
+        """As `mobileface.gallery.engine.SearchEngine.candidates`."""
+        known = len(matrix.base[1])
+        new = [part[0] for part in matrix.parts()[1 if known else 0 :]]
+        added = [rows + known for rows, _ in best_rows(new, probes, count)]
+        if not known:
+            return added
+        index = self._current(matrix)
+        index.expansion_search = max(self._expansion, count)
+        found = index.search(probes, min(count, known), threads=default_threads())
+        keys = np.asarray(found.keys).reshape(len(probes), -1)
+        counts = np.atleast_1d(getattr(found, "counts", keys.shape[1]))
+        counts = np.broadcast_to(counts, len(probes))
+        return [
+            np.concatenate([row[:length].astype(np.int64), extra])
+            for row, length, extra in zip(keys, counts, added, strict=True)
+        ]
+
+    def _current(self, matrix: FaceMatrix) -> Any:
+        """The index of the matrix's file: the one at hand, the one beside it, or a new one."""
+        if self._index is not None and self._key == matrix.base_key:
+            return self._index
+        index = self._stored(matrix)
+        if index is None:
+            index = self._build(matrix)
+            if not matrix.private:
+                with contextlib.suppress(OutputError):
+                    self._save(index, matrix)
+        self._index, self._key = index, matrix.base_key
+        return index
+
+    def _stored(self, matrix: FaceMatrix) -> Any:
+        """The index beside the gallery, if there is one for this content and it is intact."""
+        if matrix.private:
+            return None
+        pattern = f"{glob.escape(_name(matrix))}-*"
+        for path in sorted(matrix.path.parent.glob(pattern)):
+            with contextlib.suppress(OSError):
+                # usearch reads what a damaged file tells it to, and crashes.
+                if sha256(path)[:_DIGITS] != path.name[-_DIGITS:]:
+                    continue
+                index = self._empty(matrix)
+                index.view(str(path))
+                return index
+        return None
+
+    def _save(self, index: Any, matrix: FaceMatrix) -> None:
+        """Writes the index under a name that says what it is of and what its content is."""
+        path = matrix.path.with_name(_name(matrix))
+        with replacing(path, private=True) as temporary:
+            index.save(str(temporary))
+            temporary.chmod(0o600)
+        target = path.with_name(f"{path.name}-{sha256(path)[:_DIGITS]}")
+        path.replace(target)
+        for other in path.parent.glob(f"{glob.escape(_start(matrix))}*"):
+            if other != target:
+                other.unlink(missing_ok=True)
+
+    def _empty(self, matrix: FaceMatrix) -> Any:
+        return self._make(ndim=matrix.size, metric="ip", dtype="f16", **self._options)
+
+    def _build(self, matrix: FaceMatrix) -> Any:
+        index = self._empty(matrix)
+        vectors = matrix.base[0]
+        for start in range(0, len(vectors), _BLOCK):
+            block = np.asarray(vectors[start : start + _BLOCK], np.float16)
+            keys = np.arange(start, start + len(block), dtype=np.uint64)
+            index.add(keys, block, threads=default_threads())
+            if self._step is not None:
+                self._step(start + len(block), len(vectors))
+        return index
+
+
+def _start(matrix: FaceMatrix) -> str:
+    """How the names of all index files of a gallery begin."""
+    return f"{matrix.path.name.removesuffix('-matrix')}-usearch-"
+
+
+def _name(matrix: FaceMatrix) -> str:
+    """How the names of index files of the matrix's present file begin."""
+    return _start(matrix) + matrix.base_key
+
+
+def _index_class() -> Any:
+    try:
+        from usearch.index import Index
+    except ImportError as error:
+        raise InputError(
+            "the package usearch is not installed", hint="pip install 'mobileface[index]'"
+        ) from error
+    return Index
