@@ -7,7 +7,7 @@ report says so. All are told to compute in float32.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +48,22 @@ def session_engine(session: Session) -> Run:
     return lambda tensor: next(iter(session.run({name: tensor}).values()))
 
 
-def onnxruntime_engine(path: Path, inputs: Mapping[str, Any] | None = None) -> Run:
+def onnxruntime_engine(path: Path, without: Sequence[str] = ()) -> Run:
     """ONNX Runtime as it comes, apart from its threads.
 
     Args:
         path: The ONNX file.
-        inputs: Values of its other inputs.
+        without: Optimisations of ONNX Runtime that fail on this file.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(without),
         )
     except Exception as error:  # a dozen unrelated types
         raise UnavailableError(_line(error)) from error
@@ -68,7 +71,7 @@ def onnxruntime_engine(path: Path, inputs: Mapping[str, Any] | None = None) -> R
 
     def run(tensor: npt.NDArray[Any]) -> Any:
         try:
-            return session.run(None, {name: tensor, **(inputs or {})})[0]
+            return session.run(None, {name: tensor})[0]
         except Exception as error:
             raise UnavailableError(_line(error)) from error
 

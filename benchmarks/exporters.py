@@ -27,6 +27,9 @@ from mobileface_convert.reference import import_mxnet, mxnet_is_installed
 
 __all__ = ["export_by_mxnet", "export_by_pnnx"]
 
+_OPSET = 13
+"""The last one that MXNet 1.9.1 has translations for; it takes that of the onnx installed."""
+
 
 def export_by_mxnet(
     symbol: Path | str, arrays: Mapping[str, Any], shape: tuple[int, ...], target: Path
@@ -82,7 +85,7 @@ def export_by_pnnx(path: Path, shape: tuple[int, ...], folder: Path) -> tuple[Pa
 
 @contextlib.contextmanager
 def _onnx_mapping() -> Iterator[None]:
-    """The module onnx.mapping, as far as MXNet's exporter reads it."""
+    """The module onnx.mapping as far as MXNet's exporter reads it, and the opset that it knows."""
     kinds = {
         number: helper.tensor_dtype_to_np_dtype(number)
         for number in range(TensorProto.FLOAT, TensorProto.UINT64 + 1)
@@ -93,7 +96,9 @@ def _onnx_mapping() -> Iterator[None]:
     module.NP_TYPE_TO_TENSOR_TYPE = {kind: number for number, kind in kinds.items()}  # type: ignore[attr-defined]
     sys.modules["onnx.mapping"] = module
     onnx.mapping = module  # type: ignore[attr-defined]
+    newest, onnx.defs.onnx_opset_version = onnx.defs.onnx_opset_version, lambda: _OPSET
     try:
         yield
     finally:
+        onnx.defs.onnx_opset_version = newest
         del sys.modules["onnx.mapping"], onnx.mapping  # type: ignore[attr-defined]

@@ -88,7 +88,8 @@ def contest(
 
     def exported() -> Run:
         held = {key: import_mxnet().nd.array(array) for key, array in arrays.items()}
-        run = onnxruntime_engine(export_by_mxnet(symbol, held, shape, folder / "exported.onnx"))
+        path = export_by_mxnet(symbol, held, shape, folder / "exported.onnx")
+        run = onnxruntime_engine(path, without=["ConstantFolding"])  # it fails on this file
         return lambda pictures: run(pictures.astype(np.float32))
 
     def by_symbol() -> Run:

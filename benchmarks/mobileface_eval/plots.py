@@ -125,7 +125,7 @@ def plot_lfw(results: Mapping[str, LfwResult], data: str) -> Figure:
         places = np.arange(1, len(found.accuracies) + 1)
         text = f"{name}: {found.accuracy:.2%} ± {found.accuracy_std:.2%}"
         folds.plot(places, found.accuracies, marker="o", markersize=4, label=text, **style)
-    roc.axvline(1e-3, color="0.6", linewidth=0.8)
+    roc.axvline(found.far_target, color="0.6", linewidth=0.8)
     folds.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     folds.set_xticks(places)
     for axes in (roc, folds):

@@ -220,7 +220,7 @@ def _options(
     given: onnxruntime.SessionOptions | None,
     threads: int | None,
     spinning: bool | None,
-    stream: bool,
+    stream: bool = False,
 ) -> onnxruntime.SessionOptions:
     """Session options: the caller's own, or ours."""
     if given is not None:

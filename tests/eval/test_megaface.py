@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -100,3 +105,39 @@ def test_bad_input() -> None:
         bad[0, 0] = broken
         with pytest.raises(InputError, match="a probe is not a finite vector"):
             evaluate_megaface(bad, labels, distractors)
+
+
+@pytest.mark.endurance
+def test_a_million_distractors(tmp_path: Path) -> None:
+    """A million unit vectors of 256 numbers against 1,000 probes: bounded memory, exact ranks."""
+    random = np.random.default_rng(6)
+    matrix = np.lib.format.open_memmap(
+        tmp_path / "strangers.npy", "w+", np.float32, (1_000_000, 256)
+    )
+    for start in range(0, len(matrix), 50_000):
+        matrix[start : start + 50_000] = unit(random.normal(size=(50_000, 256)))
+    matrix.flush()
+    probes = np.repeat(random.normal(size=(500, 256)), 2, axis=0)
+    probes = unit(probes + 1.7 * random.normal(size=(1000, 256)))
+    np.save(tmp_path / "probes.npy", probes)
+    code = (
+        "import json, resource, sys, time, numpy as np\n"
+        "from mobileface_eval.megaface import evaluate_megaface\n"
+        "probes = np.load('probes.npy'); strangers = np.load('strangers.npy', mmap_mode='r')\n"
+        "start = time.perf_counter()\n"
+        "found = evaluate_megaface(probes, np.repeat(np.arange(500), 2), strangers)\n"
+        "seconds = time.perf_counter() - start\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "print(json.dumps([seconds, peak, found.ranks.tolist(), found.mates.tolist()]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    seconds, peak, ranks, mates = json.loads(done.stdout)
+    print(f"{seconds:.1f} s, {peak / 1e9:.2f} GB at most")
+    assert peak <= 2e9
+    for probe in random.choice(1000, 12, replace=False):
+        similar = matrix @ probes[probe]
+        own = np.float32(mates[probe])
+        # Sums in another order may decide ties of the last digit otherwise.
+        assert (similar > own + 3e-7).sum() <= ranks[probe] - 1 <= (similar >= own - 3e-7).sum()

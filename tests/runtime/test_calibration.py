@@ -18,7 +18,10 @@ from mobileface.calibration import (
     RateCurve,
     find_calibration,
 )
+from mobileface.cli import main
 from mobileface.errors import CalibrationError, InputError, ModelNotFoundError, OutputError
+from mobileface.image import Image
+from mobileface.loading import load_embedder
 
 BASIS = Basis("invented", 100, 200, 100, 19800, "2026-11-26")
 
@@ -201,3 +204,82 @@ def test_where_calibrations_are_found(tmp_path: Path, monkeypatch: pytest.Monkey
     written(own / "net.calibration.json", "{")
     with pytest.raises(CalibrationError, match="not JSON"):
         find_calibration("net@0123456789ab", own)
+
+
+# decisions
+
+
+def strict(model: str) -> Calibration:
+    """A calibration whose threshold at 0.5 is the similarity 0, and at 0.01 it is 0.5."""
+    return made(model=model)
+
+
+def test_decide() -> None:
+    found = made().decide(0.6, 0.01)
+    assert found.same
+    assert found.threshold == 0.5
+    assert found.false_match_rate == Rate(0.01, 0.005, 0.02)
+    assert found.false_non_match_rate == Rate(0.1, 0.05, 0.2)
+    assert found.as_similar == made().false_match_rate(0.6)
+    assert found.basis == BASIS
+    assert made().decide(0.5, 0.01).same
+    assert not made().decide(0.499999, 0.01).same
+    assert "same person: similarity 0.6000, threshold 0.5000" in str(found)
+    assert "different people" in str(made().decide(0.1, 0.01))
+
+
+def test_verify(copied_models: Path, no_other_models: None) -> None:
+    embedder = load_embedder("tiny_color", models=copied_models)
+    random = np.random.default_rng(2)
+    a, b = random.integers(0, 256, (2, 24, 24, 3)).astype(np.uint8)
+    with pytest.raises(ModelNotFoundError, match="no calibration of tiny_color@"):
+        embedder.verify(a, b, fmr=0.01)
+    strict(embedder.identity).save(copied_models / "tiny_color.calibration.json")
+    assert embedder.verify(a, a, fmr=0.01).same
+    found = embedder.verify(a, b, fmr=0.01)
+    assert found.similarity == embedder.compare(a, b)
+    assert found.same == (found.similarity >= 0.5)
+    rgb = embedder.verify(a[..., ::-1], b[..., ::-1], fmr=0.01, color="rgb")
+    assert rgb == found
+    with pytest.raises(InputError, match="cannot be told"):
+        embedder.verify(a, b, fmr=1e-6)
+
+
+def test_compare_with_a_false_match_rate(
+    copied_models: Path,
+    crops: list[tuple[Path, Image]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def call(*arguments: object) -> int:
+        models = ("--models", copied_models, "--embedder", "tiny_color", "--crops")
+        return main([str(argument) for argument in (*arguments, *models)])
+
+    embedder = load_embedder("tiny_color", models=copied_models)
+    (a, image_a), (b, image_b) = crops[:2]
+    assert call("compare", a, b, "--fmr", 0.01) == 2
+    assert "no calibration of tiny_color@" in capsys.readouterr().err
+    strict(embedder.identity).save(copied_models / "tiny_color.calibration.json")
+    expected = embedder.verify(image_a, image_b, fmr=0.01)
+    assert call("compare", a, b, "--fmr", 0.01) == 0
+    assert capsys.readouterr().out == f"{expected}\n"
+    assert call("compare", a, b, "--fmr", 0.01, "--json") == 0
+    decision = json.loads(capsys.readouterr().out)["decision"]
+    assert decision["same"] == expected.same
+    assert decision["threshold"] == 0.5
+    assert decision["false_match_rate"] == dataclasses.asdict(expected.false_match_rate)
+    assert decision["as_similar"] == dataclasses.asdict(expected.as_similar)
+    assert decision["basis"]["identities"] == 100
+    assert call("compare", a, b, "--fmr", 1e-5) == 2
+    assert "the lowest it supports is 0.005" in capsys.readouterr().err
+    many = tmp_path / "many.npz"
+    assert call("embed", *(path for path, _ in crops), "--output", many) == 0
+    capsys.readouterr()
+    assert call("compare", a, many, "--fmr", 0.5, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["decision"]["same"] == [[value >= 0 for value in document["similarity"][0]]]
+    assert "as_similar" not in document["decision"]
+    assert call("compare", a, many, "--fmr", 0.5) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[1] == "same"
+    assert len(lines) == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from mobileface.errors import InputError
 from ..embedding import Embedded
 from ..plots import plot_heat_map, plot_tsne
 from ..report import table, write_report
-from .options import add_common, add_embedders, data_numbers, embedded_sets
+from .options import add_people, data_numbers, embedded_sets
 
 __all__ = ["add_confusion", "add_tsne"]
 
@@ -26,7 +25,7 @@ _MOST_CONFUSED = 10
 
 def add_tsne(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval tsne``."""
-    _add(parser)
+    add_people(parser, several=False)
     add = parser.add_argument
     add("--perplexity", type=float, metavar="P", help="default: 30, or less for few pictures")
     add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
@@ -35,17 +34,8 @@ def add_tsne(parser: argparse.ArgumentParser) -> None:
 
 def add_confusion(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval confusion``."""
-    _add(parser)
+    add_people(parser, several=False)
     parser.set_defaults(run=run_confusion)
-
-
-def _add(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("folder", type=Path, help="folder with a folder for each person, or .npz of embeddings")
-    add("--people", type=int, metavar="N", help="take so many people only")
-    add("--flip", action="store_true", help="add the embedding of the mirror image")
-    add_embedders(parser, several=False)
-    add_common(parser)
 
 
 def _only(options: argparse.Namespace) -> tuple[str, Embedded]:
@@ -69,7 +59,7 @@ def run_tsne(options: argparse.Namespace) -> int:
     nearest = _nearest_right(points, found.set.labels)
     summary = [
         f"t-SNE of {count} embeddings of {len(people)} people by {name}, perplexity "
-        f"{perplexity:g}, seed {options.seed}, Kullback-Leibler divergence "
+        f"{perplexity:.3g}, seed {options.seed}, Kullback-Leibler divergence "
         f"{model.kl_divergence_:.3f}; the nearest point is of the same person for {nearest:.1%}",
     ]
     numbers = {

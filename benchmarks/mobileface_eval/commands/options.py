@@ -20,6 +20,8 @@ from ..pictures import Picture, PictureSet, read_folder
 __all__ = [
     "add_common",
     "add_embedders",
+    "add_output",
+    "add_people",
     "data_numbers",
     "embed",
     "embedded_sets",
@@ -49,13 +51,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     add("--cache", type=Path, metavar="DIR", help="folder for embeddings that were computed")
     add("--no-cache", action="store_true", help="compute all embeddings and keep none")
-    add(
-        "--output",
-        type=Path,
-        default=Path("evaluation"),
-        metavar="DIR",
-        help="folder for plot, numbers and summary; default: %(default)s",
-    )
+    add_output(parser)
     add(
         "--cluster",
         nargs="?",
@@ -64,6 +60,27 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         help="embed with Ray on this cluster; without an address with a local one",
     )
     add("--workers", type=int, default=2, metavar="N", help="with --cluster; default: %(default)s")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that names the folder of the report."""
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("evaluation"),
+        metavar="DIR",
+        help="folder for plot, numbers and summary; default: %(default)s",
+    )
+
+
+def add_people(parser: argparse.ArgumentParser, *, several: bool) -> None:
+    """Adds the options of commands that look at everybody in a folder."""
+    add = parser.add_argument
+    add("folder", type=Path, help="folder with a folder for each person, or .npz of embeddings")
+    add("--people", type=int, metavar="N", help="take so many people only")
+    add("--flip", action="store_true", help="add the embedding of the mirror image")
+    add_embedders(parser, several=several)
+    add_common(parser)
 
 
 def add_embedders(parser: argparse.ArgumentParser, *, several: bool) -> None:

@@ -15,7 +15,7 @@ from mobileface.threads import default_threads
 from ..embedding import FaceSource
 from ..plots import plot_speed
 from ..report import table, write_report
-from .options import add_embedders
+from .options import add_embedders, add_output
 
 __all__ = ["add_speed"]
 
@@ -29,13 +29,7 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
     add("--runs", type=int, default=100, metavar="N", help="of each model; default: %(default)s")
     add("--batch", type=int, default=1, metavar="N", help="crops at once; default: %(default)s")
     add("--threads", type=int, metavar="N", help="default: as many as this process may use")
-    add(
-        "--output",
-        type=Path,
-        default=Path("evaluation"),
-        metavar="DIR",
-        help="folder for plot, numbers and summary; default: %(default)s",
-    )
+    add_output(parser)
     add_embedders(parser, several=True)
     parser.set_defaults(run=run_speed)
 

@@ -16,7 +16,15 @@ from ..pictures import PictureSet, read_pairs, read_verification_set
 from ..plots import plot_lfw, plot_roc
 from ..rates import PairScores, Verification, all_pairs, verify
 from ..report import table, write_report
-from .options import add_common, add_embedders, data_numbers, embed, embedded_sets, sources
+from .options import (
+    add_common,
+    add_embedders,
+    add_people,
+    data_numbers,
+    embed,
+    embedded_sets,
+    sources,
+)
 
 __all__ = ["add_lfw", "add_roc"]
 
@@ -49,12 +57,7 @@ def add_lfw(parser: argparse.ArgumentParser) -> None:
 
 def add_roc(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval roc``."""
-    add = parser.add_argument
-    add("folder", type=Path, help="folder with a folder for each person, or .npz of embeddings")
-    add("--people", type=int, metavar="N", help="take so many people only")
-    add("--flip", action="store_true", help="add the embedding of the mirror image")
-    add_embedders(parser, several=True)
-    add_common(parser)
+    add_people(parser, several=True)
     parser.set_defaults(run=run_roc)
 
 
