@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from .crops import CROPS
 from .errors import InputError, ModelNotFoundError
 from .files import check_sha256
+from .places import tuning_file
 from .session import Session, runtime_version
 from .spec import ModelSpec
 from .store import Precision, StoredModel, candidate_models, find_model
-from .tuning import setting_for
 
 if TYPE_CHECKING:
     from .tasks.attribute import AttributePredictor
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .tasks.embed import Embedder
     from .tasks.landmark import LandmarkPredictor
     from .tasks.pose import PoseEstimator
+    from .tuning import Setting
 
     Task = AttributePredictor | Detector | Embedder | LandmarkPredictor | PoseEstimator
 
@@ -227,12 +228,22 @@ def _open(
     """
     asked = {"precision": precision, "variant": variant, **options}
     if not any(value is not None for name, value in asked.items() if name != "stream"):
-        setting = setting_for(stored, runtime_version())
+        setting = _tuned(stored)
         if setting is not None:
             variant, options = setting.variant, setting.session_options
     chosen = stored.choose(precision, variant=variant)
     expected = chosen.variant.sha256
     return Session(chosen.path, expected_sha256=expected, variant=chosen.variant, **options)
+
+
+def _tuned(stored: StoredModel) -> Setting | None:
+    """What ``mobileface tune`` found for a model; most machines have not been tuned."""
+    path = tuning_file()
+    if path is None or not path.is_file():
+        return None
+    from .tuning import setting_for
+
+    return setting_for(stored, runtime_version())
 
 
 def _open_file(

@@ -12,6 +12,7 @@ __all__ = [
     "MODELS_PACKAGE",
     "default_cache_dir",
     "installed_models",
+    "tuning_file",
     "user_models",
     "user_settings",
 ]
@@ -32,6 +33,12 @@ def user_models() -> Path | None:
 def user_settings() -> Path | None:
     """The folder of the user's settings by the custom of the system; None without a home."""
     return _user_folder("XDG_CONFIG_HOME", ".config")
+
+
+def tuning_file() -> Path | None:
+    """Where ``mobileface tune`` stores its settings; None for a user without a home."""
+    folder = user_settings()
+    return None if folder is None else folder / "tuning.json"
 
 
 def _user_folder(variable: str, below: str) -> Path | None:

@@ -29,7 +29,7 @@ from typing import Any
 from .errors import OutputError, TuningError
 from .files import reason, write_aside
 from .machine import this_machine
-from .places import user_settings
+from .places import tuning_file
 from .store import StoredModel
 from .threads import VARIABLE, available_cpus
 
@@ -40,11 +40,9 @@ __all__ = [
     "remove_tuning",
     "setting_for",
     "store_tuning",
-    "tuning_file",
 ]
 
 _SCHEMA = 1
-_FILE = "tuning.json"
 _MOST_BYTES = 1 << 22
 """Of the file; more is damage."""
 
@@ -93,12 +91,6 @@ def machine_key(runtime: str) -> str:
     machine = this_machine()
     name = machine.cpu or "unknown CPU"
     return f"{name}, {machine.name}, {available_cpus()} CPUs, onnxruntime {runtime}"
-
-
-def tuning_file() -> Path | None:
-    """Where settings are stored; None for a user without a home."""
-    folder = user_settings()
-    return None if folder is None else folder / _FILE
 
 
 def setting_for(stored: StoredModel, runtime: str) -> Setting | None:

@@ -24,11 +24,12 @@ from typing import Any
 from ..errors import MobileFaceError, ModelNotFoundError
 from ..loading import load
 from ..measure import measure_within
+from ..places import tuning_file
 from ..records import replay
 from ..session import Session, runtime_version
 from ..store import StoredModel, StoredVariant
 from ..threads import available_cpus, default_threads, spins
-from ..tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning, tuning_file
+from ..tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
 from ..workloads import Scene, batch_of, work_of
 from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
 from .output import print_json, print_text

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..calibration import Calibration, find_calibration
-from ..error_rates import Decision
 from ..errors import InputError, ModelError
 from ..image import ChannelOrder, Image, Tensor, tensor_batches
 from ..session import Session
+
+if TYPE_CHECKING:  # an embedding alone needs no error rates
+    from ..calibration import Calibration
+    from ..error_rates import Decision
 
 __all__ = ["Embedder", "cosine_similarity"]
 
@@ -117,6 +120,8 @@ class Embedder:
             ModelNotFoundError: There is no calibration of this model.
             CalibrationError: It cannot be read.
         """
+        from ..calibration import find_calibration
+
         return find_calibration(self.identity, self.session.path.parent)
 
     def verify(self, a: Image, b: Image, *, fmr: float, color: ChannelOrder = "bgr") -> Decision:
