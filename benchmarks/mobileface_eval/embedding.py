@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,9 @@ from mobileface.commands.progress import Progress
 from mobileface.errors import ImageError, InputError
 from mobileface.files import sha256
 from mobileface.image import Image
+from mobileface.index import PRECISIONS
 from mobileface.loading import load_embedder
-from mobileface.store import find_model
+from mobileface.store import Prefer, find_model
 from mobileface.tasks.align import align
 from mobileface.tasks.embed import Embedder
 from mobileface.types import Face
@@ -27,7 +29,7 @@ from mobileface.types import Face
 from .pictures import Picture, PictureSet
 from .vector_cache import VectorCache, Vectors
 
-__all__ = ["BATCH", "Embedded", "FaceSource", "LeftOut", "embed_set"]
+__all__ = ["BATCH", "Embedded", "FaceSource", "LeftOut", "embed_set", "open_embedder"]
 
 BATCH = 64
 """Pictures that are embedded and kept at once."""
@@ -72,7 +74,7 @@ class FaceSource:
     """How pictures become embeddings; can be sent to other processes.
 
     Attributes:
-        embedder: Name of the model or path of an ONNX file; None: the preferred one.
+        embedder: The model, as `open_embedder` takes it.
         models: Folder to look for models in.
         detector: Name of the detector; None: the preferred one.
         crops: All pictures are aligned crops; else those that the set says are, and those of
@@ -87,13 +89,15 @@ class FaceSource:
     @cached_property
     def model(self) -> Embedder:
         """The identification model."""
-        return load_embedder(self.embedder, models=self.models)
+        return open_embedder(self.embedder, self.models)
 
     @cached_property
     def _analyzer(self) -> FaceAnalyzer:
         tasks = ("detection", "landmarks")
         crops = (self.model.crop,)
-        return FaceAnalyzer(self.models, tasks, crops=crops, detector=self.detector)
+        return FaceAnalyzer(
+            self.models, tasks, crops=crops, detector=self.detector, precision=PRECISIONS[0]
+        )
 
     def __getstate__(self) -> dict[str, object]:
         """The settings alone: sessions of ONNX Runtime stay where they are."""
@@ -152,6 +156,27 @@ class FaceSource:
             return align(image, marks, crop=self.model.crop, size=(spec.height, spec.width))
         except (ImageError, InputError) as error:
             return error.what
+
+
+def open_embedder(name: str | None, models: Path | None, **session_options: Any) -> Embedder:
+    """An identification model for measurements: in fp32 where it has that, however it was tuned.
+
+    Args:
+        name: Name of the model, or NAME:VARIANT with a precision or a variant of it, or path of an
+            ONNX file; None: the preferred one.
+        models: Folder to look for models in.
+        session_options: As `mobileface.load` takes them.
+
+    Raises:
+        ModelNotFoundError: No such model or variant.
+    """
+    if name is not None and not Path(name).is_file():
+        name, _, variant = name.partition(":")
+        if variant in PRECISIONS:
+            return load_embedder(name, models=models, precision=variant, **session_options)
+        if variant:
+            return load_embedder(name, models=models, variant=variant, **session_options)
+    return load_embedder(name, models=models, precision=Prefer(PRECISIONS[0]), **session_options)
 
 
 def _middle(faces: Sequence[Face], image: Image) -> Face:

@@ -209,6 +209,34 @@ def test_the_published_pairs(run: Run, source: Path, tmp_path: Path) -> None:
     assert found["auc"] == pytest.approx(metrics.roc_auc_score(same, similarity), abs=1e-4)
 
 
+@pytest.mark.needs_source
+def test_variants_stand_in_one_table(source: Path, tmp_path: Path) -> None:
+    """fp32 and fp16 of V1 by name, each computed from its own file."""
+    from mobileface_convert.pipeline import convert
+    from mobileface_convert.recipe import load_recipe
+    from mobileface_convert.source import DirectorySource
+    from mobileface_convert.variants import Plan
+
+    place, output = tmp_path / "converted", tmp_path / "out"
+    recipe = load_recipe("identification_v1")
+    convert(recipe, DirectorySource(source), place, plan=Plan(precisions=("fp16",)))
+    data = source / "data" / "LFW-Aligned-100Pair"
+    names = ("identification_v1", "identification_v1:fp16")
+    options = ("--models", place, "--crops", "--no-cache", "--people", 20, "--output", output)
+    assert call("roc", data, "--embedder", *names, *options) == 0
+    exact, rounded = json.loads((output / "roc.json").read_text())["models"]
+    print(exact["genuine_mean"], rounded["genuine_mean"])
+    assert [exact["name"], rounded["name"]] == list(names)
+    assert exact["genuine_mean"] != rounded["genuine_mean"]
+    assert exact["genuine_mean"] == pytest.approx(rounded["genuine_mean"], abs=1e-4)
+
+
+def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--models", models, "--crops", "--no-cache")
+    assert call("roc", people, "--embedder", "tiny_color:int8", *options) == 2
+    assert "there are: " in capsys.readouterr().err
+
+
 # errors
 
 

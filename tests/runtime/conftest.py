@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mobileface import store, tuning
+from mobileface import places, store
 from mobileface.image import Image
 from mobileface.session import Session
 from mobileface.tasks.embed import Embedder
@@ -23,7 +23,7 @@ def clean_environment(
 ) -> None:
     """The settings of whoever runs the tests do not count, those that are stored neither."""
     nowhere = tmp_path_factory.getbasetemp() / "no_settings"
-    monkeypatch.setattr(tuning, "user_settings", lambda: nowhere)
+    monkeypatch.setattr(places, "user_settings", lambda: nowhere)
     for variable in ("MOBILEFACE_HOME", "MOBILEFACE_THREADS", "XDG_DATA_HOME"):
         monkeypatch.delenv(variable, raising=False)
 

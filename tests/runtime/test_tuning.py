@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mobileface
-from mobileface import tuning
+from mobileface import places
 from mobileface.cli import main
 from mobileface.commands import tune
 from mobileface.errors import TuningError
@@ -31,7 +31,7 @@ MACHINE = machine_key(runtime_version())
 @pytest.fixture(autouse=True)
 def settings_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "config" / "mobileface"
-    monkeypatch.setattr(tuning, "user_settings", lambda: folder)
+    monkeypatch.setattr(places, "user_settings", lambda: folder)
     return folder
 
 
@@ -199,7 +199,7 @@ def test_a_folder_in_place_of_the_file(settings_folder: Path) -> None:
 
 
 def test_a_user_without_a_home(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "user_settings", lambda: None)
+    monkeypatch.setattr(places, "user_settings", lambda: None)
     assert loaded(models).batch is None
     assert read_tuning() == {}
     assert main(["tune", "--reset"]) == 0

@@ -85,7 +85,7 @@ def add_people(parser: argparse.ArgumentParser, *, several: bool) -> None:
 
 def add_embedders(parser: argparse.ArgumentParser, *, several: bool) -> None:
     """Adds the option that names the model, or the models to compare."""
-    text = "identification model: a name, or an ONNX file"
+    text = "identification model: a name, NAME:VARIANT (fp16, int8, fp32_x86 …), or an ONNX file"
     if several:
         text += "; several are compared"
     parser.add_argument(

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.errors import InputError
-from mobileface.loading import load_embedder
 from mobileface.threads import default_threads
 
-from ..embedding import FaceSource
+from ..embedding import FaceSource, open_embedder
 from ..plots import plot_speed
 from ..report import table, write_report
 from .options import add_embedders, add_output
@@ -42,7 +41,7 @@ def run_speed(options: argparse.Namespace) -> int:
     random = np.random.default_rng(0)
     embedders, labels, crops = [], [], []
     for name in options.embedder:
-        model = load_embedder(name, models=options.models, intra_op_num_threads=threads)
+        model = open_embedder(name, options.models, intra_op_num_threads=threads)
         embedders.append(model)
         labels.append(FaceSource(name or model.name).label)
         shape = (options.batch, model.image.height, model.image.width, 3)
