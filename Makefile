@@ -34,7 +34,7 @@ test-aarch64: $(VENV)/.dev
 	$(BIN)/python -m tests.aarch64.run
 
 test-endurance: $(VENV)/.dev
-	$(BIN)/python -m pytest -m endurance
+	$(BIN)/python -m pytest -m endurance -n auto --dist worksteal -p no:benchmark
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -39,6 +39,9 @@ __all__ = [
     "require_precision",
 ]
 
+_ONE_SIZE = ("embedding", "attributes")
+"""Tasks whose networks read pictures of one size."""
+
 Folder = str | Path | None
 
 _SPEC_ONLY = ".json"
@@ -232,8 +235,13 @@ def _open(
         if setting is not None:
             variant, options = setting.variant, setting.session_options
     chosen = stored.choose(precision, variant=variant)
-    expected = chosen.variant.sha256
-    return Session(chosen.path, expected_sha256=expected, variant=chosen.variant, **options)
+    return Session(
+        chosen.path,
+        expected_sha256=chosen.variant.sha256,
+        variant=chosen.variant,
+        one_size=stored.entry.task in _ONE_SIZE,
+        **options,
+    )
 
 
 def _tuned(stored: StoredModel) -> Setting | None:

@@ -122,7 +122,12 @@ def test_what_is_left_of_v3(source: Path, tmp_path: Path) -> None:
             for attribute in node.attribute
             if attribute.name == "group"
         }
-        live = {"plain": {32, 64, 128}, "portable": {3, 18, 61, 128}, "x86": {16, 32, 64, 128}}
+        live = {
+            "plain": {32, 64, 128},
+            "portable": {3, 18, 61, 128},
+            "x86": {16, 32, 64, 128},
+            "ncnn": {4, 20, 64, 128},
+        }
         assert groups == live[target]
     assert nodes["portable"] == nodes["plain"]
     assert nodes["plain"]["PRelu"] == 13

@@ -447,7 +447,7 @@ def test_a_read_only_disk() -> None:
     probe.chmod(0o444)
     folder.chmod(0o555)
     code = (
-        "import os, sys\n"
+        "import os, sys, tempfile\n"
         "from mobileface.gallery import Gallery, NewFace\n"
         "import numpy as np\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
