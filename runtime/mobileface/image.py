@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from .arrays import ByteArray, FloatArray
 from .errors import ImageError, InputError
 from .files import reason
 from .spec import ImageInput
@@ -32,10 +32,10 @@ __all__ = [
     "to_tensor",
 ]
 
-Image = npt.NDArray[np.uint8]
+Image = ByteArray
 """uint8, (H, W, 3) in the stated channel order or (H, W) gray, values 0..255."""
 
-Tensor = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+Tensor = FloatArray | ByteArray
 """A network's input, with the element type and the order of axes that its spec states."""
 
 ChannelOrder = Literal["bgr", "rgb"]
@@ -242,7 +242,7 @@ def tensor_batches(
         yield to_tensor(pictures[start : start + batch_size], spec, color)
 
 
-def _center_crop(image: Image, height: int, width: int) -> npt.NDArray[np.float32]:
+def _center_crop(image: Image, height: int, width: int) -> FloatArray:
     """The middle of the picture, scaled until it just covers the size; bilinear, not rounded.
 
     The longer side is cut to whole pixels before scaling, as GluonCV's transforms do.

@@ -8,7 +8,7 @@ portable variant is picked. Standard library only.
 from __future__ import annotations
 
 import functools
-import platform
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,16 @@ ANYWHERE = Condition()
 @functools.lru_cache(maxsize=1)
 def this_machine() -> Machine:
     """The machine that this process runs on."""
-    return read_machine(platform.machine(), sys.platform)
+    return read_machine(_machine_name(), sys.platform)
+
+
+def _machine_name() -> str:
+    """What `platform.machine` gives, without the import of that module where that is possible."""
+    if hasattr(os, "uname"):
+        return os.uname().machine
+    import platform
+
+    return platform.machine()
 
 
 def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
@@ -101,6 +110,8 @@ def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
         features = frozenset(word for key, word in _MACOS.items() if _sysctl(key))
         return Machine(name, features, _sysctl_text("machdep.cpu.brand_string"))
     if system == "win32":
+        import platform
+
         return Machine(name, _windows_features(), platform.processor())
     fields = _cpuinfo(root)
     # x86 says "flags", ARM "Features"; under an emulator the file is the host's.

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import onnxruntime
 
+from .arrays import Array
 from .errors import InputError, ModelError, SpecError
 from .files import check_sha256, reason
 from .index import Variant
@@ -17,8 +17,6 @@ from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
 from .threads import default_threads, spins
 
 __all__ = ["Session", "runtime_version"]
-
-Array = npt.NDArray[Any]
 
 
 class Session:

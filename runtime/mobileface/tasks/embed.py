@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import FloatArray
 from ..errors import InputError, ModelError
 from ..image import ChannelOrder, Image, Tensor, tensor_batches
 from ..session import Session
@@ -22,7 +22,7 @@ __all__ = ["Embedder", "cosine_similarity"]
 _BATCH = 32
 """Pictures a run: larger batches gain nothing on a CPU and cost memory."""
 
-Embeddings = npt.NDArray[np.float32]
+Embeddings = FloatArray
 
 
 class Embedder:
@@ -161,7 +161,7 @@ def cosine_similarity(a: Embeddings, b: Embeddings) -> Embeddings:
     return np.clip(a @ b.T, -1, 1)
 
 
-def _unit(vectors: npt.NDArray[np.float32]) -> Embeddings:
+def _unit(vectors: FloatArray) -> Embeddings:
     """Rows scaled to unit length; a zero row stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
