@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.gallery import Gallery, NewFace, Stamp
+from mobileface.measure import peak_memory
 
 SIZE, BLOCK, PROBES, TOP = 256, 10_000, 100, 5
 TURNS = {1: 15, PROBES: 3}
@@ -68,7 +68,7 @@ def measure(gallery: Gallery, rows: int) -> dict[str, object]:
     gallery.search(probes[:1], top=TOP)
     first = time.perf_counter() - start
     found = gallery.search(probes, top=TOP)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     import faiss  # only now: its copy of the matrix does not count
 
     index = faiss.IndexFlatIP(SIZE)

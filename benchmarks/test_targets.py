@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.replay import measure_in_turn, report
+from benchmarks.replay import Contest, report
 from mobileface.image import Image, Tensor, read_image, resize, to_tensor
 from mobileface.session import Session
 from mobileface.spec import ImageInput
@@ -27,7 +27,6 @@ ENGINES = tuple(
     f"{target}_{dtype}" for target in ("plain", "portable", "x86") for dtype in ("float32", "uint8")
 )
 ROUNDS = 400
-WARM_UP = 50
 
 
 class Engine:
@@ -77,29 +76,29 @@ def crops(version: int, source: Path) -> list[Image]:
 
 
 @pytest.fixture(scope="module", params=["network", "crop"])
-def times(
+def contest(
     request: pytest.FixtureRequest, version: int, engines: dict[str, Engine], crops: list[Image]
-) -> tuple[str, dict[str, list[float]]]:
-    """What was measured, and seconds a crop for each engine."""
+) -> Contest[int]:
+    """The engines on the crops by number."""
     runs = {
         name: engine.prepared(crops) if request.param == "network" else engine.whole(crops)
         for name, engine in engines.items()
     }
-    measured = measure_in_turn(runs, range(len(crops)), ROUNDS, WARM_UP)
-    base = float(np.median(measured["plain_float32"]))
-    for name, seconds in measured.items():
-        ratio, milliseconds = np.median(seconds) / base, np.median(seconds) * 1e3
-        print(f"V{version}, {request.param}, {name}: {milliseconds:.3f} ms, {ratio:.3f} of plain")
-    return request.param, measured
+    return _contest(f"identification_v{version} {request.param}", runs, len(crops), ROUNDS)
+
+
+def _contest(
+    group: str, runs: dict[str, Callable[[int], Any]], items: int, rounds: int
+) -> Contest[int]:
+    makers = {name: (lambda run=run: run) for name, run in runs.items()}
+    return Contest(group, makers, range(items), rounds, {"batch": 1}, turn=2)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_targets(
-    benchmark: Any, version: int, times: tuple[str, dict[str, list[float]]], engine: str
-) -> None:
-    kind, measured = times
-    benchmark.extra_info.update(batch=1, threads=1, faces=200)
-    report(benchmark, f"identification_v{version} {kind}", engine, measured[engine])
+def test_targets(benchmark: Any, contest: Contest[int], engine: str) -> None:
+    ratio = np.median(contest.seconds(engine)) / np.median(contest.seconds("plain_float32"))
+    print(f"{contest.group}, {engine}: {ratio:.3f} of plain")
+    report(benchmark, contest, engine)
 
 
 def test_steady(
@@ -110,10 +109,11 @@ def test_steady(
     pictures = [*crops[:6], np.full_like(noise, 128), np.zeros_like(noise), noise]
     floats = {name: engine for name, engine in engines.items() if name.endswith("float32")}
     runs = {name: engine.prepared(pictures) for name, engine in floats.items()}
-    measured = measure_in_turn(runs, range(len(pictures)), 100 * len(pictures), len(pictures))
-    for name, seconds in measured.items():
-        medians = np.median(np.reshape(seconds, (-1, len(pictures))), axis=0)
+    count = len(pictures)
+    contest = _contest(f"identification_v{version} steady", runs, count, 100 * count)
+    for name in runs:
+        medians = np.median(np.reshape(contest.seconds(name), (-1, count)), axis=0)
         ratio = float(medians.max() / medians.min())
         benchmark.extra_info[f"{name} slowest over fastest"] = ratio
         print(f"V{version}, {name}: slowest over fastest picture {ratio:.3f}")
-    report(benchmark, f"identification_v{version} steady", "x86", measured["x86_float32"])
+    report(benchmark, contest, "x86_float32")
