@@ -58,12 +58,13 @@ def test_pictures_need_no_onnx_runtime(module: str) -> None:
 def test_embedding_a_crop_of_the_right_size_needs_no_opencv(models: Path) -> None:
     """Nor other tasks, drawing or video: start-up time and memory of a small process."""
     code = f"""
-import numpy, mobileface
+import sys, numpy, onnxruntime
+theirs = set(sys.modules)
+import mobileface
 embedder = mobileface.load_embedder("tiny_color", models={str(models)!r})
 crop = numpy.zeros((embedder.image.height, embedder.image.width, 3), numpy.uint8)
 embedder.embed(crop)
-import sys
-print(*sys.modules)
+print(*set(sys.modules) - theirs)
 """
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
