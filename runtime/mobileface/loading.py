@@ -239,8 +239,7 @@ def _open(
         chosen.path,
         expected_sha256=chosen.variant.sha256,
         variant=chosen.variant,
-        one_size=stored.entry.task in _ONE_SIZE,
-        **options,
+        **{"one_size": stored.entry.task in _ONE_SIZE, **options},
     )
 
 
