@@ -57,8 +57,7 @@ def best_rows(
         scalar products in float64.
     """
     few = len(probes) <= _FEW_PROBES
-    wide = all(part.dtype == np.float32 for part in parts)
-    strips = _strips([len(part) for part in parts], probes.shape[1], threads if few and wide else 1)
+    strips = _strips([len(part) for part in parts], probes.shape[1], threads if few else 1)
     # The error of a float32 sum of D products, of unit vectors, is at most D·2⁻²⁴ in size.
     slack = 2 * probes.shape[1] * 2.0**-24
 
@@ -136,7 +135,8 @@ def _scan(
             target = scores[:, place - first : place - first + len(block)]
             if len(probes) <= _FEW_PROBES:
                 for probe, row in zip(probes, target, strict=True):
-                    np.dot(block, probe, out=row)
+                    # Not BLAS: its threads and those that widen take CPUs from each other.
+                    np.einsum("ij,j->i", block, probe, out=row)
             else:
                 np.matmul(probes, block.T, out=target)
         best.add(scores[:, : last - first], offset + first)
