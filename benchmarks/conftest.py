@@ -23,11 +23,11 @@ import pytest
 
 from benchmarks import results
 from benchmarks.faces import Faces, find_faces
-from mobileface.environment import describe_environment
-from mobileface_convert.cli import main as convert_command
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.source import DirectorySource
+from mobileface.host.environment import describe_environment
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.commands.main import main as convert_command
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")

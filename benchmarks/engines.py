@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from mobileface.session import Session
-from mobileface_convert.reference import import_mxnet, mxnet_is_installed
+from mobileface.models.session import Session
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet, mxnet_is_installed
 
 __all__ = [
     "FloatArray",

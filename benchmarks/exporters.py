@@ -23,7 +23,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from benchmarks.engines import UnavailableError
-from mobileface_convert.reference import import_mxnet, mxnet_is_installed
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet, mxnet_is_installed
 
 __all__ = ["export_by_mxnet", "export_by_pnnx"]
 

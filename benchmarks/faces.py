@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.image import Image, read_image, resize
+from mobileface.vision.image import Image, read_image, resize
 
 __all__ = ["Faces", "auc", "find_faces", "read_frames"]
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import cv2
 
-from mobileface.calibration import SUFFIX
 from mobileface.commands.faces import write_picture
-from mobileface.image import read_image
-from mobileface_eval.cli import main as evaluate
+from mobileface.matching.calibration import SUFFIX
+from mobileface.vision.image import read_image
+from mobileface_eval.commands.main import main as evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")

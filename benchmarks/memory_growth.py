@@ -36,9 +36,9 @@ from mobileface import (
     enhance,
     makeup,
 )
-from mobileface.drawn import draw_frames
-from mobileface.image import Image
-from mobileface.measure import peak_memory
+from mobileface.diagnostics.measure import peak_memory
+from mobileface.vision.image import Image
+from mobileface.vision.synthetic_faces import draw_frames
 
 Item = TypeVar("Item")
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"

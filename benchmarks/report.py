@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import figures, medians, ratios
-from mobileface.files import write_aside
-from mobileface.published import PUBLISHED_MS
+from mobileface.diagnostics.published_times import PUBLISHED_MS
+from mobileface.host.files import write_aside
 
 __all__ = ["markdown", "page"]
 

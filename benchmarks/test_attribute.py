@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from tests import gluon_networks
-from tests.convert.random_source import source_file
+from tests.convert.frontends.random_source import source_file
 
 from benchmarks.engines import (
     FloatArray,
@@ -29,13 +29,13 @@ from benchmarks.exporters import export_by_mxnet
 from benchmarks.replay import OURS, Contest, report
 from mobileface import load_attributes
 from mobileface.errors import ModelNotFoundError
-from mobileface.image import read_image, to_tensor
-from mobileface_convert.pictures import read_samples
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.reference import import_mxnet
-from mobileface_convert.source import DirectorySource
-from mobileface_convert.variants import CONDITIONS, Plan
+from mobileface.vision.image import read_image, to_tensor
+from mobileface_convert.build.calibration_images import read_samples
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.build.variants import CONDITIONS, Plan
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 
 ROUNDS = {1: 150, 4: 40, 16: 10}
 PRECISIONS = {OURS: None, "mobileface fp16": "fp16", "mobileface int8": "int8"}

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from tests import gluon_networks
-from tests.convert.random_source import make_random_source, source_file
+from tests.convert.frontends.random_source import make_random_source, source_file
 
 from benchmarks.engines import (
     Pictures,
@@ -32,12 +32,12 @@ from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
 from mobileface import load_detector
 from mobileface.errors import ModelNotFoundError
-from mobileface_convert.pictures import read_samples
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.reference import import_mxnet
-from mobileface_convert.source import DirectorySource
-from mobileface_convert.variants import CONDITIONS, Plan
+from mobileface_convert.build.calibration_images import read_samples
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.build.variants import CONDITIONS, Plan
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 
 HEIGHT, WIDTH = 256, 468
 ROUNDS = 36

@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
-from mobileface.image import Image
-from mobileface.loading import load_detector
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
+from mobileface.models.loading import load_detector
+from mobileface.vision.image import Image
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.recipes.recipe import load_recipe
 
 dlib = pytest.importorskip("dlib")
 

@@ -31,12 +31,12 @@ from benchmarks.faces import Faces, auc
 from benchmarks.replay import OURS, Contest, report
 from mobileface import load_embedder
 from mobileface.errors import ModelNotFoundError
-from mobileface.image import Image, to_tensor
-from mobileface.session import Session
-from mobileface.store import find_model
-from mobileface.tasks.embed import Embedder
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.reference import import_mxnet
+from mobileface.models.lookup import find_model
+from mobileface.models.session import Session
+from mobileface.tasks.embedding import Embedder
+from mobileface.vision.image import Image, to_tensor
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet
+from mobileface_convert.recipes.recipe import load_recipe
 
 VERSIONS = (1, 2, 3)
 ROUNDS = {1: 300, 4: 80, 16: 24}

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.replay import OURS, Contest, report
-from mobileface.gray import dlib_gray
-from mobileface.image import read_image
-from mobileface.session import Session
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.source import DirectorySource
+from mobileface.models.session import Session
+from mobileface.vision.gray import dlib_gray
+from mobileface.vision.image import read_image
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 
 dlib = pytest.importorskip("dlib")
 

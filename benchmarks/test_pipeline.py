@@ -13,9 +13,9 @@ import pytest
 from benchmarks.faces import read_frames
 from benchmarks.replay import replay
 from mobileface import FaceAnalyzer, align
-from mobileface.image import Image
-from mobileface.measure import summarise
+from mobileface.diagnostics.measure import summarise
 from mobileface.types import Face
+from mobileface.vision.image import Image
 
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
 ROUNDS = 16

@@ -14,11 +14,11 @@ from benchmarks.engines import UnavailableError
 from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
 from mobileface import FaceAnalyzer, align, load_embedder
-from mobileface.crops import CROPS
 from mobileface.errors import ModelNotFoundError
 from mobileface.types import Landmarks
-from mobileface_convert.package_source import PackageSource
-from mobileface_convert.recipe import load_recipe
+from mobileface.vision.crops import CROPS
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.packages import PackageSource
 
 dlib = pytest.importorskip("dlib")
 

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
 from mobileface import FaceAnalyzer, align, enhance, load_pose, makeup
-from mobileface.image import Image
 from mobileface.types import Landmarks
+from mobileface.vision.image import Image
 
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
 FIVE = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")

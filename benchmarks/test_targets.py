@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from benchmarks.replay import Contest, report
-from mobileface.image import Image, Tensor, read_image, resize, to_tensor
-from mobileface.session import Session
-from mobileface.spec import ImageInput
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.source import DirectorySource
+from mobileface.models.session import Session
+from mobileface.models.spec import ImageInput
+from mobileface.vision.image import Image, Tensor, read_image, resize, to_tensor
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 
 VERSIONS = (1, 2, 3)
 ENGINES = tuple(

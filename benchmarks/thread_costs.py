@@ -21,8 +21,8 @@ import cv2
 import onnxruntime
 
 from mobileface import FaceAnalyzer
-from mobileface.drawn import draw_frames
-from mobileface.threads import available_cpus
+from mobileface.host.threads import available_cpus
+from mobileface.vision.synthetic_faces import draw_frames
 
 STARTER = Path(__file__).resolve().parents[1] / "models_onnx"
 FRAMES = 4

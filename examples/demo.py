@@ -29,12 +29,12 @@ from mobileface import (
     makeup,
     read_image,
 )
-from mobileface.cli import main as mobileface_command
 from mobileface.commands.faces import write_picture
+from mobileface.commands.main import main as mobileface_command
 from mobileface.errors import InputError, MobileFaceError
-from mobileface.image import Image
 from mobileface.types import Face
-from mobileface_convert.cli import main as convert
+from mobileface.vision.image import Image
+from mobileface_convert.commands.main import main as convert
 
 ROOT = Path(__file__).resolve().parents[1]
 PEOPLE = 100

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mobileface_convert.reference import import_mxnet, mxnet_is_installed
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet, mxnet_is_installed
 
 FloatArray = npt.NDArray[np.float32]
 Block = Any

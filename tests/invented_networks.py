@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mobileface_convert.reference import import_mxnet
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet
 
 __all__ = ["NETWORKS", "Invented", "save"]
 

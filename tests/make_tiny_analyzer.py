@@ -24,17 +24,17 @@ TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS.parent))
 
 from mobileface.analyzer import FaceAnalyzer  # noqa: E402
-from mobileface.index import IndexEntry, write_index  # noqa: E402
-from mobileface.probes import make_probes  # noqa: E402
-from mobileface.spec import METADATA_KEY, ModelSpec  # noqa: E402
-from mobileface_convert.certificate import certificate, write_certificate  # noqa: E402
+from mobileface.models.index import IndexEntry, write_index  # noqa: E402
+from mobileface.models.probes import make_probes  # noqa: E402
+from mobileface.models.spec import METADATA_KEY, ModelSpec  # noqa: E402
+from mobileface_convert.build.certificate import certificate, write_certificate  # noqa: E402
 from mobileface_convert.frontends.hog_onnx import build_hog_graph  # noqa: E402
 from mobileface_convert.frontends.shape_predictor import read_shape_predictor  # noqa: E402
 from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph  # noqa: E402
 from mobileface_convert.frontends.shape_predictor_reference import evaluate  # noqa: E402
 from mobileface_convert.makers import Built  # noqa: E402
-from tests.convert.dlib_writer import tiny_shape_predictor  # noqa: E402
-from tests.convert.hog_cases import small_detector  # noqa: E402
+from tests.convert.frontends.dlib_writer import tiny_shape_predictor  # noqa: E402
+from tests.convert.frontends.hog_cases import small_detector  # noqa: E402
 from tests.make_tiny_models import COLOR, export, model_spec, tiny_color  # noqa: E402
 
 FOLDER = TESTS / "models" / "analyzer"

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mobileface.index import IndexEntry, write_index
-from mobileface.spec import METADATA_KEY, ModelSpec
+from mobileface.models.index import IndexEntry, write_index
+from mobileface.models.spec import METADATA_KEY, ModelSpec
 from mobileface_convert.backends.onnx import to_onnx
-from mobileface_convert.certificate import certificate, write_certificate
-from mobileface_convert.graph import Array, Edge, Graph, Node, variable
+from mobileface_convert.build.certificate import certificate, write_certificate
+from mobileface_convert.graph.source_graph import Array, Edge, Graph, Node, variable
 from mobileface_convert.makers import Built, PassRecord, apply_passes, spec_passes
 from mobileface_convert.passes import prune
 

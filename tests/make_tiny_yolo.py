@@ -19,16 +19,16 @@ import onnx_ir as ir
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS.parent))
 
-from mobileface.index import write_index  # noqa: E402
-from mobileface.spec import ModelSpec  # noqa: E402
+from mobileface.models.index import write_index  # noqa: E402
+from mobileface.models.spec import ModelSpec  # noqa: E402
 from mobileface_convert.backends.onnx import clean, to_onnx  # noqa: E402
 from mobileface_convert.frontends.mxnet_symbol import read_symbol  # noqa: E402
 from mobileface_convert.frontends.shape_predictor import read_shape_predictor  # noqa: E402
 from mobileface_convert.frontends.shape_predictor_onnx import build_landmark_graph  # noqa: E402
-from mobileface_convert.graph import Graph  # noqa: E402
+from mobileface_convert.graph.source_graph import Graph  # noqa: E402
+from mobileface_convert.heads.nms import BoxNms  # noqa: E402
 from mobileface_convert.makers.yolo import Trunk, build_model  # noqa: E402
-from mobileface_convert.nms import BoxNms  # noqa: E402
-from tests.convert.dlib_writer import tiny_shape_predictor  # noqa: E402
+from tests.convert.frontends.dlib_writer import tiny_shape_predictor  # noqa: E402
 from tests.make_tiny_analyzer import POINTS, write  # noqa: E402
 from tests.make_tiny_models import model_spec  # noqa: E402
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mobileface.probes import make_probes
+from mobileface.models.probes import make_probes
 from mobileface_convert.makers.dlib_network import descriptors
-from mobileface_convert.package_source import PackageSource
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.reference import MXNetReference
-from mobileface_convert.source import DirectorySource
-from mobileface_convert.verify import PROBE_COUNT, PROBE_SEED, probe_tensor
+from mobileface_convert.oracles.mxnet_oracle import MXNetReference
+from mobileface_convert.oracles.verify import PROBE_COUNT, PROBE_SEED, probe_tensor
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
+from mobileface_convert.sources.packages import PackageSource
 
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS))

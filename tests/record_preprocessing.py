@@ -20,8 +20,8 @@ import numpy.typing as npt
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS.parent))
 
-from mobileface.probes import make_probes  # noqa: E402
-from mobileface_convert.reference import import_mxnet  # noqa: E402
+from mobileface.models.probes import make_probes  # noqa: E402
+from mobileface_convert.oracles.mxnet_oracle import import_mxnet  # noqa: E402
 
 GOLDEN = TESTS / "golden" / "preprocessing.npz"
 PHOTO = Path("example/friends.jpg")

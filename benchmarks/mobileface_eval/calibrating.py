@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.calibration import Basis, Calibration, RateCurve
 from mobileface.errors import InputError
+from mobileface.matching.calibration import Basis, Calibration, RateCurve
 
 from .embedding import Embedded
 from .intervals import RateEstimate, estimate_genuine, estimate_impostor

@@ -12,8 +12,8 @@ import numpy as np
 
 from mobileface.errors import InputError
 
+from .datasets.face_sets import Picture
 from .embedding import FaceSource
-from .pictures import Picture
 from .vector_cache import Vectors
 
 __all__ = ["RayEngine"]

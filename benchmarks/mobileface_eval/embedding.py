@@ -17,16 +17,16 @@ import numpy.typing as npt
 from mobileface.analyzer import FaceAnalyzer
 from mobileface.commands.progress import Progress
 from mobileface.errors import ImageError, InputError
-from mobileface.files import sha256
-from mobileface.image import Image
-from mobileface.index import PRECISIONS
-from mobileface.loading import load_embedder
-from mobileface.store import Prefer, find_model
+from mobileface.host.files import sha256
+from mobileface.models.index import PRECISIONS
+from mobileface.models.loading import load_embedder
+from mobileface.models.lookup import Prefer, find_model
 from mobileface.tasks.align import align
-from mobileface.tasks.embed import Embedder
+from mobileface.tasks.embedding import Embedder
 from mobileface.types import Face
+from mobileface.vision.image import Image
 
-from .pictures import Picture, PictureSet
+from .datasets.face_sets import Picture, PictureSet
 from .vector_cache import VectorCache, Vectors
 
 __all__ = ["BATCH", "Embedded", "FaceSource", "LeftOut", "embed_set", "open_embedder"]

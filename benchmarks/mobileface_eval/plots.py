@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from mobileface.calibration import Calibration
+from mobileface.matching.calibration import Calibration
 
-from .lfw import LfwResult
-from .megaface import MegafaceResult
+from .datasets.lfw import LfwResult
+from .datasets.megaface import MegafaceResult
 from .rates import PairScores, Verification
 
 __all__ = [

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mobileface import __version__
 from mobileface.commands.output import print_text
-from mobileface.files import replacing, write_aside
+from mobileface.host.files import replacing, write_aside
 
 __all__ = ["table", "write_report"]
 

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
-    from .calibration import Calibration, find_calibration
-    from .draw import draw_faces
-    from .embeddings import EmbeddingSet
-    from .error_rates import Decision, Rate
+    from .effects.enhance import enhance
+    from .effects.makeup import makeup
     from .errors import MobileFaceError
-    from .following import FaceFollower
     from .gallery.enrol import Enroller
-    from .gallery.store import Gallery
-    from .image import read_image
-    from .loading import (
+    from .gallery.gallery import Gallery
+    from .matching.calibration import Calibration, find_calibration
+    from .matching.embeddings import EmbeddingSet
+    from .matching.error_rates import Decision, Rate
+    from .models.loading import (
         load,
         load_attributes,
         load_detector,
@@ -31,20 +30,21 @@ if TYPE_CHECKING:
         load_landmarks,
         load_pose,
     )
-    from .session import Session
-    from .spec import ModelSpec
-    from .store import find_model, list_models
+    from .models.lookup import find_model, list_models
+    from .models.session import Session
+    from .models.spec import ModelSpec
     from .tasks.align import align
-    from .tasks.attribute import AttributePredictor
-    from .tasks.detect import Detector
-    from .tasks.embed import Embedder, cosine_similarity
-    from .tasks.enhance import enhance
-    from .tasks.landmark import LandmarkPredictor
-    from .tasks.makeup import makeup
+    from .tasks.attributes import AttributePredictor
+    from .tasks.detection import Detector
+    from .tasks.embedding import Embedder, cosine_similarity
+    from .tasks.landmarks import LandmarkPredictor
     from .tasks.pose import PoseEstimator
-    from .tasks.track import Tracker
+    from .tracking.follower import FaceFollower
+    from .tracking.tracker import Tracker
     from .types import Attributes, Detections, Face, Landmarks, Pose, Track
-    from .video import VideoReader, VideoWriter
+    from .vision.draw import draw_faces
+    from .vision.image import read_image
+    from .vision.video import VideoReader, VideoWriter
 
 __all__ = [
     "AttributePredictor",
@@ -97,46 +97,46 @@ __version__ = "0.1.0"
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
-    "AttributePredictor": "tasks.attribute",
+    "AttributePredictor": "tasks.attributes",
     "Attributes": "types",
-    "Calibration": "calibration",
-    "Decision": "error_rates",
+    "Calibration": "matching.calibration",
+    "Decision": "matching.error_rates",
     "Detections": "types",
-    "Detector": "tasks.detect",
-    "Embedder": "tasks.embed",
-    "EmbeddingSet": "embeddings",
+    "Detector": "tasks.detection",
+    "Embedder": "tasks.embedding",
+    "EmbeddingSet": "matching.embeddings",
     "Enroller": "gallery.enrol",
     "Face": "types",
     "FaceAnalyzer": "analyzer",
-    "FaceFollower": "following",
-    "Gallery": "gallery.store",
-    "LandmarkPredictor": "tasks.landmark",
+    "FaceFollower": "tracking.follower",
+    "Gallery": "gallery.gallery",
+    "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
     "MobileFaceError": "errors",
-    "ModelSpec": "spec",
+    "ModelSpec": "models.spec",
     "Pose": "types",
     "PoseEstimator": "tasks.pose",
-    "Rate": "error_rates",
-    "Session": "session",
+    "Rate": "matching.error_rates",
+    "Session": "models.session",
     "Track": "types",
-    "Tracker": "tasks.track",
-    "VideoReader": "video",
-    "VideoWriter": "video",
+    "Tracker": "tracking.tracker",
+    "VideoReader": "vision.video",
+    "VideoWriter": "vision.video",
     "align": "tasks.align",
-    "cosine_similarity": "tasks.embed",
-    "draw_faces": "draw",
-    "enhance": "tasks.enhance",
-    "find_calibration": "calibration",
-    "find_model": "store",
-    "list_models": "store",
-    "load": "loading",
-    "load_attributes": "loading",
-    "load_detector": "loading",
-    "load_embedder": "loading",
-    "load_landmarks": "loading",
-    "load_pose": "loading",
-    "makeup": "tasks.makeup",
-    "read_image": "image",
+    "cosine_similarity": "tasks.embedding",
+    "draw_faces": "vision.draw",
+    "enhance": "effects.enhance",
+    "find_calibration": "matching.calibration",
+    "find_model": "models.lookup",
+    "list_models": "models.lookup",
+    "load": "models.loading",
+    "load_attributes": "models.loading",
+    "load_detector": "models.loading",
+    "load_embedder": "models.loading",
+    "load_landmarks": "models.loading",
+    "load_pose": "models.loading",
+    "makeup": "effects.makeup",
+    "read_image": "vision.image",
 }
 
 

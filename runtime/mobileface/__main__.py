@@ -15,7 +15,7 @@ __all__ = ["main"]
 def main() -> int:
     """Runs the command; returns its exit code."""
     try:
-        from .cli import main as command
+        from .commands.main import main as command
     except ImportError as error:
         if sys.argv[1:2] != ["doctor"]:
             text = f"mobileface: error: {error}; 'mobileface doctor' says what is wrong"

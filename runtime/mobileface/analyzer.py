@@ -12,8 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .errors import InputError, ModelError, ModelNotFoundError
-from .image import ChannelOrder, Image, check_image
-from .loading import (
+from .models.loading import (
     load_attributes,
     load_detector,
     load_embedder,
@@ -21,15 +20,16 @@ from .loading import (
     load_pose,
     require_precision,
 )
-from .session import Session
-from .store import Precision, Prefer, list_models
+from .models.lookup import Precision, Prefer, list_models
+from .models.session import Session
 from .tasks.align import align, allows_crop
-from .tasks.attribute import AttributePredictor
-from .tasks.detect import Detector
-from .tasks.embed import Embedder
-from .tasks.landmark import LandmarkPredictor, merge_landmarks, merged_names
+from .tasks.attributes import AttributePredictor
+from .tasks.detection import Detector
+from .tasks.embedding import Embedder
+from .tasks.landmarks import LandmarkPredictor, merge_landmarks, merged_names
 from .tasks.pose import PoseEstimator
 from .types import Face, Landmarks, Pose
+from .vision.image import ChannelOrder, Image, check_image
 
 __all__ = ["TASKS", "FaceAnalyzer"]
 
@@ -44,10 +44,10 @@ class FaceAnalyzer:
     """Finds faces and runs every task on them.
 
     Args:
-        models: Folder with converted models; by default those of `mobileface.store`.
+        models: Folder with converted models; by default those of `mobileface.models.lookup`.
         tasks: Which of `TASKS` to run. A task whose model is absent is then an error. By default
             every task that can run does; `missing` says which cannot, and why.
-        crops: Crops that the landmarks must allow, names in `mobileface.crops`.
+        crops: Crops that the landmarks must allow, names in `mobileface.vision.crops`.
         detector: Name of the detector to use; by default the preferred one.
         embedder: Name of the identification model to use; by default the preferred one of those
             whose crop the landmarks allow.

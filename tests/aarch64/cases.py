@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobileface import FaceAnalyzer, read_image
 from mobileface.commands.faces import write_picture
-from mobileface.index import PRECISIONS
+from mobileface.models.index import PRECISIONS
 from tests.conftest import SOURCE
 from tests.run_runtime_environments import find_portrait
 
@@ -25,7 +25,7 @@ def convert_models(folder: Path) -> list[Path]:
     """Converts MobileFace's models with all variants, if its files are there; where they are."""
     if not (SOURCE / "MobileFace_Identification").is_dir():
         return []
-    command = [sys.executable, "-m", "mobileface_convert.cli", "all", "--no-verify"]
+    command = [sys.executable, "-m", "mobileface_convert.commands.main", "all", "--no-verify"]
     command += ["--source", str(SOURCE), "--output", str(folder)]
     command += ["--precision", *PRECISIONS, "--calibrate", str(SOURCE / CROPS)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mobileface.store import list_models
-from mobileface_convert.bundle import make_bundle
+from mobileface.models.lookup import list_models
+from mobileface_convert.build.bundle import make_bundle
 from tests.aarch64.cases import convert_models, write_cases
 from tests.aarch64.compare import BOUNDS, Deviation, compare
 from tests.aarch64.emulator import CPUS, UnavailableError, make_emulator

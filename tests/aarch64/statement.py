@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobileface.files import sha256, write_aside
-from mobileface.store import list_models
+from mobileface.host.files import sha256, write_aside
+from mobileface.models.lookup import list_models
 
 __all__ = ["state_platforms"]
 

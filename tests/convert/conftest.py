@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mobileface_convert.recipe import Recipe, load_recipe
-from mobileface_convert.source import SourceFile, git_blob_sha1
+from mobileface_convert.recipes.recipe import Recipe, load_recipe
+from mobileface_convert.sources.files import SourceFile, git_blob_sha1
 from tests import networks
 from tests.conftest import unavailable
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import mannwhitneyu
 
-from mobileface.probes import make_probes
+from mobileface.models.probes import make_probes
 
 __all__ = ["copy_files", "invented_faces", "pair_auc", "row_cosines"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mobileface.errors import InputError
-from mobileface_eval.bin_set import read_bin
+from mobileface_eval.datasets.bin_set import read_bin
 
 CONTENTS = [b"\xff\xd8one", b"\xff\xd8two\x00", b"\xff\xd8three\n", b"\x89PNG four" * 30]
 FLAGS = [True, False]

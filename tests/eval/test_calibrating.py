@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mobileface.calibration import Basis, Calibration, find_calibration
 from mobileface.errors import InputError
-from mobileface.loading import load_embedder
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.source import DirectorySource
+from mobileface.matching.calibration import Basis, Calibration, find_calibration
+from mobileface.models.loading import load_embedder
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 from mobileface_eval.calibrating import PersonScores, calibrate, scores_of_people
+from mobileface_eval.datasets.face_sets import Picture, PictureSet
 from mobileface_eval.embedding import Embedded
-from mobileface_eval.pictures import Picture, PictureSet
 
 PEOPLE = 60
 STEP = 1e-5

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mobileface.errors import InputError
-from mobileface.image import read_image
+from mobileface.vision.image import read_image
+from mobileface_eval.datasets.face_sets import Picture, PictureSet, read_folder
 from mobileface_eval.embedding import Embedded, FaceSource, embed_set
-from mobileface_eval.pictures import Picture, PictureSet, read_folder
 from mobileface_eval.vector_cache import VectorCache
 
 

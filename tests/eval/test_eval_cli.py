@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from mobileface.calibration import Calibration
-from mobileface.cli import main as run_mobileface
-from mobileface.embeddings import EmbeddingSet
-from mobileface_eval.cli import main
+from mobileface.commands.main import main as run_mobileface
+from mobileface.matching.calibration import Calibration
+from mobileface.matching.embeddings import EmbeddingSet
+from mobileface_eval.commands.main import main
 
 Run = Callable[..., dict[str, Any]]
 
@@ -185,9 +185,9 @@ def test_speed(run: Run) -> None:
 @pytest.mark.needs_source
 def test_the_published_pairs(run: Run, source: Path, tmp_path: Path) -> None:
     """LFW-Aligned-100Pair by the converted V1: what upstream's embeddings give."""
-    from mobileface_convert.pipeline import convert
-    from mobileface_convert.recipe import load_recipe
-    from mobileface_convert.source import DirectorySource
+    from mobileface_convert.build.pipeline import convert
+    from mobileface_convert.recipes.recipe import load_recipe
+    from mobileface_convert.sources.files import DirectorySource
 
     place = tmp_path / "converted"
     convert(load_recipe("identification_v1"), DirectorySource(source), place, verify=False)
@@ -212,10 +212,10 @@ def test_the_published_pairs(run: Run, source: Path, tmp_path: Path) -> None:
 @pytest.mark.needs_source
 def test_variants_stand_in_one_table(source: Path, tmp_path: Path) -> None:
     """fp32 and fp16 of V1 by name, each computed from its own file."""
-    from mobileface_convert.pipeline import convert
-    from mobileface_convert.recipe import load_recipe
-    from mobileface_convert.source import DirectorySource
-    from mobileface_convert.variants import Plan
+    from mobileface_convert.build.pipeline import convert
+    from mobileface_convert.build.variants import Plan
+    from mobileface_convert.recipes.recipe import load_recipe
+    from mobileface_convert.sources.files import DirectorySource
 
     place, output = tmp_path / "converted", tmp_path / "out"
     recipe = load_recipe("identification_v1")

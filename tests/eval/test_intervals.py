@@ -7,14 +7,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from mobileface.calibration import Basis
+from mobileface.matching.calibration import Basis
 from mobileface_eval.calibrating import PersonScores, calibrate
-from mobileface_eval.intervals import (
-    RateEstimate,
-    _intervals,
-    estimate_genuine,
-    estimate_impostor,
-)
+from mobileface_eval.intervals import RateEstimate, _intervals, estimate_genuine, estimate_impostor
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from mobileface.errors import InputError
-from mobileface_eval import megaface
-from mobileface_eval.megaface import evaluate_megaface
+from mobileface_eval.datasets import megaface
+from mobileface_eval.datasets.megaface import evaluate_megaface
 
 Floats = npt.NDArray[np.float32]
 
@@ -122,8 +122,8 @@ def test_a_million_distractors(tmp_path: Path) -> None:
     np.save(tmp_path / "probes.npy", probes)
     code = (
         "import json, time, numpy as np\n"
-        "from mobileface.measure import peak_memory\n"
-        "from mobileface_eval.megaface import evaluate_megaface\n"
+        "from mobileface.diagnostics.measure import peak_memory\n"
+        "from mobileface_eval.datasets.megaface import evaluate_megaface\n"
         "probes = np.load('probes.npy'); strangers = np.load('strangers.npy', mmap_mode='r')\n"
         "start = time.perf_counter()\n"
         "found = evaluate_megaface(probes, np.repeat(np.arange(500), 2), strangers)\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mobileface.errors import ImageError, InputError
-from mobileface_eval.pictures import Picture, read_folder, read_pairs
+from mobileface_eval.datasets.face_sets import Picture, read_folder, read_pairs
 
 
 def test_folder(people: Path) -> None:

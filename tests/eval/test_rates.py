@@ -13,7 +13,7 @@ from sklearn import metrics
 from sklearn.model_selection import KFold
 
 from mobileface.errors import InputError
-from mobileface_eval.lfw import evaluate_lfw
+from mobileface_eval.datasets.lfw import evaluate_lfw
 from mobileface_eval.rates import PairScores, all_pairs, equal_error_rate, listed_pairs, verify
 
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ from mobileface.errors import GalleryError, InputError
 from mobileface.gallery import Gallery, NewFace, backup, measure_recall, probes_like
 from mobileface.gallery.milvus_engine import MilvusEngine
 from mobileface.gallery.usearch_engine import UsearchEngine
-from tests.runtime.gallery_helpers import everything_in, fill, made, stamp, vectors
+from tests.runtime.gallery.gallery_helpers import everything_in, fill, made, stamp, vectors
 
 ROWS, SIZE = 10_000, 256
 

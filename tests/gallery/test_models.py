@@ -11,10 +11,10 @@ import pytest
 from mobileface import load_embedder, read_image
 from mobileface.errors import InputError
 from mobileface.gallery import Enroller, Gallery, NewFace, Stamp, migrate
-from mobileface.tasks.embed import Embedder
-from mobileface_convert.pipeline import convert
-from mobileface_convert.recipe import load_recipe
-from mobileface_convert.source import DirectorySource
+from mobileface.tasks.embedding import Embedder
+from mobileface_convert.build.pipeline import convert
+from mobileface_convert.recipes.recipe import load_recipe
+from mobileface_convert.sources.files import DirectorySource
 
 pytestmark = pytest.mark.needs_source
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mobileface import places, store
-from mobileface.image import Image
-from mobileface.session import Session
-from mobileface.tasks.embed import Embedder
+from mobileface.host import places
+from mobileface.models import lookup as store
+from mobileface.models.session import Session
+from mobileface.tasks.embedding import Embedder
+from mobileface.vision.image import Image
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 

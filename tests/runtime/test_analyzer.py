@@ -10,7 +10,7 @@ import pytest
 
 from mobileface import Face, FaceAnalyzer
 from mobileface.errors import ImageError, InputError, ModelNotFoundError
-from mobileface.probes import make_probes
+from mobileface.models.probes import make_probes
 
 MODELS = Path(__file__).parents[1] / "models"
 ANALYZER = MODELS / "analyzer"

@@ -40,7 +40,7 @@ def test_everything_public_needs_no_offline_stage() -> None:
 
 
 def test_the_command_needs_no_offline_stage() -> None:
-    assert not modules_after("import mobileface.cli") & OFFLINE
+    assert not modules_after("import mobileface.commands.main") & OFFLINE
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,18 @@ print(*set(sys.modules) - theirs)
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     loaded = set(result.stdout.split())
-    assert "mobileface.tasks.embed" in loaded
-    unwanted = {"cv2", "argparse", "subprocess", "tempfile", "mobileface.video", "mobileface.draw"}
+    assert "mobileface.tasks.embedding" in loaded
+    unwanted = {
+        "cv2",
+        "argparse",
+        "subprocess",
+        "tempfile",
+        "mobileface.vision.video",
+        "mobileface.vision.draw",
+    }
     assert not loaded & unwanted
     tasks = {name for name in loaded if name.startswith("mobileface.tasks.")}
-    assert tasks == {"mobileface.tasks.embed"}
+    assert tasks == {"mobileface.tasks.embedding"}
 
 
 def test_reading_a_spec_needs_nothing() -> None:

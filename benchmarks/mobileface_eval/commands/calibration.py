@@ -6,12 +6,12 @@ import argparse
 from datetime import datetime, timezone
 from pathlib import Path
 
-from mobileface.calibration import SUFFIX, Basis, Calibration
 from mobileface.errors import InputError
+from mobileface.matching.calibration import SUFFIX, Basis, Calibration
 
 from ..calibrating import calibrate, scores_of_people
+from ..datasets.face_sets import read_pairs
 from ..embedding import Embedded
-from ..pictures import read_pairs
 from ..plots import plot_calibration
 from ..report import table, write_report
 from .options import add_common, add_embedders, data_numbers, embed, embedded_sets, sources

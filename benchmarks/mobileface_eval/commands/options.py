@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mobileface.embeddings import EmbeddingSet
 from mobileface.errors import InputError
-from mobileface.places import default_cache_dir
+from mobileface.host.places import default_cache_dir
+from mobileface.matching.embeddings import EmbeddingSet
 
 from ..cluster import RayEngine
+from ..datasets.face_sets import Picture, PictureSet, read_folder
 from ..embedding import Embedded, Engine, FaceSource, embed_here, embed_set
-from ..pictures import Picture, PictureSet, read_folder
 
 __all__ = [
     "add_common",

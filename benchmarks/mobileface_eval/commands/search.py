@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.commands.pictures import find_pictures
+from mobileface.commands.inputs import find_pictures
 from mobileface.errors import InputError
-from mobileface.files import reason
+from mobileface.host.files import reason
 from mobileface.types import require_same_model
 
-from ..megaface import evaluate_megaface
-from ..pictures import Picture, PictureSet
+from ..datasets.face_sets import Picture, PictureSet
+from ..datasets.megaface import evaluate_megaface
 from ..plots import plot_megaface
 from ..report import table, write_report
 from .options import (

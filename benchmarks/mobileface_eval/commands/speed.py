@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.errors import InputError
-from mobileface.threads import default_threads
+from mobileface.host.threads import default_threads
 
 from ..embedding import FaceSource, open_embedder
 from ..plots import plot_speed

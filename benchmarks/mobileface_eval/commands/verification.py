@@ -10,9 +10,9 @@ import numpy as np
 
 from mobileface.errors import InputError
 
+from ..datasets.face_sets import PictureSet, read_pairs, read_verification_set
+from ..datasets.lfw import LfwResult, evaluate_lfw
 from ..embedding import Embedded
-from ..lfw import LfwResult, evaluate_lfw
-from ..pictures import PictureSet, read_pairs, read_verification_set
 from ..plots import plot_lfw, plot_roc
 from ..rates import PairScores, Verification, all_pairs, verify
 from ..report import table, write_report

@@ -15,8 +15,8 @@ from google.protobuf import text_format
 
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
-from ..attributes import Attributes
-from ..graph import Edge, Graph, Node
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Edge, Graph, Node
 from . import caffe_arithmetic, caffe_layers  # noqa: F401  they register their conversions
 from .caffe_writer import CONVERSIONS, CaffeContext, CaffeWriter
 from .onnx import static_shapes

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
-from ..attributes import Attributes
-from ..graph import Edge, Graph, Node
-from ..onnx_builder import free_name
+from ..graph.attributes import Attributes
+from ..graph.onnx_builder import free_name
+from ..graph.source_graph import Edge, Graph, Node
 from .caffe_proto import net_parameter
 
 __all__ = ["CONVERSIONS", "CaffeContext", "CaffeWriter", "conversion"]

@@ -20,7 +20,7 @@ from pathlib import Path
 import onnx
 
 from mobileface.errors import ConversionError, UnsupportedOperatorError
-from mobileface.files import reason
+from mobileface.host.files import reason
 
 __all__ = ["TIME_LIMIT", "NcnnModel", "to_ncnn"]
 

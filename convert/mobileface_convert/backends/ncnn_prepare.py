@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 
 from mobileface.errors import ConversionError, UnsupportedOperatorError
 
-from ..onnx_builder import free_name
+from ..graph.onnx_builder import free_name
 
 __all__ = ["Prepared", "between", "prepare"]
 

@@ -13,8 +13,8 @@ import onnxsim
 
 from mobileface.errors import ConversionError, GraphError, SourceFormatError
 
-from ..graph import Edge, Graph
-from ..onnx_builder import DEFAULT_OPSET, GraphBuilder
+from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder
+from ..graph.source_graph import Edge, Graph
 from ..ops import convert_node
 
 __all__ = ["add_graph", "check", "clean", "read_onnx", "static_shapes", "to_onnx"]

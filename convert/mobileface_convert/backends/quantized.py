@@ -32,7 +32,7 @@ import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError
 
-from ..quiet import quiet
+from .quiet import quiet
 
 __all__ = ["METHOD", "Quantized", "dense_only", "quantize"]
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from mobileface.errors import GraphError, SourceFormatError
 
-from ..graph import Array, Edge, Graph, Node
+from ..graph.source_graph import Array, Edge, Graph, Node
 
 __all__ = ["Blueprint", "Scope", "bare_names"]
 

@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 from mobileface.errors import GraphError
 
-from ..onnx_builder import DEFAULT_OPSET, GraphBuilder
+from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder
 from .dlib_network import (
     AddTag,
     Affine,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mobileface.errors import ConversionError, GraphError
 
-from ..graph import Array, Edge, Graph
+from ..graph.source_graph import Array, Edge, Graph
 from .blueprint import Blueprint, bare_names
 from .gluon_attribute import attribute_blueprint
 from .gluon_detection import detector_blueprint

@@ -10,7 +10,7 @@ squeeze-and-excitation (Hu et al. 2018, https://arxiv.org/abs/1709.01507), and t
 
 from __future__ import annotations
 
-from ..graph import Edge, Node
+from ..graph.source_graph import Edge, Node
 from .blueprint import Blueprint, Scope
 
 __all__ = ["attribute_blueprint"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Array, Edge, Node
+from ..graph.source_graph import Array, Edge, Node
 from .blueprint import Blueprint, Scope
 
 __all__ = ["ANCHORS", "detector_blueprint"]

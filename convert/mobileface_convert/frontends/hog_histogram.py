@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..onnx_builder import GraphBuilder
+from ..graph.onnx_builder import GraphBuilder
 
 __all__ = ["SIGNED", "UNSIGNED", "add_histograms", "drop_edge", "one_int64", "orientation_table"]
 

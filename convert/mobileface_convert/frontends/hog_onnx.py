@@ -21,15 +21,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..onnx_builder import GraphBuilder
+from ..graph.onnx_builder import GraphBuilder
 from .hog_detector import HogDetector
-from .hog_histogram import (
-    SIGNED,
-    UNSIGNED,
-    add_histograms,
-    drop_edge,
-    one_int64,
-)
+from .hog_histogram import SIGNED, UNSIGNED, add_histograms, drop_edge, one_int64
 
 __all__ = ["MINIMUM_CELLS", "build_hog_graph"]
 

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from mobileface.errors import SourceError, SourceFormatError
 
-from ..graph import Array
+from ..graph.source_graph import Array
 
 __all__ = ["load_params", "read_params", "write_params"]
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from mobileface.errors import GraphError, SourceError, SourceFormatError
 
-from ..graph import VARIABLE, Array, Edge, Graph, Node, variable
-from ..mxnet_names import AUXILIARY, arguments_of, canonical_operator
+from ..graph.mxnet_names import AUXILIARY, arguments_of, canonical_operator
+from ..graph.source_graph import VARIABLE, Array, Edge, Graph, Node, variable
 
 __all__ = ["load_symbol", "read_symbol", "write_symbol"]
 

@@ -40,7 +40,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ..onnx_builder import GraphBuilder
+from ..graph.onnx_builder import GraphBuilder
 from .shape_predictor import ShapePredictor
 
 __all__ = ["build_landmark_graph"]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import onnx
 
-from mobileface.spec import METADATA_KEY, ModelSpec
+from mobileface.models.spec import METADATA_KEY, ModelSpec
 
+from ..oracles.verify import Agreement
 from ..passes import PassResult
-from ..recipe import Recipe
-from ..verify import Agreement
+from ..recipes.recipe import Recipe
 
 __all__ = ["Built", "Files", "Maker", "PassRecord", "with_spec"]
 

@@ -10,15 +10,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
-from mobileface.probes import make_probes
-from mobileface.session import Session
-from mobileface.spec import EmbeddingSpec, ImageInput, ModelSpec
+from mobileface.models.probes import make_probes
+from mobileface.models.session import Session
+from mobileface.models.spec import EmbeddingSpec, ImageInput, ModelSpec
 
 from ..backends.onnx import clean
 from ..frontends.dlib_network import read_dlib_network
 from ..frontends.dlib_network_onnx import build_dlib_network
-from ..recipe import Recipe
-from ..verify import (
+from ..oracles.verify import (
     BATCH_SIZES,
     PROBE_COUNT,
     PROBE_SEED,
@@ -29,6 +28,7 @@ from ..verify import (
     read_golden,
     run_batches,
 )
+from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
 from .network import worst
 

@@ -9,15 +9,15 @@ import numpy as np
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
-from mobileface.probes import make_probes
-from mobileface.session import Session
-from mobileface.tasks.detect import Detector
+from mobileface.models.probes import make_probes
+from mobileface.models.session import Session
+from mobileface.tasks.detection import Detector
 
 from ..backends.onnx import check
 from ..frontends.hog_detector import installed_detector_bytes, read_hog_detector
 from ..frontends.hog_onnx import build_hog_graph
-from ..recipe import Recipe
-from ..verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
+from ..oracles.verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
+from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
 
 __all__ = ["MAKER"]

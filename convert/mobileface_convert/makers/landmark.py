@@ -10,15 +10,15 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
-from mobileface.probes import make_probes
-from mobileface.session import Session
+from mobileface.models.probes import make_probes
+from mobileface.models.session import Session
 
 from ..backends.onnx import check
 from ..frontends.shape_predictor import read_shape_predictor
 from ..frontends.shape_predictor_onnx import build_landmark_graph
 from ..frontends.shape_predictor_reference import evaluate
-from ..recipe import Recipe
-from ..verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
+from ..oracles.verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
+from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
 
 __all__ = ["MAKER"]

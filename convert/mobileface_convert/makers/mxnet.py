@@ -8,14 +8,12 @@ import numpy as np
 import onnx
 
 from mobileface.errors import ConversionError
-from mobileface.session import Session
-from mobileface.spec import ImageInput, ModelSpec
+from mobileface.models.session import Session
+from mobileface.models.spec import ImageInput, ModelSpec
 
 from ..backends.onnx import to_onnx
-from ..passes import prune
-from ..recipe import Recipe
-from ..reference import mxnet_is_installed
-from ..verify import (
+from ..oracles.mxnet_oracle import mxnet_is_installed
+from ..oracles.verify import (
     BATCH_SIZES,
     Agreement,
     compare_outputs,
@@ -25,6 +23,8 @@ from ..verify import (
     read_golden,
     run_batches,
 )
+from ..passes import prune
+from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, PassRecord, with_spec
 from .network import FloatArray, Oracle, apply_passes, load_network, spec_passes, worst
 

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import ConversionError
-from mobileface.spec import ModelSpec
+from mobileface.models.spec import ModelSpec
 
-from ..backends.reference import ReferenceNetwork
-from ..checkpoint import save_checkpoint
+from ..frontends.checkpoint import save_checkpoint
 from ..frontends.gluon import load_gluon
-from ..frontends.mxnet import load_checkpoint
-from ..graph import Graph
+from ..frontends.mxnet_checkpoint import load_checkpoint
+from ..graph.source_graph import Graph
+from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
+from ..oracles.onnx_reference import ReferenceNetwork
+from ..oracles.verify import Agreement
 from ..passes import TARGETS, Pass, read_uint8, unit_length
-from ..recipe import Recipe
-from ..reference import MXNetReference, mxnet_is_installed
-from ..verify import Agreement
+from ..recipes.recipe import Recipe
 from .base import Files, PassRecord
 
 __all__ = ["Oracle", "apply_passes", "load_network", "spec_passes", "worst"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.errors import ConversionError
-from mobileface.spec import ModelSpec
+from mobileface.models.spec import ModelSpec
 
-from ..frontends.pose import read_pose_coefficients
-from ..recipe import Recipe
-from ..verify import Agreement, compare_outputs
+from ..frontends.pose_pickle import read_pose_coefficients
+from ..oracles.verify import Agreement, compare_outputs
+from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker
 
 __all__ = ["MAKER"]

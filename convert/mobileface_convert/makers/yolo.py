@@ -23,18 +23,18 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError, GraphError, SpecError
-from mobileface.probes import make_probes
-from mobileface.session import Session
-from mobileface.spec import YoloSpec
+from mobileface.models.probes import make_probes
+from mobileface.models.session import Session
+from mobileface.models.spec import YoloSpec
 
-from ..attributes import Attributes
 from ..backends.onnx import add_graph, clean
-from ..graph import Array, Edge, Graph, Node, rebuild, subgraph, variable
-from ..nms import BoxNms, box_nms
-from ..onnx_builder import GraphBuilder
-from ..recipe import Recipe
-from ..verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
-from ..yolo_head import decode
+from ..graph.attributes import Attributes
+from ..graph.onnx_builder import GraphBuilder
+from ..graph.source_graph import Array, Edge, Graph, Node, rebuild, subgraph, variable
+from ..heads.nms import BoxNms, box_nms
+from ..heads.yolo_head import decode
+from ..oracles.verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
+from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
 from .network import Oracle, apply_passes, load_network, worst
 

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
-from ..nms import BoxNms, box_nms
+from ..heads.nms import BoxNms, box_nms
 from .registry import OpContext, operator
 
 __all__: list[str] = []

@@ -17,9 +17,9 @@ import onnx_ir as ir
 
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
-from ..attributes import Attributes
-from ..graph import Edge, Graph, Node
-from ..onnx_builder import GraphBuilder
+from ..graph.attributes import Attributes
+from ..graph.onnx_builder import GraphBuilder
+from ..graph.source_graph import Edge, Graph, Node
 
 __all__ = ["OpContext", "Operator", "convert_node", "operator", "registered"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..graph import Graph
+from ..graph.source_graph import Graph
 
 __all__ = ["Pass", "PassResult", "Refusal"]
 

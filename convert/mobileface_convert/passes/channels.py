@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from ..attributes import Attributes
-from ..graph import Array, Edge, Graph, Node, rebuild
-from .layers import Doubles, Layer, flattens, layer_of, store_arrays, store_layer, tidy
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Array, Edge, Graph, Node, rebuild
+from .weighted_layers import Doubles, Layer, flattens, layer_of, store_arrays, store_layer, tidy
 
 __all__ = [
     "ALIKE",

@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..attributes import Attributes
-from ..graph import Graph, Node
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Graph, Node
 from .base import PassResult, Refusal
 from .channels import (
     Family,
@@ -36,7 +36,7 @@ from .channels import (
     is_padded,
     resize,
 )
-from .layers import Doubles, layer_of
+from .weighted_layers import Doubles, layer_of
 
 __all__ = ["dead_channels"]
 

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from ..graph import Edge, Graph, Node, rebuild
+from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult
 
 __all__ = ["drop_identity"]

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..attributes import Attributes
-from ..graph import Edge, Graph, Node, rebuild
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
-from .layers import (
+from .weighted_layers import (
     LAYERS,
     Doubles,
     along_outputs,

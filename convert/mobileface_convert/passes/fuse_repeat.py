@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..attributes import Attributes
-from ..graph import Edge, Graph, Node, rebuild
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
 
 __all__ = ["fuse_repeat"]

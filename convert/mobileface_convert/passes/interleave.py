@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..attributes import Attributes
-from ..graph import Edge, Graph, Node, rebuild
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
 from .channels import ALIKE, is_dense
-from .layers import layer_of, store_layer, tidy
+from .weighted_layers import layer_of, store_layer, tidy
 
 __all__ = ["interleave"]
 

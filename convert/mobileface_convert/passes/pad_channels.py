@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import Graph
+from ..graph.source_graph import Graph
 from .base import PassResult, Refusal
 from .channels import families, is_depthwise, resize
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from mobileface.errors import GraphError
 
-from ..graph import Edge, Graph, Node
-from ..mxnet_names import LABEL_OPERATORS
+from ..graph.mxnet_names import LABEL_OPERATORS
+from ..graph.source_graph import Edge, Graph, Node
 from .base import PassResult
 
 __all__ = ["find_feature", "prune"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..graph import Edge, Graph, Node, rebuild
+from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult
 
 __all__ = ["read_shapes"]

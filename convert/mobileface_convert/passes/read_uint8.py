@@ -19,7 +19,7 @@ import numpy as np
 
 from mobileface.errors import GraphError
 
-from ..graph import Array, Edge, Graph, Node, rebuild, variable
+from ..graph.source_graph import Array, Edge, Graph, Node, rebuild, variable
 from .base import PassResult
 
 __all__ = ["read_uint8"]

@@ -33,11 +33,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..attributes import Attributes
-from ..graph import Array, Edge, Graph, Node, rebuild, variable
+from ..graph.attributes import Attributes
+from ..graph.source_graph import Array, Edge, Graph, Node, rebuild, variable
 from .base import PassResult, Refusal
 from .channels import behind_flatten, is_dense, is_padded
-from .layers import Doubles, Layer, layer_of, per_input, store_layer, tidy
+from .weighted_layers import Doubles, Layer, layer_of, per_input, store_layer, tidy
 
 __all__ = ["split_prelu"]
 

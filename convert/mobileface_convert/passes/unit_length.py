@@ -17,7 +17,7 @@ import numpy as np
 
 from mobileface.errors import GraphError
 
-from ..graph import Edge, Graph, Node
+from ..graph.source_graph import Edge, Graph, Node
 from .base import PassResult, Refusal
 
 __all__ = ["unit_length"]

@@ -1,1 +1,1 @@
-"""What the subcommands of ``mobileface`` do; `mobileface.cli` parses their options."""
+"""The ``mobileface`` command: one module for each subcommand, options in `options`."""

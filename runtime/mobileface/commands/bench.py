@@ -39,21 +39,21 @@ from typing import Any
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..crops import CROPS
-from ..environment import describe_environment
+from ..diagnostics.measure import Timing, measure_fresh, measure_within
+from ..diagnostics.published_times import PUBLISHED_MS
+from ..diagnostics.tuning import setting_for
+from ..diagnostics.workloads import Scene, Work, batch_of, work_of
+from ..effects.enhance import enhance
+from ..effects.makeup import makeup
 from ..errors import InputError, MobileFaceError, ModelNotFoundError
-from ..image import Image
-from ..loading import load
-from ..measure import Timing, measure_fresh, measure_within
-from ..published import PUBLISHED_MS
-from ..session import runtime_version
-from ..store import StoredModel
-from ..tasks.enhance import enhance
-from ..tasks.makeup import makeup
-from ..tasks.track import Tracker
-from ..tuning import setting_for
+from ..host.environment import describe_environment
+from ..models.loading import load
+from ..models.lookup import StoredModel
+from ..models.session import runtime_version
+from ..tracking.tracker import Tracker
 from ..types import Face
-from ..workloads import Scene, Work, batch_of, work_of
+from ..vision.crops import CROPS
+from ..vision.image import Image
 from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
 from .output import print_json, print_text
 from .progress import Progress

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..certify import BROKEN, FAILED, Verdict, certify
-from ..machine import this_machine
-from ..records import platform_of
-from ..store import list_models
+from ..diagnostics.certification import BROKEN, FAILED, Verdict, certify
+from ..host.machine import this_machine
+from ..models.lookup import list_models
+from ..models.replay import platform_of
 from .output import print_json, print_text
 from .progress import Progress
 

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .. import __version__
-from ..doctor import FAILED, Finding, examine
+from ..diagnostics.health import FAILED, Finding, examine
 from .output import print_json, print_text
 
 __all__ = ["add_doctor"]

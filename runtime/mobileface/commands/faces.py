@@ -11,15 +11,15 @@ from typing import Any
 import cv2
 
 from ..analyzer import FaceAnalyzer
-from ..crops import CROPS
-from ..draw import draw_faces
 from ..errors import InputError, ModelNotFoundError, OutputError
-from ..files import write_aside
-from ..image import Image
+from ..host.files import write_aside
 from ..tasks.align import align, allows_crop
 from ..types import Attributes, Face
+from ..vision.crops import CROPS
+from ..vision.draw import draw_faces
+from ..vision.image import Image
+from .inputs import Pictures, find_pictures
 from .output import print_json, print_text
-from .pictures import Pictures, find_pictures
 
 __all__ = [
     "face_record",

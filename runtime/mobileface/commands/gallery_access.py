@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..analyzer import FaceAnalyzer
-from ..calibration import Calibration, find_calibration
 from ..errors import InputError, ModelNotFoundError
-from ..files import reason
 from ..gallery import Gallery
 from ..gallery.database import KEY_VARIABLE
 from ..gallery.engine import SearchEngine
-from ..loading import load_embedder
-from ..store import list_models
-from ..tasks.embed import Embedder
+from ..host.files import reason
+from ..matching.calibration import Calibration, find_calibration
+from ..models.loading import load_embedder
+from ..models.lookup import list_models
+from ..tasks.embedding import Embedder
 from .faces import report_damaged
 from .progress import Progress
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
-from ..following import FollowedFace
 from ..gallery import Gallery, Identification
-from ..tasks.embed import Embedder
+from ..tasks.embedding import Embedder
+from ..tracking.follower import FollowedFace
 from ..types import Face
 from .faces import face_values
 from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
+from .inputs import Pictures, find_pictures
 from .output import print_json, print_text
-from .pictures import Pictures, find_pictures
 
 __all__ = ["TrackNames", "run_search", "track_names"]
 

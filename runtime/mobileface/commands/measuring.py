@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..analyzer import FaceAnalyzer
+from ..diagnostics.workloads import Scene, make_scenes
 from ..errors import InputError, ModelNotFoundError
-from ..store import StoredModel, candidate_models
-from ..workloads import Scene, make_scenes
-from .pictures import Pictures, find_pictures
+from ..models.lookup import StoredModel, candidate_models
+from .inputs import Pictures, find_pictures
 
 __all__ = ["add_common", "check_seconds", "pipeline_of", "scenes_from", "wanted_models"]
 

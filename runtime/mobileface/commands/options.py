@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..index import PRECISIONS
-from ..tasks.enhance import HISTOGRAMS
+from ..effects.enhance import HISTOGRAMS
+from ..models.index import PRECISIONS
 from .gallery_options import add_gallery_options, add_thresholds
 from .retouch import run_enhance, run_makeup
 from .track import detect_every, run_track

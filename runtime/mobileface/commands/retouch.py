@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..analyzer import FaceAnalyzer
+from ..effects.enhance import Enhancer, enhance
+from ..effects.makeup import makeup
 from ..errors import InputError
-from ..image import Image
-from ..tasks.enhance import Enhancer, enhance
-from ..tasks.makeup import makeup
-from ..video import VideoReader, VideoWriter, is_video
+from ..vision.image import Image
+from ..vision.video import VideoReader, VideoWriter, is_video
 from .faces import report_damaged, unique_stem, write_picture
+from .inputs import Pictures, find_pictures
 from .output import INTERRUPTED, print_text, say_interrupted
-from .pictures import Pictures, find_pictures
 from .progress import Progress
 
 __all__ = ["run_enhance", "run_makeup"]

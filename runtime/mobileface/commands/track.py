@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..analyzer import FaceAnalyzer
-from ..draw import draw_faces, write_note
 from ..errors import InputError
-from ..files import replacing
-from ..following import FaceFollower, FollowedFace, FollowedFrame
-from ..image import Image
-from ..video import VideoReader, VideoWriter
+from ..host.files import replacing
+from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
+from ..vision.draw import draw_faces, write_note
+from ..vision.image import Image
+from ..vision.video import VideoReader, VideoWriter
 from .faces import face_values, report_damaged
 from .output import INTERRUPTED, print_text, say_interrupted
 from .progress import Progress

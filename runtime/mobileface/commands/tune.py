@@ -21,16 +21,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..diagnostics.measure import measure_within
+from ..diagnostics.tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
+from ..diagnostics.workloads import Scene, batch_of, work_of
 from ..errors import MobileFaceError, ModelNotFoundError
-from ..loading import load
-from ..measure import measure_within
-from ..places import tuning_file
-from ..records import replay
-from ..session import Session, runtime_version
-from ..store import StoredModel, StoredVariant
-from ..threads import available_cpus, default_threads, spins
-from ..tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
-from ..workloads import Scene, batch_of, work_of
+from ..host.places import tuning_file
+from ..host.threads import available_cpus, default_threads, spins
+from ..models.loading import load
+from ..models.lookup import StoredModel, StoredVariant
+from ..models.replay import replay
+from ..models.session import Session, runtime_version
 from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
 from .output import print_json, print_text
 from .progress import Progress

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..calibration import Calibration, find_calibration
-from ..checks import plain
-from ..embeddings import EmbeddingSet
 from ..errors import ImageError, InputError
-from ..image import read_image
-from ..loading import load_embedder
+from ..matching.calibration import Calibration, find_calibration
+from ..matching.embeddings import EmbeddingSet
+from ..models.fields import plain
+from ..models.loading import load_embedder
 from ..types import FloatArray
+from ..vision.image import read_image
+from .inputs import Pictures, find_pictures
 from .output import print_json, print_text
-from .pictures import Pictures, find_pictures
 
 __all__ = ["run_compare", "run_embed"]
 

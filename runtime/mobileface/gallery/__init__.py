@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from .backup import backup
 from .enrol import Enroller, Enrolment, Lookalike
+from .entries import FaceRecord, Identification, Match, NewFace, Person, Removal
+from .gallery import Gallery
 from .migrate import MigrationReport, migrate
 from .quality import QualityLimits
 from .recall import RecallReport, measure_recall, probes_like
-from .records import FaceRecord, Identification, Match, NewFace, Person, Removal
 from .stamp import Stamp
-from .store import Gallery
 from .transfer import Imported, export_gallery, import_faces
 
 __all__ = [

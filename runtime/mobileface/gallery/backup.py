@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import GalleryError, InputError
-from ..files import replacing
+from ..host.files import replacing
 from .database import Database
-from .store import Gallery
+from .gallery import Gallery
 
 __all__ = ["backup"]
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import GalleryError, InputError, MobileFaceError, OutputError
-from ..files import reason
+from ..host.files import reason
 
 __all__ = ["KEY_VARIABLE", "Database"]
 

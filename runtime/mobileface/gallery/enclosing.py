@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..crops import CROPS
 from ..errors import GalleryError, OutputError
-from ..image import Image
 from ..tasks.align import crop_matrix
 from ..types import Face, FloatArray, Landmarks
+from ..vision.crops import CROPS
+from ..vision.image import Image
 
 __all__ = ["Enclosing", "decode", "enclose", "encode"]
 
@@ -49,7 +49,7 @@ def enclose(image: Image, face: Face, crop: str, side: int) -> Enclosing:
     Args:
         image: uint8 (H, W, 3) BGR or (H, W).
         face: A face in it, with landmarks that allow the crop.
-        crop: The model's crop, a name in `mobileface.crops`.
+        crop: The model's crop, a name in `mobileface.vision.crops`.
         side: Side of the network's input in pixels.
 
     Raises:

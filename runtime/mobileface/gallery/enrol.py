@@ -10,15 +10,15 @@ import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..errors import ImageError, InputError, MobileFaceError, ModelNotFoundError
-from ..files import sha256
-from ..image import Image, read_image
+from ..host.files import sha256
 from ..tasks.align import align
-from ..tasks.embed import Embedder
+from ..tasks.embedding import Embedder
 from ..types import Face
+from ..vision.image import Image, read_image
 from .enclosing import Enclosing, enclose, encode
+from .entries import NewFace, check_name
+from .gallery import Gallery
 from .quality import QualityLimits, measure, require_quality
-from .records import NewFace, check_name
-from .store import Gallery
 
 __all__ = ["Enroller", "Enrolment", "Lookalike"]
 

@@ -19,7 +19,8 @@ def derived_files(gallery: Path) -> list[Path]:
     found: set[Path] = set()
     for suffix in SUFFIXES:
         name = Path(f"{glob.escape(gallery.name)}{suffix}")
-        # The second is what `mobileface.files.replacing` calls a file that is not finished yet.
+        # The second is what `mobileface.host.files.replacing` calls a file that is not finished
+        # yet.
         for pattern in (name.name, f".{name.stem}.*{name.suffix}"):
             found.update(gallery.parent.glob(pattern))
     return sorted(found)

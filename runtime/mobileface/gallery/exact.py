@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..threads import default_threads
+from ..host.threads import default_threads
 from ..types import FloatArray
 
 __all__ = ["best_rows", "similarities"]

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GalleryError, OutputError
-from ..files import replacing
+from ..host.files import replacing
 from .database import Database
 from .erasing import erase
 from .schema import check_model

@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ..analyzer import FaceAnalyzer
-from ..calibration import Calibration
 from ..errors import GalleryError, InputError, ModelNotFoundError
+from ..matching.calibration import Calibration
 from ..tasks.align import allows_crop
-from ..tasks.embed import Embedder
+from ..tasks.embedding import Embedder
 from ..types import Face, FloatArray
 from .database import Database
 from .enclosing import decode, landmarks_of
+from .entries import check_embedding
 from .exact import best_rows
-from .records import check_embedding
+from .gallery import Gallery
 from .stamp import COLUMNS, Stamp, fingerprint, new_uid, read_json
-from .store import Gallery
 
 __all__ = ["MigrationReport", "migrate"]
 

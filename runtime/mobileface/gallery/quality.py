@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import cv2
 
 from ..errors import ImageError, InputError
-from ..image import Image, resize, to_color
 from ..types import Face
-from ..views import frontality, roll
+from ..vision.frontality import frontality, roll
+from ..vision.image import Image, resize, to_color
 
 __all__ = ["QualityLimits", "measure", "require_quality", "sharpness"]
 

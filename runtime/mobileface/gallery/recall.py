@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..types import FloatArray
 from .engine import ExactEngine, SearchEngine
-from .store import Gallery
+from .gallery import Gallery
 
 __all__ = ["RecallReport", "measure_recall", "probes_like"]
 

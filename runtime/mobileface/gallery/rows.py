@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import GalleryError
 from ..types import FloatArray
 from .database import Database
-from .records import FaceRecord, NewFace
+from .entries import FaceRecord, NewFace
 from .stamp import Stamp, new_uid, now, read_json
 
 __all__ = ["FaceRows"]

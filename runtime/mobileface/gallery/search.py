@@ -12,9 +12,9 @@ from ..errors import GalleryError, InputError
 from ..types import FloatArray
 from .database import Database
 from .engine import ExactEngine, SearchEngine
+from .entries import Identification, Match, check_embedding
 from .exact import best_rows, similarities
 from .matrix import FaceMatrix
-from .records import Identification, Match, check_embedding
 from .stamp import Stamp
 
 __all__ = ["Searcher", "Templates"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import __version__
-from ..calibration import Calibration
 from ..errors import CalibrationError, GalleryError, InputError
-from ..files import sha256
-from ..tasks.embed import Embedder
+from ..host.files import sha256
+from ..matching.calibration import Calibration
+from ..tasks.embedding import Embedder
 
 __all__ = ["COLUMNS", "Stamp", "Storage", "fingerprint", "new_uid", "now", "read_json"]
 
@@ -29,7 +29,7 @@ class Stamp:
         model: `Embedder.identity` of the model.
         model_sha256: SHA-256 of its file.
         size: Elements of an embedding.
-        crop: How faces are cut out for it; a name in `mobileface.crops`.
+        crop: How faces are cut out for it; a name in `mobileface.vision.crops`.
         height: Of the network's input in pixels.
         width: Of the network's input in pixels.
         color: Of the network's input: "gray", "rgb" or "bgr".

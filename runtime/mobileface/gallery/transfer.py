@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings import EmbeddingSet
 from ..errors import GalleryError, InputError
-from ..files import reason, replacing
+from ..host.files import reason, replacing
+from ..matching.embeddings import EmbeddingSet
 from .enclosing import decode
-from .records import NewFace, check_embedding, check_name
+from .entries import NewFace, check_embedding, check_name
+from .gallery import Gallery
 from .stamp import Stamp
-from .store import Gallery
 
 __all__ = ["Imported", "export_gallery", "import_faces", "read_stamp"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, OutputError
-from ..files import replacing, sha256
-from ..threads import default_threads
+from ..host.files import replacing, sha256
+from ..host.threads import default_threads
 from ..types import FloatArray
 from .exact import best_rows
 from .matrix import FaceMatrix

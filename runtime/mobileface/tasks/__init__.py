@@ -1,1 +1,4 @@
-"""One module a task."""
+"""One module for each task on a face.
+
+Detection, landmarks, alignment, pose, attributes and embedding.
+"""

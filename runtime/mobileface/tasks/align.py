@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..chips import ChipPlace, extract_chip, place_chip
-from ..crops import CROPS, CropTemplate
 from ..errors import ImageError, InputError
-from ..image import Image, check_image
 from ..types import Landmarks
+from ..vision.chips import ChipPlace, extract_chip, place_chip
+from ..vision.crops import CROPS, CropTemplate
+from ..vision.image import Image, check_image
 
 __all__ = ["align", "allows_crop", "crop_matrix"]
 
@@ -35,9 +35,9 @@ def align(
     Args:
         image: uint8 (H, W, 3) or (H, W).
         landmarks: The face's points.
-        crop: Name of the template, see `mobileface.crops`: "mobileface" (as published: affine,
-            through both eyes and the mouth), "arcface" (similarity, five points, or eyes, nose
-            and mouth) or "dlib" (its face chip: corners of the eyes and base of the nose).
+        crop: Name of the template, see `mobileface.vision.crops`: "mobileface" (as published:
+            affine, through both eyes and the mouth), "arcface" (similarity, five points, or eyes,
+            nose and mouth) or "dlib" (its face chip: corners of the eyes and base of the nose).
         size: Side of the crop, or height and width; by default the template's.
 
     Returns:

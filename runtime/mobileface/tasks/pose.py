@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, ModelError
-from ..spec import ModelSpec
+from ..models.spec import ModelSpec
 from ..types import Landmarks, Pose
 
 __all__ = ["PoseEstimator"]

@@ -1,0 +1,74 @@
+"""The ``mobileface-eval`` command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+from mobileface import __version__
+from mobileface.commands.output import INTERRUPTED
+from mobileface.errors import MobileFaceError
+
+__all__ = ["main"]
+
+_PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""What the extra installs, by the name it is imported by."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, or 2 after an error."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"mobileface-eval: error: {' and '.join(_PACKAGES[name] for name in missing)} not "
+            "installed; install the extra with: pip install 'mobileface[eval]'",
+            file=sys.stderr,
+        )
+        return 2
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except MobileFaceError as error:
+        print(f"mobileface-eval: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("mobileface-eval: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    # Only here: these need the packages of the extra.
+    from .calibration import add_calibrate
+    from .maps import add_confusion, add_tsne
+    from .search import add_megaface
+    from .speed import add_speed
+    from .verification import add_lfw, add_roc
+
+    parser = argparse.ArgumentParser(
+        prog="mobileface-eval",
+        description="How good identification models are, and what their similarities mean.",
+    )
+    parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text, add in (
+        ("lfw", "ten folds of pairs, as published for LFW", add_lfw),
+        ("roc", "ROC curves of models, compared in one table", add_roc),
+        ("tsne", "a map of people's embeddings", add_tsne),
+        ("confusion", "how similar every two people are, and who is taken for whom", add_confusion),
+        ("megaface", "find people among many strangers", add_megaface),
+        ("calibrate", "measure a model's error rates by similarity", add_calibrate),
+        ("speed", "time for a crop", add_speed),
+    ):
+        add(commands.add_parser(name, help=text))
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

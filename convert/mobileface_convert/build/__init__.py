@@ -1,0 +1,1 @@
+"""From a recipe to files: variants, certificates, cards, the index and bundles."""

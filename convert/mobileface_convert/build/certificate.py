@@ -1,0 +1,194 @@
+"""The certificate beside each model: what it was made from, how, and how well it agrees.
+
+::
+
+    {"schema": 1, "model": "identification_v2",
+     "file": "identification_v2.onnx", "sha256": "…", "bytes": 3517000, "nodes": 73,
+     "source": {"repository": "…", "commit": "…",
+                "files": [{"path": "…", "git_blob_sha1": "…", "bytes": …}]},
+     "tools": {"mobileface": "0.1.0", "onnx": "1.23.2", …, "python": "3.11.7", "machine": "x86_64"},
+     "passes": [{"name": "fold_batchnorm", "changed": 38, "refused": []}],
+     "weights": "float32",
+     "verification": {"oracle": "MXNet 1.9.1",
+                      "inputs": {"generator": "probes", "count": 16, "seed": 20200229},
+                      "batch_sizes": [1, 8],
+                      "max_abs_error": 2.9e-6, "min_cosine": 1.0, "scale": 14.1,
+                      "bounds": {"max_abs_error": 5e-5, "min_cosine": 0.9999999}}}
+
+``verification`` is null for a model that was converted with verification off. Where ``weights`` are
+not stored as float32, ``verification_float32`` says how the model agreed before they were rounded.
+
+Each variant has a certificate of its own, with these parts beyond::
+
+     "precision": "int8", "target": "portable",
+     "verification_fp32": {"inputs": {"files": 67, "sha256": "…"}, "rows": 67,
+                           "max_abs_error": 2.1, "min_cosine": 0.992, "mean_cosine": 0.997, …},
+     "calibration": {"method": "…", "pictures": {"files": 133, "sha256": "…"},
+                     "layers": 37, "float32_layers": ["conv1"]},
+     "record": {…}
+
+``verification_fp32`` compares with the model in fp32: int8, and fp16 where there are any, on
+pictures of the folder that nothing was calibrated with, others on generated ones. The bounds of
+int8 are for this comparison; how it agrees with the oracle on generated pictures is stated, with
+``bounds`` null. For a detector, rows are its detections in fp32, each beside the one that overlaps
+it most; a lost one counts as cosine 0. ``record`` is what ``mobileface certify`` replays; see
+`mobileface.models.replay`.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mobileface.host.files import sha256, write_aside
+from mobileface.models.agreement import Bounds
+
+from ..makers import Built, PassRecord
+from ..oracles.verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
+from .calibration_images import PictureSet
+
+__all__ = ["certificate", "export_certificate", "pass_to_dict", "tools_used", "write_certificate"]
+
+_SCHEMA = 1
+_TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
+
+
+def certificate(
+    built: Built,
+    model: Path,
+    file_name: str,
+    *,
+    weights: str = "float32",
+    nodes: int | None = None,
+    verified: Mapping[str, tuple[Agreement, Bounds | None]] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The certificate of a converted model as JSON types.
+
+    Args:
+        built: What was made, and how.
+        model: Its file.
+        file_name: The file's final name.
+        weights: How its weights are stored.
+        nodes: Number of ONNX nodes; by default as built.
+        verified: How it compares with its oracle and what was required, by how weights are stored;
+            None: not verified.
+        facts: What is known of it as a variant: ``precision``, ``target``, ``verification_fp32``
+            (agreement, bounds, pictures), ``calibration`` and ``record``.
+    """
+    found = {stored: _verification(*pair) for stored, pair in (verified or {}).items()}
+    before = {"verification_float32": found["float32"]} if len(found) > 1 else {}
+    known = dict(facts or {})
+    if "verification_fp32" in known:
+        known["verification_fp32"] = _verification_fp32(*known["verification_fp32"])
+    return {
+        "schema": _SCHEMA,
+        "model": built.spec.name,
+        "file": file_name,
+        "sha256": sha256(model),
+        "bytes": model.stat().st_size,
+        "nodes": built.nodes if nodes is None else nodes,
+        "source": built.spec.to_dict()["source"],
+        "tools": tools_used(),
+        "passes": [pass_to_dict(record) for record in built.passes],
+        "weights": weights,
+        "verification": found.get(weights),
+        **before,
+        **known,
+    }
+
+
+def export_certificate(
+    model: Path,
+    file_name: str,
+    *,
+    sources: Sequence[Path],
+    nodes: int,
+    passes: Sequence[PassRecord],
+    verification: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The certificate of a network that no recipe knows; of the same form.
+
+    Args:
+        model: Its file.
+        file_name: The file's final name.
+        sources: The checkpoint's files.
+        nodes: Number of ONNX nodes.
+        passes: What was rewritten.
+        verification: Oracle, shapes and error of each output; None: not verified.
+    """
+    files = [
+        {"path": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}
+        for path in sources
+    ]
+    return {
+        "schema": _SCHEMA,
+        "model": Path(file_name).stem,
+        "file": file_name,
+        "sha256": sha256(model),
+        "bytes": model.stat().st_size,
+        "nodes": nodes,
+        "source": {"files": files},
+        "tools": tools_used(),
+        "passes": [pass_to_dict(record) for record in passes],
+        "verification": verification,
+    }
+
+
+def write_certificate(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes a certificate as JSON."""
+    write_aside(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+
+
+def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
+    """The part that says how well the model agrees with its oracle."""
+    return {
+        "oracle": agreement.oracle,
+        "inputs": {"generator": "probes", "count": PROBE_COUNT, "seed": PROBE_SEED},
+        "batch_sizes": list(BATCH_SIZES),
+        **_measured(agreement, bounds),
+    }
+
+
+def _verification_fp32(
+    agreement: Agreement, bounds: Bounds, pictures: PictureSet | None
+) -> dict[str, Any]:
+    """The part that says how well a variant agrees with the model in fp32."""
+    inputs = {"generator": "probes"} if pictures is None else pictures.to_dict()
+    return {"inputs": inputs, "rows": agreement.inputs, **_measured(agreement, bounds)}
+
+
+def _measured(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
+    return {
+        "max_abs_error": agreement.max_abs_error,
+        "min_cosine": agreement.min_cosine,
+        "mean_cosine": agreement.mean_cosine,
+        "scale": agreement.scale,
+        "bounds": None if bounds is None else asdict(bounds),
+    }
+
+
+def pass_to_dict(record: PassRecord) -> dict[str, Any]:
+    """What one pass did."""
+    refused = [asdict(refusal) for refusal in record.result.refused]
+    return {"name": record.name, "changed": len(record.result.changed), "refused": refused}
+
+
+def tools_used(*more: str) -> dict[str, str]:
+    """Versions of everything that had a hand in it.
+
+    Args:
+        more: Distributions beside those that every conversion uses.
+    """
+    tools = {}
+    for name in (*_TOOLS, *more):
+        try:
+            tools[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {**tools, "python": platform.python_version(), "machine": platform.machine()}

@@ -1,0 +1,1 @@
+"""The ``mobileface-convert`` command."""

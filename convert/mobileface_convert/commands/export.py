@@ -1,0 +1,352 @@
+"""``mobileface-convert export``: one network as ONNX, or proven for ncnn or Caffe.
+
+What is exported is named in one of three ways: a checkpoint's files, recipes whose files come from
+a source, or, for ncnn, ONNX models that are converted already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.host.files import sha256, write_aside
+from mobileface.models.spec import METADATA_KEY
+
+from ..backends.ncnn import TIME_LIMIT
+from ..backends.onnx import read_onnx, to_onnx
+from ..backends.storage import STORAGES
+from ..build.collection import agreement_text, open_upstream
+from ..build.pipeline import choose
+from ..exports.caffe_export import export_caffe, source_of_graph, source_of_recipe, why_not_caffe
+from ..exports.export_table import export_table
+from ..exports.interface import Interface, adapted, add_interface
+from ..exports.ncnn_export import export_ncnn
+from ..exports.network_export import load_network_files
+from ..exports.sidecar import Export, refusal, refuse, source_file
+from ..frontends.mxnet_checkpoint import load_checkpoint
+from ..graph.onnx_builder import DEFAULT_OPSET
+from ..graph.source_graph import Graph
+from ..makers import MAKERS, Files, PassRecord, apply_passes, spec_passes
+from ..passes import prune
+from ..recipes.recipe import Recipe, Upstream, load_recipe
+from ..sources.files import Source
+
+__all__ = ["add_export", "add_export_table"]
+
+Job = tuple[str, Callable[[], Export]]
+Opened = dict[Upstream, "Source | None"]
+"""Places of source files that have been opened."""
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface-convert export``."""
+    add = parser.add_argument
+    add("--target", choices=tuple(_TARGETS), default="onnx", help="default: %(default)s")
+    add("--symbol", type=Path, help="the -symbol.json file")
+    add("--params", type=Path, help="the .params file")
+    add(
+        "--model",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="MODEL.onnx",
+        help="for ncnn: models that are converted already",
+    )
+    add(
+        "--recipe",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="take cut, input, opset and spec from it, and the files from --source if none are "
+        "given; for ncnn and caffe several",
+    )
+    add("--source", metavar="DIR_OR_URL", help="as for 'all'")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT.onnx|DIR",
+        help="for ncnn and caffe a folder",
+    )
+    add(
+        "--input-shape",
+        metavar="SHAPE",
+        help="e.g. N,3,112,112 or data=N,3,112,112; letters are dynamic in ONNX",
+    )
+    add("--at", metavar="NAME", help="output to keep; default: found")
+    add("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    add("--weights", choices=STORAGES, default="float32", help="for ncnn; default: %(default)s")
+    add(
+        "--time-limit",
+        type=float,
+        default=TIME_LIMIT,
+        metavar="SECONDS",
+        help="for ncnn: how long pnnx may take; default: %(default)g",
+    )
+    add_interface(parser)
+    parser.set_defaults(run=_export)
+
+
+def add_export_table(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface-convert export-table``."""
+    parser.add_argument(
+        "folders", nargs="*", type=Path, metavar="DIR", help="where exports lie, to measure them"
+    )
+    parser.set_defaults(run=_export_table)
+
+
+def _export_table(options: argparse.Namespace) -> int:
+    print(export_table(options.folders), end="")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    if options.symbol and not options.params:
+        raise ConversionError("--symbol needs --params")
+    if options.model and (options.params or options.recipe or options.target != "ncnn"):
+        raise ConversionError(
+            "--model is for --target ncnn, and by itself", hint="a converted model needs no source"
+        )
+    if not (options.model or options.params or options.recipe):
+        raise ConversionError(
+            "nothing to export", hint="give --symbol and --params, --recipe NAME or --model FILE"
+        )
+    if len(options.recipe) > 1 and (options.params or options.target == "onnx"):
+        raise ConversionError("one checkpoint is of one recipe", hint="give one --recipe")
+    if options.weights != "float32" and options.target != "ncnn":
+        raise ConversionError(f"--weights {options.weights} is for --target ncnn")
+    if options.target != "onnx" and (options.input != "float32" or options.normalize):
+        raise ConversionError("--input and --normalize are for --target onnx")
+    return _TARGETS[options.target](options)
+
+
+def _to_onnx(options: argparse.Namespace) -> int:
+    if not options.params or not options.symbol:
+        raise ConversionError(
+            "--target onnx needs --symbol and --params",
+            hint="'model' and 'all' take other files too",
+        )
+    recipe = adapted(load_recipe(options.recipe[0]), options) if options.recipe else None
+    cut = options.at or (recipe.cut if recipe else None)
+    pruned = prune(load_checkpoint(options.symbol, options.params), cut)
+    name, shape = _input(options, recipe, pruned.graph)
+    interface = Interface(name if options.input == "uint8" else None, options.normalize)
+    first = spec_passes(recipe.spec) if recipe else interface.passes
+    graph, records = apply_passes(pruned.graph, options.machine, first)
+    embedding = recipe.spec.embedding if recipe else None
+    outputs = [embedding.output] if embedding else None
+    opset = recipe.opset if recipe else options.opset
+    title = options.output.stem
+    shapes, dtypes = interface.shapes({name: shape}), interface.dtypes
+    model = to_onnx(graph, shapes, outputs, opset=opset, name=title, dtypes=dtypes)
+    if recipe:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
+    write_aside(options.output, model.SerializeToString())
+    for record in (PassRecord("prune", pruned), *records):
+        print(f"{record.name}: {len(record.result.changed)} changes")
+    print(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
+    return 0
+
+
+def _to_ncnn(options: argparse.Namespace) -> int:
+    jobs: list[Job] = [
+        (path.stem, partial(_ncnn_of_model, options, path)) for path in options.model
+    ]
+    opened: Opened = {}
+    jobs += [(name, partial(_ncnn_of_recipe, options, name, opened)) for name in options.recipe]
+    return _run(jobs or [(_stem(options), partial(_ncnn_of_checkpoint, options))])
+
+
+def _ncnn_of_model(options: argparse.Namespace, path: Path) -> Export:
+    """A converted model."""
+    return export_ncnn(
+        read_onnx(path),
+        path.stem,
+        options.output,
+        sources=[source_file(path)],
+        known=_known(path),
+        shape=_sizes(options.input_shape) if options.input_shape else None,
+        weights=options.weights,
+        time_limit=options.time_limit,
+    )
+
+
+def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
+    """What a recipe makes."""
+    recipe = load_recipe(name).targeting("ncnn")
+    refuse(refusal(recipe.spec, "ncnn"), "ncnn", name)
+    recipe, files = _files(recipe, options, opened)
+    built = MAKERS[recipe.maker].build(recipe, files)
+    return export_ncnn(
+        onnx.load_from_string(built.content),
+        name,
+        options.output,
+        sources=[source_file(path) for path in files.values()],
+        passes=built.passes,
+        weights=options.weights,
+        time_limit=options.time_limit,
+    )
+
+
+def _ncnn_of_checkpoint(options: argparse.Namespace) -> Export:
+    """A checkpoint that no recipe knows."""
+    graph = prune(load_network_files(options.symbol, options.params), options.at).graph
+    name, shape = _input(options, None, graph)
+    rewritten, records = apply_passes(graph, "ncnn")
+    return export_ncnn(
+        to_onnx(rewritten, {name: shape}, opset=options.opset),
+        _stem(options),
+        options.output,
+        sources=_sources(options),
+        shape=shape,
+        passes=records,
+        weights=options.weights,
+        time_limit=options.time_limit,
+    )
+
+
+def _to_caffe(options: argparse.Namespace) -> int:
+    opened: Opened = {}
+    jobs: list[Job] = [
+        (name, partial(_caffe_of_recipe, options, name, opened)) for name in options.recipe
+    ]
+    return _run(jobs or [(_stem(options), partial(_caffe_of_checkpoint, options))])
+
+
+def _caffe_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
+    """The network that a recipe is made from."""
+    recipe = load_recipe(name)
+    refuse(why_not_caffe(recipe), "Caffe", name)
+    recipe, files = _files(recipe, options, opened)
+    sources = [source_file(path) for path in files.values()]
+    return export_caffe(source_of_recipe(recipe, files), name, options.output, sources=sources)
+
+
+def _caffe_of_checkpoint(options: argparse.Namespace) -> Export:
+    """A checkpoint that no recipe knows."""
+    graph = prune(load_network_files(options.symbol, options.params), options.at).graph
+    source = source_of_graph(graph, *_input(options, None, graph))
+    return export_caffe(source, _stem(options), options.output, sources=_sources(options))
+
+
+def _run(jobs: Sequence[Job]) -> int:
+    """Exports one after the other and says how it went; one that fails stops no other.
+
+    Raises:
+        MobileFaceError: The only one failed.
+        ConversionError: Some of several failed; each has been named.
+    """
+    failed = []
+    for name, job in jobs:
+        try:
+            export = job()
+        except MobileFaceError as error:
+            if len(jobs) == 1:
+                raise
+            place = f"{error.where}: " if error.where not in ("", name) else ""
+            print(f"{name}: {place}{error.what}", file=sys.stderr, flush=True)
+            failed.append(name)
+            continue
+        print(
+            f"{name}: {export.layers} layers, {export.bytes / 1e6:.3f} MB, "
+            f"{agreement_text(export.agreement)}, run by {export.engine}",
+            flush=True,
+        )
+        print("  " + ", ".join(str(path) for path in export.paths), flush=True)
+    if failed:
+        raise ConversionError(
+            f"{len(failed)} of {len(jobs)} were not exported: {', '.join(failed)}"
+        )
+    return 0
+
+
+def _files(recipe: Recipe, options: argparse.Namespace, opened: Opened) -> tuple[Recipe, Files]:
+    """The files of a recipe: those that are given, or from its source.
+
+    Raises:
+        ConversionError: The recipe is made from other files than those given.
+        SourceError: The source has not got them.
+    """
+    if not options.params:
+        if recipe.upstream not in opened:
+            opened[recipe.upstream] = open_upstream(recipe.upstream, options.source)
+        return choose(recipe, opened[recipe.upstream])
+    given: dict[str, Path] = {"gluon": options.params}
+    if options.symbol:
+        given = {"symbol": options.symbol, "params": options.params}
+    for candidate in (recipe, *recipe.alternatives):
+        if set(candidate.files) == set(given):
+            return candidate, given
+    wanted = " or ".join(", ".join(c.files) for c in (recipe, *recipe.alternatives))
+    raise ConversionError(
+        f"it is made from {wanted}, not from {', '.join(given)}",
+        where=recipe.name,
+        hint="--symbol and --params are MXNet's two files; a gluon file is --params alone",
+    )
+
+
+def _known(path: Path) -> Mapping[str, Any] | None:
+    """How a model agreed with its source, if its certificate lies beside it."""
+    try:
+        text = path.with_name(f"{path.stem}.certificate.json").read_text(encoding="utf-8")
+        document = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(document, dict) or document.get("sha256") != sha256(path):
+        return None
+    found = document.get("verification")
+    return found if isinstance(found, dict) else None
+
+
+def _stem(options: argparse.Namespace) -> str:
+    """A name for the files of a checkpoint without a recipe."""
+    path: Path = options.symbol or options.params
+    return path.stem.removesuffix("-symbol")
+
+
+def _sources(options: argparse.Namespace) -> list[dict[str, Any]]:
+    return [source_file(path) for path in (options.symbol, options.params) if path]
+
+
+def _input(
+    options: argparse.Namespace, recipe: Recipe | None, graph: Graph
+) -> tuple[str, tuple[int | str, ...]]:
+    """Name and shape of the network's input, from the options or the recipe."""
+    image = recipe.spec.input if recipe else None
+    if options.input_shape is None and image is not None:
+        return image.name, ("N", image.channels, image.height, image.width)
+    if options.input_shape is None:
+        raise ConversionError("no input shape", hint="give --input-shape N,C,H,W or --recipe NAME")
+    name, equals, _ = options.input_shape.rpartition("=")
+    if not equals:
+        free = [node.name for node in graph.inputs]
+        name = free[0] if free else "data"
+    return name, _sizes(options.input_shape)
+
+
+def _sizes(text: str) -> tuple[int | str, ...]:
+    """The sizes of an --input-shape.
+
+    Raises:
+        ConversionError: It is none.
+    """
+    parts = [part.strip() for part in text.rpartition("=")[2].split(",")]
+    if not all(part.isdecimal() or part.isidentifier() for part in parts):
+        raise ConversionError(f"--input-shape '{text}' is not like N,3,112,112")
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+_TARGETS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "onnx": _to_onnx,
+    "ncnn": _to_ncnn,
+    "caffe": _to_caffe,
+}

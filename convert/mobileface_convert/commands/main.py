@@ -1,0 +1,333 @@
+"""The ``mobileface-convert`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobileface import __version__
+from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.host.places import HOME_VARIABLE, user_models
+from mobileface.models.index import PRECISIONS
+
+from ..backends.storage import STORAGES, stored_as
+from ..build.bundle import add_bundle
+from ..build.cards import write_cards
+from ..build.collection import agreement_text, convert_recipes
+from ..build.inspection import describe, format_description
+from ..build.pipeline import verify_model
+from ..exports.interface import add_interface
+from ..exports.network_export import TOLERANCE, export_model
+from ..frontends.checkpoint import save_checkpoint
+from ..frontends.mxnet_checkpoint import load_checkpoint
+from ..graph.onnx_builder import DEFAULT_OPSET
+from ..graph.source_graph import Graph
+from ..ops.table import operators_json, operators_markdown
+from ..oracles.verify import require
+from ..passes import PassResult, fold_batchnorm, prune
+from ..recipes.recipe import load_recipe, recipe_names
+from .export import add_export, add_export_table
+from .variant_options import add_variants, finish, plan_of
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code: 0, or 2 after an error."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except MobileFaceError as error:
+        print(f"mobileface-convert: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("mobileface-convert: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mobileface-convert", description="Converts MXNet face models to verified ONNX."
+    )
+    parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_all(commands.add_parser("all", help="convert all of MobileFace's models"))
+    _add_starter(
+        commands.add_parser("starter", help="convert the freely licensed models of the starter set")
+    )
+    add_bundle(commands.add_parser("bundle", help="pack a folder of models into a wheel"))
+    _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
+    _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
+    _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))
+    add_export(commands.add_parser("export", help="one network as ONNX, or for ncnn or Caffe"))
+    add_export_table(
+        commands.add_parser("export-table", help="what can be exported, how large and how exact")
+    )
+    _add_model(
+        commands.add_parser("model", help="convert any MXNet checkpoint, and prove it right")
+    )
+    _add_verify(commands.add_parser("verify", help="compare an ONNX model with its source"))
+    _add_operators(commands.add_parser("operators", help="list the operators that convert"))
+    return parser
+
+
+def _add_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--source",
+        metavar="DIR_OR_URL",
+        help="folder or address laid out like the upstream repository; default: "
+        "MOBILEFACE_SOURCE, else the upstream repository at the pinned commit",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="models folder; default: MOBILEFACE_HOME, else the user's data folder, where the "
+        "runtime looks by itself",
+    )
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help=f"some of: {', '.join(recipe_names())}"
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not compare with the source")
+    add_variants(parser, PRECISIONS)
+    parser.set_defaults(run=_all)
+
+
+def _add_starter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="models folder; models_onnx here"
+    )
+    parser.add_argument(
+        "--weights",
+        choices=STORAGES,
+        help="how to store the weights of models that can be stored so; default: the recipe's way",
+    )
+    parser.add_argument("--no-verify", action="store_true", help="do not compare with dlib")
+    add_variants(parser, ())
+    parser.set_defaults(run=_starter)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="-symbol.json, .params, .nd, .onnx"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
+    parser.set_defaults(run=_inspect)
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    parser.add_argument("--symbol", type=Path, required=required, help="the -symbol.json file")
+    parser.add_argument("--params", type=Path, required=required, help="the .params file")
+
+
+def _add_prune(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument("--at", metavar="NAME", help="output to keep; default: found")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+    )
+    parser.set_defaults(run=_prune)
+
+
+def _add_merge(parser: argparse.ArgumentParser) -> None:
+    _add_checkpoint(parser)
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+    )
+    parser.set_defaults(run=_merge)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--symbol", type=Path, help="the -symbol.json file")
+    parser.add_argument("--params", type=Path, required=True, help="the .params file")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT.onnx")
+    parser.add_argument(
+        "--input-shape",
+        action="append",
+        default=[],
+        metavar="[NAME=]1,3,112,112",
+        help="once for each input; needed where the network does not tell",
+    )
+    parser.add_argument(
+        "--outputs", nargs="+", default=[], metavar="NAME", help="internal ones too"
+    )
+    parser.add_argument("--static", action="store_true", help="keep height and width as given")
+    parser.add_argument("--allow-extra", action="store_true", help="drop arrays that nothing names")
+    parser.add_argument("--verify", action="store_true", help="compare, with MXNet if installed")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
+    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    add_interface(parser)
+    parser.set_defaults(run=_model)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("--recipe", metavar="NAME", help="default: the file's own name")
+    _add_checkpoint(parser, required=False)
+    parser.set_defaults(run=_verify)
+
+
+def _add_operators(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print a JSON list to stdout")
+    parser.set_defaults(run=_operators)
+
+
+def _all(options: argparse.Namespace) -> int:
+    recipes = [load_recipe(name) for name in options.only or recipe_names()]
+    plan, folder = plan_of(options), options.output or _own_models()
+    made = convert_recipes(
+        [recipe for recipe in recipes if options.only or recipe.collection is None],
+        folder,
+        location=options.source,
+        # A folder may hold a part of the models; who asked for one by name wants to know.
+        complete=bool(options.only),
+        verify=not options.no_verify,
+        plan=plan,
+    )
+    finish(options, folder, made)
+    return 0
+
+
+def _own_models() -> Path:
+    """The folder that the runtime finds a user's models in.
+
+    Raises:
+        ConversionError: The user has no home.
+    """
+    home = os.environ.get(HOME_VARIABLE)
+    folder = Path(home) if home else user_models()
+    if folder is None:
+        raise ConversionError("there is no home folder for models", hint="give --output DIR")
+    print(f"models folder: {folder}", flush=True)
+    return folder
+
+
+def _starter(options: argparse.Namespace) -> int:
+    recipes = [load_recipe(name) for name in recipe_names()]
+    chosen = [recipe for recipe in recipes if recipe.collection == "starter"]
+    if options.weights:
+        chosen = [
+            recipe.storing(options.weights) if options.weights in recipe.bounds else recipe
+            for recipe in chosen
+        ]
+    plan, verify = plan_of(options), not options.no_verify
+    made = convert_recipes(chosen, options.output, complete=True, verify=verify, plan=plan)
+    finish(options, options.output, made)
+    for path in write_cards(chosen, options.output):
+        print(f"written: {path}")
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    description = describe(options.files)
+    print(json.dumps(description) if options.json else format_description(description))
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    graph = load_checkpoint(options.symbol, options.params)
+    result = prune(graph, options.at)
+    for line in result.changed:
+        print(f"dropped {line}")
+    print(f"output: {result.graph.outputs[0].node.name}")
+    _save(graph, result, options.output)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    graph = load_checkpoint(options.symbol, options.params)
+    result = fold_batchnorm(graph)
+    for line in result.changed:
+        print(f"folded {line}")
+    for refusal in result.refused:
+        print(f"left {refusal.node}: {refusal.reason}")
+    _save(graph, result, options.output)
+    return 0
+
+
+def _save(before: Graph, result: PassResult, prefix: Path) -> None:
+    """Writes the new checkpoint and says what it saved."""
+    after = result.graph
+    paths = save_checkpoint(after, prefix)
+    layers = len(before.operators) - len(after.operators)
+    stored = sum(array.nbytes for array in before.params.values())
+    saved = stored - after.weight_bytes
+    print(
+        f"{layers} of {len(before.operators)} layers and {saved} of {stored} weight bytes saved: "
+        f"{paths[0]}, {paths[1]}"
+    )
+
+
+def _verify(options: argparse.Namespace) -> int:
+    recipe = load_recipe(options.recipe or options.model.stem)
+    if options.symbol and not options.params:
+        raise ConversionError("--symbol needs --params")
+    files = None
+    if options.params:
+        files = {"gluon": options.params}
+        if options.symbol:
+            files = {"symbol": options.symbol, "params": options.params}
+    agreement = verify_model(options.model, recipe, files)
+    print(f"{options.model}: {agreement_text(agreement)}")
+    require(agreement, recipe.bounds[stored_as(options.model)], str(options.model))
+    return 0
+
+
+def _model(options: argparse.Namespace) -> int:
+    made = export_model(
+        options.symbol,
+        options.params,
+        options.output,
+        shapes=dict(_shape(text) for text in options.input_shape),
+        outputs=options.outputs,
+        opset=options.opset,
+        static=options.static,
+        allow_extra=options.allow_extra,
+        verify=options.verify,
+        tolerance=options.tolerance,
+        target=options.machine,
+        uint8=options.input == "uint8",
+        normalize=options.normalize,
+    )
+    for name, shape in made.inputs.items():
+        print(f"input {name}: {', '.join(map(str, shape))}")
+    if made.note:
+        print(f"height and width are fixed: {made.note}")
+    errors = made.parity.errors if made.parity else {}
+    for name in made.outputs:
+        print(f"output {name}" + (f": max error {errors[name]:.2g}" if name in errors else ""))
+    for record in made.passes:
+        print(f"{record.name}: {len(record.result.changed)} changes")
+    against = f", against {made.parity.oracle}" if made.parity else ", not verified"
+    print(f"{made.path}: {made.nodes} nodes, {made.bytes / 1e6:.3f} MB{against}")
+    return 0
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name (empty: none given) and sizes of an --input-shape.
+
+    Raises:
+        ConversionError: It is none.
+    """
+    name, _, sizes = text.rpartition("=")
+    try:
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise ConversionError(f"--input-shape '{text}' is not like 1,3,112,112") from None
+
+
+def _operators(options: argparse.Namespace) -> int:
+    print(json.dumps(operators_json()) if options.json else operators_markdown(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

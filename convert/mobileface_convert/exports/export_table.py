@@ -1,0 +1,90 @@
+"""Which model goes to which target, how large and how exact: the table in docs/export.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobileface.errors import SourceFormatError
+from mobileface.host.files import reason
+
+from ..recipes.recipe import Recipe, load_recipe, recipe_names
+from .caffe_export import why_not_caffe
+from .sidecar import SCHEMA, refusal
+
+__all__ = ["cell", "export_table"]
+
+_COLUMNS = {
+    "ncnn": ("ncnn", "float32"),
+    "ncnn, float16": ("ncnn", "float16"),
+    "Caffe": ("caffe", "float32"),
+}
+_NO = "no: "
+_MEGA = 1e6
+
+
+def export_table(folders: Sequence[Path]) -> str:
+    """A markdown table of all recipes and targets.
+
+    Args:
+        folders: Where exports lie; what lies in none of them is told as "not measured".
+
+    Raises:
+        SourceFormatError: A sidecar cannot be read.
+    """
+    found = {}
+    for folder in folders:
+        for target in ("ncnn", "caffe"):
+            for path in sorted(folder.glob(f"*.{target}.json")):
+                document = _read(path)
+                found[document["model"], target, document["weights"]] = document
+    lines = [f"| model | {' | '.join(_COLUMNS)} |", "|---|" + "---|" * len(_COLUMNS)]
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        cells = [
+            _why_not(recipe, target) or cell(found.get((name, target, weights)))
+            for target, weights in _COLUMNS.values()
+        ]
+        if cells[0].startswith(_NO):  # once is enough
+            cells[1:] = ["no"] * len(cells[1:])
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(document: dict[str, Any] | None) -> str:
+    """What a sidecar says of size and exactness, in few words."""
+    if document is None:
+        return "not measured"
+    size = sum(file["bytes"] for file in document["files"].values()) / _MEGA
+    proof = document["certificate"]["verification"]
+    return (
+        f"{size:.2f} MB; {proof['max_abs_error']:.1g} of {proof['scale']:.3g}; "
+        f"1 − {1 - proof['min_cosine']:.0e}"
+    )
+
+
+def _why_not(recipe: Recipe, target: str) -> str:
+    """Why a model has no such network; empty if it can have one."""
+    why = refusal(recipe.spec, "ncnn") if target == "ncnn" else why_not_caffe(recipe)
+    return f"{_NO}{why}" if why else ""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A sidecar.
+
+    Raises:
+        SourceFormatError: It is none.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] == SCHEMA:
+            cell(document)
+            return {**document, "model": str(document["model"])}
+        why = f"schema {document['schema']}"
+    except OSError as error:
+        why = reason(error)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = str(error)
+    raise SourceFormatError(f"no export's sidecar ({why})", where=str(path))

@@ -1,0 +1,345 @@
+"""Any MXNet checkpoint → one ONNX file: ``mobileface-convert model``.
+
+The batch is dynamic always, height and width where the network allows: where no fully connected
+layer counts pixels. Nothing is written unless every step succeeded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from mobileface.errors import ConversionError, GraphError, ParityError
+from mobileface.host.files import replacing
+
+from ..backends.onnx import to_onnx
+from ..build.certificate import export_certificate, write_certificate
+from ..frontends.checkpoint import save_checkpoint
+from ..frontends.gluon import read_gluon, recognise
+from ..frontends.mxnet_checkpoint import load_checkpoint
+from ..frontends.mxnet_params import load_params
+from ..graph.onnx_builder import DEFAULT_OPSET
+from ..graph.shapes import Shape, known_shapes
+from ..graph.source_graph import Graph
+from ..makers import PassRecord, apply_passes
+from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
+from ..oracles.onnx_reference import ReferenceNetwork
+from ..oracles.verify import open_model
+from .interface import Interface, picture_input
+
+__all__ = ["TOLERANCE", "Exported", "Parity", "export_model", "load_network_files"]
+
+TOLERANCE = 1e-5
+"""Allowed error of an output, relative to its largest value where that is above 1."""
+
+_BATCHES = (1, 4)
+_SEED = 20200229
+_SIZE = (128, 160)
+"""Height and width to compare on where neither the caller nor the network says one."""
+_STEPS = ((0, 0), (32, 64))
+"""Added to height and width, to see whether a model takes other sizes."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an exported model compares with its oracle.
+
+    Attributes:
+        oracle: What it was compared with.
+        shapes: Shapes of the inputs it was compared on.
+        errors: Largest error of each output, relative to its largest value where that is above 1.
+    """
+
+    oracle: str
+    shapes: tuple[Mapping[str, tuple[int, ...]], ...]
+    errors: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was done.
+
+    Attributes:
+        path: The ONNX file; its certificate is beside it.
+        inputs: Shape of each input; a text dimension is dynamic.
+        outputs: Names of the outputs.
+        nodes: Number of ONNX nodes.
+        bytes: Size of the file.
+        passes: What was rewritten.
+        note: Why height and width are fixed; empty if they are not.
+        parity: How it compares; None if that was not asked for.
+    """
+
+    path: Path
+    inputs: Mapping[str, Shape]
+    outputs: tuple[str, ...]
+    nodes: int
+    bytes: int
+    passes: tuple[PassRecord, ...]
+    note: str
+    parity: Parity | None
+
+
+def export_model(
+    symbol: Path | None,
+    params: Path,
+    output: Path,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    outputs: Sequence[str] = (),
+    opset: int = DEFAULT_OPSET,
+    static: bool = False,
+    allow_extra: bool = False,
+    verify: bool = False,
+    tolerance: float = TOLERANCE,
+    target: str = "portable",
+    uint8: bool = False,
+    normalize: bool = False,
+) -> Exported:
+    """Converts a checkpoint.
+
+    Args:
+        symbol: The ``-symbol.json`` file; None for a parameter file whose network is known by its
+            arrays alone (`frontends.gluon.NETWORKS`).
+        params: The parameter file.
+        output: The ONNX file to write.
+        shapes: Shape of each input, batch included; "" stands for the only input. An input without
+            one gets its channels from the convolution that reads it.
+        outputs: Names of nodes or outputs, internal ones too; by default the network's heads.
+        opset: Version of the ONNX operator set.
+        static: Keep height and width as given; the batch is dynamic all the same.
+        allow_extra: Arrays that the network does not name are dropped instead of refused.
+        verify: Compare with MXNet, or where it is not installed with the ONNX project's reference
+            evaluator on the unrewritten network; a model that differs is not written.
+        tolerance: Allowed error, see `TOLERANCE`.
+        target: The kind of machine it is made for, a key of `passes.TARGETS`.
+        uint8: The only picture that it reads becomes uint8 (N, H, W, C).
+        normalize: Its only output becomes rows of unit length.
+
+    Raises:
+        ConversionError: Any step failed; names node and array.
+    """
+    whole = load_network_files(symbol, params)
+    if not allow_extra:
+        _refuse_extra(whole, str(params))
+    graph = _select(whole, outputs)
+    known = known_shapes(graph, dict(shapes or {}))
+    interface = Interface(picture_input(graph, known) if uint8 else None, normalize)
+    rewritten, records = apply_passes(graph, target, interface.passes)
+    model, declared, note = _convert(
+        rewritten, graph, known, interface, opset=opset, static=static, name=output.stem
+    )
+    parity = None
+    if verify:
+        oracle = _oracle(graph, symbol, params, outputs)
+        parity = _compare(model, declared, known, oracle, interface)
+        _require(parity, tolerance, str(output))
+    certificate = output.with_name(f"{output.stem}.certificate.json")
+    with replacing(output) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+        sources = [path for path in (symbol, params) if path is not None]
+        document = export_certificate(
+            temporary,
+            output.name,
+            sources=sources,
+            nodes=len(model.graph.node),
+            passes=records,
+            verification=None if parity is None else {**dataclasses.asdict(parity)},
+        )
+    write_certificate(certificate, document)
+    return Exported(
+        path=output,
+        inputs=declared,
+        outputs=tuple(value.name for value in model.graph.output),
+        nodes=len(model.graph.node),
+        bytes=document["bytes"],
+        passes=tuple(records),
+        note=note,
+        parity=parity,
+    )
+
+
+def load_network_files(symbol: Path | None, params: Path) -> Graph:
+    """The graph of a checkpoint, or of a parameter file whose arrays tell which network it is.
+
+    Raises:
+        ConversionError: A file is not what it should be.
+    """
+    if symbol is not None:
+        return load_checkpoint(symbol, params)
+    arrays = load_params(params)
+    return read_gluon(arrays, recognise(arrays, str(params)), str(params))
+
+
+def _refuse_extra(graph: Graph, where: str) -> None:
+    """Arrays that the network does not name hint at another network.
+
+    Raises:
+        GraphError: Names them.
+    """
+    extra = [name for name in graph.params if name not in graph.weights]
+    if extra:
+        listed = ", ".join(extra[:5]) + (", …" if len(extra) > 5 else "")
+        raise GraphError(
+            f"{len(extra)} of {len(graph.params)} arrays are not part of the network: {listed}",
+            where=where,
+            hint="if the network was cut on purpose, --allow-extra drops them",
+        )
+
+
+def _select(graph: Graph, outputs: Sequence[str]) -> Graph:
+    """The network with the outputs that are asked for."""
+    if not outputs:
+        return graph
+    edges = tuple(graph.find(name) for name in outputs)
+    if len(set(edges)) < len(edges):
+        raise GraphError(f"outputs {', '.join(outputs)} name one value twice", where=graph.origin)
+    return dataclasses.replace(graph, outputs=edges)
+
+
+def _convert(
+    graph: Graph,
+    original: Graph,
+    known: Mapping[str, Shape],
+    interface: Interface,
+    *,
+    opset: int,
+    static: bool,
+    name: str,
+) -> tuple[onnx.ModelProto, dict[str, Shape], str]:
+    """The model for pictures of any size if that is possible, else of the known size, and why."""
+    names = None if graph.outputs == original.outputs else [e.node.name for e in original.outputs]
+    if names is not None and len(set(names)) < len(names):
+        names = None
+    free = {n: ("N", s[1], "H", "W") if len(s) == 4 else s for n, s in known.items()}
+    whole = all(isinstance(size, int) for shape in known.values() for size in shape[1:])
+    if static and not whole:
+        raise ConversionError(
+            "--static needs the sizes", where=graph.origin, hint="give --input-shape 1,3,112,112"
+        )
+    make = partial(to_onnx, graph, outputs=names, opset=opset, name=name, dtypes=interface.dtypes)
+    reason = "asked for" if static else ""
+    if not static:
+        try:
+            model = make(interface.shapes(free))
+            reason = _why_fixed(model, known, interface)
+        except (GraphError, ConversionError) as error:
+            if not whole:
+                raise
+            reason = str(error)
+        if not reason:
+            return model, interface.shapes(free), ""
+    if not whole:
+        raise ConversionError(
+            f"the network fixes the size of its input: {reason}",
+            where=graph.origin,
+            hint="give --input-shape, such as 1,3,112,112",
+        )
+    shapes = interface.shapes(known)
+    return make(shapes), shapes, reason
+
+
+def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape], interface: Interface) -> str:
+    """Why a model for any size works for one size only; empty if it does not: it is tried out."""
+    session = open_model(model)
+    for step in _STEPS:
+        for batch in _BATCHES:
+            try:
+                noise = interface.noise(_sizes(known, batch, step), _SEED)
+                session.run(None, interface.fed(noise))
+            except Exception as error:
+                return _pixel_counter(model) or " ".join(str(error).split())
+    return ""
+
+
+def _pixel_counter(model: onnx.ModelProto) -> str:
+    """The fully connected layer whose width depends on the size of the picture, in words."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {value.name: list(value.type.tensor_type.shape.dim) for value in inferred.value_info}
+    for node in inferred.node:
+        dims = shapes.get(node.input[0], []) if node.op_type == "Gemm" else []
+        if len(dims) == 2 and not dims[1].HasField("dim_value"):
+            return f"'{node.name}' is connected to every pixel"
+    return ""
+
+
+def _sizes(
+    known: Mapping[str, Shape], batch: int, step: tuple[int, int]
+) -> dict[str, tuple[int, ...]]:
+    """Input shapes to run on."""
+    found = {}
+    for name, shape in known.items():
+        sizes = list(shape)
+        if len(sizes) == 4:
+            for axis, (usual, more) in enumerate(zip(_SIZE, step, strict=True), start=2):
+                size = sizes[axis]
+                sizes[axis] = (size if isinstance(size, int) else usual) + more
+        found[name] = (batch, *(int(size) for size in sizes[1:]))
+    return found
+
+
+def _oracle(
+    graph: Graph, symbol: Path | None, params: Path, outputs: Sequence[str]
+) -> MXNetReference | ReferenceNetwork:
+    """Who computes what the model must give."""
+    if not mxnet_is_installed():
+        return ReferenceNetwork(graph)
+    if symbol is not None:
+        return MXNetReference(symbol, params, outputs or None)
+    with tempfile.TemporaryDirectory() as folder:
+        return MXNetReference(*save_checkpoint(graph, Path(folder) / "network"))
+
+
+def _compare(
+    model: onnx.ModelProto,
+    declared: Mapping[str, Shape],
+    known: Mapping[str, Shape],
+    oracle: MXNetReference | ReferenceNetwork,
+    interface: Interface,
+) -> Parity:
+    """Runs both on noise of several sizes."""
+    session = open_model(model)
+    names = [value.name for value in model.graph.output]
+    free = any(isinstance(size, str) for shape in declared.values() for size in shape[1:])
+    errors = dict.fromkeys(names, 0.0)
+    shapes = []
+    for step in _STEPS if free else _STEPS[:1]:
+        for batch in _BATCHES:
+            shapes.append(_sizes(known, batch, step))
+            fed = interface.noise(shapes[-1], _SEED + len(shapes))
+            found, wanted = session.run(None, interface.fed(fed)), oracle.run(fed)
+            pairs = zip(names, found, interface.given(wanted), strict=True)
+            for name, ours, expected in pairs:
+                errors[name] = max(errors[name], _error(name, ours, expected))
+    return Parity(oracle.name, tuple(shapes), errors)
+
+
+def _error(name: str, found: FloatArray, expected: FloatArray) -> float:
+    """Largest difference, relative to the largest value where that is above 1."""
+    if found.shape != expected.shape:
+        raise ParityError(f"output '{name}' has shape {found.shape}, not {expected.shape}")
+    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
+        raise ParityError(f"output '{name}' has nan or inf at other places")
+    finite = np.isfinite(expected)
+    ours, theirs = found[finite].astype(np.float64), expected[finite].astype(np.float64)
+    return float(np.abs(ours - theirs).max(initial=0) / max(1.0, np.abs(theirs).max(initial=0)))
+
+
+def _require(parity: Parity, tolerance: float, where: str) -> None:
+    for name, error in parity.errors.items():
+        if not error <= tolerance:
+            raise ParityError(
+                f"output '{name}' differs from {parity.oracle} by {error:.3g} "
+                f"(allowed {tolerance:.3g})",
+                where=where,
+            )

@@ -1,0 +1,349 @@
+"""The file beside an exported network that says all that its own format cannot.
+
+::
+
+    {"schema": 1, "model": "identification_v2", "target": "ncnn", "weights": "float32",
+     "files": {"param": {"file": "identification_v2.param", "sha256": "…", "bytes": 5480},
+               "bin": {"file": "identification_v2.bin", "sha256": "…", "bytes": 3508504}},
+     "layers": 56,
+     "input": {"blob": "in0", "channels": 3, "height": 112, "width": 112, "color": "rgb",
+               "fit": "stretch", "mean": [127.5, 127.5, 127.5], "norm": [0.0039, 0.0039, 0.0039]},
+     "outputs": [{"blob": "out0", "name": "embedding", "shape": [256]}],
+     "options": {"use_fp16_arithmetic": false},
+     "detection": null,
+     "spec": {…},
+     "certificate": {
+       "source": {"files": [{"path": "identification_v2.onnx", "sha256": "…", "bytes": 3519365}]},
+       "tools": {"pnnx": "…", "ncnn": "…"}, "passes": […],
+       "verification": {"engine": "ncnn 1.0", "oracle": "ONNX Runtime 1.32.0", "count": 16,
+                        "inputs": "probes of seed 20200229", "shapes": [[3, 112, 112]],
+                        "max_abs_error": 2e-5, "min_cosine": 1.0, "scale": 15.3,
+                        "bounds": {"max_abs_error": 7.6e-4, "min_cosine": 0.999999}},
+       "onnx": {…}}}
+
+The network takes (pixel - mean) * norm, for each channel in the order of ``color``. ``height`` and
+``width`` are null where any multiple of ``detection.multiple`` will do. ``options`` are those of
+the engine, without which its numbers are others. ``detection`` says how predictions are read, as
+docs/export.md tells. ``spec`` is what the ONNX model carries: task, length, crop, normalisation of
+an embedding, classes, licence and source hashes; null for a network without a recipe. ``onnx`` is
+how the ONNX model agreed with its own source, where that is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobileface.errors import ConversionError, UnsupportedOperatorError
+from mobileface.host.files import replacing, sha256
+from mobileface.models.probes import make_probes
+from mobileface.models.spec import ModelSpec
+
+from ..build.certificate import pass_to_dict, tools_used
+from ..makers import PassRecord
+from ..oracles.verify import PROBE_COUNT, PROBE_SEED, Agreement, Bounds, compare_outputs, require
+from ..recipes.recipe import Recipe
+
+__all__ = [
+    "DETECTION_SHAPES",
+    "SCHEMA",
+    "Export",
+    "Network",
+    "bounds_for",
+    "compare_all",
+    "detection_section",
+    "picture_input",
+    "probe_tensors",
+    "refusal",
+    "refuse",
+    "scaled_pixels",
+    "source_file",
+    "write_export",
+]
+
+SCHEMA = 1
+
+DETECTION_SHAPES = ((3, 256, 320), (3, 160, 96))
+"""Sizes at which detectors are compared; the first one stands in files that want a size."""
+
+_RELATIVE = {"float32": 5e-5, "float16": 1e-2}
+_COSINE = {"float32": 0.999999, "float16": 0.9999}
+
+_NO_NETWORK = {
+    "landmarks": "its regression trees read pixels at computed places and follow branches by "
+    "number, for which {target} has no layers",
+    "hog": "its histograms add gradients up by direction and cell, for which {target} has no "
+    "layers",
+    "pose": "it is a table of coefficients in its spec, not a network",
+}
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What an exporter made, before it is proven.
+
+    Attributes:
+        target: "ncnn" or "caffe".
+        contents: Content of each file by its suffix, without the dot.
+        layers: Number of layers.
+        weights: How they are stored, "float32" or "float16".
+        input: The section of that name.
+        outputs: Likewise.
+        detection: Likewise; None for other tasks.
+        tools: Distributions that had a hand in it.
+        passes: What was rewritten.
+        options: Of the engine, without which its numbers are others.
+    """
+
+    target: str
+    contents: Mapping[str, bytes]
+    layers: int
+    weights: str
+    input: Mapping[str, Any]
+    outputs: Sequence[Mapping[str, Any]]
+    detection: Mapping[str, Any] | None
+    tools: tuple[str, ...]
+    passes: Sequence[PassRecord] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A network in its files.
+
+    Attributes:
+        name: Name of the model.
+        paths: Its files, the sidecar last.
+        bytes: Size of the network, without the sidecar.
+        layers: Number of layers.
+        agreement: How it compares with ONNX Runtime.
+        engine: What ran it.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    bytes: int
+    layers: int
+    agreement: Agreement
+    engine: str
+
+
+def refusal(spec: ModelSpec | None, target: str) -> str:
+    """Why a model cannot become a network of another format; empty if nothing is known against it.
+
+    Args:
+        spec: What the model is; None: unknown.
+        target: The format.
+    """
+    if spec is None:
+        return ""
+    kind = "hog" if spec.hog is not None else spec.task
+    return _NO_NETWORK.get(kind, "").format(target=target)
+
+
+def refuse(why: str, target: str, where: str) -> None:
+    """Refuses a model that cannot become a network of another format.
+
+    Args:
+        why: The reason; empty if there is none.
+        target: The format.
+        where: What the error calls the model.
+
+    Raises:
+        UnsupportedOperatorError: There is a reason.
+    """
+    if why:
+        raise UnsupportedOperatorError(f"it cannot be exported to {target}: {why}", where=where)
+
+
+def bounds_for(weights: str, scale: float) -> Bounds:
+    """What an export must keep, for outputs whose largest value is ``scale``."""
+    return Bounds(_RELATIVE[weights] * max(1.0, scale), _COSINE[weights])
+
+
+def picture_input(
+    blob: str,
+    shape: Sequence[int | None],
+    spec: ModelSpec | None,
+    mean: npt.ArrayLike,
+    norm: npt.ArrayLike,
+) -> dict[str, Any]:
+    """The section ``input``.
+
+    Args:
+        blob: Name of the input.
+        shape: Channels, height and width.
+        spec: What the model is, if that is known; detectors of the YOLO kind take RGB.
+        mean: Subtracted from each pixel, one number or one a channel.
+        norm: Multiplied with what is left.
+    """
+    channels, height, width = shape
+    image = spec.input if spec else None
+    wide = {
+        name: np.broadcast_to(np.asarray(v, np.float64).ravel(), (channels or 1,)).tolist()
+        for name, v in (("mean", mean), ("norm", norm))
+    }
+    return {
+        "blob": blob,
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "color": image.color if image else "rgb" if spec and spec.yolo else None,
+        "fit": image.fit if image else None,
+        **wide,
+    }
+
+
+def detection_section(recipe: Recipe) -> dict[str, Any]:
+    """The section ``detection`` of a detector of the YOLO kind.
+
+    Raises:
+        ConversionError: The recipe is none of such a detector.
+    """
+    try:
+        strides, anchors = list(recipe.options["strides"]), list(recipe.options["anchors"])
+    except KeyError as error:
+        raise ConversionError(f"the recipe has no field {error}", where=recipe.name) from error
+    return {
+        "multiple": max(strides),
+        "strides": strides,
+        "anchors": anchors,
+        "values": ["x", "y", "width", "height", "object", "class"],
+    }
+
+
+def probe_tensors(spec: ModelSpec | None, shapes: Sequence[tuple[int, ...]]) -> list[FloatArray]:
+    """Pictures to compare on, float32 (N, C, H, W) of values 0..255 for each shape.
+
+    A network that no recipe knows may want small numbers as well as pixels: it gets both.
+    """
+    tensors = []
+    for channels, height, width in shapes:
+        count = PROBE_COUNT // len(shapes)
+        if spec is None:
+            random = np.random.RandomState(PROBE_SEED)
+            noise = random.standard_normal((count, channels, height, width))
+            noise[::2] = random.randint(0, 256, noise[::2].shape)
+            tensors.append(noise.astype(np.float32))
+            continue
+        pictures = make_probes(count, height, width, channels, PROBE_SEED)
+        tensors.append(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32))
+    return tensors
+
+
+def scaled_pixels(pixels: FloatArray, mean: npt.ArrayLike, norm: npt.ArrayLike) -> FloatArray:
+    """(pixel - mean) * norm of (N, C, H, W), in float32 as engines compute it."""
+    center, factor = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (mean, norm))
+    result: FloatArray = np.ascontiguousarray((pixels - center) * factor)
+    return result
+
+
+def compare_all(
+    found: Sequence[FloatArray], expected: Sequence[FloatArray], oracle: str
+) -> list[Agreement]:
+    """How each output agrees, picture by picture."""
+    return [
+        compare_outputs(ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1), oracle)
+        for ours, theirs in zip(found, expected, strict=True)
+    ]
+
+
+def write_export(
+    folder: Path,
+    name: str,
+    network: Network,
+    spec: ModelSpec | None,
+    *,
+    agreement: Agreement,
+    shapes: Sequence[tuple[int, ...]],
+    engine: str,
+    sources: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Any] | None = None,
+) -> Export:
+    """Writes a network that is proven right, and its sidecar last.
+
+    Args:
+        folder: Where the files go.
+        name: Name of the model, and of the files.
+        network: What was made.
+        spec: What the ONNX model carries.
+        agreement: How it compares.
+        shapes: Of the pictures it was compared on.
+        engine: What ran it.
+        sources: Path, hash and size of the files it was made from.
+        known: How the ONNX model agreed with its own source.
+
+    Raises:
+        ParityError: It misses its bounds; nothing is written.
+        OutputError: The folder cannot be written.
+    """
+    bounds = bounds_for(network.weights, agreement.scale)
+    require(agreement, bounds, f"{name} for {network.target}")
+    stem = name if network.weights == "float32" else f"{name}_{network.weights}"
+    files = {suffix: f"{stem}.{suffix}" for suffix in network.contents}
+    document = {
+        "schema": SCHEMA,
+        "model": name,
+        "target": network.target,
+        "weights": network.weights,
+        "files": {
+            suffix: {
+                "file": files[suffix],
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "bytes": len(content),
+            }
+            for suffix, content in network.contents.items()
+        },
+        "layers": network.layers,
+        "input": network.input,
+        "outputs": list(network.outputs),
+        "options": dict(network.options),
+        "detection": network.detection,
+        "spec": spec.to_dict() if spec else None,
+        "certificate": {
+            "source": {"files": list(sources)},
+            "tools": tools_used(*network.tools),
+            "passes": [pass_to_dict(record) for record in network.passes],
+            "verification": {
+                "engine": engine,
+                "oracle": agreement.oracle,
+                "inputs": f"probes of seed {PROBE_SEED}" if spec else "noise and pixels",
+                "count": agreement.inputs,
+                "shapes": [list(shape) for shape in shapes],
+                "max_abs_error": agreement.max_abs_error,
+                "min_cosine": agreement.min_cosine,
+                "scale": agreement.scale,
+                "bounds": asdict(bounds),
+            },
+            "onnx": known,
+        },
+    }
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    written = {folder / files[suffix]: data for suffix, data in network.contents.items()}
+    written[folder / f"{stem}.{network.target}.json"] = text.encode()
+    _write_together(written)
+    size = sum(map(len, network.contents.values()))
+    return Export(name, tuple(written), size, network.layers, agreement, engine)
+
+
+def _write_together(contents: dict[Path, bytes]) -> None:
+    """Writes files of which none appears before all are complete; the last one appears last."""
+    with ExitStack() as stack:
+        temporary = {path: stack.enter_context(replacing(path)) for path in reversed(contents)}
+        for path, content in contents.items():
+            temporary[path].write_bytes(content)
+
+
+def source_file(path: Path) -> dict[str, Any]:
+    """An entry of the certificate's source files."""
+    return {"path": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}

@@ -1,0 +1,33 @@
+"""Writing a source graph back as an MXNet checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mobileface.host.files import write_aside
+
+from ..graph.source_graph import Graph
+from .mxnet_params import write_params
+from .mxnet_symbol import write_symbol
+
+__all__ = ["save_checkpoint"]
+
+
+def save_checkpoint(graph: Graph, prefix: Path) -> tuple[Path, Path]:
+    """Writes ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` as MXNet names them.
+
+    Returns:
+        The two paths.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    symbol = prefix.with_name(f"{prefix.name}-symbol.json")
+    params = prefix.with_name(f"{prefix.name}-0000.params")
+    arrays = {
+        f"{'aux' if name in graph.auxiliary else 'arg'}:{name}": array
+        for name, array in graph.weights.items()
+    }
+    write_aside(params, write_params(arrays))
+    write_aside(symbol, write_symbol(graph))
+    return symbol, params

@@ -1,0 +1,1 @@
+"""Graphs: the immutable source graph of MXNet operators, and the builder of ONNX graphs."""

@@ -1,0 +1,1 @@
+"""Detector heads written as ONNX graphs: decoding and non-maximum suppression."""

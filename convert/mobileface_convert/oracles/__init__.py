@@ -1,0 +1,1 @@
+"""Who says whether a conversion is right: MXNet, recorded outputs, the ONNX reference evaluator."""

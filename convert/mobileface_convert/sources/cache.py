@@ -1,0 +1,98 @@
+"""The folder that downloads are kept in, and how several processes share it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from mobileface.host.places import default_cache_dir
+
+__all__ = ["default_cache_dir", "exclusive_folder", "exclusive_part"]
+
+
+@contextmanager
+def exclusive_part(target: Path) -> Iterator[Path]:
+    """Gives the partial file of a target to one process or thread at a time.
+
+    Where files cannot be locked, each gets a partial file of its own, which is not continued later.
+
+    Raises:
+        OSError: The folder of the target cannot be written.
+    """
+    # The lock file stays: removing it would let a third process lock a new one of that name while
+    # a second one still holds the old.
+    with target.with_name(f"{target.name}.lock").open("ab") as lock:
+        if _lock(lock):
+            try:
+                yield target.with_name(f"{target.name}.part")
+            finally:
+                _unlock(lock)
+            return
+    part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive_folder(folder: Path) -> Iterator[None]:
+    """Keeps other processes that use this function waiting while one changes a folder.
+
+    Where files cannot be locked nobody waits.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path = folder / ".lock"
+    while True:
+        with path.open("ab") as lock:
+            locked = _lock(lock)
+            # Who had it before has removed it: another file of that name may be locked by now.
+            if locked and not _is_still(lock, path):
+                continue
+            try:
+                yield
+            finally:
+                if locked:
+                    path.unlink(missing_ok=True)
+                    _unlock(lock)
+            return
+
+
+def _is_still(lock: BinaryIO, path: Path) -> bool:
+    """Whether the open file is the one that lies there."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+
+    def _lock(_: BinaryIO) -> bool:
+        """Windows has no advisory locks."""
+        return False
+
+    def _unlock(lock: BinaryIO) -> None:
+        """Never called, as nothing is ever locked."""
+
+else:
+    import fcntl
+
+    def _lock(lock: BinaryIO) -> bool:
+        """Waits for the lock; False on a file system without locks, as some network ones are."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(lock: BinaryIO) -> None:
+        """Unlocks at once: closing does not, if a child process has inherited the file."""
+        fcntl.flock(lock, fcntl.LOCK_UN)

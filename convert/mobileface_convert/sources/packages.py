@@ -1,0 +1,55 @@
+"""Source files that an installed Python package carries.
+
+The package is looked up, not imported: its code does not run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from mobileface.errors import SourceError, SourceIntegrityError
+
+from .files import DirectorySource, SourceFile
+
+__all__ = ["PackageSource"]
+
+
+class PackageSource:
+    """The files of an installed package, each verified.
+
+    Args:
+        package: Name of the import package; the paths of the files begin with it.
+        extra: The extra of mobileface that installs it, for errors.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        self._package = package
+        self._hint = f"pip install 'mobileface[{extra}]'"
+
+    def fetch(self, file: SourceFile) -> Path:
+        """Returns the path of a file of the package.
+
+        Raises:
+            SourceError: The package is not installed, or has no such file.
+            SourceIntegrityError: The file's content is not the pinned one.
+        """
+        try:
+            return DirectorySource(self._root()).fetch(file)
+        except SourceIntegrityError as error:
+            hint = "another version of the package is installed; " + self._hint
+            raise SourceIntegrityError(error.what, where=error.where, hint=hint) from error
+        except SourceError as error:
+            raise SourceError(error.what, where=error.where, hint=self._hint) from error
+
+    def describe(self) -> str:
+        """Names the package."""
+        return f"installed package {self._package}"
+
+    def _root(self) -> Path:
+        """The folder that the package lies in."""
+        found = importlib.util.find_spec(self._package)
+        places = list(found.submodule_search_locations or ()) if found else []
+        if not places:
+            raise SourceError(f"the package {self._package} is not installed")
+        return Path(places[0]).parent

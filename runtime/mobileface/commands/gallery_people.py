@@ -1,0 +1,267 @@
+"""``mobileface gallery create | add | add-folder | remove | rename | list | stats | calibrate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from ..analyzer import FaceAnalyzer
+from ..errors import InputError, ModelNotFoundError
+from ..gallery import (
+    Enroller,
+    Enrolment,
+    Gallery,
+    QualityLimits,
+    Stamp,
+    measure_recall,
+    probes_like,
+)
+from ..models.loading import load_embedder
+from .gallery_access import (
+    calibration_of,
+    engine_of,
+    gallery_path,
+    make_analyzer,
+    open_gallery,
+    read_key,
+)
+from .inputs import find_pictures
+from .output import print_json, print_text
+from .progress import Progress
+
+__all__ = [
+    "run_add",
+    "run_add_folder",
+    "run_calibrate",
+    "run_create",
+    "run_list",
+    "run_remove",
+    "run_rename",
+    "run_stats",
+]
+
+
+def run_create(options: argparse.Namespace) -> int:
+    """Makes an empty gallery for the model that is named, or the preferred one."""
+    key = read_key(options) if options.encrypt else None
+    if options.encrypt and key is None:
+        raise InputError(
+            "no key to encrypt with", hint="give --key-file, or set MOBILEFACE_GALLERY_KEY"
+        )
+    if options.embedder is None:  # the one that can be used with the landmarks that there are
+        embedder = FaceAnalyzer(options.models, detector=options.detector).embedder
+        if embedder is None:
+            raise ModelNotFoundError("no identification model that can be used")
+    else:
+        embedder = load_embedder(options.embedder, models=options.models)
+    stamp = Stamp.of(
+        embedder,
+        storage="float16" if options.float16 else "float32",
+        keeps_crops=not options.no_crops,
+        calibration=calibration_of(embedder.identity, options),
+    )
+    with Gallery.create(gallery_path(options), stamp, key=key) as gallery:
+        _print_stamp(gallery, options.json)
+    return 0
+
+
+def run_add(options: argparse.Namespace) -> int:
+    """Enrols pictures of one person."""
+    paths = find_pictures(options.images)
+    with open_gallery(options) as gallery:
+        done = _enroller(options, gallery).enrol(options.name, paths)
+        _report(done, options.json)
+    return 2 if done.refused else 0
+
+
+def run_add_folder(options: argparse.Namespace) -> int:
+    """Enrols each subfolder as one person; what is enrolled already is left out."""
+    if not options.folder.is_dir():
+        raise InputError("is no folder", where=str(options.folder))
+    people = {
+        folder.name: find_pictures([str(folder)])
+        for folder in sorted(options.folder.iterdir())
+        if folder.is_dir() and not folder.name.startswith(".")
+    }
+    if not people:
+        raise InputError("has no folder in it for a person", where=str(options.folder))
+    failed = False
+    with open_gallery(options) as gallery:
+        enroller = _enroller(options, gallery)
+        progress = Progress(len(people), "people")
+        for name, paths in people.items():
+            done = enroller.enrol(name, paths)
+            failed = failed or bool(done.refused)
+            _report(done, options.json)
+            progress.step()
+        progress.end()
+    return 2 if failed else 0
+
+
+def run_remove(options: argparse.Namespace) -> int:
+    """Removes a person, or some faces of one."""
+    with open_gallery(options) as gallery:
+        done = gallery.remove(options.name, faces=options.face)
+    if options.json:
+        print_json({"name": options.name, **asdict(done)})
+    else:
+        print_text(f"{options.name}: {_count(done.faces, 'face')} removed")
+    if not done.erased:
+        print(
+            "mobileface: another process still reads an older state; what was removed is erased "
+            "from the log when it is done",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def run_rename(options: argparse.Namespace) -> int:
+    """Gives a person another name."""
+    with open_gallery(options) as gallery:
+        gallery.rename(options.name, options.new)
+    if options.json:
+        print_json({"name": options.new})
+    return 0
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Who is enrolled, or the faces of one person."""
+    with open_gallery(options) as gallery:
+        if options.name is not None:
+            rows = [
+                _face_row(record.face, record.face_id) for record in gallery.faces(options.name)
+            ]
+            if options.json:
+                print_json({"name": options.name, "faces": rows})
+            for row in () if options.json else rows:
+                quality = "  ".join(f"{key} {value:g}" for key, value in row["quality"].items())
+                print_text(f"{row['face_id']:>8}  {row['source'] or ''}  {quality}")
+            return 0
+        people = gallery.people()
+    if options.json:
+        print_json({"people": [asdict(person) for person in people]})
+    for person in () if options.json else people:
+        print_text(f"{person.faces:>5}  {person.name}")
+    return 0
+
+
+def run_stats(options: argparse.Namespace) -> int:
+    """How much is in a gallery, what made it, and what an engine finds of it."""
+    engine = engine_of(options)
+    with open_gallery(options) as gallery:
+        if options.check:
+            gallery.check()
+        numbers: dict[str, Any] = gallery.stats()
+        if engine is not None:
+            probes = probes_like(gallery, options.probes)
+            numbers["recall"] = asdict(measure_recall(gallery, engine, probes))
+        if options.check:
+            numbers["intact"] = True
+        _print_stamp(gallery, options.json, numbers)
+    return 0
+
+
+def run_calibrate(options: argparse.Namespace) -> int:
+    """Stores what similarities of the gallery's model mean."""
+    with open_gallery(options) as gallery:
+        calibration = calibration_of(gallery.stamp.model, options)
+        if calibration is None:
+            raise ModelNotFoundError(
+                f"no calibration of {gallery.stamp.model}",
+                hint="make one with 'mobileface-eval calibrate'",
+            )
+        gallery.set_calibration(calibration)
+        _print_stamp(gallery, options.json)
+    return 0
+
+
+def _enroller(options: argparse.Namespace, gallery: Gallery) -> Enroller:
+    defaults = QualityLimits(**({"face_size": 0.0} if options.crops else {}))
+    given = {
+        "face_size": options.min_face,
+        "sharpness": options.min_sharpness,
+        "frontality": options.min_frontality,
+        "roll": options.max_roll,
+    }
+    values = {
+        name: getattr(defaults, name) if value is None else value for name, value in given.items()
+    }
+    analyzer = make_analyzer(options, gallery)
+    return Enroller(gallery, analyzer, limits=QualityLimits(**values))
+
+
+def _report(done: Enrolment, as_json: bool) -> None:
+    """Says what became of one person's pictures."""
+    for error in done.refused:
+        print(f"mobileface: error: {error}", file=sys.stderr)
+    for other in done.lookalikes:
+        print(f"mobileface: warning: {other}", file=sys.stderr)
+    if as_json:
+        print_json(
+            {
+                "name": done.name,
+                "faces": list(done.faces),
+                "known": list(done.known),
+                "refused": [str(error) for error in done.refused],
+                "lookalikes": [asdict(other) for other in done.lookalikes],
+            }
+        )
+        return
+    parts = [f"{_count(len(done.faces), 'face')} enrolled"]
+    if done.known:
+        parts.append(f"{len(done.known)} known already")
+    if done.refused:
+        parts.append(f"{len(done.refused)} refused")
+    print_text(f"{done.name}: {', '.join(parts)}")
+
+
+def _print_stamp(gallery: Gallery, as_json: bool, numbers: dict[str, Any] | None = None) -> None:
+    """What made a gallery, and numbers about it."""
+    values = gallery.stamp.to_dict()
+    calibration = values["calibration"] and {
+        name: values["calibration"][name] for name in ("basis", "lowest_false_match_rate")
+    }
+    document = {"file": str(gallery.path), **values, "calibration": calibration, **(numbers or {})}
+    if as_json:
+        print_json(document)
+        return
+    stamp = gallery.stamp
+    rows = [
+        ("model", stamp.model),
+        ("SHA-256", stamp.model_sha256),
+        ("input", f"crop '{stamp.crop}', {stamp.height}×{stamp.width} {stamp.color}"),
+        ("stored", f"{stamp.size} × {stamp.storage}, {'' if stamp.keeps_crops else 'no '}crops"),
+        ("calibration", str(calibration["basis"]["data"]) if calibration else "none"),
+        ("created", f"{stamp.created} by {stamp.software}"),
+    ]
+    rows += [(name, str(value)) for name, value in (numbers or {}).items() if name != "recall"]
+    recall = (numbers or {}).get("recall")
+    if recall is not None:
+        times = (
+            f"{recall['seconds'] * 1e3:.2f} ms a probe, exact {recall['exact_seconds'] * 1e3:.2f}"
+        )
+        rows.append(
+            (recall["engine"], f"recall@{recall['top']} {recall['recall']:.4f}, {times} ms")
+        )
+    print_text(str(gallery.path))
+    for name, value in rows:
+        print_text(f"  {name:<14} {value}")
+
+
+def _face_row(face: Any, number: int) -> dict[str, Any]:
+    return {
+        "face_id": number,
+        "uid": face.uid,
+        "source": face.source,
+        "bbox": face.bbox,
+        "det_score": face.det_score,
+        "quality": dict(face.quality or {}),
+        "created": face.created,
+        "crop": face.crop is not None,
+    }
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,123 @@
+"""``mobileface models``: which models are found, what runs here, and whether files are intact."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import ModelError
+from ..host.files import check_sha256
+from ..host.machine import this_machine
+from ..models.lookup import StoredModel, StoredVariant, list_models
+from .output import print_json, print_text
+
+__all__ = ["run_models"]
+
+_Refused = dict[StoredVariant, ModelError | None]
+
+
+def run_models(options: argparse.Namespace) -> int:
+    """Lists models and their variants; with ``--check``, compares each file with its hash."""
+    found = list_models(options.models)
+    refused: _Refused = {}
+    if options.check:
+        refused = {variant: _refusal(variant) for model in found for variant in model.variants}
+    for error in filter(None, refused.values()):
+        print(f"mobileface: error: {error}", file=sys.stderr)
+    if options.json:
+        print_json({"models": [_record(model, refused) for model in found]})
+    else:
+        for model in found:
+            print_text(_row(model, refused))
+            if len(model.variants) > 1:
+                for variant in model.variants:
+                    print_text(_variant_row(model, variant, refused))
+    if not found:
+        print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
+    return 2 if any(refused.values()) else 0
+
+
+def _refusal(stored: StoredVariant) -> ModelError | None:
+    """Why a file is refused; None if it is intact."""
+    try:
+        check_sha256(stored.path, stored.variant.sha256)
+    except ModelError as error:
+        return error
+    return None
+
+
+def _picked(model: StoredModel, stored: StoredVariant) -> tuple[bool, str]:
+    """Whether a variant is what runs here in its precision, and why."""
+    refusal = stored.variant.condition.refusal(this_machine())
+    if refusal:
+        return False, refusal
+    precision = stored.variant.precision
+    chosen = model.choose(precision)
+    if chosen != stored:
+        return False, f"{chosen.variant.name} comes first"
+    default = " and by default" if precision == model.entry.precision else ""
+    return True, f"runs here in {precision}{default}"
+
+
+def _row(model: StoredModel, refused: _Refused) -> str:
+    """The model's own file."""
+    state = _state(model.variants[-1], refused)
+    return (
+        f"{model.entry.task:<12} {model.name:<22} {_size(model.entry.bytes)}  {state}{model.path}"
+    )
+
+
+def _variant_row(model: StoredModel, stored: StoredVariant, refused: _Refused) -> str:
+    variant = stored.variant
+    state = _state(stored, refused)
+    return f"{'':<15}{variant.name:<20}{_size(variant.bytes)}  {state}{_picked(model, stored)[1]}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB".rjust(9)
+
+
+def _state(stored: StoredVariant, refused: _Refused) -> str:
+    """Whether a file was found intact; empty if nobody asked."""
+    if stored not in refused:
+        return ""
+    return "damaged  " if refused[stored] else "ok       "
+
+
+def _record(model: StoredModel, refused: _Refused) -> dict[str, object]:
+    own = model.variants[-1]
+    return {
+        "name": model.name,
+        "task": model.entry.task,
+        **_file(own, refused),
+        "precision": model.entry.precision,
+        "default": model.choose().variant.name,
+        "variants": [_variant_record(model, stored, refused) for stored in model.variants],
+    }
+
+
+def _variant_record(
+    model: StoredModel, stored: StoredVariant, refused: _Refused
+) -> dict[str, object]:
+    picked, reason = _picked(model, stored)
+    return {
+        "name": stored.variant.name,
+        "precision": stored.variant.precision,
+        **_file(stored, refused),
+        "condition": str(stored.variant.condition),
+        "picked": picked,
+        "reason": reason,
+    }
+
+
+def _file(stored: StoredVariant, refused: _Refused) -> dict[str, object]:
+    """Where a file lies and what it must be; with ``--check`` whether it is."""
+    variant = stored.variant
+    facts: dict[str, object] = {
+        "path": str(stored.path),
+        "bytes": variant.bytes,
+        "sha256": variant.sha256,
+    }
+    if stored in refused:
+        facts["intact"] = refused[stored] is None
+    return facts

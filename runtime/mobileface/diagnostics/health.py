@@ -1,0 +1,204 @@
+"""Is everything there that mobileface needs on this machine, and does it work? Offline.
+
+`examine` looks at one area after the other and yields findings; nothing that it meets makes it
+stop, not even a package that cannot be imported, because that is when it is needed. So this module
+imports the standard library alone, and the rest where it is looked at.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import struct
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from ..errors import MobileFaceError
+from ..host.machine import this_machine
+from ..host.memory import memory_limit
+from ..host.threads import VARIABLE, available_cpus, default_threads, spins
+
+__all__ = ["FAILED", "MISSING", "NOTE", "OK", "Finding", "examine"]
+
+OK, NOTE, MISSING, FAILED = "ok", "note", "missing", "failed"
+"""What a finding says: as it should be; worth knowing; absent, but the rest works; broken."""
+
+_PACKAGES = MappingProxyType(
+    {"numpy": "numpy", "onnxruntime": "onnxruntime", "opencv-python-headless": "cv2"}
+)
+"""What the runtime needs: distribution and import name."""
+
+_OPENCVS = (
+    "opencv-python",
+    "opencv-python-headless",
+    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
+)
+"""Distributions that all hold the same import package, and overwrite each other."""
+
+_OLDEST = (3, 10)
+_GLIBC = (2, 28)
+_ENOUGH = 256 << 20
+"""Bytes that every task together stays within, on photos of up to 1280×720."""
+
+_WATCHED = ("avx2", "avx512f", "avx512_vnni", "asimd", "asimddp", "i8mm", "bf16", "sve")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        area: "python", "packages", "machine", "models" or "tasks".
+        name: What it is.
+        state: `OK`, `NOTE`, `MISSING` or `FAILED`.
+        text: What was found, one line.
+        hint: What to do about it; may be empty.
+        data: The same for programs, as JSON types.
+    """
+
+    area: str
+    name: str
+    state: str
+    text: str
+    hint: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+def examine(models: Path | None = None) -> Iterator[Finding]:
+    """Looks at everything.
+
+    Args:
+        models: A folder with models to look at; None: all that are found by themselves.
+    """
+    packages = list(_guarded("packages", _packages))
+    yield from _guarded("python", _python)
+    yield from packages
+    yield from _guarded("machine", _cpus)
+    yield from _guarded("machine", _memory)
+    if any(finding.state == FAILED for finding in packages):
+        why = "not looked at, because a package cannot be imported"
+        yield Finding("tasks", "all", FAILED, why)
+        return
+    from . import selftest  # needs the packages
+
+    yield from _guarded("models", lambda: selftest.examine_models(models))
+    yield from _guarded("tasks", lambda: selftest.examine_tasks(models))
+
+
+def _guarded(area: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The findings of one area; an error becomes the last of them."""
+    try:
+        yield from look()
+    except MobileFaceError as error:
+        yield Finding(area, "error", FAILED, str(error))
+    except Exception as error:  # whatever it is, the other areas count
+        yield Finding(area, "error", FAILED, f"{type(error).__name__}: {error}")
+
+
+def _python() -> Iterator[Finding]:
+    version, bits = platform.python_version(), 8 * struct.calcsize("P")
+    text = f"{platform.python_implementation()} {version}, {bits} bits, {platform.platform()}"
+    data = {"version": version, "bits": bits, "executable": sys.executable}
+    state, hint = OK, ""
+    if sys.version_info < _OLDEST:
+        state, hint = FAILED, f"Python {'.'.join(map(str, _OLDEST))} or newer is needed"
+    elif bits < 64:
+        state, hint = FAILED, "ONNX Runtime has no wheels for 32 bits: install a 64-bit system"
+    yield Finding("python", "python", state, text, hint, data)
+    library, release = platform.libc_ver()
+    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    if sys.platform != "linux":
+        return
+    if library != "glibc":
+        hint = "wheels of ONNX Runtime need glibc 2.28: use Debian, Raspberry Pi OS or Ubuntu"
+        yield Finding("python", "libc", NOTE, library or "no glibc (musl?)", hint)
+    elif numbers < _GLIBC:
+        hint = "wheels of ONNX Runtime need glibc 2.28: upgrade the system"
+        yield Finding("python", "libc", NOTE, f"glibc {release}", hint)
+    else:
+        yield Finding("python", "libc", OK, f"glibc {release}")
+
+
+def _packages() -> Iterator[Finding]:
+    wanted = _requirements()
+    for distribution, module in _PACKAGES.items():
+        found = _version(distribution)
+        least = wanted.get(distribution, "")
+        data = {"version": found, "required": least}
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a wheel for another machine raises anything
+            hint = f"pip install '{distribution}{'>=' if least else ''}{least}'"
+            if "libGL" in str(error):
+                hint = "pip uninstall opencv-python; " + hint
+            yield Finding("packages", distribution, FAILED, f"{error}", hint, data)
+            continue
+        state, hint = OK, ""
+        if found and least and _numbers(found) < _numbers(least):
+            state, hint = FAILED, f"pip install '{distribution}>={least}'"
+        text = found or "there, of unknown version"
+        yield Finding("packages", distribution, state, text, hint, data)
+    several = [name for name in _OPENCVS if _version(name)]
+    if len(several) > 1:
+        hint = f"pip uninstall {' '.join(several)}, then pip install opencv-python-headless"
+        text = f"{' and '.join(several)} overwrite each other's files"
+        yield Finding("packages", "opencv", NOTE, text, hint)
+
+
+def _requirements() -> dict[str, str]:
+    """The oldest version of each package that this one declares."""
+    try:
+        lines = importlib.metadata.requires("mobileface") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    matches = (re.match(r"([\w.-]+)\s*>=\s*([\w.]+)", line) for line in lines if ";" not in line)
+    return {match[1]: match[2] for match in matches if match}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _cpus() -> Iterator[Finding]:
+    machine = this_machine()
+    features = [word for word in _WATCHED if word in machine.features]
+    text = ", ".join(filter(None, [machine.name, machine.cpu, " ".join(features)]))
+    data: dict[str, object] = {"machine": machine.name, "cpu": machine.cpu, "features": features}
+    yield Finding("machine", "cpu", OK, text, data=data)
+    there, usable = os.cpu_count() or 1, available_cpus()
+    threads = default_threads()
+    spinning = spins(threads)
+    text = f"{usable} of {there} CPUs may be used; {threads} threads a model"
+    text += f" ({VARIABLE})" if os.environ.get(VARIABLE) else ""
+    data = {"cpus": there, "usable": usable, "threads": threads, "spinning": spinning}
+    state, hint = OK, ""
+    if threads > usable:
+        state, hint = NOTE, f"more threads than CPUs are slower: unset {VARIABLE}"
+    yield Finding("machine", "threads", state, text, hint, data)
+
+
+def _memory() -> Iterator[Finding]:
+    limit = memory_limit()
+    if limit is None:
+        return
+    state, hint = OK, ""
+    if limit < _ENOUGH:
+        state = NOTE
+        hint = f"all tasks together need up to {_ENOUGH >> 20} MiB: use fewer, or smaller pictures"
+    yield Finding(
+        "machine", "memory", state, f"{limit >> 20} MiB may be used", hint, {"bytes": limit}
+    )

@@ -1,0 +1,185 @@
+"""Do the models that are found load here, and does every task give what it must?
+
+Part of `mobileface.diagnostics.health`. The faces are drawn, so that nothing needs to be at hand;
+how exactly models agree with their certificates is for ``mobileface certify``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..analyzer import TASKS, FaceAnalyzer
+from ..effects.enhance import enhance
+from ..effects.makeup import makeup
+from ..errors import MobileFaceError, ModelError
+from ..host.files import check_sha256
+from ..models.lookup import StoredModel, candidate_models, list_models, search_folders
+from ..tracking.tracker import Tracker
+from ..types import Face
+from ..vision.image import Image
+from ..vision.synthetic_faces import draw_frames
+from ..vision.video import VideoReader, VideoWriter
+from .health import FAILED, MISSING, NOTE, OK, Finding
+from .workloads import Scene
+
+__all__ = ["examine_models", "examine_tasks"]
+
+_RUNS = 5
+_HEIGHT, _WIDTH = 480, 640
+
+
+def examine_models(folder: Path | None) -> Iterator[Finding]:
+    """Every model that is found: its file intact, and its certificate there.
+
+    Args:
+        folder: The only folder to look in; None: all that are found by themselves.
+    """
+    places = (folder,) if folder is not None else search_folders()
+    there = [str(place) for place in places if place is not None and Path(place).is_dir()]
+    data: dict[str, object] = {"folders": there}
+    yield Finding("models", "folders", OK, ", ".join(there) or "none", data=data)
+    found = list_models(folder)
+    if not found:
+        yield Finding("models", "models", FAILED, "there are none", _HOW_TO_GET)
+    for model in found:
+        yield _examine_model(model)
+
+
+def _examine_model(model: StoredModel) -> Finding:
+    """One model with all its variants."""
+    chosen = model.choose().variant.name
+    data: dict[str, object] = {
+        "task": model.entry.task,
+        "path": str(model.path),
+        "variants": [item.variant.name for item in model.variants],
+        "runs": chosen,
+    }
+    for item in model.variants:
+        try:
+            check_sha256(item.path, item.variant.sha256)
+        except ModelError as error:
+            return Finding("models", model.name, FAILED, error.what, error.hint, data)
+    absent = [item.certificate.name for item in model.variants if not item.certificate.is_file()]
+    text = f"{model.entry.task}, intact; runs as {chosen}"
+    if absent:
+        text += f"; no certificate {', '.join(absent)}"
+        return Finding("models", model.name, NOTE, text, "convert the model anew", data)
+    return Finding("models", model.name, OK, text, data=data)
+
+
+_HOW_TO_GET = (
+    "on a workstation: mobileface-convert all --output DIR and mobileface-convert bundle "
+    "--models DIR --output DIST; here: pip install DIST/mobileface_models-*.whl"
+)
+
+
+def examine_tasks(folder: Path | None) -> Iterator[Finding]:
+    """Runs every task on drawn faces.
+
+    Args:
+        folder: As `examine_models` takes it.
+    """
+    frame = draw_frames(1, _HEIGHT, _WIDTH)[0]
+    try:
+        analyzer = FaceAnalyzer(folder)
+    except MobileFaceError as error:
+        yield Finding("tasks", "detection", FAILED, str(error), _HOW_TO_GET)
+        return
+    found = analyzer.detect(frame)
+    yield _timed("detection", lambda: analyzer.detect(frame), analyzer, f"{len(found)} found")
+    box = np.array([_WIDTH, _HEIGHT, _WIDTH, _HEIGHT]) * (0.3, 0.2, 0.7, 0.8)
+    face = found[0] if found else Face(bbox=box.astype(np.float32), det_score=0.0)
+    marked = analyzer.describe(frame, [face], ("landmarks",))[0]
+    for task in TASKS[1:]:
+        if task not in analyzer.tasks:
+            yield _absent(task, analyzer, folder)
+            continue
+        yield _run_task(task, analyzer, frame, face if task == "landmarks" else marked)
+    yield from _without_models(frame, marked)
+
+
+def _absent(task: str, analyzer: FaceAnalyzer, folder: Path | None) -> Finding:
+    """A task that cannot run: nothing for it, or something that is broken."""
+    reason = analyzer.missing.get(task, "not among the tasks")
+    if task in analyzer.damaged:
+        return Finding("tasks", task, FAILED, reason)
+    there = [model.name for model in candidate_models(folder, task)]
+    hint = "convert or install the landmark models too; " if there else ""
+    return Finding("tasks", task, MISSING, reason, hint + _HOW_TO_GET)
+
+
+def _run_task(task: str, analyzer: FaceAnalyzer, frame: Image, face: Face) -> Finding:
+    """One task that has a model, on one face."""
+
+    def work() -> Face:
+        return analyzer.describe(frame, [face], (task,))[0]
+
+    described = work()
+    problem = ""
+    if task == "embedding":
+        again = work().embedding
+        first = described.embedding
+        if first is None or again is None or not np.isfinite(first).all():
+            problem = "it gave no finite embedding"
+        elif not np.isclose(float(first @ again), 1, atol=1e-5):
+            problem = f"the same face twice has a cosine of {float(first @ again):.6f}"
+    if task == "landmarks" and (described.kps is None or not np.isfinite(described.kps).all()):
+        problem = "it gave no finite points"
+    if problem:
+        return Finding("tasks", task, FAILED, problem)
+    return _timed(task, work, analyzer)
+
+
+def _timed(
+    name: str, work: Callable[[], object], analyzer: FaceAnalyzer | None = None, text: str = ""
+) -> Finding:
+    """A task that works, with its time."""
+    times = []
+    for _ in range(_RUNS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    median = 1e3 * statistics.median(times)
+    models = () if analyzer is None else analyzer.models.get(name, ())
+    words = [f"{median:.1f} ms", ", ".join(models), text]
+    data: dict[str, object] = {"median_ms": round(median, 3), "models": list(models)}
+    return Finding("tasks", name, OK, "; ".join(filter(None, words)), data=data)
+
+
+def _without_models(frame: Image, face: Face) -> Iterator[Finding]:
+    """The tasks that need no model."""
+    scene, tracker = Scene(frame, face.bbox, None), Tracker()
+    works: dict[str, Callable[[], object]] = {
+        "align": lambda: scene.crop("arcface"),
+        "tracking": lambda: tracker.update(face.bbox[None], np.ones(1)),
+        "enhance": lambda: enhance(frame),
+        "makeup": lambda: makeup(frame, [face]),
+    }
+    for name, work in works.items():
+        yield _timed(name, work)
+    yield _examine_video(frame)
+
+
+def _examine_video(frame: Image) -> Finding:
+    """Videos can be written and read."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test.mp4"
+        start = time.perf_counter()
+        try:
+            with VideoWriter(path, 25, _WIDTH, _HEIGHT) as writer:
+                for _ in range(_RUNS):
+                    writer.write(frame)
+            with VideoReader(path) as video:
+                count = sum(1 for _ in video)
+        except MobileFaceError as error:
+            return Finding("tasks", "video", NOTE, str(error), "pictures and cameras may still do")
+    median = 1e3 * (time.perf_counter() - start) / _RUNS
+    text = f"{median:.1f} ms a frame written and read (.mp4)"
+    state = OK if count == _RUNS else NOTE
+    return Finding("tasks", "video", state, text, data={"median_ms": round(median, 3)})

@@ -1,0 +1,126 @@
+"""How many CPUs this process may really use.
+
+A container or a systemd unit often allows fewer CPUs than the machine has. Starting a thread for
+each CPU of the machine then makes inference slower, not faster.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from ..errors import InputError
+
+__all__ = ["VARIABLE", "available_cpus", "cgroup_folders", "default_threads", "spins"]
+
+VARIABLE = "MOBILEFACE_THREADS"
+"""Environment variable that overrides the number of threads."""
+
+
+def default_threads() -> int:
+    """Threads for one session: `VARIABLE` if set, else `available_cpus`.
+
+    Raises:
+        InputError: The variable is not a whole number from 1 to 9999.
+    """
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return available_cpus()
+    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
+        raise InputError(f"'{text[:20]}' is not a whole number from 1 to 9999", where=VARIABLE)
+    return int(text)
+
+
+_FEW = 2
+"""With no more threads than this, one that spins takes the CPU from whoever has work to do."""
+
+
+def spins(threads: int, wanted: bool | None = None) -> bool:
+    """Whether a session's threads wait for work in a busy loop while a model runs.
+
+    Args:
+        threads: How many it has.
+        wanted: What was asked for; None: only with more than `_FEW` threads.
+    """
+    return threads > _FEW if wanted is None else wanted and threads > 1
+
+
+def available_cpus(root: Path = Path("/")) -> int:
+    """CPUs that this process may use: scheduling affinity, limited by the cgroup CPU quota.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+
+    Returns:
+        At least 1; a quota of 1.5 CPUs counts as 2.
+    """
+    # macOS and Windows have no affinity in the standard library.
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    cpus = len(affinity) or os.cpu_count() or 1
+    quota = _cgroup_quota(root)
+    return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """The smallest CPU quota from the process's cgroup up to the root group, in CPUs."""
+    quotas = [
+        quota
+        for folder in cgroup_folders(root, "cpu")
+        for quota in (_quota_v2(folder), _quota_v1(folder))
+        if quota is not None
+    ]
+    return min(quotas, default=None)
+
+
+def cgroup_folders(root: Path, controller: str) -> list[Path]:
+    """The folders of this process's control groups, each from its own up to the root group.
+
+    Args:
+        root: Where ``proc`` and ``sys`` are found.
+        controller: Of version 1, the hierarchy: "cpu" or "memory"; version 2 has one for all.
+    """
+    found: list[Path] = []
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:  # version 2
+            base = root / "sys/fs/cgroup"
+        elif controller in controllers.split(","):
+            base = root / "sys/fs/cgroup" / controller
+        else:
+            continue
+        # Inside a container the path may be that of the host: then only the base exists.
+        group = base / path.strip("/")
+        for folder in (group, *group.parents):
+            found.append(folder)
+            if folder == base:
+                break
+    return found
+
+
+def _quota_v2(folder: Path) -> float | None:
+    """``cpu.max``: quota and period in microseconds, or "max"."""
+    return _ratio(*_read(folder / "cpu.max").split())
+
+
+def _quota_v1(folder: Path) -> float | None:
+    """``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``; -1 is no limit."""
+    return _ratio(
+        *_read(folder / "cpu.cfs_quota_us").split(), *_read(folder / "cpu.cfs_period_us").split()
+    )
+
+
+def _ratio(*words: str) -> float | None:
+    """Quota over period, or None where there is no limit."""
+    if len(words) != 2 or not all(word.isdecimal() for word in words):
+        return None
+    quota, period = int(words[0]), int(words[1])
+    return quota / period if quota > 0 and period > 0 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,1 @@
+"""What similarities mean: sets of embeddings, calibrated thresholds, error rates."""

@@ -1,0 +1,108 @@
+"""Embeddings that know which model made them, and their file.
+
+The file is an ``.npz`` with ``embeddings`` (N, D) float32, ``files`` (N,), ``model`` and, for faces
+found in photos, ``bboxes`` (N, 4).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from ..host.files import reason, replacing
+from ..tasks.embedding import cosine_similarity
+from ..types import FloatArray, require_same_model
+
+__all__ = ["EmbeddingSet"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddingSet:
+    """Embeddings of one model.
+
+    Attributes:
+        model: `Embedder.identity` of the model that made them.
+        embeddings: float32 (N, D), each row of unit length.
+        files: (N,) the picture that each is from.
+        bboxes: float32 (N, 4): x1, y1, x2, y2 of each face in its picture; None for crops.
+    """
+
+    model: str
+    embeddings: FloatArray
+    files: tuple[str, ...]
+    bboxes: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def similarity(self, other: EmbeddingSet) -> FloatArray:
+        """Cosine between each embedding here and each there.
+
+        Returns:
+            float32 (N, M), −1 to 1.
+
+        Raises:
+            InputError: They are of different models; names both.
+        """
+        require_same_model(self.model, other.model)
+        return cosine_similarity(self.embeddings, other.embeddings)
+
+    def save(self, path: Path, *, private: bool = False, **more: npt.NDArray[Any]) -> None:
+        """Writes the file.
+
+        Args:
+            path: The file.
+            private: Nobody but its owner may read it.
+            more: Arrays to write beside the others.
+
+        Raises:
+            InputError: Its name does not end in .npz.
+            OutputError: It cannot be written.
+        """
+        if path.suffix != ".npz":
+            raise InputError(f"'{path}' does not end in .npz")
+        boxes = {} if self.bboxes is None else {"bboxes": np.asarray(self.bboxes, np.float32)}
+        with replacing(path, private=private) as temporary, temporary.open("wb") as stream:
+            np.savez(
+                stream,
+                embeddings=self.embeddings,
+                files=np.array(self.files, dtype=np.str_),
+                model=np.array(self.model),
+                **boxes,
+                **more,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> EmbeddingSet:
+        """Reads the file.
+
+        Raises:
+            InputError: It is absent, or no such file.
+        """
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in data.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            text = f"no file of embeddings ({reason(error)})"
+            raise InputError(text, where=str(path)) from error
+        missing = [name for name in ("embeddings", "files", "model") if name not in arrays]
+        if missing:
+            raise InputError(f"no file of embeddings: '{missing[0]}' is missing", where=str(path))
+        vectors, files, boxes = arrays["embeddings"], arrays["files"], arrays.get("bboxes")
+        if (
+            vectors.ndim != 2
+            or vectors.dtype != np.float32
+            or not np.isfinite(vectors).all()
+            or files.shape != (len(vectors),)
+            or arrays["model"].shape != ()
+            or (boxes is not None and boxes.shape != (len(vectors), 4))
+        ):
+            raise InputError("its arrays are no embeddings", where=str(path))
+        names = tuple(str(name) for name in files)
+        return cls(str(arrays["model"]), vectors, names, boxes)

@@ -1,0 +1,90 @@
+"""How well two sets of outputs agree, and what is required."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ParityError
+
+__all__ = ["Agreement", "Bounds", "compare_outputs"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a conversion must keep.
+
+    Attributes:
+        max_abs_error: Largest difference of any output element.
+        min_cosine: Smallest cosine between output rows.
+        mean_cosine: Smallest mean of these cosines; -1: not required.
+    """
+
+    max_abs_error: float
+    min_cosine: float
+    mean_cosine: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How well two sets of outputs agree.
+
+    Attributes:
+        oracle: What the outputs were compared with.
+        inputs: Number of inputs.
+        max_abs_error: Largest difference of any element.
+        min_cosine: Smallest cosine between corresponding rows.
+        scale: Largest absolute value of the oracle's outputs.
+        mean_cosine: Mean of the cosines.
+    """
+
+    oracle: str
+    inputs: int
+    max_abs_error: float
+    min_cosine: float
+    scale: float
+    mean_cosine: float = 1.0
+
+    def within(self, bounds: Bounds) -> bool:
+        """True if all bounds hold; nan misses them."""
+        return (
+            self.max_abs_error <= bounds.max_abs_error
+            and self.min_cosine >= bounds.min_cosine
+            and self.mean_cosine >= bounds.mean_cosine
+        )
+
+    def failure(self, bounds: Bounds) -> str:
+        """What was seen beside what is allowed, for whoever is told that it is not enough."""
+        parts = [
+            f"max abs error {self.max_abs_error:.3g} (allowed {bounds.max_abs_error:.3g})",
+            f"min cosine {self.min_cosine:.9f} (allowed {bounds.min_cosine:.9f})",
+        ]
+        if bounds.mean_cosine > -1:
+            parts.append(f"mean cosine {self.mean_cosine:.6f} (allowed {bounds.mean_cosine:.6f})")
+        return ", ".join(parts)
+
+
+def compare_outputs(found: FloatArray, expected: FloatArray, oracle: str) -> Agreement:
+    """Measures the agreement of two (N, …) outputs.
+
+    Raises:
+        ParityError: Their shapes differ.
+    """
+    if found.shape != expected.shape:
+        raise ParityError(f"output of shape {found.shape}, {oracle} gives {expected.shape}")
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (found, expected))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0)
+    cosines[(lengths == 0) & (a != b).any(axis=1)] = 0.0
+    return Agreement(
+        oracle=oracle,
+        inputs=len(a),
+        max_abs_error=float(np.abs(a - b).max(initial=0.0)),
+        min_cosine=float(min(cosines.min(initial=1.0), 1.0)),
+        scale=float(np.abs(b).max(initial=0.0)),
+        mean_cosine=float(min(cosines.mean(), 1.0)) if len(cosines) else 1.0,
+    )

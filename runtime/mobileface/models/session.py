@@ -1,0 +1,249 @@
+"""The only door to ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from ..arrays import Array
+from ..errors import InputError, ModelError, SpecError
+from ..host.files import check_sha256, reason
+from ..host.machine import integer_sums_overflow, this_machine
+from ..host.threads import default_threads, spins
+from .index import Variant
+from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
+
+__all__ = ["Session", "runtime_version"]
+
+
+class Session:
+    """A loaded model with its spec.
+
+    Args:
+        path: The ONNX file.
+        expected_sha256: Hash that its content must have; None: not checked.
+        providers: ONNX Runtime execution providers, in order; by default the CPU.
+        provider_options: Options for each provider.
+        sess_options: An ``onnxruntime.SessionOptions`` of your own; it is used as it is.
+        intra_op_num_threads: Threads inside an operator; by default as many CPUs as this process
+            may use (affinity and cgroup quota), or the number in ``MOBILEFACE_THREADS``.
+        spinning: Threads wait for their next piece of work in a busy loop while the model runs:
+            faster, for more CPU time. Between runs they always sleep, so that the sessions of a
+            pipeline do not take CPUs from each other. By default where there are more than two.
+        stream: Pictures come at a pace of their own, as from a camera: by default nothing spins.
+        one_size: All its pictures have one size. Then ONNX Runtime keeps a plan of the memory for
+            each batch size, which saves 1 to 2 %; plans for every size would be a leak.
+        variant: Which of its model's variants the file is, by its index.
+        batch: Faces that tasks give it a run, if nobody says otherwise.
+
+    Attributes:
+        path: The file.
+        spec: What the file says of itself.
+        variant: As given; None for a file that no index lists.
+        batch: As given.
+        threads: How many an operator may use; 0: ONNX Runtime's choice, with options of your own.
+
+    Raises:
+        ModelError: The file cannot be read, or ONNX Runtime refuses it.
+        ModelIntegrityError: Its content has another hash.
+        SpecError: It carries no spec, or a broken one.
+        InputError: ``sess_options`` are given, and ``intra_op_num_threads`` or ``spinning`` too.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        expected_sha256: str | None = None,
+        providers: Sequence[str] | None = None,
+        provider_options: Sequence[dict[str, Any]] | None = None,
+        sess_options: onnxruntime.SessionOptions | None = None,
+        intra_op_num_threads: int | None = None,
+        spinning: bool | None = None,
+        stream: bool = False,
+        one_size: bool = False,
+        variant: Variant | None = None,
+        batch: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.variant = variant
+        self.batch = batch
+        _check_content(self.path, expected_sha256)
+        options = _options(sess_options, intra_op_num_threads, spinning, stream, one_size)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(self.path),
+                sess_options=options,
+                providers=list(providers or ["CPUExecutionProvider"]),
+                provider_options=None if provider_options is None else list(provider_options),
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+            raise ModelError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
+                where=str(self.path),
+            ) from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise SpecError(
+                f"an ONNX file without a '{METADATA_KEY}' entry",
+                where=str(self.path),
+                hint="convert the model with mobileface-convert, which writes one",
+            )
+        self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
+        self.threads = int(self._session.get_session_options().intra_op_num_threads)
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self._check_spec()
+
+    def _check_spec(self) -> None:
+        """The network has the inputs and outputs that the spec names, of the sizes it says."""
+        options = self._session.get_overridable_initializers()
+        inputs = [*self._session.get_inputs(), *options]
+        outputs = self._session.get_outputs()
+        for section, (wanted_inputs, wanted_outputs) in _expected(self.spec).items():
+            for values, wanted in ((inputs, wanted_inputs), (outputs, wanted_outputs)):
+                shapes = {value.name: value.shape for value in values}
+                for name, sizes in wanted.items():
+                    _check_shape(shapes, name, sizes, f"{self.path}, {section}")
+        if self.spec.input is not None:
+            _check_type(inputs, self.spec.input, f"{self.path}, input")
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Runs the model.
+
+        Args:
+            inputs: Array for each ONNX input, with the dtype and shape that it declares; inputs
+                with a default may be left out.
+
+        Returns:
+            Array for each ONNX output.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the inputs or fails.
+        """
+        try:
+            results = self._session.run(self.outputs, dict(inputs))
+        except Exception as error:
+            raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
+        return dict(zip(self.outputs, results, strict=True))
+
+
+def runtime_version() -> str:
+    """ONNX Runtime's version."""
+    return str(onnxruntime.__version__)
+
+
+_Shapes = dict[str, tuple[int | None, ...]]
+
+
+def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
+    """What a spec says of the network: by section, the inputs and outputs; None is any size."""
+    found: dict[str, tuple[_Shapes, _Shapes]] = {}
+    if spec.input is not None:
+        image = spec.input
+        found["input"] = ({image.name: (None, *image.shape)}, {})
+    if spec.embedding is not None:
+        found["embedding"] = ({}, {spec.embedding.output: (None, spec.embedding.size)})
+    if spec.landmarks is not None:
+        marks = spec.landmarks
+        inputs: _Shapes = {marks.image: (None, None), marks.boxes: (None, 4)}
+        found["landmarks"] = (inputs, {marks.output: (None, len(marks.points), 2)})
+    if spec.hog is not None:
+        hog = spec.hog
+        found["hog"] = ({hog.image: (None,) * 3}, {hog.output: (hog.filters, None, None)})
+    if spec.yolo is not None:
+        found["yolo"] = _expected_of_yolo(spec.yolo)
+    if spec.attributes is not None:
+        heads = spec.attributes
+        sizes = {
+            heads.gender_output: len(heads.genders),
+            heads.age_output: len(heads.ages),
+            heads.expression_output: len(heads.expressions),
+        }
+        found["attributes"] = ({}, {name: (None, size) for name, size in sizes.items()})
+    return found
+
+
+def _expected_of_yolo(yolo: YoloSpec) -> tuple[_Shapes, _Shapes]:
+    inputs: _Shapes = {yolo.image: (None, None, None, 3)}
+    inputs |= dict.fromkeys((yolo.iou_input, yolo.valid_input, yolo.topk_input), ())
+    widths = {yolo.ids: 1, yolo.scores: 1, yolo.boxes: 4}
+    return inputs, {name: (None, yolo.rows, width) for name, width in widths.items()}
+
+
+def _check_shape(
+    shapes: Mapping[str, Sequence[int | str | None]],
+    name: str,
+    sizes: tuple[int | None, ...],
+    where: str,
+) -> None:
+    """A value is there and has the sizes that are known."""
+    if name not in shapes:
+        raise SpecError(f"the network has no '{name}'; there are: {', '.join(shapes)}", where=where)
+    found = shapes[name]
+    if len(found) != len(sizes) or any(
+        isinstance(have, int) and want is not None and have != want
+        for have, want in zip(found, sizes, strict=True)
+    ):
+        wanted = ["any" if size is None else size for size in sizes]
+        raise SpecError(f"the network's '{name}' has shape {found}, not {wanted}", where=where)
+
+
+def _check_type(inputs: Sequence[Any], image: ImageInput, where: str) -> None:
+    """The picture input has the element type that the spec says."""
+    found = next(value.type for value in inputs if value.name == image.name)
+    wanted = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}[image.dtype]
+    if found != wanted:
+        raise SpecError(f"the network's '{image.name}' is a {found}, not a {wanted}", where=where)
+
+
+def _line(error: Exception) -> str:
+    """A message of ONNX Runtime, which may have several lines, as one."""
+    return " ".join(str(error).split())
+
+
+def _check_content(path: Path, expected: str | None) -> None:
+    """The file is there and, if its hash is known, unchanged."""
+    if expected is not None:
+        check_sha256(path, expected)
+        return
+    try:
+        with path.open("rb"):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise ModelError(f"cannot be read ({reason(error)})", where=str(path)) from error
+
+
+def _options(
+    given: onnxruntime.SessionOptions | None,
+    threads: int | None,
+    spinning: bool | None,
+    stream: bool = False,
+    one_size: bool = False,
+) -> onnxruntime.SessionOptions:
+    """Session options: the caller's own, or ours."""
+    if given is not None:
+        for name, value in (("intra_op_num_threads", threads), ("spinning", spinning)):
+            if value is not None:
+                raise InputError(f"give sess_options or {name}, not both")
+        return given
+    if threads is not None and threads < 1:
+        raise InputError(f"intra_op_num_threads {threads} is below 1")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or default_threads()
+    options.inter_op_num_threads = 1
+    wanted = False if stream and spinning is None else spinning
+    options.log_severity_level = 3  # errors; warnings are about the host, not about the model
+    options.enable_mem_pattern = one_size  # a pattern is kept for every size that is met
+    entries = {
+        # Weights become uint8, which takes twice the time but keeps int8 networks right.
+        "session.x64quantprecision": str(int(integer_sums_overflow(this_machine()))),
+        "session.intra_op.allow_spinning": str(int(spins(options.intra_op_num_threads, wanted))),
+        "session.force_spinning_stop": "1",  # as soon as a run is over
+    }
+    for key, text in entries.items():
+        options.add_session_config_entry(key, text)
+    return options

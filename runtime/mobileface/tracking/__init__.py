@@ -1,0 +1,1 @@
+"""Following faces through a video: SORT, its filter and its assignment."""

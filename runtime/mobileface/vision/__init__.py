@@ -1,0 +1,1 @@
+"""Pixels: reading, scaling, cropping and drawing images and videos. Nothing here runs a model."""

@@ -1,0 +1,501 @@
+"""Videos in and out: files, damage, interruption, the schedule of detections, the commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mobileface import Face, FaceAnalyzer, FaceFollower, VideoReader, VideoWriter, read_image
+from mobileface.commands import track as track_command
+from mobileface.commands.main import main
+from mobileface.errors import InputError, OutputError, VideoError
+from mobileface.tracking.follower import FollowedFrame
+from mobileface.types import FloatArray
+from mobileface.vision.image import Image
+from tests.runtime.models.test_starter import no_users_models  # noqa: F401  (autouse)
+
+FRAMES, WIDTH, HEIGHT = 24, 320, 240
+
+Output = pytest.CaptureFixture[str]
+
+
+def write_video(path: Path, frames: Sequence[Image], fps: float = 25.0) -> Path:
+    height, width = frames[0].shape[:2]
+    with VideoWriter(path, fps, width, height) as video:
+        for frame in frames:
+            video.write(frame)
+    return path
+
+
+def plain_frames(count: int = FRAMES) -> list[Image]:
+    """Frames whose grey value is their number, times ten."""
+    return [np.full((HEIGHT, WIDTH, 3), 10 * number % 250, np.uint8) for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def walk(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portrait's face walks through a video, seven pixels a frame, and is gone for a while."""
+    image = read_image(portrait)
+    face, frames = image[40:220, 130:320], []
+    for number in range(FRAMES + 16):
+        frame = np.full((HEIGHT, 480, 3), 90, np.uint8)
+        if not FRAMES <= number < FRAMES + 4:
+            left = 10 + 7 * number
+            frame[30:210, left : left + 190] = face[:, : max(480 - left, 0)]
+        frames.append(frame)
+    return write_video(tmp_path_factory.mktemp("walk") / "walk.avi", frames)
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
+def test_what_is_written_is_read(suffix: str, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "new" / f"video{suffix}", plain_frames(), fps=12.5)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    with VideoReader(path) as video:
+        assert (video.width, video.height, video.fps, video.count) == (WIDTH, HEIGHT, 12.5, FRAMES)
+        found = [(number, float(frame.mean())) for number, frame in video]
+    assert [number for number, _ in found] == list(range(FRAMES))
+    error = max(abs(mean - 10 * number) for number, mean in found)
+    print(f"{suffix}: grey values {error:.1f} off")
+    assert error < 5  # lossy codecs; the numbers are ten apart
+    assert video.broken == 0
+
+
+def test_frames_of_other_sizes_are_scaled(tmp_path: Path) -> None:
+    frames = plain_frames(3)
+    frames[1] = np.asarray(cv2.resize(frames[1], (100, 333)), np.uint8)
+    frames[2] = frames[2][:, ::2]
+    with VideoReader(write_video(tmp_path / "v.avi", frames)) as video:
+        assert {frame.shape for _, frame in video} == {(HEIGHT, WIDTH, 3)}
+
+
+def test_files_that_are_no_video(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.mp4").write_bytes(b"no video at all" * 100)
+    reasons = {
+        "absent.mp4": "cannot be read",
+        "empty.mp4": "an empty file",
+        "text.mp4": "no video that OpenCV can decode",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(VideoError, match=reason) as caught:
+            VideoReader(tmp_path / name)
+        assert caught.value.where == str(tmp_path / name)
+    with pytest.raises(VideoError, match="cannot be read"):
+        VideoReader(tmp_path)
+    with pytest.raises(VideoError, match="camera 77: cannot be opened"):
+        VideoReader(77)
+
+
+def test_a_video_without_frames(tmp_path: Path) -> None:
+    """A header and nothing behind it."""
+    path = tmp_path / "none.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (WIDTH, HEIGHT))
+    writer.release()
+    with pytest.raises(VideoError):
+        VideoReader(path)
+
+
+def test_a_truncated_video_gives_what_is_there(tmp_path: Path) -> None:
+    """The frames before the end of the file are read; the rest is no error."""
+    whole = write_video(tmp_path / "whole.avi", plain_frames(60)).read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with VideoReader(cut) as video:
+        found = [number for number, _ in video]
+    print(f"{len(found)} frames, {video.broken} broken")
+    assert 20 < len(found) < 60
+
+
+def test_broken_frames_are_skipped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two frames that cannot be decoded leave gaps in the numbers."""
+    path = write_video(tmp_path / "v.avi", plain_frames(12))
+    capture = cv2.VideoCapture
+
+    class Flaky:
+        def __init__(self, source: str) -> None:
+            self._inner, self._count = capture(source), 0
+
+        def read(self) -> Any:
+            self._count += 1
+            done, frame = self._inner.read()
+            return (False, None) if self._count in (4, 5) else (done, frame)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Flaky)
+    with VideoReader(path) as video:
+        assert [number for number, _ in video] == [0, 1, 2, 5, 6, 7, 8, 9, 10, 11]
+    assert video.broken == 2
+
+
+def test_outputs_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        VideoWriter(tmp_path / "file" / "out.mp4", 25, 64, 64)
+    for name in ("out.gif", "out"):
+        with pytest.raises(OutputError, match="no video format"):
+            VideoWriter(tmp_path / name, 25, 64, 64)
+    monkeypatch.setattr(cv2.VideoWriter, "isOpened", lambda _: False, raising=False)
+
+    class Closed:
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
+        def __init__(self, *_: Any) -> None: ...
+
+        def isOpened(self) -> bool:  # noqa: N802
+            return False
+
+        def release(self) -> None: ...
+
+    monkeypatch.setattr(cv2, "VideoWriter", Closed)
+    with pytest.raises(OutputError, match=r"no codec 'mp4v'.*write \.avi"):
+        VideoWriter(tmp_path / "out.mp4", 25, 64, 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def write_and_stop(path: Path, frames: int) -> None:
+    with VideoWriter(path, 25, 64, 48) as video:
+        for _ in range(frames):
+            video.write(np.zeros((48, 64, 3), np.uint8))
+        raise RuntimeError("stop")
+
+
+def test_an_error_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
+    """After it, what was written stays and can be read."""
+    for frames in (0, 5):
+        target = tmp_path / f"{frames}.avi"
+        with pytest.raises(RuntimeError, match="stop"):
+            write_and_stop(target, frames)
+    assert [path.name for path in tmp_path.iterdir()] == ["5.avi"]
+    with VideoReader(tmp_path / "5.avi") as found:
+        assert found.count == 5
+
+
+@pytest.mark.parametrize("shape", [(0, 48, 25.0), (64, 0, 25.0), (64, 48, 0.0)])
+def test_videos_of_no_size(shape: tuple[int, int, float], tmp_path: Path) -> None:
+    width, height, fps = shape
+    with pytest.raises(OutputError, match="no video of"):
+        VideoWriter(tmp_path / "out.avi", fps, width, height)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tracks_stay_after_an_error(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """The disk is full while the video is written: the lines so far are there."""
+
+    def full(self: VideoWriter, frame: Image) -> None:
+        if self._frames == 3:
+            raise OutputError("cannot be written (No space left on device)")
+        write(self, frame)
+
+    write = VideoWriter.write
+    monkeypatch.setattr(VideoWriter, "write", full)
+    video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    assert "No space left" in fails(capsys, "track", walk, "--output", video, "--tracks", lines)
+    assert [record.get("frame") for record in records(lines)] == [None, 0, 1, 2, 3]
+    with VideoReader(video) as found:
+        assert found.count == 3
+
+
+# following
+
+
+class Scripted:
+    """An analysis whose faces are written down beforehand; counts what it is asked for."""
+
+    def __init__(self, frames: Sequence[Sequence[float]], embedder: bool = True) -> None:
+        self.tasks = ("detection", "landmarks", "embedding") if embedder else ("detection",)
+        self.embedder = type("E", (), {"size": 4})() if embedder else None
+        self.frames, self.frame = frames, -1
+        self.detections, self.embeddings = 0, 0
+
+    def detect(self, image: Image, **_: Any) -> list[Face]:
+        self.detections += 1
+        places = self.frames[int(image[0, 0, 0])]
+        return [face_at(x) for x in places]
+
+    def describe(self, _: Image, faces: Sequence[Face], tasks: Any, **__: Any) -> list[Face]:
+        if "embedding" not in tasks:
+            return list(faces)
+        self.embeddings += len(faces)
+        unit: FloatArray = np.array([1, 0, 0, 0], np.float32)
+        return [dataclasses.replace(face, embedding=unit, embedding_model="m@1") for face in faces]
+
+
+def face_at(x: float, side: float = 40) -> Face:
+    box = np.array([x, 50, x + side, 50 + side], np.float32)
+    return Face(bbox=box, det_score=0.9)
+
+
+def follow(
+    frames: Sequence[Sequence[float]], **options: Any
+) -> tuple[Scripted, list[FollowedFrame]]:
+    analyzer = Scripted(frames)
+    follower = FaceFollower(analyzer, **options)  # type: ignore[arg-type]
+    images = [np.full((60, 80, 3), number, np.uint8) for number in range(len(frames))]
+    return analyzer, [follower(image) for image in images]
+
+
+STEADY = [[100.0 + 2 * number] for number in range(60)]
+
+
+def test_what_is_measured_and_what_is_predicted() -> None:
+    """Every third frame is detected in; between them the box is predicted and says so."""
+    analyzer, found = follow(STEADY, detect_every=3)
+    assert [frame.detected for frame in found] == [n % 3 == 0 for n in range(60)]
+    assert analyzer.detections == 20
+    for frame in found:
+        (face,) = frame.faces
+        assert face.track_id == 1
+        if frame.detected:
+            assert "bbox" in face.measured
+            assert "det_score" in face.measured
+            assert face.predicted == ()
+        else:
+            assert (face.measured, face.predicted) == ((), ("bbox",))
+            assert math.isnan(face.face.det_score)
+    late = [abs(f.faces[0].face.bbox[0] - STEADY[f.number][0]) for f in found[12:]]
+    print(f"boxes at most {max(late):.2f} px off")
+    assert max(late) < 1
+
+
+def test_the_embedding_runs_once_a_track() -> None:
+    analyzer, found = follow(STEADY)
+    assert analyzer.embeddings == 1
+    assert "embedding" in found[0].faces[0].measured
+    assert found[30].faces[0].kept == ("embedding",)
+    assert found[30].faces[0].face.embedding is not None
+
+
+def test_a_better_view_is_described_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A face that comes nearer: each time it is a quarter larger than at its best."""
+    analyzer = Scripted([[100.0]] * 40)
+    sides = [40 * 1.02**number for number in range(40)]
+    monkeypatch.setattr(
+        analyzer, "detect", lambda image, **_: [face_at(100, sides[int(image[0, 0, 0])])]
+    )
+    follower = FaceFollower(analyzer)  # type: ignore[arg-type]
+    for number in range(40):
+        follower(np.full((60, 80, 3), number, np.uint8))
+    expected = 1 + int(math.log(sides[-1] / sides[0]) / math.log(1.25))
+    assert analyzer.embeddings == expected == 4
+
+
+def test_auto_detects_less_and_looks_again_when_needed() -> None:
+    """A steady face costs a detection in five frames; a new one is found soon."""
+    analyzer, _ = follow(STEADY, detect_every="auto")
+    assert analyzer.detections <= 20
+    comes = [[100.0] if number < 30 else [100.0, 300.0] for number in range(60)]
+    analyzer, found = follow(comes, detect_every="auto")
+    first = next(frame.number for frame in found if len(frame.faces) == 2)
+    print(f"{analyzer.detections} detections, the new face from frame {first} on")
+    assert first <= 30 + 5 + 3
+    assert analyzer.detections < 40
+
+
+def test_a_cut_is_detected_in_at_once() -> None:
+    analyzer = Scripted([[100.0]] * 120)
+    follower = FaceFollower(analyzer, detect_every="auto")  # type: ignore[arg-type]
+    frames = [np.full((60, 80, 3), n % 2 + (90 if n >= 43 else 0), np.uint8) for n in range(60)]
+    detected = [follower(frame).detected for frame in frames]
+    assert detected[43]
+    assert sum(detected[20:43]) <= 6
+
+
+def test_a_budget_of_detections() -> None:
+    analyzer, _ = follow(STEADY, max_detections=5, fps=25)
+    assert analyzer.detections == 12
+    analyzer, _ = follow(STEADY, max_detections=100, fps=25)
+    assert analyzer.detections == 60
+
+
+BAD: list[dict[str, Any]] = [
+    {"detect_every": 0},
+    {"detect_every": "often"},
+    {"detect_every": 1.5},
+    {"max_detections": 0},
+    {"fps": 0},
+    {"fps": math.inf},
+    {"min_hits": 0},
+]
+
+
+@pytest.mark.parametrize("options", BAD, ids=str)
+def test_options_out_of_range(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        FaceFollower(Scripted([]), **options)  # type: ignore[arg-type]
+
+
+def test_identities_need_an_embedder() -> None:
+    with pytest.raises(InputError, match="needs an identification model"):
+        FaceFollower(Scripted([], embedder=False), same_person=0.5)  # type: ignore[arg-type]
+
+
+# commands
+
+
+def command(*arguments: Any) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_track_a_walking_face(walk: Path, tmp_path: Path, capsys: Output) -> None:
+    """One person, also after a pause; a line a frame, and a video of as many frames."""
+    video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    assert command("track", walk, "--output", video, "--tracks", lines, "--show-fps") == 0
+    assert "1 identities" in capsys.readouterr().out
+    header, *frames, summary = records(lines)
+    assert (header["schema"], header["width"], header["height"]) == (1, 480, HEIGHT)
+    assert header["models"]["detection"] == ["detection_hog"]
+    count = FRAMES + 16
+    assert [frame["frame"] for frame in frames] == list(range(count))
+    seen = [frame["frame"] for frame in frames if frame["faces"]]
+    assert set(range(2, FRAMES)) <= set(seen)
+    assert {face["track_id"] for frame in frames for face in frame["faces"]} == {1}
+    first, later = frames[0]["faces"][0], frames[10]["faces"][0]
+    assert first["measured"] == ["bbox", "det_score", "kps", "embedding"]
+    assert later["kept"] == ["embedding"]
+    moved = later["bbox"][0] - first["bbox"][0]
+    assert abs(moved - 70) < 8
+    assert summary["summary"]["frames"] == count
+    assert summary["summary"]["complete"] is True
+    assert summary["summary"]["tracks"] == 1
+    with VideoReader(video) as found:
+        assert (found.fps, found.count, found.width) == (25.0, count, 480)
+
+
+def test_track_with_fewer_detections(walk: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "out.jsonl"
+    assert command("track", walk, "--tracks", lines, "--every", 4, "--limit", 12) == 0
+    _, *frames, summary = records(lines)
+    assert [frame["detected"] for frame in frames] == [n % 4 == 0 for n in range(12)]
+    assert summary["summary"]["detections"] == 3
+    predicted = frames[5]["faces"][0]
+    assert predicted["predicted"] == ["bbox"]
+    assert predicted["det_score"] is None
+
+
+def test_ctrl_c_finishes_the_files(
+    walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """What was done is there, readable, and says that it is not all."""
+
+    class Interrupted(FaceFollower):
+        def __call__(self, frame: Image, **options: Any) -> FollowedFrame:
+            if self._number == 6:
+                raise KeyboardInterrupt
+            return super().__call__(frame, **options)
+
+    monkeypatch.setattr(track_command, "FaceFollower", Interrupted)
+    video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    assert command("track", walk, "--output", video, "--tracks", lines) == 130
+    assert "interrupted; what was done is written" in capsys.readouterr().err
+    assert records(lines)[-1]["summary"]["complete"] is False
+    assert records(lines)[-1]["summary"]["frames"] == 7
+    with VideoReader(video) as found:
+        assert found.count == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.mp4"]
+
+
+def fails(capsys: Output, *arguments: Any) -> str:
+    assert command(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("mobileface: error: ") == 1
+    return err
+
+
+def test_track_refuses(walk: Path, tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "text.mp4").write_bytes(b"no video" * 99)
+    lines = tmp_path / "out.jsonl"
+    assert "nothing to write to" in fails(capsys, "track", walk)
+    assert "no video that" in fails(capsys, "track", tmp_path / "text.mp4", "--tracks", lines)
+    assert "camera 77" in fails(capsys, "track", "77", "--tracks", lines)
+    assert "no video format '.gif'" in fails(
+        capsys, "track", walk, "--output", tmp_path / "out.gif"
+    )
+    target = tmp_path / "text.mp4" / "out.mp4"
+    assert "cannot be written" in fails(capsys, "track", walk, "--output", target)
+    assert "same_person 2.0" in fails(capsys, "track", walk, "--tracks", lines, "--same-person", 2)
+    assert not lines.exists()
+    with pytest.raises(SystemExit):
+        command("track", walk, "--tracks", lines, "--every", "often")
+    assert "neither 'auto' nor a number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["enhance", "makeup"])
+def test_pictures_folders_and_videos(
+    name: str, walk: Path, portrait: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """A picture to a file, a folder to a folder, a video frame by frame."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(portrait.read_bytes())
+    (folder / "walk.avi").write_bytes(walk.read_bytes())
+    single = tmp_path / "single.png"
+    assert command(name, portrait, "--output", single) == 0
+    assert read_image(single).shape == read_image(portrait).shape
+    assert command(name, folder, "--output", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert "without sound" in out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "walk.mp4"]
+    with VideoReader(tmp_path / "out" / "walk.mp4") as video:
+        assert video.count == FRAMES + 16
+    unchanged = tmp_path / "same.png"
+    assert command(name, portrait, "--output", unchanged, "--strength", 0) == 0
+    assert np.array_equal(read_image(unchanged), read_image(portrait))
+    capsys.readouterr()
+    assert "2 inputs and one output file" in fails(capsys, name, folder, "--output", single)
+    assert "strength 3.0" in fails(capsys, name, portrait, "--output", single, "--strength", 3)
+
+
+def test_makeup_changes_the_face_alone(portrait: Path, tmp_path: Path) -> None:
+    before, target = read_image(portrait), tmp_path / "out.png"
+    assert command("makeup", portrait, "--output", target) == 0
+    changed = (read_image(target) != before).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    assert changed[130, 220]
+    assert 130 < columns.min() < columns.max() < 310
+    assert rows.max() < 260
+    assert command("makeup", portrait, "--output", target, "--whole") == 0
+    assert (read_image(target) != before).any(axis=2).mean() > 0.7
+
+
+def test_analyzer_steps_give_what_the_whole_gives(portrait: Path) -> None:
+    image = read_image(portrait)
+    analyzer = FaceAnalyzer()
+    (whole,) = analyzer(image)
+    (found,) = analyzer.detect(image)
+    assert (found.landmarks, found.embedding) == (None, None)
+    (marked,) = analyzer.describe(image, [found], ("landmarks",))
+    assert marked.embedding is None
+    (full,) = analyzer.describe(image, [marked], ("embedding",))
+    assert full.kps is not None
+    assert whole.kps is not None
+    assert np.array_equal(full.kps, whole.kps)
+    assert np.allclose(full.embedding, whole.embedding, atol=1e-6)
+    assert analyzer.describe(image, []) == []
+    with pytest.raises(InputError, match="no task 'age'"):
+        analyzer.describe(image, [found], ("age",))
+
+
+def test_a_folder_whose_name_has_a_dot(portrait: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "v1.2"
+    folder.mkdir()
+    assert command("enhance", portrait, portrait, "--output", folder) == 0
+    assert len(list(folder.iterdir())) >= 1
