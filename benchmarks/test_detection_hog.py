@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
-from mobileface.models.loading import load_detector
+from mobileface.tasks.loading import load_detector
 from mobileface.vision.image import Image
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe

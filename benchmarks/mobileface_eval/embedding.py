@@ -19,10 +19,10 @@ from mobileface.commands.progress import Progress
 from mobileface.errors import ImageError, InputError
 from mobileface.host.files import sha256
 from mobileface.models.index import PRECISIONS
-from mobileface.models.loading import load_embedder
 from mobileface.models.lookup import Prefer, find_model
 from mobileface.tasks.align import align
 from mobileface.tasks.embedding import Embedder
+from mobileface.tasks.loading import load_embedder
 from mobileface.types import Face
 from mobileface.vision.image import Image
 

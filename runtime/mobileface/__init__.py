@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from .matching.calibration import Calibration, find_calibration
     from .matching.embeddings import EmbeddingSet
     from .matching.error_rates import Decision, Rate
-    from .models.loading import (
+    from .matching.similarity import cosine_similarity
+    from .models.lookup import find_model, list_models
+    from .models.session import Session
+    from .models.spec import ModelSpec
+    from .tasks.align import align
+    from .tasks.attributes import AttributePredictor
+    from .tasks.detection import Detector
+    from .tasks.drawing import draw_faces
+    from .tasks.embedding import Embedder
+    from .tasks.landmarks import LandmarkPredictor
+    from .tasks.loading import (
         load,
         load_attributes,
         load_detector,
@@ -30,19 +40,10 @@ if TYPE_CHECKING:
         load_landmarks,
         load_pose,
     )
-    from .models.lookup import find_model, list_models
-    from .models.session import Session
-    from .models.spec import ModelSpec
-    from .tasks.align import align
-    from .tasks.attributes import AttributePredictor
-    from .tasks.detection import Detector
-    from .tasks.embedding import Embedder, cosine_similarity
-    from .tasks.landmarks import LandmarkPredictor
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
     from .types import Attributes, Detections, Face, Landmarks, Pose, Track
-    from .vision.draw import draw_faces
     from .vision.image import read_image
     from .vision.video import VideoReader, VideoWriter
 
@@ -123,18 +124,18 @@ _HOMES = {
     "VideoReader": "vision.video",
     "VideoWriter": "vision.video",
     "align": "tasks.align",
-    "cosine_similarity": "tasks.embedding",
-    "draw_faces": "vision.draw",
+    "cosine_similarity": "matching.similarity",
+    "draw_faces": "tasks.drawing",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",
     "find_model": "models.lookup",
     "list_models": "models.lookup",
-    "load": "models.loading",
-    "load_attributes": "models.loading",
-    "load_detector": "models.loading",
-    "load_embedder": "models.loading",
-    "load_landmarks": "models.loading",
-    "load_pose": "models.loading",
+    "load": "tasks.loading",
+    "load_attributes": "tasks.loading",
+    "load_detector": "tasks.loading",
+    "load_embedder": "tasks.loading",
+    "load_landmarks": "tasks.loading",
+    "load_pose": "tasks.loading",
     "makeup": "effects.makeup",
     "read_image": "vision.image",
 }

@@ -29,15 +29,19 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Faces found in a picture, best first.
+    """Faces found in an image, sorted by score, highest first.
 
     Attributes:
-        boxes: float32 (N, 4): x1, y1, x2, y2 in pixels of the picture; may reach beyond it.
+        boxes: float32 (N, 4): x1, y1, x2, y2 in pixels of the image; may reach beyond it.
         scores: float32 (N,): det_score of each; its scale is the detector's own.
+        keypoints: float32 (N, P, 2): x and y of each point in pixels, if the detector gives any.
+        keypoint_names: Name of each of the P points.
     """
 
     boxes: FloatArray
     scores: FloatArray
+    keypoints: FloatArray | None = None
+    keypoint_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -11,7 +11,7 @@ import pytest
 
 from mobileface.errors import InputError
 from mobileface.matching.calibration import Basis, Calibration, find_calibration
-from mobileface.models.loading import load_embedder
+from mobileface.tasks.loading import load_embedder
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource

@@ -60,7 +60,7 @@ def test_tasks_by_name(image: npt.NDArray[np.uint8]) -> None:
     assert analyzer.tasks == ("detection",)
     face = analyzer(image)[0]
     assert (face.landmarks, face.pose, face.embedding) == (None, None, None)
-    with pytest.raises(InputError, match="no task 'age'"):
+    with pytest.raises(InputError, match="unknown task 'age'"):
         FaceAnalyzer(ANALYZER, ("age",))
 
 

@@ -44,13 +44,29 @@ def test_the_command_needs_no_offline_stage() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["errors", "spec", "files", "index", "machine", "store", "threads"]
+    "module",
+    [
+        "errors",
+        "fields",
+        "host.environment",
+        "host.files",
+        "host.machine",
+        "host.memory",
+        "host.places",
+        "host.threads",
+        "models.index",
+        "models.kinds",
+        "models.lookup",
+        "models.spec",
+        "vision.crops",
+        "vision.network_input",
+    ],
 )
 def test_modules_of_the_standard_library_alone(module: str) -> None:
     assert not modules_after(f"import mobileface.{module}") & (HEAVY | OFFLINE | {"numpy"})
 
 
-@pytest.mark.parametrize("module", ["image", "probes"])
+@pytest.mark.parametrize("module", ["vision.image", "models.probes"])
 def test_pictures_need_no_onnx_runtime(module: str) -> None:
     assert not modules_after(f"import mobileface.{module}") & ({"onnxruntime"} | OFFLINE)
 
@@ -81,7 +97,7 @@ print(*set(sys.modules) - theirs)
     }
     assert not loaded & unwanted
     tasks = {name for name in loaded if name.startswith("mobileface.tasks.")}
-    assert tasks == {"mobileface.tasks.embedding"}
+    assert tasks == {"mobileface.tasks.embedding", "mobileface.tasks.loading"}
 
 
 def test_reading_a_spec_needs_nothing() -> None:

@@ -18,8 +18,7 @@ import numpy.typing as npt
 from mobileface.errors import ConversionError
 from mobileface.host.files import reason, sha256
 from mobileface.models.spec import ModelSpec
-from mobileface.tasks.yolo_detector import network_pictures
-from mobileface.vision.image import PICTURE_SUFFIXES, read_image, to_tensor
+from mobileface.vision.image import PICTURE_SUFFIXES, read_image
 
 __all__ = ["PictureSet", "Samples", "read_samples"]
 
@@ -46,20 +45,14 @@ class PictureSet:
         """The pictures as the runtime would feed them to a network, one by one.
 
         Args:
-            spec: The network: one for crops of a fixed size, or a detector of the YOLO kind.
+            spec: The network.
 
         Raises:
             ImageError: A file is no picture.
-            ConversionError: The network takes something else.
+            SpecError: The network is not fed with images alone.
         """
         for path in self.paths:
-            image = read_image(path)
-            if spec.input is not None:
-                yield {spec.input.name: to_tensor([image], spec.input)}
-            elif spec.yolo is not None:
-                yield {spec.yolo.image: network_pictures([image], spec.yolo)}
-            else:
-                raise ConversionError("it is not fed with pictures alone", where=spec.name)
+            yield spec.kind.feed(spec, read_image(path))
 
     def to_dict(self) -> dict[str, Any]:
         """What a certificate says of them."""

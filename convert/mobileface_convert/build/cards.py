@@ -74,7 +74,7 @@ def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> st
         f"<{spec.license.url}>",
         f"- **Source**: {_source(certificate['source'])}",
         f"- **Input**: {_input(spec)}",
-        f"- **Output**: {_output(spec)}",
+        f"- **Output**: {spec.kind.describe_output(spec.section)}",
         "",
         "## Accuracy",
         "",
@@ -127,31 +127,9 @@ def _input(spec: ModelSpec) -> str:
         means, stds = (", ".join(f"{v:g}" for v in values) for values in (image.mean, image.std))
         plain = (means, stds) == ("0", "1") or image.dtype == "uint8"
         scaled = "0..255" if plain else f"(0..255 − {means}) / {stds}"
-        crop = f", the crop '{spec.embedding.crop}'" if spec.embedding else ""
+        crop = f", the crop '{spec.crop}'" if spec.crop else ""
         return f"{form}, {image.color}, {scaled}{crop}"
-    if spec.landmarks is not None:
-        marks = spec.landmarks
-        return (
-            f"`{marks.image}`, uint8 (H, W), the mean of red, green and blue; "
-            f"`{marks.boxes}`, int64 (N, 4): left, top, right, bottom"
-        )
-    if spec.hog is not None:
-        return f"`{spec.hog.image}`, uint8 (1 or 3, H, W), one level of the pyramid"
-    return "see the spec in the file"
-
-
-def _output(spec: ModelSpec) -> str:
-    if spec.embedding is not None:
-        length = "of unit length" if spec.embedding.normalized else "of any length"
-        return f"`{spec.embedding.output}`, float32 (N, {spec.embedding.size}), {length}"
-    if spec.landmarks is not None:
-        points = ", ".join(spec.landmarks.points)
-        count = len(spec.landmarks.points)
-        return f"`{spec.landmarks.output}`, float32 (N, {count}, 2), x and y in pixels: {points}"
-    if spec.hog is not None:
-        hog = spec.hog
-        return f"`{hog.output}`, float32 ({hog.filters}, rows, columns), score minus threshold"
-    return "see the spec in the file"
+    return spec.kind.describe_input(spec.section) or "see the spec in the file"
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from mobileface.host.files import write_aside
 from mobileface.host.machine import ANYWHERE
 from mobileface.models.agreement import Bounds, compare_outputs
 from mobileface.models.index import IndexEntry, Variant
-from mobileface.models.replay import output_rows, paired
+from mobileface.models.replay import output_rows
 from mobileface.models.session import Session
 
 from ..backends.quiet import quiet
@@ -112,8 +112,7 @@ def _check(model: Path, made: Path, variant: Variant) -> None:
     """
     sessions = [Session(path, intra_op_num_threads=1) for path in (made, model)]
     found, expected = (output_rows(session) for session in sessions)
-    if sessions[1].spec.yolo is not None:
-        found = paired(found, expected)
+    found = sessions[1].spec.kind.pair(found, expected)
     bounds = _INTEGER_BOUNDS if variant.precision == "int8" else _BOUNDS
     require(compare_outputs(found, expected, variant.file), bounds, made.name)
 

@@ -34,7 +34,7 @@ from mobileface.errors import ConversionError
 from mobileface.host.machine import ANYWHERE, Condition
 from mobileface.models.agreement import Agreement, Bounds, compare_outputs
 from mobileface.models.index import PRECISIONS
-from mobileface.models.replay import make_record, output_rows, paired
+from mobileface.models.replay import make_record, output_rows
 from mobileface.models.session import Session
 
 from ..backends.quantized import METHOD, Quantized, dense_only, quantize
@@ -191,8 +191,13 @@ class Workshop:
         """Whether only the fully connected layers of the network gain by int8."""
         return dense_only(onnx.load_from_string(self._network("portable").content))
 
+    @property
+    def _by_photos(self) -> bool:
+        """Whether int8 ranges are taken from photos, not from crops."""
+        return self.recipe.spec.kind.calibration == "photos"
+
     def _samples(self, plan: Plan) -> Samples | None:
-        return plan.faces if self.recipe.spec.yolo is None else plan.photos
+        return plan.photos if self._by_photos else plan.faces
 
     def _pictures(self, plan: Plan) -> Samples:
         """The pictures to quantise by.
@@ -202,7 +207,7 @@ class Workshop:
         """
         samples = self._samples(plan)
         if samples is None:
-            option = "--calibrate" if self.recipe.spec.yolo is None else "--calibrate-photos"
+            option = "--calibrate-photos" if self._by_photos else "--calibrate"
             raise ConversionError(f"no pictures to calibrate with; give {option} DIR")
         return samples
 
@@ -257,7 +262,7 @@ class Workshop:
         if storage != "float32":
             # Integers are held against fp32, on pictures, and so are detectors, whose rows change
             # places by rounding.
-            stated = storage == "int8" or self.recipe.spec.yolo is not None
+            stated = storage == "int8" or not self.recipe.spec.kind.ordered
             found[storage] = self._agree(path, None if stated else self.recipe.bounds[storage])
         return found
 
@@ -315,12 +320,8 @@ class Workshop:
             output_rows(session, None if pictures is None else pictures.feeds(spec))
             for session in sessions
         )
-        if spec.yolo is not None:
-            # What the runtime would report, if there is any; random weights are sure of nothing.
-            sure = expected[:, 0] >= spec.yolo.score_threshold
-            expected = expected[sure] if sure.any() else expected
-            found = paired(found, expected)
-        return compare_outputs(found, expected, "the model in fp32")
+        expected = spec.kind.significant(spec, expected)
+        return compare_outputs(spec.kind.pair(found, expected), expected, "the model in fp32")
 
 
 def _name(target: str, precision: str) -> str:

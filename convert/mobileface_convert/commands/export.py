@@ -141,8 +141,9 @@ def _to_onnx(options: argparse.Namespace) -> int:
     interface = Interface(name if options.input == "uint8" else None, options.normalize)
     first = spec_passes(recipe.spec) if recipe else interface.passes
     graph, records = apply_passes(pruned.graph, options.machine, first)
-    embedding = recipe.spec.embedding if recipe else None
-    outputs = [embedding.output] if embedding else None
+    outputs = None
+    if recipe and recipe.spec.kind.cuts_classifier:
+        outputs = list(recipe.spec.kind.tensors(recipe.spec.section).outputs)
     opset = recipe.opset if recipe else options.opset
     title = options.output.stem
     shapes, dtypes = interface.shapes({name: shape}), interface.dtypes

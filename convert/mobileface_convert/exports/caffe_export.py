@@ -104,7 +104,7 @@ def source_of_recipe(recipe: Recipe, files: Files) -> CaffeSource:
             detection=detection_section(recipe),
         )
     image, outputs = sections(recipe.spec)
-    if recipe.spec.embedding is not None:
+    if recipe.spec.kind.cuts_classifier:
         graph = prune(graph, recipe.cut).graph
     rewritten, records = apply_passes(graph)
     return CaffeSource(

@@ -153,10 +153,10 @@ def _part(
         ConversionError: Its input has no size.
     """
     zero, one = np.zeros(1), np.ones(1)
-    if spec is not None and spec.yolo is not None:
+    if spec is not None and spec.kind.exports_trunk:
         recipe = load_recipe(spec.name)
         section = detection_section(recipe)
-        pixels = _float_pixels(model, spec.yolo.image, name)
+        pixels = _float_pixels(model, next(iter(spec.kind.tensors(spec.section).inputs)), name)
         predictions = [str(output) for output in recipe.options["predictions"]]
         part = between(model, pixels, predictions, name)
         return _Part(part, DETECTION_SHAPES, zero, one, section)

@@ -77,14 +77,6 @@ DETECTION_SHAPES = ((3, 256, 320), (3, 160, 96))
 _RELATIVE = {"float32": 5e-5, "float16": 1e-2}
 _COSINE = {"float32": 0.999999, "float16": 0.9999}
 
-_NO_NETWORK = {
-    "landmarks": "its regression trees read pixels at computed places and follow branches by "
-    "number, for which {target} has no layers",
-    "hog": "its histograms add gradients up by direction and cell, for which {target} has no "
-    "layers",
-    "pose": "it is a table of coefficients in its spec, not a network",
-}
-
 FloatArray = npt.NDArray[np.float32]
 
 
@@ -147,8 +139,7 @@ def refusal(spec: ModelSpec | None, target: str) -> str:
     """
     if spec is None:
         return ""
-    kind = "hog" if spec.hog is not None else spec.task
-    return _NO_NETWORK.get(kind, "").format(target=target)
+    return spec.kind.no_export.format(target=target)
 
 
 def refuse(why: str, target: str, where: str) -> None:
@@ -198,7 +189,7 @@ def picture_input(
         "channels": channels,
         "height": height,
         "width": width,
-        "color": image.color if image else "rgb" if spec and spec.yolo else None,
+        "color": image.color if image else spec.kind.input_color if spec else None,
         "fit": image.fit if image else None,
         **wide,
     }

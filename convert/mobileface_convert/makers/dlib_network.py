@@ -12,7 +12,7 @@ import onnx_ir as ir
 from mobileface.errors import ConversionError
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.models.spec import EmbeddingSpec, ImageInput, ModelSpec
+from mobileface.models.spec import EmbeddingSpec, ImageInput
 
 from ..backends.onnx import clean
 from ..frontends.dlib_network import read_dlib_network
@@ -41,7 +41,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
     Raises:
         ConversionError: The file is damaged, or the network is not what the spec says.
     """
-    image, embedding = _sections(recipe.spec)
+    image, embedding = _sections(recipe)
     path = files["model"]
     network = read_dlib_network(path.read_bytes(), str(path))
     if (network.height, network.width) != (image.height, image.width):
@@ -67,7 +67,7 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     Raises:
         ConversionError: There is neither.
     """
-    image, embedding = _sections(recipe.spec)
+    image, embedding = _sections(recipe)
     session = Session(model, intra_op_num_threads=1)
     installed = importlib.util.find_spec("dlib") is not None
     if files is not None and installed:
@@ -97,10 +97,8 @@ def descriptors(path: Path, chips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[n
     return np.asarray([list(row) for row in rows], np.float32), f"dlib {dlib.__version__}"
 
 
-def _sections(spec: ModelSpec) -> tuple[ImageInput, EmbeddingSpec]:
-    if spec.input is None or spec.embedding is None:
-        raise ConversionError("the spec has no input or no embedding section", where=spec.name)
-    return spec.input, spec.embedding
+def _sections(recipe: Recipe) -> tuple[ImageInput, EmbeddingSpec]:
+    return recipe.spec.require_input(), recipe.section(EmbeddingSpec)
 
 
 MAKER = Maker(_build, _agree)

@@ -11,7 +11,8 @@ import onnx_ir as ir
 from mobileface.errors import ConversionError
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.tasks.detection import Detector
+from mobileface.models.spec import HogSpec
+from mobileface.tasks.hog_detector import HogDetector
 
 from ..backends.onnx import check
 from ..frontends.hog_detector import installed_detector_bytes, read_hog_detector
@@ -34,13 +35,12 @@ def _build(recipe: Recipe, _: Files) -> Built:
         ConversionError: dlib is not installed, or writes something else.
     """
     detector = read_hog_detector(installed_detector_bytes(), "the installed dlib")
-    if recipe.spec.hog is None:
-        raise ConversionError("the spec has no hog section", where=recipe.name)
+    stated = recipe.section(HogSpec)
     for field, value in detector.to_spec().items():
-        if getattr(recipe.spec.hog, field) != value:
+        if getattr(stated, field) != value:
             raise ConversionError(
                 f"the installed dlib's detector has {field} = {value}, "
-                f"the recipe says {getattr(recipe.spec.hog, field)}",
+                f"the recipe says {getattr(stated, field)}",
                 where=recipe.name,
             )
     import dlib  # it is there: its detector was just read
@@ -65,13 +65,14 @@ def _agree(model: Path, recipe: Recipe, _: Files | None) -> Agreement:
             "dlib is needed to compare", where=recipe.name, hint="pip install dlib-bin"
         ) from error
     reference = dlib.get_frontal_face_detector()
-    detector = Detector(Session(model, intra_op_num_threads=1))
+    session = Session(model, intra_op_num_threads=1)
+    detector = HogDetector(session, score_threshold=_THRESHOLD)
     expected: list[float] = []
     found: list[float] = []
     for gray in make_probes(PROBE_COUNT, _HEIGHT, _WIDTH, 1, PROBE_SEED)[..., 0]:
         boxes, scores, _ = reference.run(np.ascontiguousarray(gray), 0, _THRESHOLD)
         best = (boxes[0].left(), boxes[0].top(), boxes[0].right(), boxes[0].bottom())
-        ours = detector.detect(gray, score_threshold=_THRESHOLD)
+        ours = detector.detect(gray)
         same = len(ours) > 0 and tuple(ours.boxes[0]) == best
         expected.append(scores[0])
         found.append(float(ours.scores[0]) if same else 0.0)

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from mobileface.errors import ConversionError
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
+from mobileface.models.spec import LandmarkSpec
 
 from ..backends.onnx import check
 from ..frontends.shape_predictor import read_shape_predictor
@@ -37,7 +38,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
     """
     path = files["model"]
     predictor = read_shape_predictor(path.read_bytes(), str(path))
-    names = recipe.spec.landmarks.points if recipe.spec.landmarks else ()
+    names = recipe.section(LandmarkSpec).points
     if len(predictor.initial_shape) != len(names):
         raise ConversionError(
             f"{len(predictor.initial_shape)} points, the spec names {len(names)}", where=str(path)
@@ -53,9 +54,9 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     Raises:
         ConversionError: The source file is not given.
     """
-    if files is None or recipe.spec.landmarks is None:
+    if files is None:
         raise ConversionError("the .dat file is needed to compare", where=recipe.name)
-    spec, session = recipe.spec.landmarks, Session(model, intra_op_num_threads=1)
+    spec, session = recipe.section(LandmarkSpec), Session(model, intra_op_num_threads=1)
     probes = make_probes(PROBE_COUNT, _HEIGHT, _WIDTH, 1, PROBE_SEED)[..., 0]
     boxes = _boxes()
     found = [session.run({spec.image: gray, spec.boxes: boxes})[spec.output] for gray in probes]

@@ -41,7 +41,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
     image, outputs = sections(spec)
     graph = load_network(recipe, files)
     pruned = []
-    if spec.embedding is not None:
+    if spec.kind.cuts_classifier:
         pruned.append(PassRecord("prune", prune(graph, recipe.cut)))
         graph = pruned[0].result.graph
     graph, records = apply_passes(graph, recipe.target, spec_passes(spec))
@@ -74,7 +74,7 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
         expected, name = _joined(oracle.run({image.name: tensor})), oracle.name
     else:
         expected, name = read_golden(recipe.name)
-    if session.spec.embedding is not None and session.spec.embedding.normalization_added:
+    if session.spec.kind.normalizes(session.spec.section):
         expected = (expected / np.linalg.norm(expected, axis=1, keepdims=True)).astype(np.float32)
     names = list(outputs)
     return worst(
@@ -92,19 +92,10 @@ def _joined(outputs: list[FloatArray]) -> FloatArray:
 
 def sections(spec: ModelSpec) -> tuple[ImageInput, dict[str, int]]:
     """The input, and each output with its number of elements."""
-    outputs: dict[str, int] = {}
-    if spec.embedding is not None:
-        outputs = {spec.embedding.output: spec.embedding.size}
-    elif spec.attributes is not None:
-        heads = spec.attributes
-        outputs = {
-            heads.gender_output: len(heads.genders),
-            heads.age_output: len(heads.ages),
-            heads.expression_output: len(heads.expressions),
-        }
-    if spec.input is None or not outputs:
+    shapes = spec.kind.tensors(spec.section).outputs
+    if spec.input is None or not spec.kind.needs_input or not shapes:
         raise ConversionError(f"task '{spec.task}' is not made from a checkpoint", where=spec.name)
-    return spec.input, outputs
+    return spec.input, {name: int(shape[1] or 0) for name, shape in shapes.items()}
 
 
 def _check_output(value: onnx.ValueInfoProto, name: str, size: int) -> None:

@@ -74,7 +74,7 @@ def spec_passes(spec: ModelSpec) -> list[tuple[str, Pass]]:
     if image is not None and image.dtype == "uint8":
         scaling = partial(read_uint8, name=image.name, mean=image.mean, std=image.std)
         passes.append(("read_uint8", scaling))
-    if spec.embedding is not None and spec.embedding.normalization_added:
+    if spec.kind.normalizes(spec.section):
         passes.append(("unit_length", unit_length))
     return passes
 
@@ -121,4 +121,5 @@ def worst(agreements: Sequence[Agreement]) -> Agreement:
         max_abs_error=max(agreement.max_abs_error for agreement in agreements),
         min_cosine=min(agreement.min_cosine for agreement in agreements),
         scale=max(agreement.scale for agreement in agreements),
+        mean_cosine=min(agreement.mean_cosine for agreement in agreements),
     )

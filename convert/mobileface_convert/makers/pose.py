@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 
 from mobileface.errors import ConversionError
-from mobileface.models.spec import ModelSpec
+from mobileface.models.spec import ModelSpec, PoseSpec
 
 from ..frontends.pose_pickle import read_pose_coefficients
 from ..oracles.verify import Agreement, compare_outputs
@@ -25,11 +24,9 @@ def _build(recipe: Recipe, files: Files) -> Built:
     Raises:
         ConversionError: The file is not a pose model.
     """
-    if recipe.spec.pose is None:
-        raise ConversionError("the spec has no pose section", where=recipe.name)
+    recipe.section(PoseSpec)
     rows = read_pose_coefficients(files["model"].read_bytes(), str(files["model"]))
-    pose = dataclasses.replace(recipe.spec.pose, coefficients=rows)
-    spec = dataclasses.replace(recipe.spec, pose=pose)
+    spec = recipe.spec.replace_section(coefficients=rows)
     content = json.dumps(spec.to_dict(), indent=2, allow_nan=False) + "\n"
     return Built(spec, content.encode(), suffix=".json")
 
@@ -43,10 +40,11 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     if files is None:
         raise ConversionError("the .dat file is needed to compare", where=recipe.name)
     written = ModelSpec.from_json(model.read_text(encoding="utf-8"), str(model))
-    assert written.pose is not None
     rows = read_pose_coefficients(files["model"].read_bytes(), str(files["model"]))
     return compare_outputs(
-        np.asarray(written.pose.coefficients), np.asarray(rows), "the numbers of the source file"
+        np.asarray(written.require(PoseSpec).coefficients),
+        np.asarray(rows),
+        "the numbers of the source file",
     )
 
 

@@ -300,9 +300,7 @@ def _scaled(graph: Graph, std: tuple[float, ...]) -> Graph:
 
 
 def _yolo(recipe: Recipe) -> YoloSpec:
-    if recipe.spec.yolo is None:
-        raise ConversionError("the spec has no yolo section", where=recipe.name)
-    return recipe.spec.yolo
+    return recipe.section(YoloSpec)
 
 
 def _options(recipe: Recipe) -> _Options:

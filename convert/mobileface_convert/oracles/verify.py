@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 from mobileface.errors import ConversionError, ParityError
-from mobileface.models import replay as records
+from mobileface.models import probes
 from mobileface.models.agreement import Agreement, Bounds, compare_outputs
 from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput
@@ -49,12 +49,12 @@ Tensor = FloatArray | npt.NDArray[np.uint8]
 
 def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> FloatArray:
     """Probe pictures as the network's input tensor, float32 (count, C, height, width)."""
-    return records.probe_tensor(spec, count, seed)
+    return probes.probe_tensor(spec, count, seed)
 
 
 def probe_input(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> Tensor:
     """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
-    return records.probe_input(spec, count, seed)
+    return probes.probe_input(spec, count, seed)
 
 
 def open_model(model: onnx.ModelProto) -> onnxruntime.InferenceSession:

@@ -47,7 +47,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mobileface.errors import ConversionError, SpecError
 from mobileface.models.agreement import Bounds
@@ -64,6 +64,8 @@ else:
 __all__ = ["Card", "Recipe", "Upstream", "load_recipe", "recipe_names"]
 
 _UPSTREAMS = "upstreams.toml"
+
+_S = TypeVar("_S")
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,20 @@ class Recipe:
     card: Card | None = None
     normalized_bounds: Bounds | None = None
 
+    def section(self, kind: type[_S]) -> _S:
+        """The section of its spec, which must be of that type.
+
+        Raises:
+            ConversionError: It is of another type, so the recipe names the wrong maker.
+        """
+        found = self.spec.get(kind)
+        if found is None:
+            raise ConversionError(
+                f"maker '{self.maker}' does not make models of kind '{self.spec.kind.name}'",
+                where=self.name,
+            )
+        return found
+
     def storing(self, weights: str) -> Recipe:
         """The recipe with its weights stored otherwise.
 
@@ -181,13 +197,12 @@ class Recipe:
         Raises:
             ConversionError: It gives no embeddings, or its maker cannot do that.
         """
-        embedding = self.spec.embedding
-        if embedding is None or self.maker != "mxnet":
+        section = self.spec.kind.normalizing(self.spec.section)
+        if section is None or self.maker != "mxnet":
             raise ConversionError("it gives no embeddings to normalise", where=self.name)
-        if embedding.normalized:
+        if section == self.spec.section:
             return self
-        embedding = replace(embedding, normalized=True, normalization_added=True)
-        made = self._with_spec(replace(self.spec, embedding=embedding))
+        made = self._with_spec(replace(self.spec, section=section))
         bounds = self.normalized_bounds or self.bounds["float32"]
         return replace(made, bounds={**self.bounds, "float32": bounds})
 

@@ -41,15 +41,16 @@ import numpy as np
 from ..analyzer import FaceAnalyzer
 from ..diagnostics.measure import Timing, measure_fresh, measure_within
 from ..diagnostics.published_times import PUBLISHED_MS
-from ..diagnostics.tuning import setting_for
-from ..diagnostics.workloads import Scene, Work, batch_of, work_of
+from ..diagnostics.workloads import Scene, Work, takes_batches, work_of
 from ..effects.enhance import enhance
 from ..effects.makeup import makeup
 from ..errors import InputError, MobileFaceError, ModelNotFoundError
 from ..host.environment import describe_environment
-from ..models.loading import load
 from ..models.lookup import StoredModel
 from ..models.session import runtime_version
+from ..models.tuning import setting_for
+from ..tasks.loading import load
+from ..tasks.table import task_named
 from ..tracking.tracker import Tracker
 from ..types import Face
 from ..vision.crops import CROPS
@@ -70,22 +71,13 @@ _TRACKED = 10
 _START = """
 import sys
 import numpy, mobileface
-kind, name, models, variant, threads, picture, *box = sys.argv[1:]
+name, models, variant, threads, image, *box = sys.argv[1:]
 options = {"models": models or None}
 options |= {"intra_op_num_threads": int(threads)} if threads else {}
-image = numpy.load(picture)
-if kind == "pipeline":
-    mobileface.FaceAnalyzer(**options)(image)
-else:
-    task = mobileface.load(name, variant=variant, **options)
-    if kind == "detection":
-        task.detect(image)
-    elif kind == "landmarks":
-        task.predict(image, [[float(value) for value in box]])
-    elif kind == "embedding":
-        task.embed(image)
-    elif kind == "attributes":
-        task.predict(image)
+model = mobileface.load(name, variant=variant, **options) if name else None
+call = model or mobileface.FaceAnalyzer(**options)
+boxes = [[[float(value) for value in box]]] if box else []
+call(numpy.load(image), *boxes)
 """
 
 
@@ -165,7 +157,7 @@ def _model_rows(
                     {"model": model.name, "variant": item.variant.name, "reason": error.what}
                 )
                 continue
-            batches = sorted(set(options.batch)) if batch_of(task) else [1]
+            batches = sorted(set(options.batch)) if takes_batches(task) else [1]
             for batch in batches:
                 work = work_of(task, scenes, batch)
                 runtime = getattr(task, "session", None)
@@ -182,18 +174,19 @@ def _model_rows(
                 if runtime is not None and batch == batches[0]:
                     threads = str(options.threads or "")
                     folder = str(item.path.parent)
-                    row.fresh = [row.stage, model.name, folder, item.variant.name, threads]
+                    row.fresh = [model.name, folder, item.variant.name, threads]
                     row.picture, box = _first_input(task, scenes[0])
-                    row.fresh += ["", *box]
+                    row.fresh += box
                 rows.append(row)
     return rows, skipped
 
 
 def _first_input(task: Any, scene: Scene) -> tuple[Image, list[str]]:
     """What a fresh process gets: a picture, and for landmarks a box."""
-    if batch_of(task):
+    if takes_batches(task):
         return scene.crop(task.crop, (task.image.height, task.image.width)), []
-    return scene.frame, [str(value) for value in scene.box.tolist()]
+    boxes = scene.box.tolist() if task_named(task.spec.task).input == "boxes" else []
+    return scene.frame, [str(value) for value in boxes]
 
 
 def _stage_rows(
@@ -225,7 +218,7 @@ def _stage_rows(
     if analyzer is not None:
         folder = "" if options.models is None else str(options.models)
         whole = _Row(_PIPELINE, lambda number: analyzer(frames[number % count]), dict(facts))
-        whole.fresh = [_PIPELINE, "", folder, "", str(options.threads or ""), ""]
+        whole.fresh = ["", folder, "", str(options.threads or "")]
         whole.picture = frames[0]
         rows.append(whole)
     return rows
@@ -245,7 +238,7 @@ def _measure_starts(rows: Sequence[_Row], deadline: float) -> None:
                 continue
             path = Path(folder) / f"{number}.npy"
             np.save(path, row.picture)
-            arguments = [*row.fresh[:5], str(path), *row.fresh[6:]]
+            arguments = [*row.fresh[:4], str(path), *row.fresh[4:]]
             try:
                 fresh = measure_fresh(_START, arguments)
             except InputError as error:

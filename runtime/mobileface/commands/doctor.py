@@ -19,7 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .. import __version__
-from ..diagnostics.health import FAILED, Finding, examine
+from ..diagnostics.findings import FAILED, Finding
+from ..diagnostics.health import examine
 from .output import print_json, print_text
 
 __all__ = ["add_doctor"]

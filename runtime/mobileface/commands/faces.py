@@ -14,31 +14,79 @@ from ..analyzer import FaceAnalyzer
 from ..errors import InputError, ModelNotFoundError, OutputError
 from ..host.files import write_aside
 from ..tasks.align import align, allows_crop
-from ..types import Attributes, Face
+from ..tasks.base import Task
+from ..tasks.drawing import draw_faces
+from ..tasks.table import TASKS, with_needs
+from ..types import Face
 from ..vision.crops import CROPS
-from ..vision.draw import draw_faces
 from ..vision.image import Image
 from .inputs import Pictures, find_pictures
+from .options import (
+    add_detector_options,
+    add_images,
+    add_json,
+    add_model_choice,
+    add_models_folder,
+    add_precision,
+    chosen_models,
+    detector_options,
+)
 from .output import print_json, print_text
 
 __all__ = [
+    "add_align",
+    "add_analyze",
+    "add_task",
     "face_record",
     "face_values",
     "report_damaged",
-    "run_align",
-    "run_faces",
     "unique_stem",
     "write_picture",
 ]
 
-_TASKS: dict[str, Sequence[str] | None] = {
-    "detect": ("detection",),
-    "landmarks": ("detection", "landmarks"),
-    "pose": ("detection", "landmarks", "pose"),
-    "attributes": ("detection", "landmarks", "attributes"),
-    "align": ("detection", "landmarks"),
-    "analyze": None,
-}
+
+def add_task(parser: argparse.ArgumentParser, task: Task) -> None:
+    """Adds the options of the command that runs one task."""
+    _add_common(parser)
+    parser.set_defaults(run=run_faces, tasks=with_needs(task.name), embeddings=False)
+
+
+def add_analyze(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface analyze``."""
+    _add_common(parser)
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run these tasks only")
+    add_model_choice(parser, "embedder")
+    parser.add_argument("--embeddings", action="store_true", help="with --json, embeddings as well")
+    parser.set_defaults(run=run_faces)
+
+
+def add_align(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface align``."""
+    _add_detection(parser)
+    add_json(parser, "print one JSON object per crop")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the crops")
+    parser.add_argument(
+        "--crop", choices=tuple(CROPS), help="template; default: the first possible"
+    )
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side; default: the template's")
+    parser.set_defaults(run=run_align)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    _add_detection(parser)
+    add_json(parser, "print one JSON object per image")
+    parser.add_argument("--draw", type=Path, metavar="OUT", help="write the annotated image here")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write annotated images into this folder"
+    )
+
+
+def _add_detection(parser: argparse.ArgumentParser) -> None:
+    add_images(parser)
+    add_models_folder(parser)
+    add_precision(parser)
+    add_model_choice(parser, "detector")
+    add_detector_options(parser)
 
 
 def run_faces(options: argparse.Namespace) -> int:
@@ -46,7 +94,7 @@ def run_faces(options: argparse.Namespace) -> int:
     paths = find_pictures(options.images)
     if options.draw is not None and len(paths) != 1:
         raise InputError(f"--draw is for one picture, not {len(paths)}", hint="use --output DIR")
-    analyzer = _analyzer(options)
+    analyzer = _analyzer(options, options.tasks)
     pictures = Pictures(paths)
     for path, image in pictures:
         faces = analyzer(image)
@@ -65,7 +113,7 @@ def run_faces(options: argparse.Namespace) -> int:
 def run_align(options: argparse.Namespace) -> int:
     """Writes each face as an upright crop."""
     paths = find_pictures(options.images)
-    analyzer = _analyzer(options, crops=[options.crop] if options.crop else [])
+    analyzer = _analyzer(options, with_needs("landmarks"), [options.crop] if options.crop else [])
     crop = options.crop or _first_crop(analyzer)
     pictures = Pictures(paths)
     for path, image in pictures:
@@ -116,24 +164,17 @@ def _first_crop(analyzer: FaceAnalyzer) -> str:
     return allowed[0]
 
 
-def _analyzer(options: argparse.Namespace, crops: Sequence[str] = ()) -> FaceAnalyzer:
+def _analyzer(
+    options: argparse.Namespace, tasks: Sequence[str] | None, crops: Sequence[str] = ()
+) -> FaceAnalyzer:
     """The analysis that the options ask for; says which models were refused."""
-    tasks = _TASKS[options.command]
-    if options.command == "analyze" and options.tasks:
-        tasks = options.tasks
     analyzer = FaceAnalyzer(
         options.models,
         tasks,
         crops=crops,
-        detector=options.detector,
-        embedder=getattr(options, "embedder", None),
-        score_threshold=options.score_threshold,
-        iou_threshold=options.iou_threshold,
-        topk=options.topk,
-        short_side=options.short_side,
-        min_face_size=options.min_face_size,
-        upsample=options.upsample,
         precision=options.precision,
+        **chosen_models(options),
+        **detector_options(options),
     )
     report_damaged(analyzer)
     return analyzer
@@ -146,55 +187,18 @@ def report_damaged(analyzer: FaceAnalyzer) -> None:
 
 
 def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
-    """A face as JSON types."""
-    record: dict[str, Any] = {
-        "bbox": [round(float(value), 2) for value in face.bbox],
-        "det_score": round(face.det_score, 4),
-    }
-    if face.landmarks is not None:
-        record["kps"] = [[round(float(v), 2) for v in point] for point in face.landmarks.points]
-        record["kps_names"] = list(face.landmarks.names)
-    if face.pose is not None:
-        pose = face.pose
-        angles = {"pitch": pose.pitch, "roll": pose.roll, "yaw": pose.yaw}
-        record["pose"] = {name: round(value, 2) for name, value in angles.items()}
-    if face.attributes is not None:
-        record["attributes"] = _attributes(face.attributes)
-    if embeddings and face.embedding is not None:
-        record["embedding"] = face.embedding.tolist()
-        record["embedding_model"] = face.embedding_model
+    """A face as JSON types: what each task found."""
+    record: dict[str, Any] = {}
+    for task in TASKS:
+        record |= task.to_json(face, embeddings)
     return record
 
 
-def _attributes(found: Attributes) -> dict[str, Any]:
-    """Attributes as JSON types; probabilities in the order of the classes in the model's spec."""
-    return {
-        "gender": found.gender,
-        "gender_probs": [round(float(value), 4) for value in found.gender_probs],
-        "age": round(found.age, 2),
-        "age_published": found.age_published,
-        "age_probs": [round(float(value), 4) for value in found.age_probs],
-        "expressions": list(found.expressions),
-        "expression_probs": [round(float(value), 4) for value in found.expression_probs],
-    }
-
-
 def _text(path: Path, faces: Sequence[Face]) -> str:
-    """One picture for people."""
+    """One image for people."""
     lines = [f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"]
     for face in faces:
-        x1, y1, x2, y2 = face.bbox
-        parts = [f"({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})", f"score {face.det_score:.2f}"]
-        if face.landmarks is not None:
-            points = zip(face.landmarks.names, face.landmarks.points, strict=True)
-            parts += [f"{name} ({x:.0f}, {y:.0f})" for name, (x, y) in points]
-        if face.pose is not None:
-            pose = face.pose
-            parts.append(f"pitch {pose.pitch:.1f} roll {pose.roll:.1f} yaw {pose.yaw:.1f}")
-        if face.attributes is not None:
-            found = face.attributes
-            parts.append(f"{found.gender}, {found.age:.0f} years, {'/'.join(found.expressions)}")
-        lines.append("  " + "  ".join(parts))
+        lines.append("  " + "  ".join(part for task in TASKS for part in task.to_text(face)))
     return "\n".join(lines)
 
 

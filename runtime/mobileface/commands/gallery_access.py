@@ -15,9 +15,9 @@ from ..gallery.database import KEY_VARIABLE
 from ..gallery.engine import SearchEngine
 from ..host.files import reason
 from ..matching.calibration import Calibration, find_calibration
-from ..models.loading import load_embedder
 from ..models.lookup import list_models
 from ..tasks.embedding import Embedder
+from ..tasks.loading import load_embedder
 from .faces import report_damaged
 from .progress import Progress
 

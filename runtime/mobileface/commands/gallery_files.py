@@ -10,7 +10,7 @@ from typing import Any
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..gallery import Gallery, backup, export_gallery, import_faces, migrate
-from ..models.loading import load_embedder
+from ..tasks.loading import load_embedder
 from .gallery_access import Steps, calibration_of, make_analyzer, open_gallery, read_key
 from .output import print_json, print_text
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["VARIABLE", "add_gallery", "add_gallery_options", "add_thresholds"]
+from .options import add_gallery_options, add_thresholds
 
-VARIABLE = "MOBILEFACE_GALLERY"
-"""Environment variable that names the gallery."""
+__all__ = ["add_gallery"]
 
 _Run = Callable[[argparse.Namespace], int]
 
@@ -28,7 +27,7 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
         return action.add_argument
 
     option = add("create", "make an empty gallery for one model", "gallery_people")
-    _add_models(option)
+    _add_gallery_models(option)
     option("--float16", action="store_true", help="store embeddings in half the space")
     option("--no-crops", action="store_true", help="store no pictures; it cannot be migrated then")
     option("--calibration", type=Path, metavar="FILE", help="what similarities mean")
@@ -51,7 +50,7 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     option = add("search", "say who is in pictures", "gallery_search")
     option("images", nargs="+", metavar="IMG", help="picture files, folders or patterns")
     option("--top", type=int, default=5, metavar="K", help="people for a face; default: 5")
-    _add_models(option)
+    _add_gallery_models(option)
     _add_crops(option)
     add_thresholds(option)
     option("--templates", choices=("best", "mean"), default="best", help="default: %(default)s")
@@ -67,7 +66,7 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     option("--probes", type=int, default=200, metavar="N", help="for the recall of an engine")
     _add_engines(option)
     option = add("migrate", "embed all faces anew with another model", "gallery_files")
-    _add_models(option)
+    _add_gallery_models(option)
     option("--calibration", type=Path, metavar="FILE", help="what its similarities mean")
     option("--drop-failed", action="store_true", help="remove faces that it cannot embed")
     option = add("backup", "copy it as it is at one moment, also while it is used", "gallery_files")
@@ -87,36 +86,7 @@ def _run(module: str, function: str) -> _Run:
     return run
 
 
-def add_gallery_options(parser: argparse.ArgumentParser) -> None:
-    """Adds which gallery is meant, and its key."""
-    parser.add_argument(
-        "--gallery", type=Path, metavar="FILE", help=f"the gallery; default: {VARIABLE}"
-    )
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="with the passphrase of an encrypted gallery"
-    )
-
-
-def add_thresholds(option: Any, prefix: str = "") -> None:
-    """Adds from which similarity on somebody is known."""
-    option(
-        f"--{prefix}threshold", type=float, metavar="COSINE", help="known from this similarity on"
-    )
-    option(
-        "--fmr",
-        type=float,
-        metavar="RATE",
-        help="known from the similarity with this false match rate on",
-    )
-    option(
-        "--fpir",
-        type=float,
-        metavar="RATE",
-        help="known with this rate of false identifications of strangers, in a gallery of its size",
-    )
-
-
-def _add_models(option: Any) -> None:
+def _add_gallery_models(option: Any) -> None:
     option("--models", type=Path, metavar="DIR", help="folder to look for models in")
     option("--detector", metavar="NAME", help="detector to use")
     option("--embedder", metavar="NAME", help="identification model; default: the gallery's")
@@ -127,7 +97,7 @@ def _add_crops(option: Any) -> None:
 
 
 def _add_enrolment(option: Any) -> None:
-    _add_models(option)
+    _add_gallery_models(option)
     _add_crops(option)
     option("--min-face", type=float, metavar="PIXELS", help="least side of a face")
     option("--min-sharpness", type=float, metavar="V", help="least variance of the Laplacian")

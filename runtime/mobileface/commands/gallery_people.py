@@ -18,7 +18,7 @@ from ..gallery import (
     measure_recall,
     probes_like,
 )
-from ..models.loading import load_embedder
+from ..tasks.loading import load_embedder
 from .gallery_access import (
     calibration_of,
     engine_of,

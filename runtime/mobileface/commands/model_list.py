@@ -9,11 +9,22 @@ from ..errors import ModelError
 from ..host.files import check_sha256
 from ..host.machine import this_machine
 from ..models.lookup import StoredModel, StoredVariant, list_models
+from .options import add_json, add_models_folder
 from .output import print_json, print_text
 
-__all__ = ["run_models"]
+__all__ = ["add_models"]
 
 _Refused = dict[StoredVariant, ModelError | None]
+
+
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface models``."""
+    add_models_folder(parser)
+    parser.add_argument(
+        "--check", action="store_true", help="compare each file with its hash; exit code 2 if not"
+    )
+    add_json(parser, "print one JSON object")
+    parser.set_defaults(run=run_models)
 
 
 def run_models(options: argparse.Namespace) -> int:

@@ -1,21 +1,51 @@
-"""The options of the commands for videos and for changed pictures."""
+"""The options that several commands share, and what they mean for an analyzer."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from ..effects.enhance import HISTOGRAMS
 from ..models.index import PRECISIONS
-from .gallery_options import add_gallery_options, add_thresholds
-from .retouch import run_enhance, run_makeup
-from .track import detect_every, run_track
+from ..models.kinds import Option, kinds_for
+from ..tasks.table import TASKS
 
-__all__ = ["add_enhance", "add_fmr", "add_makeup", "add_precision", "add_track"]
+__all__ = [
+    "GALLERY_VARIABLE",
+    "add_detector_options",
+    "add_fmr",
+    "add_gallery_options",
+    "add_images",
+    "add_json",
+    "add_model_choice",
+    "add_models_folder",
+    "add_precision",
+    "add_thresholds",
+    "chosen_models",
+    "detector_options",
+]
+
+GALLERY_VARIABLE = "MOBILEFACE_GALLERY"
+"""Environment variable that names the gallery."""
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Adds the images that a command reads."""
+    parser.add_argument("images", nargs="+", metavar="IMG", help="image files, folders or patterns")
+
+
+def add_json(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds ``--json``; the text says what is printed."""
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def add_models_folder(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--models``."""
+    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--precision`` to a command that runs models."""
+    """Adds ``--precision``."""
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -23,69 +53,47 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_track(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``mobileface track``."""
-    add = parser.add_argument
-    add("video", metavar="VIDEO", help="video file, or number of a camera")
-    add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video here")
-    add("--tracks", type=Path, metavar="OUT.jsonl", help="write a JSON line a frame here")
-    add("--tasks", nargs="+", metavar="TASK", help="run these tasks only; default: all that can")
-    add(
-        "--detect-every",
-        "--every",
-        type=detect_every,
-        default=1,
-        metavar="N",
-        help="frames from one detection to the next, or 'auto': as few as suffice; default: 1",
-    )
-    add("--max-cpu-fps", type=float, metavar="N", help="detections a second of video, at most")
-    add("--show-fps", action="store_true", help="write the frame rate into the video")
-    add(
-        "--max-age",
-        type=int,
-        default=10,
-        metavar="N",
-        help="frames a face may be lost; default: 10",
-    )
-    add(
-        "--min-hits",
-        type=int,
-        default=3,
-        metavar="N",
-        help="frames until a face counts; default: 3",
-    )
-    add("--track-iou", type=float, default=0.3, metavar="IOU", help="least overlap of a track; 0.3")
-    add(
-        "--same-person",
-        type=float,
-        metavar="COSINE",
-        help="keep identities through occlusions and cuts: embeddings from this cosine on are one "
-        "person's; the scale is the identification model's",
-    )
-    add("--embeddings", action="store_true", help="with --tracks, embeddings as well")
-    add("--limit", type=int, metavar="N", help="stop after so many frames")
-    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
-    add("--detector", metavar="NAME", help="detector to use")
-    add("--embedder", metavar="NAME", help="identification model to use")
-    add("--score-threshold", type=float, metavar="S", help="lower finds more")
-    add("--min-face-size", type=float, metavar="PIXELS", help="no smaller faces (HOG)")
-    add_precision(parser)
-    add_gallery_options(parser)
-    add_thresholds(add, "name-")
-    parser.set_defaults(run=run_track)
+def add_model_choice(parser: argparse.ArgumentParser, *arguments: str) -> None:
+    """Adds an option for each task whose model can be chosen.
+
+    Args:
+        parser: Where.
+        arguments: Arguments of `FaceAnalyzer`, e.g. "detector".
+    """
+    for task in TASKS:
+        if task.argument in arguments:
+            parser.add_argument(
+                f"--{task.argument}", metavar="NAME", help=f"model for {task.name}: name or path"
+            )
 
 
-def add_enhance(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``mobileface enhance``."""
-    _add_inputs(parser)
-    parser.add_argument("--gamma", type=float, help="exponent; default: chosen by the histogram")
-    parser.add_argument(
-        "--histogram",
-        choices=HISTOGRAMS,
-        default=HISTOGRAMS[0],
-        help="what the light is judged by; first_row as published; default: image",
-    )
-    parser.set_defaults(run=run_enhance)
+def chosen_models(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_model_choice` read, as arguments of `FaceAnalyzer`."""
+    return {task.argument: getattr(options, task.argument, None) for task in TASKS}
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of all kinds of detectors; the help says which kinds have one."""
+    kinds: dict[str, list[str]] = {}
+    options: dict[str, Option] = {}
+    for kind in kinds_for("detection"):
+        for option in kind.options:
+            options.setdefault(option.name, option)
+            kinds.setdefault(option.name, []).append(kind.name)
+    for name, option in options.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=option.type,
+            metavar=option.metavar,
+            help=f"{option.help} (detectors of kind {', '.join(kinds[name])})",
+        )
+
+
+def detector_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_detector_options` read, as options of `FaceAnalyzer`."""
+    names = {option.name for kind in kinds_for("detection") for option in kind.options}
+    found = {name: getattr(options, name, None) for name in sorted(names)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def add_fmr(parser: argparse.ArgumentParser) -> None:
@@ -99,28 +107,30 @@ def add_fmr(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_makeup(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``mobileface makeup``."""
-    _add_inputs(parser)
-    add = parser.add_argument
-    add("--whole", action="store_true", help="the whole picture, as published; default: faces")
-    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
-    add("--whiten", type=float, default=0.15, metavar="RATE", help="default: %(default)s")
-    add("--diameter", type=int, default=15, help="of the bilateral filter; default: %(default)s")
-    add("--sigma-color", type=float, default=100.0, help="default: %(default)s")
-    add("--sigma-space", type=float, default=100.0, help="default: %(default)s")
-    add("--share", type=float, default=0.7, help="of the smoothed picture; default: %(default)s")
-    add_precision(parser)
-    parser.set_defaults(run=run_makeup)
-
-
-def _add_inputs(parser: argparse.ArgumentParser) -> None:
+def add_gallery_options(parser: argparse.ArgumentParser) -> None:
+    """Adds which gallery is meant, and its key."""
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE", help="pictures, videos, folders or patterns"
+        "--gallery", type=Path, metavar="FILE", help=f"the gallery; default: {GALLERY_VARIABLE}"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="OUT", help="folder; or file, for one input"
+        "--key-file", type=Path, metavar="FILE", help="with the passphrase of an encrypted gallery"
     )
-    parser.add_argument(
-        "--strength", type=float, default=1.0, help="0: unchanged, 1: full; default: %(default)s"
+
+
+def add_thresholds(option: Any, prefix: str = "") -> None:
+    """Adds from which similarity on somebody is known."""
+    option(
+        f"--{prefix}threshold", type=float, metavar="COSINE", help="known from this similarity on"
+    )
+    option(
+        "--fmr",
+        type=float,
+        metavar="RATE",
+        help="known from the similarity with this false match rate on",
+    )
+    option(
+        "--fpir",
+        type=float,
+        metavar="RATE",
+        help="known with this rate of false identifications of strangers, in a gallery of its size",
     )

@@ -8,19 +8,60 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..analyzer import FaceAnalyzer
-from ..effects.enhance import Enhancer, enhance
+from ..effects.enhance import HISTOGRAMS, Enhancer, enhance
 from ..effects.makeup import makeup
 from ..errors import InputError
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter, is_video
 from .faces import report_damaged, unique_stem, write_picture
 from .inputs import Pictures, find_pictures
+from .options import add_models_folder, add_precision
 from .output import INTERRUPTED, print_text, say_interrupted
 from .progress import Progress
 
-__all__ = ["run_enhance", "run_makeup"]
+__all__ = ["add_enhance", "add_makeup"]
 
 Change = Callable[[Image], Image]
+
+
+def add_enhance(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface enhance``."""
+    _add_inputs(parser)
+    parser.add_argument("--gamma", type=float, help="exponent; default: chosen by the histogram")
+    parser.add_argument(
+        "--histogram",
+        choices=HISTOGRAMS,
+        default=HISTOGRAMS[0],
+        help="what the light is judged by; first_row as published; default: image",
+    )
+    parser.set_defaults(run=run_enhance)
+
+
+def add_makeup(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface makeup``."""
+    _add_inputs(parser)
+    add = parser.add_argument
+    add("--whole", action="store_true", help="the whole picture, as published; default: faces")
+    add_models_folder(parser)
+    add("--whiten", type=float, default=0.15, metavar="RATE", help="default: %(default)s")
+    add("--diameter", type=int, default=15, help="of the bilateral filter; default: %(default)s")
+    add("--sigma-color", type=float, default=100.0, help="default: %(default)s")
+    add("--sigma-space", type=float, default=100.0, help="default: %(default)s")
+    add("--share", type=float, default=0.7, help="of the smoothed picture; default: %(default)s")
+    add_precision(parser)
+    parser.set_defaults(run=run_makeup)
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="FILE", help="pictures, videos, folders or patterns"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="OUT", help="folder; or file, for one input"
+    )
+    parser.add_argument(
+        "--strength", type=float, default=1.0, help="0: unchanged, 1: full; default: %(default)s"
+    )
 
 
 def run_enhance(options: argparse.Namespace) -> int:

@@ -28,11 +28,22 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..host.files import replacing
+from ..tasks.drawing import draw_faces
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
-from ..vision.draw import draw_faces, write_note
+from ..vision.draw import write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
 from .faces import face_values, report_damaged
+from .options import (
+    add_detector_options,
+    add_gallery_options,
+    add_model_choice,
+    add_models_folder,
+    add_precision,
+    add_thresholds,
+    chosen_models,
+    detector_options,
+)
 from .output import INTERRUPTED, print_text, say_interrupted
 from .progress import Progress
 
@@ -42,7 +53,57 @@ if TYPE_CHECKING:
 
     People = Mapping[int, Identification] | None
 
-__all__ = ["run_track"]
+__all__ = ["add_track"]
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface track``."""
+    add = parser.add_argument
+    add("video", metavar="VIDEO", help="video file, or number of a camera")
+    add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video here")
+    add("--tracks", type=Path, metavar="OUT.jsonl", help="write a JSON line a frame here")
+    add("--tasks", nargs="+", metavar="TASK", help="run these tasks only; default: all that can")
+    add(
+        "--detect-every",
+        "--every",
+        type=detect_every,
+        default=1,
+        metavar="N",
+        help="frames from one detection to the next, or 'auto': as few as suffice; default: 1",
+    )
+    add("--max-cpu-fps", type=float, metavar="N", help="detections a second of video, at most")
+    add("--show-fps", action="store_true", help="write the frame rate into the video")
+    add(
+        "--max-age",
+        type=int,
+        default=10,
+        metavar="N",
+        help="frames a face may be lost; default: 10",
+    )
+    add(
+        "--min-hits",
+        type=int,
+        default=3,
+        metavar="N",
+        help="frames until a face counts; default: 3",
+    )
+    add("--track-iou", type=float, default=0.3, metavar="IOU", help="least overlap of a track; 0.3")
+    add(
+        "--same-person",
+        type=float,
+        metavar="COSINE",
+        help="keep identities through occlusions and cuts: embeddings from this cosine on are one "
+        "person's; the scale is the identification model's",
+    )
+    add("--embeddings", action="store_true", help="with --tracks, embeddings as well")
+    add("--limit", type=int, metavar="N", help="stop after so many frames")
+    add_models_folder(parser)
+    add_model_choice(parser, "detector", "embedder")
+    add_detector_options(parser)
+    add_precision(parser)
+    add_gallery_options(parser)
+    add_thresholds(add, "name-")
+    parser.set_defaults(run=run_track)
 
 
 def run_track(options: argparse.Namespace) -> int:
@@ -82,12 +143,10 @@ def _analyzer(options: argparse.Namespace, names: TrackNames | None) -> FaceAnal
     analyzer = FaceAnalyzer(
         options.models,
         tasks,
-        detector=options.detector,
-        embedder=embedder,
-        score_threshold=options.score_threshold,
-        min_face_size=options.min_face_size,
         precision=options.precision,
         stream=True,
+        **{**chosen_models(options), "embedder": embedder},
+        **detector_options(options),
     )
     report_damaged(analyzer)
     if names is not None:

@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics.measure import measure_within
-from ..diagnostics.tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
-from ..diagnostics.workloads import Scene, batch_of, work_of
+from ..diagnostics.workloads import Scene, takes_batches, work_of
 from ..errors import MobileFaceError, ModelNotFoundError
 from ..host.places import tuning_file
 from ..host.threads import available_cpus, default_threads, spins
-from ..models.loading import load
 from ..models.lookup import StoredModel, StoredVariant
 from ..models.replay import replay
 from ..models.session import Session, runtime_version
+from ..models.tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
+from ..tasks.loading import load
 from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
 from .output import print_json, print_text
 from .progress import Progress
@@ -236,7 +236,7 @@ def _best_batch(
 ) -> tuple[int, float]:
     """Faces a run, and the seconds that each of them then takes."""
     task = _load(model, candidate)
-    sizes = _BATCHES if batch_of(task) else (1,)
+    sizes = _BATCHES if takes_batches(task) else (1,)
     works = {str(size): work_of(task, scenes, size) for size in sizes}
     timings = measure_within(works, seconds)
     faces = {size: timings[str(size)].median / size for size in sizes}

@@ -13,16 +13,24 @@ import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..errors import ImageError, InputError
+from ..fields import plain
 from ..matching.calibration import Calibration, find_calibration
 from ..matching.embeddings import EmbeddingSet
-from ..models.fields import plain
-from ..models.loading import load_embedder
+from ..tasks.loading import load_embedder
 from ..types import FloatArray
 from ..vision.image import read_image
 from .inputs import Pictures, find_pictures
+from .options import (
+    add_fmr,
+    add_images,
+    add_json,
+    add_model_choice,
+    add_models_folder,
+    add_precision,
+)
 from .output import print_json, print_text
 
-__all__ = ["run_compare", "run_embed"]
+__all__ = ["add_compare", "add_embed"]
 
 
 _SUFFIX = ".npz"
@@ -35,6 +43,38 @@ class _Row:
     file: str
     vector: FloatArray
     bbox: list[float] | None = None
+
+
+def add_embed(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface embed``."""
+    add_images(parser)
+    _add_identification(parser)
+    add_json(parser, "print one JSON object")
+    parser.add_argument("--output", type=Path, metavar="OUT.npz", help="write embeddings here")
+    parser.set_defaults(run=run_embed)
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface compare``."""
+    for name in ("a", "b"):
+        parser.add_argument(
+            name, type=Path, metavar=name.upper(), help="image file, or .npz that embed wrote"
+        )
+    _add_identification(parser)
+    add_fmr(parser)
+    add_json(parser, "print one JSON object")
+    parser.set_defaults(run=run_compare)
+
+
+def _add_identification(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--crops",
+        action="store_true",
+        help="the images are aligned face crops, of any size; else faces are searched for",
+    )
+    add_precision(parser)
+    add_models_folder(parser)
+    add_model_choice(parser, "detector", "embedder")
 
 
 def run_embed(options: argparse.Namespace) -> int:

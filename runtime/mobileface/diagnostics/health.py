@@ -14,25 +14,17 @@ import platform
 import re
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
 
 from ..errors import MobileFaceError
+from ..host.environment import PACKAGES, package_version, vector_units
 from ..host.machine import this_machine
 from ..host.memory import memory_limit
 from ..host.threads import VARIABLE, available_cpus, default_threads, spins
+from .findings import FAILED, NOTE, OK, Finding
 
-__all__ = ["FAILED", "MISSING", "NOTE", "OK", "Finding", "examine"]
-
-OK, NOTE, MISSING, FAILED = "ok", "note", "missing", "failed"
-"""What a finding says: as it should be; worth knowing; absent, but the rest works; broken."""
-
-_PACKAGES = MappingProxyType(
-    {"numpy": "numpy", "onnxruntime": "onnxruntime", "opencv-python-headless": "cv2"}
-)
-"""What the runtime needs: distribution and import name."""
+__all__ = ["examine"]
 
 _OPENCVS = (
     "opencv-python",
@@ -46,29 +38,6 @@ _OLDEST = (3, 10)
 _GLIBC = (2, 28)
 _ENOUGH = 256 << 20
 """Bytes that every task together stays within, on photos of up to 1280×720."""
-
-_WATCHED = ("avx2", "avx512f", "avx512_vnni", "asimd", "asimddp", "i8mm", "bf16", "sve")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        area: "python", "packages", "machine", "models" or "tasks".
-        name: What it is.
-        state: `OK`, `NOTE`, `MISSING` or `FAILED`.
-        text: What was found, one line.
-        hint: What to do about it; may be empty.
-        data: The same for programs, as JSON types.
-    """
-
-    area: str
-    name: str
-    state: str
-    text: str
-    hint: str = ""
-    data: Mapping[str, object] = field(default_factory=dict)
 
 
 def examine(models: Path | None = None) -> Iterator[Finding]:
@@ -128,8 +97,8 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     wanted = _requirements()
-    for distribution, module in _PACKAGES.items():
-        found = _version(distribution)
+    for distribution, module in PACKAGES.items():
+        found = package_version(distribution)
         least = wanted.get(distribution, "")
         data = {"version": found, "required": least}
         try:
@@ -145,7 +114,7 @@ def _packages() -> Iterator[Finding]:
             state, hint = FAILED, f"pip install '{distribution}>={least}'"
         text = found or "there, of unknown version"
         yield Finding("packages", distribution, state, text, hint, data)
-    several = [name for name in _OPENCVS if _version(name)]
+    several = [name for name in _OPENCVS if package_version(name)]
     if len(several) > 1:
         hint = f"pip uninstall {' '.join(several)}, then pip install opencv-python-headless"
         text = f"{' and '.join(several)} overwrite each other's files"
@@ -162,20 +131,13 @@ def _requirements() -> dict[str, str]:
     return {match[1]: match[2] for match in matches if match}
 
 
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def _cpus() -> Iterator[Finding]:
     machine = this_machine()
-    features = [word for word in _WATCHED if word in machine.features]
+    features = vector_units(machine)
     text = ", ".join(filter(None, [machine.name, machine.cpu, " ".join(features)]))
     data: dict[str, object] = {"machine": machine.name, "cpu": machine.cpu, "features": features}
     yield Finding("machine", "cpu", OK, text, data=data)

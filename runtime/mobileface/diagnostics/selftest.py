@@ -14,18 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..analyzer import TASKS, FaceAnalyzer
+from ..analyzer import FaceAnalyzer
 from ..effects.enhance import enhance
 from ..effects.makeup import makeup
 from ..errors import MobileFaceError, ModelError
 from ..host.files import check_sha256
 from ..models.lookup import StoredModel, candidate_models, list_models, search_folders
+from ..tasks.base import Task
+from ..tasks.table import TASKS
 from ..tracking.tracker import Tracker
 from ..types import Face
 from ..vision.image import Image
 from ..vision.synthetic_faces import draw_frames
 from ..vision.video import VideoReader, VideoWriter
-from .health import FAILED, MISSING, NOTE, OK, Finding
+from .findings import FAILED, MISSING, NOTE, OK, Finding
 from .workloads import Scene
 
 __all__ = ["examine_models", "examine_tasks"]
@@ -97,10 +99,11 @@ def examine_tasks(folder: Path | None) -> Iterator[Finding]:
     face = found[0] if found else Face(bbox=box.astype(np.float32), det_score=0.0)
     marked = analyzer.describe(frame, [face], ("landmarks",))[0]
     for task in TASKS[1:]:
-        if task not in analyzer.tasks:
-            yield _absent(task, analyzer, folder)
+        if task.name not in analyzer.tasks:
+            yield _absent(task.name, analyzer, folder)
             continue
-        yield _run_task(task, analyzer, frame, face if task == "landmarks" else marked)
+        known = marked if "landmarks" in task.needs else face
+        yield _run_task(task, analyzer, frame, known)
     yield from _without_models(frame, marked)
 
 
@@ -114,26 +117,16 @@ def _absent(task: str, analyzer: FaceAnalyzer, folder: Path | None) -> Finding:
     return Finding("tasks", task, MISSING, reason, hint + _HOW_TO_GET)
 
 
-def _run_task(task: str, analyzer: FaceAnalyzer, frame: Image, face: Face) -> Finding:
+def _run_task(task: Task, analyzer: FaceAnalyzer, frame: Image, face: Face) -> Finding:
     """One task that has a model, on one face."""
 
     def work() -> Face:
-        return analyzer.describe(frame, [face], (task,))[0]
+        return analyzer.describe(frame, [face], (task.name,))[0]
 
-    described = work()
-    problem = ""
-    if task == "embedding":
-        again = work().embedding
-        first = described.embedding
-        if first is None or again is None or not np.isfinite(first).all():
-            problem = "it gave no finite embedding"
-        elif not np.isclose(float(first @ again), 1, atol=1e-5):
-            problem = f"the same face twice has a cosine of {float(first @ again):.6f}"
-    if task == "landmarks" and (described.kps is None or not np.isfinite(described.kps).all()):
-        problem = "it gave no finite points"
+    problem = task.problem(work(), work())
     if problem:
-        return Finding("tasks", task, FAILED, problem)
-    return _timed(task, work, analyzer)
+        return Finding("tasks", task.name, FAILED, problem)
+    return _timed(task.name, work, analyzer)
 
 
 def _timed(

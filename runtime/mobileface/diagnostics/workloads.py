@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..tasks.align import align
-from ..tasks.attributes import AttributePredictor
-from ..tasks.detection import Detector
-from ..tasks.embedding import Embedder
-from ..tasks.landmarks import LandmarkPredictor
+from ..tasks.table import task_named
 from ..types import Face, FloatArray, Landmarks
 from ..vision.crops import CROPS
 from ..vision.image import Image
 from ..vision.synthetic_faces import draw_frames
 
-if TYPE_CHECKING:
-    from ..models.loading import Task
-
-__all__ = ["Scene", "Work", "batch_of", "make_scenes", "work_of"]
+__all__ = ["Scene", "Work", "make_scenes", "takes_batches", "work_of"]
 
 Work = Callable[[int], object]
 """Runs something once; the number of the run chooses its input."""
@@ -85,35 +79,33 @@ def make_scenes(analyzer: FaceAnalyzer | None, frames: Sequence[Image] = ()) -> 
     return scenes
 
 
-def work_of(task: Task, scenes: Sequence[Scene], batch: int = 1) -> Work:
-    """The call that a task is measured by, from uint8 pixels to its result.
+def work_of(model: Any, scenes: Sequence[Scene], batch: int = 1) -> Work:
+    """The call that a model is measured by, from uint8 pixels to its result.
 
     Args:
-        task: A loaded model.
+        model: A loaded model.
         scenes: Inputs; they are rotated.
-        batch: Faces a call, for tasks that take several crops.
-
+        batch: Faces per call, for models that take several crops.
     """
-    if isinstance(task, Detector):
-        return lambda number: task.detect(scenes[number % len(scenes)].frame)
-    if isinstance(task, LandmarkPredictor):
-        return lambda number: _mark(task, scenes[number % len(scenes)])
-    if isinstance(task, Embedder | AttributePredictor):
-        size = (task.image.height, task.image.width)
-        crops = [scene.crop(task.crop, size) for scene in scenes]
-        call = task.embed if isinstance(task, Embedder) else task.predict
-        return lambda number: call(_rotated(crops, number, batch), batch_size=batch)
-    poses = [scene.places for scene in scenes]
-    return lambda number: task.estimate(poses[number % len(poses)])
+    kind = task_named(model.spec.task).input
+    if kind == "crop":
+        size = (model.image.height, model.image.width)
+        crops = [scene.crop(model.crop, size) for scene in scenes]
+        return lambda number: model(_rotated(crops, number, batch), batch_size=batch)
+    arguments = [_arguments(kind, scene) for scene in scenes]
+    return lambda number: model(*arguments[number % len(arguments)])
 
 
-def batch_of(task: Task) -> bool:
-    """Whether a task takes several crops at a time."""
-    return isinstance(task, Embedder | AttributePredictor)
+def takes_batches(model: Any) -> bool:
+    """Whether a model takes several crops at a time."""
+    return task_named(model.spec.task).input == "crop"
 
 
-def _mark(task: LandmarkPredictor, scene: Scene) -> object:
-    return task.predict(scene.frame, scene.box[None])
+def _arguments(kind: str, scene: Scene) -> tuple[object, ...]:
+    """What a model is called with."""
+    if kind == "points":
+        return (scene.places,)
+    return (scene.frame, scene.box[None]) if kind == "boxes" else (scene.frame,)
 
 
 def _rotated(crops: Sequence[Image], number: int, batch: int) -> list[Image]:

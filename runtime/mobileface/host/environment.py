@@ -5,16 +5,32 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from .. import __version__
-from .machine import this_machine
+from .machine import Machine, this_machine
 from .threads import available_cpus
 
-__all__ = ["describe_environment"]
+__all__ = ["PACKAGES", "describe_environment", "package_version", "vector_units"]
 
-_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless")
-_VECTOR_UNITS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimd", "asimddp", "i8mm", "sve")
-"""Features of CPUs that decide how fast networks run, in the words of Linux."""
+PACKAGES: Mapping[str, str] = MappingProxyType(
+    {"numpy": "numpy", "onnxruntime": "onnxruntime", "opencv-python-headless": "cv2"}
+)
+"""What the runtime needs: distribution and import name."""
+
+_VECTOR_UNITS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+)
+"""CPU features that decide how fast networks run, in the words of Linux."""
 
 
 def describe_environment() -> dict[str, object]:
@@ -29,19 +45,24 @@ def describe_environment() -> dict[str, object]:
     return {
         "machine": machine.name,
         "cpu": machine.cpu,
-        "features": [word for word in _VECTOR_UNITS if word in machine.features],
+        "features": vector_units(machine),
         "cpus": os.cpu_count() or 1,
         "cpus_usable": available_cpus(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "mobileface": __version__,
-        **{name: _version(name) for name in _PACKAGES},
+        **{name: package_version(name) for name in PACKAGES},
     }
 
 
-def _version(package: str) -> str:
-    """The version of an installed package; empty if it was installed otherwise (from a system)."""
+def vector_units(machine: Machine) -> list[str]:
+    """The features of a machine's CPU that decide how fast networks run."""
+    return [word for word in _VECTOR_UNITS if word in machine.features]
+
+
+def package_version(distribution: str) -> str:
+    """The version of an installed distribution; empty if pip did not install it."""
     try:
-        return importlib.metadata.version(package)
+        return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return ""

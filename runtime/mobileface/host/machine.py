@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from .system_files import read_system_file
+
 __all__ = [
     "ANYWHERE",
     "Condition",
@@ -116,14 +118,14 @@ def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
     fields = _cpuinfo(root)
     # x86 says "flags", ARM "Features"; under an emulator the file is the host's.
     words = fields.get("flags", "") if name == "x86_64" else fields.get("features", "")
-    board = _read(root / "sys/firmware/devicetree/base/model").strip("\0\n ")
+    board = read_system_file(root / "sys/firmware/devicetree/base/model").strip("\0\n ")
     cpu = board or fields.get("model name", "") or _arm_part(fields)
     return Machine(name, frozenset(words.split()), cpu)
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:
     """The fields of the first CPU, by their names in small letters."""
-    first = _read(root / "proc/cpuinfo").partition("\n\n")[0]
+    first = read_system_file(root / "proc/cpuinfo").partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
@@ -132,13 +134,6 @@ def _arm_part(fields: dict[str, str]) -> str:
     """The numbers that ARM CPUs go by: implementer and part."""
     numbers = [fields.get("cpu implementer", ""), fields.get("cpu part", "")]
     return f"ARM {' '.join(numbers)}" if all(numbers) else ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
 
 
 def _sysctl(name: str) -> int:

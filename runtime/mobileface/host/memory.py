@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .system_files import read_system_file
 from .threads import cgroup_folders
 
 __all__ = ["memory_limit"]
@@ -24,7 +25,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 
 def _available(root: Path) -> int | None:
     """``MemAvailable`` of ``/proc/meminfo``."""
-    for line in _read(root / "proc/meminfo").splitlines():
+    for line in read_system_file(root / "proc/meminfo").splitlines():
         words = line.split()
         if words[:1] == ["MemAvailable:"] and len(words) > 1 and words[1].isdecimal():
             return int(words[1]) * 1024
@@ -38,14 +39,7 @@ def _group(folder: Path) -> int | None:
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     )
     for most, used in pairs:
-        limit, current = (_read(folder / name).strip() for name in (most, used))
+        limit, current = (read_system_file(folder / name).strip() for name in (most, used))
         if limit.isdecimal() and current.isdecimal():
             return max(0, int(limit) - int(current))
     return None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ..errors import InputError
+from .system_files import read_system_file
 
 __all__ = ["VARIABLE", "available_cpus", "cgroup_folders", "default_threads", "spins"]
 
@@ -81,7 +82,7 @@ def cgroup_folders(root: Path, controller: str) -> list[Path]:
         controller: Of version 1, the hierarchy: "cpu" or "memory"; version 2 has one for all.
     """
     found: list[Path] = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
+    for line in read_system_file(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if not controllers:  # version 2
@@ -101,13 +102,14 @@ def cgroup_folders(root: Path, controller: str) -> list[Path]:
 
 def _quota_v2(folder: Path) -> float | None:
     """``cpu.max``: quota and period in microseconds, or "max"."""
-    return _ratio(*_read(folder / "cpu.max").split())
+    return _ratio(*read_system_file(folder / "cpu.max").split())
 
 
 def _quota_v1(folder: Path) -> float | None:
     """``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``; -1 is no limit."""
     return _ratio(
-        *_read(folder / "cpu.cfs_quota_us").split(), *_read(folder / "cpu.cfs_period_us").split()
+        *read_system_file(folder / "cpu.cfs_quota_us").split(),
+        *read_system_file(folder / "cpu.cfs_period_us").split(),
     )
 
 
@@ -117,10 +119,3 @@ def _ratio(*words: str) -> float | None:
         return None
     quota, period = int(words[0]), int(words[1])
     return quota / period if quota > 0 and period > 0 else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return ""

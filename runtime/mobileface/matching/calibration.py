@@ -28,10 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import fields
 from ..errors import CalibrationError, InputError, ModelNotFoundError, SpecError
 from ..host.files import reason, write_aside
-from ..models import fields as checks
-from ..models.fields import build, plain
 from ..models.lookup import search_folders
 from .error_rates import Basis, Decision, Rate, RateCurve, check_basis, check_curve, check_share
 
@@ -124,7 +123,7 @@ class Calibration:
             "schema": SCHEMA,
             "model": self.model,
             "confidence": self.confidence,
-            "basis": plain(self.basis),
+            "basis": fields.plain(self.basis),
             "lowest_false_match_rate": _rounded(self.lowest_false_match_rate),
             "similarity": [_rounded(value) for value in self.similarity],
             "false_match_rate": _curve_dict(self.false_match_curve),
@@ -273,8 +272,8 @@ def _curve_dict(curve: RateCurve) -> dict[str, list[float]]:
 
 def _from_dict(data: Any, where: str) -> Calibration:
     """Reads what `Calibration.to_dict` wrote; raises SpecError that names the field."""
-    fields = dict(checks.mapping(data, where))
-    schema = checks.whole(1)(fields.pop("schema", None), f"{where}, schema")
+    given = dict(fields.mapping(data, where))
+    schema = fields.integer(1)(given.pop("schema", None), f"{where}, schema")
     if schema > SCHEMA:
         raise SpecError(
             f"schema {schema} is newer than {SCHEMA}", where=where, hint="upgrade mobileface"
@@ -283,16 +282,16 @@ def _from_dict(data: Any, where: str) -> Calibration:
         "false_match_rate": "false_match_curve",
         "false_non_match_rate": "false_non_match_curve",
     }
-    made = build(
+    made = fields.build(
         Calibration,
-        {names.get(key, key): value for key, value in fields.items()},
+        {names.get(key, key): value for key, value in given.items()},
         where,
         {
-            "model": checks.text,
+            "model": fields.text,
             "confidence": check_share,
             "basis": check_basis,
             "lowest_false_match_rate": check_share,
-            "similarity": checks.list_of(checks.number),
+            "similarity": fields.list_of(fields.number),
             **dict.fromkeys(names.values(), check_curve),
         },
     )

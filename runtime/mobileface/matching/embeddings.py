@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..host.files import reason, replacing
-from ..tasks.embedding import cosine_similarity
 from ..types import FloatArray, require_same_model
+from .similarity import cosine_similarity
 
 __all__ = ["EmbeddingSet"]
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import fields
 from ..errors import SpecError
-from ..models import fields as checks
-from ..models.fields import build
 
 __all__ = [
     "Basis",
@@ -110,20 +109,20 @@ class Decision:
         )
 
 
-_BASIS: dict[str, checks.Check] = {
-    "data": checks.text,
-    "identities": checks.whole(2),
-    "faces": checks.whole(2),
-    "genuine_pairs": checks.whole(1),
-    "impostor_pairs": checks.whole(1),
-    "date": checks.text,
-    "note": checks.text,
+_BASIS: dict[str, fields.Check] = {
+    "data": fields.text,
+    "identities": fields.integer(2),
+    "faces": fields.integer(2),
+    "genuine_pairs": fields.integer(1),
+    "impostor_pairs": fields.integer(1),
+    "date": fields.text,
+    "note": fields.text,
 }
 
 
 def check_share(value: Any, where: str) -> float:
     """A number from 0 to 1."""
-    share = checks.number(value, where)
+    share = fields.number(value, where)
     if not 0 <= share <= 1:
         raise SpecError(f"{value!r} is not between 0 and 1", where=where)
     return share
@@ -131,8 +130,8 @@ def check_share(value: Any, where: str) -> float:
 
 def check_curve(value: Any, where: str) -> RateCurve:
     """A curve whose limits enclose its values."""
-    rows = dict.fromkeys(("value", "low", "high"), checks.list_of(check_share))
-    curve = build(RateCurve, value, where, rows)
+    rows = dict.fromkeys(("value", "low", "high"), fields.list_of(check_share))
+    curve = fields.build(RateCurve, value, where, rows)
     arrays: list[npt.NDArray[np.float64]] = [
         np.array(row) for row in (curve.low, curve.value, curve.high)
     ]
@@ -145,4 +144,4 @@ def check_curve(value: Any, where: str) -> RateCurve:
 
 def check_basis(value: Any, where: str) -> Basis:
     """What a calibration rests on."""
-    return build(Basis, value, where, _BASIS)
+    return fields.build(Basis, value, where, _BASIS)

@@ -6,10 +6,15 @@ interpolation, no floating point that a compiler may order differently.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["make_probes"]
+if TYPE_CHECKING:
+    from ..vision.network_input import ImageInput
+
+__all__ = ["make_probes", "probe_input", "probe_tensor"]
 
 _CELLS = 8
 
@@ -55,3 +60,22 @@ def _smooth(
     upper = grid[top][:, left] * (width - right) + grid[top][:, left + 1] * right
     lower = grid[top + 1][:, left] * (width - right) + grid[top + 1][:, left + 1] * right
     return np.asarray((upper * (height - down) + lower * down) // (height * width), np.int64)
+
+
+def probe_tensor(spec: ImageInput, count: int, seed: int) -> npt.NDArray[np.float32]:
+    """Probe pictures as a network's input in float32, scaled: (count, C, height, width)."""
+    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
+    tensor = probes.transpose(0, 3, 1, 2).astype(np.float32)
+    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
+    return np.ascontiguousarray((tensor - mean) / std, np.float32)
+
+
+def probe_input(
+    spec: ImageInput, count: int, seed: int
+) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
+    """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
+    if spec.dtype == "float32":
+        tensor = probe_tensor(spec, count, seed)
+        return tensor if spec.layout == "nchw" else tensor.transpose(0, 2, 3, 1)
+    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
+    return probes if spec.layout == "nhwc" else probes.transpose(0, 3, 1, 2)

@@ -9,19 +9,10 @@ A record is a part of each variant's certificate::
                "platform": {"machine": "x86_64", "cpu": "…", "system": "Linux",
                             "onnxruntime": "1.32.0"}}
 
-The inputs are not stored: every machine makes the same ones (`mobileface.models.probes`), in the
-sizes that the spec says. ``float32`` is the outputs as they were, rows × columns, little endian,
-base64:
-
-=========== ==================================== ==================================================
-task        inputs                               a row
-=========== ==================================== ==================================================
-embedding   4 pictures of the model's size       the embedding of a picture, not scaled
-attributes  4 pictures of the model's size       what all heads give for a picture
-landmarks   2 pictures, 8 boxes in each          x and y of the points in a box, pixels
-detection   HOG: 1 layer of the pyramid          scores of a filter at all places
-detection   YOLO: 2 pictures of different sizes  score, and box in parts of the longer side
-=========== ==================================== ==================================================
+The inputs are not stored: every machine makes the same ones (`mobileface.models.probes`), as the
+model's kind says, which also says what a row of outputs is (`probes` and `rows` of
+`mobileface.models.kinds.base.Kind`). ``float32`` holds the outputs, rows × columns, little endian,
+base64.
 
 The bounds are those of the recipe: what another machine's arithmetic may change.
 """
@@ -33,42 +24,30 @@ import binascii
 import dataclasses
 import math
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from .. import fields
 from ..errors import ModelIntegrityError, SpecError
 from ..host.machine import Machine, this_machine
-from . import fields as checks
 from .agreement import Agreement, Bounds, FloatArray, compare_outputs
-from .probes import make_probes
+from .kinds.base import PROBE_SEED, Feed
 from .session import Session, runtime_version
-from .spec import ImageInput, ModelSpec, YoloSpec
 
 __all__ = [
     "Feeds",
     "make_record",
     "output_rows",
-    "paired",
     "platform_of",
-    "probe_input",
-    "probe_tensor",
     "replay",
 ]
 
-Feeds = Iterable[Mapping[str, npt.NDArray[Any]]]
+Feeds = Iterable[Feed]
 """Inputs of a network, one mapping for each run."""
 
 _SCHEMA = 1
-_SEED = 20200229
-_PICTURES = 4
-_BOXES = 8
-_GRAY = (120, 160)
-_YOLO = ((129, 160), (200, 96))
-"""Height and width of probe pictures for networks that take any size."""
-
 _LARGEST = 1 << 20
 """Numbers in a record, at most: nothing is allocated for a size that a damaged file claims."""
 
@@ -83,7 +62,7 @@ def make_record(session: Session, bounds: Bounds) -> dict[str, Any]:
     rows = output_rows(session)
     return {
         "schema": _SCHEMA,
-        "inputs": {"generator": "probes", "seed": _SEED},
+        "inputs": {"generator": "probes", "seed": PROBE_SEED},
         "rows": len(rows),
         "columns": rows.shape[1],
         "float32": base64.b64encode(rows.astype("<f4").tobytes()).decode("ascii"),
@@ -105,9 +84,7 @@ def replay(session: Session, record: object, where: str) -> tuple[Agreement, Bou
         ModelError: The model cannot be run.
     """
     expected, bounds = _read_record(record, where)
-    found = output_rows(session)
-    if session.spec.yolo is not None:
-        found = paired(found, expected)
+    found = session.spec.kind.pair(output_rows(session), expected)
     if found.shape != expected.shape:
         raise ModelIntegrityError(
             f"a record of {expected.shape[0]}×{expected.shape[1]} numbers, the model gives "
@@ -128,23 +105,6 @@ def platform_of(machine: Machine) -> dict[str, str]:
     }
 
 
-def probe_tensor(spec: ImageInput, count: int, seed: int) -> FloatArray:
-    """Probe pictures as a network's input in float32, scaled: (count, C, height, width)."""
-    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
-    tensor = probes.transpose(0, 3, 1, 2).astype(np.float32)
-    mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
-    return np.ascontiguousarray((tensor - mean) / std, np.float32)
-
-
-def probe_input(spec: ImageInput, count: int, seed: int) -> FloatArray | npt.NDArray[np.uint8]:
-    """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
-    if spec.dtype == "float32":
-        tensor = probe_tensor(spec, count, seed)
-        return tensor if spec.layout == "nchw" else tensor.transpose(0, 2, 3, 1)
-    probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
-    return probes if spec.layout == "nhwc" else probes.transpose(0, 3, 1, 2)
-
-
 def output_rows(session: Session, feeds: Feeds | None = None) -> FloatArray:
     """What a network gives, in one row for each thing that it tells of; float32 (N, D).
 
@@ -157,98 +117,12 @@ def output_rows(session: Session, feeds: Feeds | None = None) -> FloatArray:
         ModelError: The network cannot be run.
     """
     spec = session.spec
-    parts = []
-    for fed in _probes(spec) if feeds is None else feeds:
-        found = session.run(fed)
-        if spec.yolo is not None:
-            rows = _detections(spec.yolo, fed, found)
-        else:
-            values = [found[name] for name in _output_names(spec)]
-            rows = np.concatenate([value.reshape(len(value), -1) for value in values], axis=1)
-        parts.append(rows)
+    given = spec.kind.probes(spec) if feeds is None else feeds
+    parts = [spec.kind.rows(spec, fed, session.run(fed)) for fed in given]
     return np.asarray(np.concatenate(parts), np.float32)
 
 
-def paired(found: FloatArray, expected: FloatArray) -> FloatArray:
-    """For each detection the found one that overlaps it most; zeros where none overlaps by half.
-
-    Args:
-        found: float32 (M, 5): score and box.
-        expected: float32 (N, 5).
-
-    Returns:
-        float32 (N, 5).
-    """
-    matched = np.zeros_like(expected)
-    for row, wanted in enumerate(expected):
-        overlaps = _overlaps(found[:, 1:], wanted[1:])
-        if len(found) and overlaps.max() >= 0.5:
-            # Of boxes that are equally good the one of the nearest score.
-            near = np.flatnonzero(overlaps >= overlaps.max() - 1e-4)
-            matched[row] = found[near[np.abs(found[near, 0] - wanted[0]).argmin()]]
-    return matched
-
-
-def _overlaps(boxes: FloatArray, box: FloatArray) -> FloatArray:
-    """Intersection over union of boxes (M, 4) with one box."""
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - shared
-    return np.asarray(shared / np.maximum(areas, 1e-12), np.float32)
-
-
-def _detections(
-    spec: YoloSpec, fed: Mapping[str, npt.NDArray[Any]], found: Mapping[str, npt.NDArray[Any]]
-) -> npt.NDArray[Any]:
-    """Score, and box in parts of the picture's longer side; unused rows, of -1, left out."""
-    side = np.float32(max(fed[spec.image].shape[1:3]))
-    rows = np.concatenate([found[spec.scores], found[spec.boxes] / side], axis=-1)
-    rows = rows.reshape(-1, rows.shape[-1])
-    return np.asarray(rows[rows[:, 0] > 0])
-
-
-def _probes(spec: ModelSpec) -> Feeds:
-    """The inputs that every machine makes alike.
-
-    Raises:
-        SpecError: The model is no network.
-    """
-    if spec.input is not None:
-        return [{spec.input.name: probe_input(spec.input, _PICTURES, _SEED)}]
-    if spec.landmarks is not None:
-        marks, boxes = spec.landmarks, _boxes()
-        pictures = make_probes(2, *_GRAY, 1, _SEED)[..., 0]
-        return [{marks.image: picture, marks.boxes: boxes} for picture in pictures]
-    if spec.hog is not None:
-        return [{spec.hog.image: make_probes(2, *_GRAY, 1, _SEED)[1].transpose(2, 0, 1)}]
-    if spec.yolo is not None:
-        # The smooth one of two: noise shows a detector nothing.
-        pairs = [make_probes(2, height, width, 3, _SEED) for height, width in _YOLO]
-        return [{spec.yolo.image: pair[1:]} for pair in pairs]
-    raise SpecError(f"a model for '{spec.task}' has no network", where=spec.name)
-
-
-def _boxes() -> npt.NDArray[np.int64]:
-    """Boxes inside, partly outside and around the picture."""
-    random = np.random.RandomState(_SEED)
-    corner = random.randint(-30, 120, (_BOXES, 2))
-    return np.hstack([corner, corner + random.randint(20, 120, (_BOXES, 1))]).astype(np.int64)
-
-
-def _output_names(spec: ModelSpec) -> tuple[str, ...]:
-    if spec.embedding is not None:
-        return (spec.embedding.output,)
-    if spec.landmarks is not None:
-        return (spec.landmarks.output,)
-    if spec.hog is not None:
-        return (spec.hog.output,)
-    if spec.attributes is not None:
-        heads = spec.attributes
-        return (heads.gender_output, heads.age_output, heads.expression_output)
-    raise SpecError(f"a model for '{spec.task}' has no network", where=spec.name)
-
-
-_BOUNDS = dict.fromkeys(("max_abs_error", "min_cosine", "mean_cosine"), checks.number)
+_BOUNDS = dict.fromkeys(("max_abs_error", "min_cosine", "mean_cosine"), fields.number)
 
 
 def _read_record(record: object, where: str) -> tuple[FloatArray, Bounds]:
@@ -258,15 +132,15 @@ def _read_record(record: object, where: str) -> tuple[FloatArray, Bounds]:
         ModelIntegrityError: It is none.
     """
     try:
-        fields = checks.mapping(record, "record")
-        if fields.get("schema") != _SCHEMA or fields.get("inputs") != {
+        given = fields.mapping(record, "record")
+        if given.get("schema") != _SCHEMA or given.get("inputs") != {
             "generator": "probes",
-            "seed": _SEED,
+            "seed": PROBE_SEED,
         }:
             raise SpecError("a record of another version")
-        rows, columns = (checks.whole(1)(fields.get(n), n) for n in ("rows", "columns"))
-        text = checks.text(fields.get("float32"), "float32")
-        bounds = checks.build(Bounds, fields.get("bounds"), "bounds", _BOUNDS)
+        rows, columns = (fields.integer(1)(given.get(n), n) for n in ("rows", "columns"))
+        text = fields.text(given.get("float32"), "float32")
+        bounds = fields.build(Bounds, given.get("bounds"), "bounds", _BOUNDS)
         size = 4 * math.prod((rows, columns))
         if size > 4 * _LARGEST or len(text) > 2 * size + 4:
             raise SpecError(f"{rows}×{columns} numbers in {len(text)} characters")

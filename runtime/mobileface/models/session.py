@@ -13,8 +13,10 @@ from ..errors import InputError, ModelError, SpecError
 from ..host.files import check_sha256, reason
 from ..host.machine import integer_sums_overflow, this_machine
 from ..host.threads import default_threads, spins
+from ..vision.network_input import ImageInput
 from .index import Variant
-from .spec import METADATA_KEY, ImageInput, ModelSpec, YoloSpec
+from .kinds.base import Tensors
+from .spec import METADATA_KEY, ModelSpec
 
 __all__ = ["Session", "runtime_version"]
 
@@ -103,8 +105,12 @@ class Session:
         options = self._session.get_overridable_initializers()
         inputs = [*self._session.get_inputs(), *options]
         outputs = self._session.get_outputs()
-        for section, (wanted_inputs, wanted_outputs) in _expected(self.spec).items():
-            for values, wanted in ((inputs, wanted_inputs), (outputs, wanted_outputs)):
+        spec = self.spec
+        promised = {spec.kind.name: spec.kind.tensors(spec.section)}
+        if spec.input is not None:
+            promised["input"] = Tensors({spec.input.name: (None, *spec.input.shape)})
+        for section, tensors in promised.items():
+            for values, wanted in ((inputs, tensors.inputs), (outputs, tensors.outputs)):
                 shapes = {value.name: value.shape for value in values}
                 for name, sizes in wanted.items():
                     _check_shape(shapes, name, sizes, f"{self.path}, {section}")
@@ -134,44 +140,6 @@ class Session:
 def runtime_version() -> str:
     """ONNX Runtime's version."""
     return str(onnxruntime.__version__)
-
-
-_Shapes = dict[str, tuple[int | None, ...]]
-
-
-def _expected(spec: ModelSpec) -> dict[str, tuple[_Shapes, _Shapes]]:
-    """What a spec says of the network: by section, the inputs and outputs; None is any size."""
-    found: dict[str, tuple[_Shapes, _Shapes]] = {}
-    if spec.input is not None:
-        image = spec.input
-        found["input"] = ({image.name: (None, *image.shape)}, {})
-    if spec.embedding is not None:
-        found["embedding"] = ({}, {spec.embedding.output: (None, spec.embedding.size)})
-    if spec.landmarks is not None:
-        marks = spec.landmarks
-        inputs: _Shapes = {marks.image: (None, None), marks.boxes: (None, 4)}
-        found["landmarks"] = (inputs, {marks.output: (None, len(marks.points), 2)})
-    if spec.hog is not None:
-        hog = spec.hog
-        found["hog"] = ({hog.image: (None,) * 3}, {hog.output: (hog.filters, None, None)})
-    if spec.yolo is not None:
-        found["yolo"] = _expected_of_yolo(spec.yolo)
-    if spec.attributes is not None:
-        heads = spec.attributes
-        sizes = {
-            heads.gender_output: len(heads.genders),
-            heads.age_output: len(heads.ages),
-            heads.expression_output: len(heads.expressions),
-        }
-        found["attributes"] = ({}, {name: (None, size) for name, size in sizes.items()})
-    return found
-
-
-def _expected_of_yolo(yolo: YoloSpec) -> tuple[_Shapes, _Shapes]:
-    inputs: _Shapes = {yolo.image: (None, None, None, 3)}
-    inputs |= dict.fromkeys((yolo.iou_input, yolo.valid_input, yolo.topk_input), ())
-    widths = {yolo.ids: 1, yolo.scores: 1, yolo.boxes: 4}
-    return inputs, {name: (None, yolo.rows, width) for name, width in widths.items()}
 
 
 def _check_shape(

@@ -1,38 +1,36 @@
 """What a model is: the facts that travel inside its ONNX file.
 
 The converter writes a `ModelSpec` as JSON into the metadata entry ``mobileface.spec``; the runtime
-reads it from there and knows nothing else about a model. Standard library only.
+reads it from there and knows nothing else about a model. What depends on the kind of model is in
+`mobileface.models.kinds`. Standard library only.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from ..errors import SpecError
-from ..vision.crops import CROPS
-from . import fields as checks
-from .fields import Check, build, plain
-from .sections import (
-    COLORS,
-    DTYPES,
-    FITS,
-    LAYOUTS,
+from .. import fields
+from ..errors import ModelError, SpecError
+from ..vision.network_input import ImageInput
+from .kinds import (
+    KINDS,
     AttributeSpec,
     EmbeddingSpec,
     HogSpec,
-    ImageInput,
-    LandmarkBox,
+    Kind,
     LandmarkSpec,
-    License,
     PoseSpec,
-    SourceFileSpec,
-    SourceSpec,
     YoloSpec,
+    kind_of,
+    kinds_for,
+    task_names,
 )
+from .sections import LandmarkBox, License, SourceFileSpec, SourceSpec
 
 __all__ = [
     "METADATA_KEY",
@@ -57,14 +55,7 @@ METADATA_KEY = "mobileface.spec"
 SCHEMA = 1
 """Version of the JSON form; a runtime refuses a newer one."""
 
-_SECTIONS = {
-    "embedding": ("input", "embedding"),
-    "landmarks": ("landmarks",),
-    "detection": (),
-    "pose": ("pose",),
-    "attributes": ("input", "attributes"),
-}
-"""The sections that a model for each task must have."""
+_S = TypeVar("_S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +64,14 @@ class ModelSpec:
 
     Attributes:
         name: Identifier, e.g. "identification_v2".
-        task: What it does: "embedding", "landmarks", "detection", "pose" or "attributes".
+        task: What it does, e.g. "embedding" or "detection".
         title: One line for people.
         license: Terms of use of the weights.
         source: What it was made from.
+        section: The facts of its kind, e.g. a `YoloSpec`. In JSON its key is the kind's name.
         preference: Of several models for a task, the one with the highest number is the default.
-        input: Its picture input, where it has one of fixed size.
-        embedding: Its result, for task "embedding".
-        landmarks: Its inputs and points, for task "landmarks".
-        hog: Its geometry, for a detector over gradient histograms.
-        pose: Its coefficients, for task "pose".
-        yolo: Its inputs and outputs, for a detector of the YOLO kind.
-        landmark_box: Which square of its boxes landmark models want, where it is not the box.
-        attributes: Its outputs and classes, for task "attributes".
+        input: Its image input, if it has one of fixed size.
+        landmark_box: The square in its boxes that landmark models expect, if it is not the box.
     """
 
     name: str
@@ -93,19 +79,68 @@ class ModelSpec:
     title: str
     license: License
     source: SourceSpec
+    section: Any
     preference: int = 0
     input: ImageInput | None = None
-    embedding: EmbeddingSpec | None = None
-    landmarks: LandmarkSpec | None = None
-    hog: HogSpec | None = None
-    pose: PoseSpec | None = None
-    yolo: YoloSpec | None = None
     landmark_box: LandmarkBox | None = None
-    attributes: AttributeSpec | None = None
+
+    @property
+    def kind(self) -> Kind[Any]:
+        """What kind of model it is."""
+        return kind_of(self.section)
+
+    @property
+    def crop(self) -> str | None:
+        """Name of the crop that the network expects, see `mobileface.vision.crops`."""
+        return self.kind.crop(self.section)
+
+    def get(self, section: type[_S]) -> _S | None:
+        """The section, if it is of that type."""
+        return self.section if isinstance(self.section, section) else None
+
+    def require(self, section: type[_S], where: str = "") -> _S:
+        """The section, which must be of that type.
+
+        Args:
+            section: The type.
+            where: What the error calls the model; by default its name.
+
+        Raises:
+            ModelError: The model is of another kind.
+        """
+        found = self.get(section)
+        if found is None:
+            wanted = next(kind for kind in KINDS if kind.section is section)
+            what = f"its task is '{self.task}', not '{wanted.task}'"
+            if self.task == wanted.task:
+                what = f"its kind is '{self.kind.name}', not '{wanted.name}'"
+            raise ModelError(what, where=where or self.name)
+        return found
+
+    def require_input(self) -> ImageInput:
+        """The image input, which must be there.
+
+        Raises:
+            SpecError: The spec has none.
+        """
+        if self.input is None:
+            raise SpecError("field 'input' is missing", where=self.name)
+        return self.input
+
+    def replace_section(self, **changes: Any) -> ModelSpec:
+        """The spec with other values of some fields of its section."""
+        section = dataclasses.replace(self.section, **changes)
+        return dataclasses.replace(self, section=section)
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as JSON types; `from_dict` reads it back."""
-        return {"schema": SCHEMA, **plain(self)}
+        facts = fields.plain(self)
+        facts.pop("section")
+        box = facts.pop("landmark_box", None)
+        facts[self.kind.name] = fields.plain(self.section)
+        if box is not None:
+            facts["landmark_box"] = box
+        return {"schema": SCHEMA, **facts}
 
     def to_json(self) -> str:
         """The spec as one line of JSON."""
@@ -113,18 +148,20 @@ class ModelSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve digits that models share whose outputs can be compared with each other.
+        """Twelve digits shared by models whose outputs can be compared with each other.
 
         They are a hash of what the weights were made from and of what goes in and comes out; name,
-        licence and how weights are stored do not count. Neither does who scales pixels and
-        lengths, the network or who runs it: the embeddings are the same.
+        licence and how weights are stored do not count. It makes no difference whether the network
+        or its caller scales pixels and embeddings.
         """
         facts = self.to_dict()
         for way in ("dtype", "layout"):
             facts.get("input", {}).pop(way, None)
-        if facts.get("embedding", {}).pop("normalization_added", False):
-            facts["embedding"]["normalized"] = False
-        kept = {field: facts.get(field) for field in ("source", "input", "embedding")}
+        kept = {
+            "source": facts["source"],
+            "input": facts.get("input"),
+            "embedding": self.kind.fingerprint(facts[self.kind.name]),
+        }
         text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -139,28 +176,31 @@ class ModelSpec:
         Raises:
             SpecError: A field is missing, unknown, of the wrong type or out of range; names it.
         """
-        fields = dict(checks.mapping(data, where))
-        schema = fields.pop("schema", None)
+        given = dict(fields.mapping(data, where))
+        schema = given.pop("schema", None)
         if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-            raise SpecError("schema must be a whole number", where=where)
+            raise SpecError("schema must be an integer", where=where)
         if schema > SCHEMA:
             raise SpecError(
                 f"schema {schema} is newer than {SCHEMA}", where=where, hint="upgrade mobileface"
             )
-        spec = build(cls, fields, where, _FIELDS)
-        for section in _SECTIONS[spec.task]:
-            if getattr(spec, section) is None:
-                raise SpecError(f"field '{section}' is missing", where=where)
-        if spec.task == "detection" and (spec.hog is None) == (spec.yolo is None):
-            raise SpecError("a detector has either a field 'hog' or a field 'yolo'", where=where)
-        return spec
+        sections = {kind.name: given.pop(kind.name) for kind in KINDS if kind.name in given}
+        common = fields.build(_Common, given, where)
+        kind = _kind_for(common.task, tuple(sections), where)
+        place = f"{where}, {kind.name}"
+        section = fields.build(kind.section, sections[kind.name], place)
+        kind.check(section, place)
+        if kind.needs_input and common.input is None:
+            raise SpecError("field 'input' is missing", where=where)
+        values = {field.name: getattr(common, field.name) for field in dataclasses.fields(common)}
+        return cls(section=section, **values)
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> ModelSpec:
         """Reads what `to_json` wrote.
 
         Raises:
-            SpecError: Not JSON, or not a spec.
+            SpecError: The text is not JSON, or not a spec.
         """
         try:
             data = json.loads(text)
@@ -169,138 +209,32 @@ class ModelSpec:
         return cls.from_dict(data, where)
 
 
-def _section(kind: type[Any], fields: Mapping[str, Check]) -> Check:
-    """A table that becomes a dataclass."""
-    return lambda value, where: build(kind, value, where, fields)
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """The fields of a spec that every kind of model has, with their checks."""
+
+    name: fields.Identifier
+    task: Annotated[str, fields.one_of(task_names())]
+    title: fields.Text
+    license: License
+    source: SourceSpec
+    preference: fields.NonNegative = 0
+    input: ImageInput | None = None
+    landmark_box: LandmarkBox | None = None
 
 
-def _pose(value: Any, where: str) -> PoseSpec:
-    """A pose section whose coefficients fit its points."""
-    row = checks.list_of(checks.number)
-    fields = {"points": checks.list_of(checks.name), "coefficients": checks.list_of(row)}
-    pose = build(PoseSpec, value, where, fields)
-    width = 2 * len(pose.points) + 1
-    if pose.coefficients and [len(items) for items in pose.coefficients] != [width] * 3:
-        raise SpecError(f"must be 3 rows of {width}", where=f"{where}, coefficients")
-    return pose
+def _kind_for(task: str, present: tuple[str, ...], where: str) -> Kind[Any]:
+    """The kind that a task and the sections in a file name.
 
-
-def _input(value: Any, where: str) -> ImageInput:
-    """An input section whose numbers fit its channels."""
-    fields: dict[str, Check] = {
-        "name": checks.text,
-        "height": checks.whole(1),
-        "width": checks.whole(1),
-        "color": checks.one_of(COLORS),
-        "mean": checks.numbers((1, 3)),
-        "std": checks.numbers((1, 3), positive=True),
-        "fit": checks.one_of(FITS),
-        "dtype": checks.one_of(DTYPES),
-        "layout": checks.one_of(LAYOUTS),
-    }
-    image = build(ImageInput, value, where, fields)
-    for field, numbers in (("mean", image.mean), ("std", image.std)):
-        if len(numbers) not in (1, image.channels):
-            raise SpecError(
-                f"{len(numbers)} numbers for {image.channels} channels", where=f"{where}, {field}"
-            )
-    if image.dtype == "uint8" and image.fit == "center_crop":
-        raise SpecError("center_crop gives no whole numbers for uint8", where=f"{where}, dtype")
-    return image
-
-
-def _embedding(value: Any, where: str) -> EmbeddingSpec:
-    """An embedding section that does not contradict itself."""
-    fields: dict[str, Check] = {
-        "output": checks.text,
-        "size": checks.whole(1),
-        "normalized": checks.truth,
-        "crop": checks.one_of(tuple(CROPS)),
-        "normalization_added": checks.truth,
-    }
-    embedding = build(EmbeddingSpec, value, where, fields)
-    if embedding.normalization_added and not embedding.normalized:
-        raise SpecError("must be true where it was added", where=f"{where}, normalized")
-    return embedding
-
-
-_FILE = _section(
-    SourceFileSpec,
-    {"path": checks.text, "git_blob_sha1": checks.hexadecimal, "bytes": checks.whole(0)},
-)
-_FIELDS: dict[str, Check] = {
-    "name": checks.name,
-    "task": checks.one_of(tuple(_SECTIONS)),
-    "title": checks.text,
-    "license": _section(License, {"name": checks.text, "url": checks.text}),
-    "source": _section(
-        SourceSpec,
-        {
-            "repository": checks.text,
-            "files": checks.list_of(_FILE, empty=True),
-            "commit": checks.hexadecimal,
-            "package": checks.text,
-        },
-    ),
-    "preference": checks.whole(0),
-    "input": _input,
-    "embedding": _embedding,
-    "landmarks": _section(
-        LandmarkSpec,
-        {
-            "image": checks.text,
-            "boxes": checks.text,
-            "output": checks.text,
-            "points": checks.list_of(checks.name),
-        },
-    ),
-    "hog": _section(
-        HogSpec,
-        {
-            "image": checks.text,
-            "output": checks.text,
-            **{
-                name: checks.whole(minimum)
-                for name, minimum in {
-                    "filters": 1,
-                    "filter_rows": 1,
-                    "filter_columns": 1,
-                    "cell_size": 1,
-                    "pyramid_step": 2,
-                    "max_pyramid_levels": 1,
-                    "min_layer_width": 1,
-                    "min_layer_height": 1,
-                }.items()
-            },
-            "overlap_threshold": checks.number,
-            "covered_threshold": checks.number,
-        },
-    ),
-    "pose": _pose,
-    "yolo": _section(
-        YoloSpec,
-        {
-            **dict.fromkeys(("image", "ids", "scores", "boxes"), checks.text),
-            **dict.fromkeys(("iou_input", "valid_input", "topk_input"), checks.text),
-            **dict.fromkeys(
-                ("rows", "short_side", "max_side", "multiple", "topk"), checks.whole(1)
-            ),
-            "score_threshold": checks.number,
-            "iou_threshold": checks.number,
-            "labels": checks.list_of(checks.name),
-        },
-    ),
-    "landmark_box": _section(LandmarkBox, {"side": checks.number, "shift_down": checks.number}),
-    "attributes": _section(
-        AttributeSpec,
-        {
-            **dict.fromkeys(("gender_output", "age_output", "expression_output"), checks.text),
-            "genders": checks.list_of(checks.name),
-            "ages": checks.list_of(checks.whole(0)),
-            "expressions": checks.list_of(checks.name),
-            "uncertain_below": checks.number,
-            "uncertain_expression": checks.text,
-            "crop": checks.one_of(tuple(CROPS)),
-        },
-    ),
-}
+    Raises:
+        SpecError: There is not exactly one section, or it belongs to another task.
+    """
+    suitable = kinds_for(task)
+    names = [kind.name for kind in suitable]
+    if not present and len(names) == 1:
+        raise SpecError(f"field '{names[0]}' is missing", where=where)
+    if len(present) != 1 or present[0] not in names:
+        one = " or ".join(f"'{name}'" for name in names)
+        found = ", ".join(present) or "none"
+        raise SpecError(f"task '{task}' needs one section {one}, found: {found}", where=where)
+    return next(kind for kind in suitable if kind.name == present[0])

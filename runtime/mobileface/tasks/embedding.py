@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import FloatArray
-from ..errors import InputError, ModelError
+from ..matching.similarity import cosine_similarity
+from ..models.kinds import EmbeddingSpec
 from ..models.session import Session
 from ..vision.image import ChannelOrder, Image, Tensor, tensor_batches
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # an embedding alone needs no error rates
     from ..matching.calibration import Calibration
     from ..matching.error_rates import Decision
 
-__all__ = ["Embedder", "cosine_similarity"]
+__all__ = ["Embedder"]
 
 _BATCH = 32
 """Pictures a run: larger batches gain nothing on a CPU and cost memory."""
@@ -37,22 +38,21 @@ class Embedder:
         identity: Name and fingerprint of the model; embeddings can be compared if it is the same.
 
     Raises:
-        ModelError: The model does something else.
+        ModelError: If the model is of another kind.
     """
 
     def __init__(self, session: Session) -> None:
         spec = session.spec
-        if spec.embedding is None or spec.input is None:
-            raise ModelError(f"its task is '{spec.task}', not 'embedding'", where=str(session.path))
+        section = spec.require(EmbeddingSpec, str(session.path))
         self.session = session
         self.spec = spec
         self.name = spec.name
-        self.image = spec.input
-        self.size = spec.embedding.size
-        self.crop = spec.embedding.crop
+        self.image = spec.require_input()
+        self.size = section.size
+        self.crop = section.crop
         self.identity = f"{spec.name}@{spec.fingerprint}"
-        self._output = spec.embedding.output
-        self._normalized = spec.embedding.normalized
+        self._output = section.output
+        self._normalized = section.normalized
 
     def embed(
         self,
@@ -84,6 +84,8 @@ class Embedder:
         tensors = tensor_batches(images, self.image, color, size)
         parts = [self.embed_tensor(tensor, normalize=normalize) for tensor in tensors]
         return np.concatenate(parts) if parts else np.empty((0, self.size), np.float32)
+
+    __call__ = embed
 
     def embed_tensor(self, tensor: Tensor, *, normalize: bool = True) -> Embeddings:
         """Embeds a network input as `mobileface.vision.image.to_tensor` makes it.
@@ -141,24 +143,6 @@ class Embedder:
             InputError: The calibration's data cannot support such a rate; says which it can.
         """
         return self.calibration.decide(self.compare(a, b, color=color), fmr)
-
-
-def cosine_similarity(a: Embeddings, b: Embeddings) -> Embeddings:
-    """Cosine between each row of ``a`` and each row of ``b``.
-
-    Args:
-        a: (N, D) unit vectors.
-        b: (M, D) unit vectors.
-
-    Returns:
-        float32 (N, M), −1 to 1.
-
-    Raises:
-        InputError: The vectors have different lengths.
-    """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise InputError(f"embeddings of shape {a.shape} and {b.shape} cannot be compared")
-    return np.clip(a @ b.T, -1, 1)
 
 
 def _unit(vectors: FloatArray) -> Embeddings:

@@ -8,7 +8,7 @@ arXiv:1502.00046).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError, InputError
-from ..models.spec import HogSpec
+from ..models.kinds import HogSpec
+from ..models.session import Session
 from ..types import Detections
+from ..vision.image import ChannelOrder, Image
 from ..vision.pyramid import double_planes, shrink_planes
+from .detection import Detector
 
-__all__ = ["HogFaceDetector"]
+__all__ = ["HogDetector", "HogSearch"]
 
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
@@ -40,8 +43,49 @@ _TILE_SIDE = 2048
 a pixel) for any image. Larger levels are scored in overlapping tiles with the same result."""
 
 
-class HogFaceDetector:
+class HogDetector(Detector):
     """Finds faces as dlib's detector does.
+
+    Args:
+        session: A model of kind "hog".
+        score_threshold: As `HogSearch` takes it.
+        min_face_size: As `HogSearch` takes it.
+        upsample: As `HogSearch` takes it.
+
+    Raises:
+        ModelError: If the model is of another kind.
+        InputError: If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        score_threshold: float = 0.0,
+        min_face_size: float | None = None,
+        upsample: int = 0,
+    ) -> None:
+        super().__init__(session)
+        section = session.spec.require(HogSpec, str(session.path))
+        self._section = section
+        self._search = HogSearch(
+            self._score,
+            section,
+            upsample=upsample,
+            min_face_size=min_face_size,
+            score_threshold=score_threshold,
+        )
+
+    def _detect(self, images: Sequence[Image], color: ChannelOrder) -> list[Detections]:
+        return [self._search.detect(image, color=color) for image in images]
+
+    def _score(self, planes: UInt8Array) -> npt.NDArray[np.float32]:
+        """Scores of all window positions of one pyramid level."""
+        return self.session.run({self._section.image: planes})[self._section.output]
+
+
+class HogSearch:
+    """The search for faces on an image pyramid, whatever scores the windows.
 
     Args:
         run: The model: uint8 (1 or 3, H, W) → float32 (K, rows, columns) scores.

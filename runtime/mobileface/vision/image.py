@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import ByteArray, FloatArray
 from ..errors import ImageError, InputError
 from ..host.files import reason
-from ..models.spec import ImageInput
+from .network_input import ImageInput
 
 __all__ = [
     "PICTURE_SUFFIXES",

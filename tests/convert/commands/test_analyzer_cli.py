@@ -300,7 +300,7 @@ def test_pose_without_its_landmarks(models: str, photo: str, capsys: Capture) ->
     ("arguments", "part"),
     [
         (["detect", "absent*.jpg"], "no pictures found"),
-        (["analyze", "{photo}", "--tasks", "age"], "no task 'age'"),
+        (["analyze", "{photo}", "--tasks", "age"], "unknown task 'age'"),
         (["analyze", "{photo}", "--embedder", "absent"], "no model 'absent'"),
         (["detect", "{photo}", "--detector", "landmark_eme"], "no model 'landmark_eme'"),
         (["embed", "{photo}"], "nothing to write to"),

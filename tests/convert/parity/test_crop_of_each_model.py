@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mobileface.models.loading import load_embedder, load_landmarks
 from mobileface.tasks.align import align
 from mobileface.tasks.landmarks import merge_landmarks
+from mobileface.tasks.loading import load_embedder, load_landmarks
 from mobileface.types import Landmarks
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe

@@ -195,5 +195,5 @@ def test_landmarks_without_a_detector(models: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(ModelNotFoundError, match=r"index\.json"):
             mobileface.FaceAnalyzer(folder)
-    with pytest.raises(mobileface.MobileFaceError, match="no task 'age'"):
+    with pytest.raises(mobileface.MobileFaceError, match="unknown task 'age'"):
         mobileface.FaceAnalyzer(models, tasks=("age",))

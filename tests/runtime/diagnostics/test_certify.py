@@ -19,8 +19,9 @@ from mobileface.errors import ModelIntegrityError, ParityError
 from mobileface.host.machine import Condition, Machine
 from mobileface.models.agreement import Agreement, Bounds, compare_outputs
 from mobileface.models.index import Variant, read_index, write_index
+from mobileface.models.kinds.base import paired_detections
 from mobileface.models.probes import make_probes
-from mobileface.models.replay import make_record, output_rows, paired, replay
+from mobileface.models.replay import make_record, output_rows, replay
 from mobileface.models.session import Session
 from tests.runtime import tiny
 
@@ -90,11 +91,11 @@ def test_another_network_misses_its_record(models: Path) -> None:
     [
         ({"schema": 2}, "another version"),
         ({"inputs": {"generator": "noise", "seed": 1}}, "another version"),
-        ({"rows": 0}, "not a whole number"),
-        ({"rows": True}, "not a whole number"),
+        ({"rows": 0}, "not an integer"),
+        ({"rows": True}, "not an integer"),
         ({"rows": 1 << 40}, "characters"),
         ({"rows": 3}, "bytes instead of"),
-        ({"columns": "16"}, "not a whole number"),
+        ({"columns": "16"}, "not an integer"),
         ({"float32": "A" * 99}, "cannot be used"),
         ({"float32": "***"}, "cannot be used"),
         ({"float32": 5}, "must be text"),
@@ -126,10 +127,10 @@ def test_detections_are_paired_by_overlap() -> None:
         [[0.9, 0, 0, 1, 1], [0.8, 0, 0, 0.5, 0.5], [0.7, 0.8, 0.8, 0.9, 0.9]], np.float32
     )
     found = np.array([[0.75, 0, 0, 0.5, 0.48], [0.85, 0, 0, 1, 1], [0.2, 0, 0, 1, 1]], np.float32)
-    matched = paired(found, expected)
+    matched = paired_detections(found, expected)
     np.testing.assert_array_equal(matched, [found[1], found[0], np.zeros(5)])
-    np.testing.assert_array_equal(paired(found[:0], expected), np.zeros((3, 5)))
-    assert paired(found, expected[:0]).shape == (0, 5)
+    np.testing.assert_array_equal(paired_detections(found[:0], expected), np.zeros((3, 5)))
+    assert paired_detections(found, expected[:0]).shape == (0, 5)
 
 
 def test_agreement_of_known_rows() -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from mobileface.commands.main import main
 from mobileface.diagnostics import health as doctor
-from mobileface.diagnostics.health import FAILED, MISSING, NOTE, OK, Finding, examine
+from mobileface.diagnostics.findings import FAILED, MISSING, NOTE, OK, Finding
+from mobileface.diagnostics.health import examine
 from tests.runtime.models.test_starter import copied, folder, no_users_models  # noqa: F401
 
 ANALYZER = Path(__file__).resolve().parents[2] / "models" / "analyzer"
@@ -140,7 +141,7 @@ def test_an_old_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_opencvs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda name: "4.11.0")
+    monkeypatch.setattr(doctor, "package_version", lambda name: "4.11.0")
     found = by_name(list(doctor._packages()), "packages")["opencv"]
     assert found.state == NOTE
     assert "overwrite each other" in found.text

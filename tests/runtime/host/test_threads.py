@@ -263,8 +263,8 @@ import mobileface
 before = len(os.listdir("/proc/self/task"))
 analyzer = mobileface.FaceAnalyzer(sys.argv[1])
 analyzer(np.zeros((240, 320, 3), np.uint8))
-tasks = [analyzer._detector, *analyzer._landmarks, analyzer.embedder]
-print([task.session.threads for task in tasks], len(os.listdir("/proc/self/task")) - before)
+sessions = [s for found in analyzer.sessions.values() for s in found]
+print([session.threads for session in sessions], len(os.listdir("/proc/self/task")) - before)
 """
 
 

@@ -14,7 +14,7 @@ from mobileface.commands.main import main
 from mobileface.errors import CalibrationError, InputError, ModelNotFoundError, OutputError
 from mobileface.matching.calibration import Basis, Calibration, Rate, RateCurve, find_calibration
 from mobileface.models import lookup as store
-from mobileface.models.loading import load_embedder
+from mobileface.tasks.loading import load_embedder
 from mobileface.vision.image import Image
 
 BASIS = Basis("invented", 100, 200, 100, 19800, "2026-11-26")
@@ -147,8 +147,8 @@ CURVE = document()["false_match_rate"]
         ("[" * 100_000, "not JSON"),
         ([], "table of fields"),
         (document(schema=2), "schema 2 is newer than 1.*upgrade"),
-        (document(schema=True), "whole number"),
-        ({}, "whole number"),
+        (document(schema=True), "integer"),
+        ({}, "integer"),
         (document(extra=1), "unknown field 'extra'"),
         (document(model=""), "model: must be text"),
         (document(basis={"data": "x"}), "basis: field 'identities' is missing"),

@@ -80,9 +80,7 @@ def test_the_fingerprint_is_of_what_counts(color: Embedder) -> None:
     renamed = dataclasses.replace(spec, name="other", title="other", preference=99)
     assert renamed.fingerprint == spec.fingerprint
     assert ModelSpec.from_json(spec.to_json()).fingerprint == spec.fingerprint
-    assert spec.embedding is not None
-    recropped = dataclasses.replace(spec.embedding, crop="dlib")
-    assert dataclasses.replace(spec, embedding=recropped).fingerprint != spec.fingerprint
+    assert spec.replace_section(crop="dlib").fingerprint != spec.fingerprint
     resourced = dataclasses.replace(spec.source, commit="f" * 40)
     assert dataclasses.replace(spec, source=resourced).fingerprint != spec.fingerprint
 

@@ -86,7 +86,7 @@ def test_without_a_spec(models: Path) -> None:
 
 
 def test_broken_spec(models: Path) -> None:
-    with pytest.raises(SpecError, match="'one' is not a whole number") as caught:
+    with pytest.raises(SpecError, match="'one' is not an integer") as caught:
         Session(models / "bad_spec.onnx")
     assert caught.value.where == f"{models / 'bad_spec.onnx'}, input, height"
 

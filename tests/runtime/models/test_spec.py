@@ -277,9 +277,14 @@ def detector(**sections: Any) -> dict[str, Any]:
     return {**kept, "task": "detection", **sections}
 
 
+def attribute_net(**sections: Any) -> dict[str, Any]:
+    kept = {name: value for name, value in GOOD.items() if name != "embedding"}
+    return {**kept, "task": "attributes", **sections}
+
+
 def test_detectors_and_attributes_round_trip() -> None:
     square = {"side": 0.75, "shift_down": 0.1}
-    attributes = {**GOOD, "task": "attributes", "attributes": ATTRIBUTES}
+    attributes = attribute_net(attributes=ATTRIBUTES)
     for data in (detector(hog=HOG), detector(yolo=YOLO, landmark_box=square), attributes):
         assert ModelSpec.from_dict(data).to_dict() == data
 
@@ -287,15 +292,16 @@ def test_detectors_and_attributes_round_trip() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (detector(), "either a field 'hog' or a field 'yolo'"),
-        (detector(hog=HOG, yolo=YOLO), "either a field 'hog' or a field 'yolo'"),
+        (detector(), "needs one section 'hog' or 'yolo', found: none"),
+        (detector(hog=HOG, yolo=YOLO), "needs one section 'hog' or 'yolo', found: hog, yolo"),
         (detector(yolo={**YOLO, "rows": 0}), "rows"),
         (detector(yolo={**YOLO, "labels": []}), "labels"),
         (detector(yolo={k: v for k, v in YOLO.items() if k != "ids"}), "ids"),
         (detector(yolo=YOLO, landmark_box={"side": "1", "shift_down": 0}), "side"),
-        ({**GOOD, "task": "attributes"}, "'attributes' is missing"),
-        ({**GOOD, "task": "attributes", "attributes": {**ATTRIBUTES, "crop": "no"}}, "crop"),
-        ({**GOOD, "task": "attributes", "attributes": {**ATTRIBUTES, "ages": ["5"]}}, "ages"),
+        ({**GOOD, "task": "attributes"}, "needs one section 'attributes', found: embedding"),
+        (attribute_net(), "'attributes' is missing"),
+        (attribute_net(attributes={**ATTRIBUTES, "crop": "no"}), "crop"),
+        (attribute_net(attributes={**ATTRIBUTES, "ages": ["5"]}), "ages"),
         ({**GOOD, "input": {**GOOD["input"], "fit": "squeeze"}}, "fit"),
     ],
     ids=str,

@@ -17,9 +17,9 @@ from mobileface import FaceAnalyzer, find_model, list_models
 from mobileface.commands.main import main
 from mobileface.errors import ModelError, ModelIntegrityError
 from mobileface.host.files import sha256
-from mobileface.models import loading
 from mobileface.models.index import INDEX_FILE, read_index, write_index
 from mobileface.models.lookup import StoredModel, candidate_models, search_folders
+from mobileface.tasks import loading
 from mobileface.vision.image import Image, read_image
 
 STARTER = {

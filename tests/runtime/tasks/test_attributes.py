@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mobileface import AttributePredictor, Detector, load, load_attributes
+from mobileface import AttributePredictor, load, load_attributes, load_detector
 from mobileface.commands.main import main
 from mobileface.errors import ImageError, InputError, ModelError
 from mobileface.models.probes import make_probes
@@ -129,7 +129,7 @@ def test_bad_input(predictor: AttributePredictor) -> None:
     with pytest.raises(ModelError, match="'detection', not 'attributes'"):
         AttributePredictor(Session(YOLO / "tiny_yolo.onnx"))
     with pytest.raises(ModelError, match="'attributes', not 'detection'"):
-        Detector(Session(YOLO / "tiny_attributes.onnx"))
+        load_detector(YOLO / "tiny_attributes.onnx")
     assert predictor.predict([]) == []
 
 

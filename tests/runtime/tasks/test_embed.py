@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from mobileface.errors import ImageError, InputError, ModelError
-from mobileface.tasks.embedding import Embedder, cosine_similarity
+from mobileface.matching.similarity import cosine_similarity
+from mobileface.models.session import Session
+from mobileface.tasks.embedding import Embedder
 from mobileface.vision.image import resize
 from tests.runtime import tiny
+from tests.runtime.conftest import MODELS
 
 GRAY = np.random.RandomState(1).randint(0, 256, (7, 20, 20)).astype(np.uint8)
 RGB = np.random.RandomState(2).randint(0, 256, (70, 24, 24, 3)).astype(np.uint8)
@@ -208,8 +210,6 @@ def test_the_bad_picture_is_named(color: Embedder) -> None:
 
 
 def test_other_tasks_are_refused() -> None:
-    session: Any = SimpleNamespace(
-        spec=SimpleNamespace(task="detection", input=None, embedding=None), path="net.onnx"
-    )
-    with pytest.raises(ModelError, match=r"net\.onnx: its task is 'detection', not 'embedding'"):
+    session = Session(MODELS / "yolo" / "tiny_yolo.onnx")
+    with pytest.raises(ModelError, match=r"yolo\.onnx: its task is 'detection', not 'embedding'"):
         Embedder(session)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mobileface.errors import InputError, ModelError, SpecError
-from mobileface.models.spec import License, ModelSpec, PoseSpec, SourceSpec
+from mobileface.models.spec import LandmarkSpec, License, ModelSpec, PoseSpec, SourceSpec
 from mobileface.tasks.pose import PoseEstimator
 from mobileface.types import Landmarks
 
@@ -29,7 +29,7 @@ def model(rows: Rows, points: tuple[str, ...] = NAMES) -> PoseEstimator:
         title="A pose model",
         license=License("MIT", "https://example.org"),
         source=SourceSpec("https://example.org"),
-        pose=PoseSpec(points, rows),
+        section=PoseSpec(points, rows),
     )
     return PoseEstimator(ModelSpec.from_json(spec.to_json()))
 
@@ -161,11 +161,12 @@ def test_missing_points_are_named() -> None:
 def test_no_pose_model() -> None:
     """A recipe's spec without coefficients, and a spec of another task."""
     spec = model(random_rows(random.Random(1))).spec
-    assert spec.pose is not None
-    empty = dataclasses.replace(spec, pose=PoseSpec(NAMES))
-    for other in (empty, dataclasses.replace(spec, task="detection", pose=None)):
-        with pytest.raises(ModelError, match=r"not 'pose'|coefficients"):
-            PoseEstimator(other)
+    empty = dataclasses.replace(spec, section=PoseSpec(NAMES))
+    marks = LandmarkSpec("image", "boxes", "points", NAMES)
+    other = dataclasses.replace(spec, task="landmarks", section=marks)
+    for bad, message in ((empty, "no coefficients"), (other, "'landmarks', not 'pose'")):
+        with pytest.raises(ModelError, match=message):
+            PoseEstimator(bad)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,6 @@ def test_no_pose_model() -> None:
 )
 def test_impossible_coefficients(rows: Rows) -> None:
     spec = model(random_rows(random.Random(1))).spec
-    bad = dataclasses.replace(spec, pose=PoseSpec(NAMES, rows))
+    bad = dataclasses.replace(spec, section=PoseSpec(NAMES, rows))
     with pytest.raises(SpecError, match="coefficients"):
         ModelSpec.from_dict(bad.to_dict())

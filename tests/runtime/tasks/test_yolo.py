@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mobileface import Detector, FaceAnalyzer
+from mobileface import Detector, FaceAnalyzer, load_detector
 from mobileface.errors import ImageError, InputError
+from mobileface.models.kinds.yolo import YoloSpec, input_size
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.tasks.yolo_detector import input_size
+from mobileface.tasks.hog_detector import HogDetector
+from mobileface.tasks.yolo_detector import YoloDetector
 from mobileface.vision.image import Image
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -23,12 +25,26 @@ YOLO = MODELS / "yolo"
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector(Session(YOLO / "tiny_yolo.onnx", intra_op_num_threads=1))
+    return with_options()
+
+
+def with_options(**options: Any) -> Detector:
+    """The tiny YOLO detector, as the loader makes it."""
+    found = load_detector(YOLO / "tiny_yolo.onnx", intra_op_num_threads=1, **options)
+    assert isinstance(found, YoloDetector)
+    return found
 
 
 @pytest.fixture(scope="module")
 def hog() -> Detector:
-    return Detector(Session(MODELS / "analyzer" / "tiny_hog.onnx", intra_op_num_threads=1))
+    return hog_with_options()
+
+
+def hog_with_options(**options: Any) -> Detector:
+    """The tiny HOG detector, as the loader makes it."""
+    found = load_detector(MODELS / "analyzer" / "tiny_hog.onnx", intra_op_num_threads=1, **options)
+    assert isinstance(found, HogDetector)
+    return found
 
 
 def picture(height: int, width: int, seed: int = 7) -> Image:
@@ -37,8 +53,7 @@ def picture(height: int, width: int, seed: int = 7) -> Image:
 
 def raw(detector: Detector, image: Image, **options: Any) -> tuple[npt.NDArray[np.float32], ...]:
     """What the model gives for a picture that is scaled by OpenCV."""
-    assert detector.spec.yolo is not None
-    rows, columns = input_size(*image.shape[:2], detector.spec.yolo)
+    rows, columns = input_size(*image.shape[:2], detector.spec.require(YoloSpec))
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     scaled = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_CUBIC)
     given: dict[str, Any] = {"topk": np.array(200), "image": scaled[np.newaxis], **options}
@@ -62,16 +77,14 @@ def raw(detector: Detector, image: Image, **options: Any) -> tuple[npt.NDArray[n
 )
 def test_published_sizes(height: int, width: int, expected: tuple[int, int]) -> None:
     """GluonCV's rule with the published settings: 256, at most 1024, any multiple."""
-    section = Session(YOLO / "tiny_yolo.onnx").spec.yolo
-    assert section is not None
+    section = Session(YOLO / "tiny_yolo.onnx").spec.require(YoloSpec)
     fields = {name: getattr(section, name) for name in section.__slots__}
     published = type(section)(**{**fields, "short_side": 256, "max_side": 1024})
     assert input_size(height, width, published) == expected
 
 
 def test_sizes_are_multiples() -> None:
-    section = Session(YOLO / "tiny_yolo.onnx").spec.yolo
-    assert section is not None
+    section = Session(YOLO / "tiny_yolo.onnx").spec.require(YoloSpec)
     fields = {name: getattr(section, name) for name in section.__slots__}
     stepped = type(section)(**{**fields, "short_side": 256, "max_side": 1024, "multiple": 32})
     assert input_size(700, 1280, stepped) == (256, 480)
@@ -87,8 +100,7 @@ def test_boxes_are_those_of_the_model_in_the_picture(
     found = detector.detect(image)
     ids, scores, boxes = raw(detector, image)
     taken = (ids == 0) & (scores >= 0.5)
-    assert detector.spec.yolo is not None
-    rows, columns = input_size(*size, detector.spec.yolo)
+    rows, columns = input_size(*size, detector.spec.require(YoloSpec))
     expected = boxes[taken].astype(np.float64) * np.array([size[1] / columns, size[0] / rows] * 2)
     assert len(found) == taken.sum() > 0
     np.testing.assert_array_equal(found.scores, scores[taken])
@@ -111,30 +123,30 @@ def test_colours_and_gray(detector: Detector) -> None:
 
 def test_options_reach_the_model(detector: Detector) -> None:
     image = picture(120, 160)
-    counts = {t: len(detector.detect(image, score_threshold=t)) for t in (0.0, 0.5, 0.6, 1.0)}
+    counts = {t: len(with_options(score_threshold=t).detect(image)) for t in (0.0, 0.5, 0.6, 1.0)}
     assert counts[0.0] >= counts[0.5] > counts[0.6] >= counts[1.0] == 0
     for overlap in (0.1, 0.9):
         _, scores, _ = raw(detector, image, iou_threshold=np.array(overlap, np.float32))
-        found = detector.detect(image, iou_threshold=overlap)
+        found = with_options(iou_threshold=overlap).detect(image)
         assert len(found) == (scores >= 0.5).sum()
-    assert len(detector.detect(image, topk=3)) <= 3
-    assert len(detector.detect(image, short_side=24)) < counts[0.5]
+    assert len(with_options(topk=3).detect(image)) <= 3
+    assert len(with_options(short_side=24).detect(image)) < counts[0.5]
 
 
-def test_batches_are_single_pictures(detector: Detector, hog: Detector) -> None:
+def test_batches_are_single_pictures(detector: Detector) -> None:
     images = list(make_probes(11, 90, 120, 3, 5))
-    for model, options in ((detector, {}), (hog, {"score_threshold": 0.7})):
-        together = model.detect_batch(images, batch_size=4, **options)
+    for model in (detector, hog_with_options(score_threshold=0.7)):
+        together = model.detect_batch(images, batch_size=4)
         assert len(together) == 11
         for found, image in zip(together, images, strict=True):
-            single = model.detect(image, **options)
+            single = model.detect(image)
             np.testing.assert_array_equal(found.boxes, single.boxes)
             np.testing.assert_array_equal(found.scores, single.scores)
     assert detector.detect_batch([]) == []
 
 
 def test_nothing_found_has_the_right_shapes(detector: Detector) -> None:
-    found = detector.detect(picture(120, 160), score_threshold=1.0)
+    found = with_options(score_threshold=1.0).detect(picture(120, 160))
     assert (found.boxes.shape, found.scores.shape) == ((0, 4), (0,))
     assert detector.landmark_boxes(found.boxes).shape == (0, 4)
 
@@ -155,22 +167,38 @@ def test_landmark_boxes_are_the_published_squares(detector: Detector, hog: Detec
         ({"iou_threshold": -0.1}, "iou_threshold -0.1"),
         ({"topk": 0}, "topk 0"),
         ({"short_side": 0}, "short_side 0"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"color": "gray"}, "color 'gray'"),
         ({"min_face_size": 20.0}, "'tiny_yolo' has no option min_face_size"),
         ({"upsample": 1}, "'tiny_yolo' has no option upsample"),
     ],
     ids=str,
 )
-def test_options_out_of_range(detector: Detector, options: dict[str, Any], message: str) -> None:
+def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        with_options(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"batch_size": 0}, "batch_size 0"), ({"color": "gray"}, "color 'gray'")],
+    ids=str,
+)
+def test_bad_calls(detector: Detector, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         detector.detect_batch([picture(40, 40)], **options)
 
 
 @pytest.mark.parametrize("option", ["iou_threshold", "topk", "short_side"])
-def test_options_of_the_other_kind(hog: Detector, option: str) -> None:
+def test_options_of_the_other_kind(option: str) -> None:
     with pytest.raises(InputError, match=f"'tiny_hog' has no option {option}"):
-        hog.detect(picture(40, 40), **{option: 1})
+        hog_with_options(**{option: 1})
+
+
+@pytest.mark.parametrize("keywords", [{"topk": 3}, {"nothing": 1}], ids=str)
+def test_a_ready_detector_takes_no_more_options(
+    detector: Detector, keywords: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match=next(iter(keywords))):
+        FaceAnalyzer(YOLO, detector=detector, **keywords)
 
 
 def test_a_batch_is_of_one_size(detector: Detector) -> None:

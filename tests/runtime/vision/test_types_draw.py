@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from mobileface.errors import ImageError, InputError
+from mobileface.tasks.drawing import draw_faces
 from mobileface.tasks.landmarks import check_boxes, merge_landmarks
 from mobileface.types import Detections, Face, Landmarks, Pose
-from mobileface.vision.draw import draw_faces
 
 FIVE = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 SIZES = [(20, 20), (1, 1), (700, 1280), (3000, 2000)]

@@ -490,7 +490,7 @@ def test_analyzer_steps_give_what_the_whole_gives(portrait: Path) -> None:
     assert np.array_equal(full.kps, whole.kps)
     assert np.allclose(full.embedding, whole.embedding, atol=1e-6)
     assert analyzer.describe(image, []) == []
-    with pytest.raises(InputError, match="no task 'age'"):
+    with pytest.raises(InputError, match="unknown task 'age'"):
         analyzer.describe(image, [found], ("age",))
 
 

@@ -1,75 +1,142 @@
-"""Checks of JSON values: each takes a value and the place it stands at, and returns it typed.
+"""Dataclasses read from JSON: the check of each field is stated in its annotation.
 
-Every check raises `mobileface.errors.SpecError` that names the place. Standard library only.
+A field's annotation carries a check, as in ``size: Annotated[int, integer(1)]``; `build` applies
+it. Each check takes a value and its place, and returns the value typed or raises
+`mobileface.errors.SpecError`, which names the place. Standard library only.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import types
+import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from ..errors import SpecError
+from .errors import SpecError
 
 __all__ = [
-    "LATER",
+    "OMIT_AT_DEFAULT",
+    "AtLeastTwo",
+    "Boolean",
     "Check",
+    "Count",
+    "Identifier",
+    "Names",
+    "NonNegative",
+    "Number",
+    "Sha1",
+    "Text",
+    "boolean",
     "build",
     "hexadecimal",
+    "integer",
     "list_of",
     "mapping",
     "name",
+    "nested",
     "number",
     "numbers",
     "one_of",
     "plain",
     "text",
-    "truth",
-    "whole",
 ]
 
 Check = Callable[[Any, str], Any]
 """(value, place) → the checked value."""
 
-LATER: Mapping[str, bool] = {"later": True}
-"""Metadata of a dataclass field that is younger than files without it."""
+OMIT_AT_DEFAULT: Mapping[str, bool] = {"omit_at_default": True}
+"""Metadata of a field that `plain` leaves out at its default, so that older files stay equal."""
 
 _T = TypeVar("_T")
 
 _LARGEST = 3.4028234e38
 _SMALLEST = 1.1754944e-38
-"""Limits of float32, in which pictures are scaled."""
+"""Limits of float32, in which images are scaled."""
 
 
-def build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check]) -> _T:
-    """Makes a dataclass from a mapping, each field through its check."""
+def build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check] | None = None) -> _T:
+    """Makes a dataclass from a mapping, each field through its check.
+
+    Args:
+        kind: The dataclass.
+        data: The mapping.
+        where: What error messages call it.
+        checks: A check for each field; by default those in the annotations.
+
+    Raises:
+        SpecError: A field is missing, unknown or not valid.
+    """
+    known: Mapping[str, Check] = field_checks(kind) if checks is None else checks  # type: ignore[arg-type]
     given = mapping(data, where)
-    unknown = sorted(set(given) - set(checks))
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise SpecError(
-            f"unknown field '{unknown[0]}'", where=where, hint=f"known: {', '.join(checks)}"
+            f"unknown field '{unknown[0]}'", where=where, hint=f"known: {', '.join(known)}"
         )
     values = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if field.name in given:
             place = f"{where}, {field.name}"
-            values[field.name] = checks[field.name](given[field.name], place)
+            values[field.name] = known[field.name](given[field.name], place)
         elif field.default is dataclasses.MISSING:
             raise SpecError(f"field '{field.name}' is missing", where=where)
     return kind(**values)
 
 
+@functools.cache
+def field_checks(kind: Any) -> Mapping[str, Check]:
+    """The check of each field of a dataclass, from its annotations.
+
+    Raises:
+        TypeError: A field's annotation states no check.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {
+        field.name: _check_of(hints[field.name], f"{kind.__name__}.{field.name}")
+        for field in dataclasses.fields(kind)
+    }
+
+
+def _check_of(hint: Any, field: str) -> Check:
+    """The check in an annotation; a dataclass checks itself."""
+    if typing.get_origin(hint) is Annotated:
+        found: Check = hint.__metadata__[0]
+        return found
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return nested(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [item for item in typing.get_args(hint) if item is not type(None)]
+        if len(inner) == 1:
+            return _check_of(inner[0], field)
+    raise TypeError(f"{field} has no check in its annotation")
+
+
+def nested(kind: type[Any]) -> Check:
+    """A table that becomes a dataclass; ``kind.check(where)`` is called if there is one."""
+
+    def check(value: Any, where: str) -> Any:
+        made = build(kind, value, where)
+        if hasattr(made, "check"):
+            made.check(where)
+        return made
+
+    return check
+
+
 def plain(value: Any) -> Any:
     """Dataclasses and tuples as mappings and lists.
 
-    Fields at None are left out, and fields at their default whose metadata is `LATER`.
+    Fields at None are left out, and fields at their default with `OMIT_AT_DEFAULT`.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
         return {
             field.name: plain(item)
             for field, item in pairs
-            if item is not None and not (field.metadata == LATER and item == field.default)
+            if item is not None
+            and not (field.metadata == OMIT_AT_DEFAULT and item == field.default)
         }
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
@@ -107,18 +174,18 @@ def one_of(words: tuple[str, ...]) -> Check:
     return check
 
 
-def whole(minimum: int) -> Check:
-    """A whole number from a minimum on."""
+def integer(minimum: int) -> Check:
+    """An integer that is not below a minimum."""
 
     def check(value: Any, where: str) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise SpecError(f"{value!r} is not a whole number from {minimum}", where=where)
+            raise SpecError(f"{value!r} is not an integer of at least {minimum}", where=where)
         return value
 
     return check
 
 
-def truth(value: Any, where: str) -> bool:
+def boolean(value: Any, where: str) -> bool:
     """True or false."""
     if not isinstance(value, bool):
         raise SpecError(f"{value!r} is not true or false", where=where)
@@ -166,3 +233,14 @@ def hexadecimal(value: Any, where: str) -> str:
     if len(word) != 40 or set(word) - set("0123456789abcdef"):
         raise SpecError(f"'{word}' is not a SHA-1 in hexadecimal", where=where)
     return word
+
+
+Text = Annotated[str, text]
+Identifier = Annotated[str, name]
+Sha1 = Annotated[str, hexadecimal]
+Boolean = Annotated[bool, boolean]
+Number = Annotated[float, number]
+NonNegative = Annotated[int, integer(0)]
+Count = Annotated[int, integer(1)]
+AtLeastTwo = Annotated[int, integer(2)]
+Names = Annotated[tuple[str, ...], list_of(name)]

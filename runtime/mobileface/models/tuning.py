@@ -31,7 +31,7 @@ from ..host.files import reason, write_aside
 from ..host.machine import this_machine
 from ..host.places import tuning_file
 from ..host.threads import VARIABLE, available_cpus
-from ..models.lookup import StoredModel
+from .lookup import StoredModel
 
 __all__ = [
     "Setting",

@@ -15,19 +15,19 @@ import pytest
 import mobileface
 from mobileface.commands import tune
 from mobileface.commands.main import main
-from mobileface.diagnostics.tuning import (
-    Setting,
-    machine_key,
-    read_tuning,
-    setting_for,
-    store_tuning,
-)
 from mobileface.errors import TuningError
 from mobileface.host import places
 from mobileface.host.files import sha256
 from mobileface.models.index import Variant, read_index, write_index
 from mobileface.models.lookup import find_model
 from mobileface.models.session import Session, runtime_version
+from mobileface.models.tuning import (
+    Setting,
+    machine_key,
+    read_tuning,
+    setting_for,
+    store_tuning,
+)
 
 pytestmark = pytest.mark.usefixtures("no_other_models")
 

@@ -1,0 +1,28 @@
+"""How similar embeddings are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arrays import FloatArray
+from ..errors import InputError
+
+__all__ = ["cosine_similarity"]
+
+
+def cosine_similarity(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Cosine between each row of ``a`` and each row of ``b``.
+
+    Args:
+        a: (N, D) unit vectors.
+        b: (M, D) unit vectors.
+
+    Returns:
+        float32 (N, M), −1 to 1.
+
+    Raises:
+        InputError: The vectors have different lengths.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise InputError(f"embeddings of shape {a.shape} and {b.shape} cannot be compared")
+    return np.clip(a @ b.T, -1, 1)

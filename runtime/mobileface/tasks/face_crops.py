@@ -1,0 +1,52 @@
+"""Crops of many faces at once, for tasks whose network reads one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import InputError, ModelNotFoundError
+from ..types import Face
+from ..vision.image import Image
+from .align import align
+from .base import Request
+
+__all__ = ["face_crops", "require_crop"]
+
+
+def face_crops(
+    image: Image, faces: Sequence[Face], crop: str, size: tuple[int, int] | None = None
+) -> dict[int, Image]:
+    """Crops of the faces whose landmarks allow one, by index.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        faces: Faces of this image.
+        crop: Name of the template, see `mobileface.vision.crops`.
+        size: Height and width; None: the template's.
+    """
+    found = {}
+    for number, face in enumerate(faces):
+        if face.landmarks is not None:
+            with contextlib.suppress(InputError):
+                found[number] = align(image, face.landmarks, crop=crop, size=size)
+    return found
+
+
+def require_crop(request: Request, model: Any) -> None:
+    """Sees to it that the landmarks suffice for a model's crop.
+
+    Args:
+        request: Whose ``points`` are asked.
+        model: An object with ``name`` and ``crop``.
+
+    Raises:
+        ModelNotFoundError: If no landmark model gives the points.
+    """
+    if request.points is None:
+        return
+    try:
+        request.points.require_crop(model.crop)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{model.name}: {error.what}", hint=error.hint) from error

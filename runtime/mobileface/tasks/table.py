@@ -1,0 +1,51 @@
+"""The tasks, in the order in which they need each other. To add one, add its entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import InputError
+from . import attributes, detection, embedding_stage, landmarks, pose
+from .base import Task
+
+__all__ = ["TASKS", "TASK_NAMES", "require_tasks", "task_named", "with_needs"]
+
+TASKS: tuple[Task, ...] = (
+    detection.TASK,
+    landmarks.TASK,
+    pose.TASK,
+    attributes.TASK,
+    embedding_stage.TASK,
+)
+
+TASK_NAMES = tuple(task.name for task in TASKS)
+
+
+def task_named(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: There is no such task; names those that exist.
+    """
+    require_tasks([name])
+    return next(task for task in TASKS if task.name == name)
+
+
+def require_tasks(names: Sequence[str]) -> None:
+    """Refuses unknown tasks.
+
+    Raises:
+        InputError: A name is not in the table; names those that are.
+    """
+    for name in names:
+        if name not in TASK_NAMES:
+            raise InputError(f"unknown task '{name}'", hint=f"known: {', '.join(TASK_NAMES)}")
+
+
+def with_needs(name: str) -> tuple[str, ...]:
+    """A task's name after those of all tasks that it needs, in the order of the table."""
+    wanted = {name}
+    for task in reversed(TASKS):
+        if task.name in wanted:
+            wanted.update(task.needs)
+    return tuple(task for task in TASK_NAMES if task in wanted)

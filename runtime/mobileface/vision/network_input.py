@@ -1,0 +1,72 @@
+"""How an image becomes a network's input tensor. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from ..errors import SpecError
+from ..fields import OMIT_AT_DEFAULT, Count, Text, numbers, one_of
+
+__all__ = ["ImageInput"]
+
+Color = Literal["gray", "rgb", "bgr"]
+Fit = Literal["stretch", "center_crop"]
+DType = Literal["float32", "uint8"]
+Layout = Literal["nchw", "nhwc"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """How a picture becomes the network's input tensor.
+
+    Attributes:
+        name: Name of the ONNX input.
+        height: Pixels.
+        width: Pixels.
+        color: Order of the channels; "gray" is one channel.
+        mean: Subtracted from the 0..255 value of each channel, one value a channel or one for all.
+        std: Divides what is left after that.
+        fit: "stretch" to the size, or "center_crop": scale the shorter side, cut the longer.
+        dtype: "float32", or "uint8" for a network that applies ``mean`` and ``std`` itself.
+        layout: "nchw" for (N, C, height, width), "nhwc" for (N, height, width, C).
+    """
+
+    name: Text
+    height: Count
+    width: Count
+    color: Annotated[Color, one_of(("gray", "rgb", "bgr"))]
+    mean: Annotated[tuple[float, ...], numbers((1, 3))] = (0.0,)
+    std: Annotated[tuple[float, ...], numbers((1, 3), positive=True)] = (1.0,)
+    fit: Annotated[Fit, one_of(("stretch", "center_crop"))] = "stretch"
+    dtype: Annotated[DType, one_of(("float32", "uint8"))] = field(
+        default="float32", metadata=OMIT_AT_DEFAULT
+    )
+    layout: Annotated[Layout, one_of(("nchw", "nhwc"))] = field(
+        default="nchw", metadata=OMIT_AT_DEFAULT
+    )
+
+    def check(self, where: str) -> None:
+        """Checks the fields against each other.
+
+        Raises:
+            SpecError: The numbers do not fit the channels, or the scaling gives no integers.
+        """
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                raise SpecError(
+                    f"{len(values)} numbers for {self.channels} channels", where=f"{where}, {name}"
+                )
+        if self.dtype == "uint8" and self.fit == "center_crop":
+            raise SpecError("center_crop gives no integers for uint8", where=f"{where}, dtype")
+
+    @property
+    def channels(self) -> int:
+        """1 for gray, else 3."""
+        return 1 if self.color == "gray" else 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Sizes of the input tensor behind the batch axis."""
+        size = (self.height, self.width)
+        return (self.channels, *size) if self.layout == "nchw" else (*size, self.channels)
