@@ -28,7 +28,7 @@ import numpy as np
 import onnx
 
 from mobileface.models.index import IndexEntry, write_index
-from mobileface.models.spec import METADATA_KEY, ModelSpec
+from mobileface.models.spec import METADATA_KEY, EmbeddingSpec, ModelSpec
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.build.certificate import certificate, write_certificate
 from mobileface_convert.graph.source_graph import Array, Edge, Graph, Node, variable
@@ -174,9 +174,7 @@ def export(graph: Graph, spec: ModelSpec) -> tuple[onnx.ModelProto, list[PassRec
     # Named, because otherwise the last fully connected layer is taken for a classifier.
     pruned = prune(graph, graph.outputs[0].node.name)
     graph, records = apply_passes(pruned.graph, first=spec_passes(spec))
-    image, embedding = spec.input, spec.embedding
-    assert image is not None
-    assert embedding is not None
+    image, embedding = spec.require_input(), spec.require(EmbeddingSpec)
     model = to_onnx(
         graph,
         {image.name: ("N", *image.shape)},

@@ -20,7 +20,7 @@ TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS.parent))
 
 from mobileface.models.index import write_index  # noqa: E402
-from mobileface.models.spec import ModelSpec  # noqa: E402
+from mobileface.models.spec import AttributeSpec, ModelSpec, YoloSpec  # noqa: E402
 from mobileface_convert.backends.onnx import clean, to_onnx  # noqa: E402
 from mobileface_convert.frontends.mxnet_symbol import read_symbol  # noqa: E402
 from mobileface_convert.frontends.shape_predictor import read_shape_predictor  # noqa: E402
@@ -111,16 +111,15 @@ def detector(spec: ModelSpec) -> Any:
     nodes = [operator("Convolution", "head", ["data", "weight", "bias"], geometry)]
     graph = network(nodes, {"weight": weight, "bias": bias}, ["head"])
     trunk = Trunk(graph, (8,), (ANCHORS,), (123.675, 116.28, 103.53), BoxNms(0.45, 0.01, 400))
-    assert spec.yolo is not None
-    return clean(ir.to_proto(build_model(trunk, spec.yolo, spec.name, 17)), spec.name)
+    section = spec.require(YoloSpec)
+    return clean(ir.to_proto(build_model(trunk, section, spec.name, 17)), spec.name)
 
 
 def attributes(spec: ModelSpec) -> Any:
     """Means of 4×4 pixels, and a matrix for each head."""
     random = np.random.RandomState(6)
     assert spec.input is not None
-    assert spec.attributes is not None
-    heads = spec.attributes
+    heads = spec.require(AttributeSpec)
     sizes = {
         heads.gender_output: len(heads.genders),
         heads.age_output: len(heads.ages),

@@ -8,6 +8,7 @@ from typing import Any
 
 from .errors import ModelError, ModelNotFoundError
 from .models.lookup import Precision, Prefer
+from .models.session import Session
 from .tasks.base import Request, Stage, Task
 from .tasks.detection import DetectionStage
 from .tasks.embedding import Embedder

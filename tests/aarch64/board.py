@@ -23,6 +23,7 @@ import numpy as np
 
 import mobileface
 from mobileface import Attributes, Face, Landmarks, Tracker
+from mobileface.models.spec import YoloSpec
 from mobileface.tasks.align import allows_crop
 
 BOARD = "aarch64"
@@ -81,7 +82,7 @@ def run(task: Any, label: str, pictures: Arrays, faces: Faces) -> Iterator[tuple
         where = f"{label}/{picture}"
         here = faces[picture]
         if isinstance(task, mobileface.Detector):
-            yolo = task.spec.yolo
+            yolo = task.spec.get(YoloSpec)
             small = sample(image, yolo.short_side, yolo.short_side) if yolo else image
             detections = task.detect(small)
             yield f"box/{where}", detections.boxes

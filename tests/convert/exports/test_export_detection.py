@@ -11,6 +11,7 @@ import pytest
 
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
+from mobileface.models.spec import YoloSpec
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.commands.main import main
 from mobileface_convert.recipes.recipe import load_recipe
@@ -92,8 +93,7 @@ def sigmoid(values: FloatArray) -> FloatArray:
 def check(model: Path, picture: npt.NDArray[np.uint8], rows: FloatArray) -> None:
     """Every box that the ONNX model lists is among the decoded rows, with its score."""
     session = Session(model, intra_op_num_threads=1)
-    spec = session.spec.yolo
-    assert spec is not None
+    spec = session.spec.require(YoloSpec)
     found = session.run({spec.image: picture[None]})
     scores, boxes = found[spec.scores][0, :, 0], found[spec.boxes][0]
     listed = scores >= 0

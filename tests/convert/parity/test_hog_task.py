@@ -17,7 +17,7 @@ import pytest
 from mobileface.errors import ImageError, InputError
 from mobileface.models.spec import HogSpec
 from mobileface.tasks import hog_detector as hog
-from mobileface.tasks.hog_detector import HogFaceDetector
+from mobileface.tasks.hog_detector import HogSearch
 from mobileface.vision.pyramid import double_planes, resize_planes, shrink_planes
 from mobileface_convert.frontends.hog_detector import (
     HogDetector,
@@ -84,7 +84,7 @@ def dlib_boxes(detections: Any) -> npt.NDArray[np.int64]:
 def test_low_threshold_orders_as_dlib(face_detector: HogDetector, face_run: Run) -> None:
     image = np.asarray(cv2.cvtColor(photo(), cv2.COLOR_BGR2GRAY), np.uint8)
     found, scores, _ = require_dlib().get_frontal_face_detector().run(image, 0, -1.2)
-    detector = HogFaceDetector(face_run, spec_of(face_detector), score_threshold=-1.2)
+    detector = HogSearch(face_run, spec_of(face_detector), score_threshold=-1.2)
     detections = detector.detect(image)
     np.testing.assert_array_equal(detections.boxes, dlib_boxes(found))
     np.testing.assert_allclose(detections.scores, scores, atol=1e-3)
@@ -138,15 +138,15 @@ def test_min_face_size_leaves_out_levels() -> None:
         return np.full((5, 1, 1), -1, np.float32)
 
     image = np.zeros((200, 300), np.uint8)
-    HogFaceDetector(run, FACE_SPEC).detect(image)
+    HogSearch(run, FACE_SPEC).detect(image)
     everything = list(shapes)
     assert everything[:3] == [(200, 300), (166, 250), (138, 208)]
     for size, skipped in ((80, 0), (81, 1), (115.2, 2), (160, 4), (10_000, len(everything))):
         shapes.clear()
-        HogFaceDetector(run, FACE_SPEC, min_face_size=size).detect(image)
+        HogSearch(run, FACE_SPEC, min_face_size=size).detect(image)
         assert shapes == everything[skipped:]
     shapes.clear()
-    HogFaceDetector(run, FACE_SPEC, min_face_size=80, upsample=1).detect(image)
+    HogSearch(run, FACE_SPEC, min_face_size=80, upsample=1).detect(image)
     # The doubled image is 401 x 602, where windows are 40 pixels, then 48, 57.6, 69.1 and 82.9.
     assert shapes[0] == (192, 289)
 
@@ -159,7 +159,7 @@ def test_decodes_positions() -> None:
         return scores
 
     spec = replace(FACE_SPEC, max_pyramid_levels=1)
-    detections = HogFaceDetector(run, spec).detect(np.zeros((200, 200), np.uint8))
+    detections = HogSearch(run, spec).detect(np.zeros((200, 200), np.uint8))
     np.testing.assert_array_equal(detections.boxes, [[-27, 141, 53, 213], [5, 5, 77, 77]])
     np.testing.assert_array_equal(detections.scores, np.array([0.75, 0.5], np.float32))
 
@@ -183,7 +183,7 @@ def test_drops_overlapping_boxes() -> None:
 def test_small_and_empty_images(shape: tuple[int, ...], upsample: int) -> None:
     detector = small_detector()
     spec = replace(spec_of(detector), min_layer_width=24, min_layer_height=24)
-    task = HogFaceDetector(build_run(detector), spec, upsample=upsample, score_threshold=1e3)
+    task = HogSearch(build_run(detector), spec, upsample=upsample, score_threshold=1e3)
     detections = task.detect(np.zeros(shape, np.uint8))
     assert len(detections) == 0
     assert detections.boxes.shape == (0, 4)
@@ -213,7 +213,7 @@ def test_resizing_corner_cases() -> None:
 )
 def test_refuses_what_is_no_image(image: Any) -> None:
     with pytest.raises(ImageError):
-        HogFaceDetector(lambda planes: np.zeros((5, 0, 0), np.float32), FACE_SPEC).detect(image)
+        HogSearch(lambda planes: np.zeros((5, 0, 0), np.float32), FACE_SPEC).detect(image)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_refuses_what_is_no_image(image: Any) -> None:
 )
 def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        HogFaceDetector(lambda planes: np.zeros((5, 0, 0), np.float32), FACE_SPEC, **options)
+        HogSearch(lambda planes: np.zeros((5, 0, 0), np.float32), FACE_SPEC, **options)
 
 
 def test_needs_neither_engine_nor_converter() -> None:

@@ -16,6 +16,7 @@ import pytest
 from mobileface.errors import ConversionError
 from mobileface.models.index import read_index
 from mobileface.models.session import Session
+from mobileface.models.spec import EmbeddingSpec
 from mobileface.tasks.embedding import Embedder
 from mobileface.vision.image import Image, read_image, to_tensor
 from mobileface_convert.build.pipeline import convert, verify_model
@@ -105,8 +106,7 @@ def test_unit_length_in_the_graph_is_the_runtimes(
     error = np.abs(unit.embed(faces) - plain.embed(faces)).max()
     print(f"V{version}: largest difference {error:.2g}")
     assert error <= 1.2e-7
-    assert unit.spec.embedding is not None
-    assert unit.spec.embedding.normalization_added is (version > 1)
+    assert unit.spec.require(EmbeddingSpec).normalization_added is (version > 1)
 
 
 def test_what_is_left_of_v3(source: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mobileface import AttributePredictor, Detector, load
+from mobileface import AttributePredictor, load, load_detector
 from mobileface.models.index import IndexEntry, read_index
 from mobileface.types import FloatArray
 from mobileface.vision.image import Image, read_image
@@ -171,17 +171,16 @@ def test_detection(source: Path, tmp_path: Path) -> None:
     entry = random_model("detection_v2", network, tmp_path, pictures)
     folder = tmp_path / "models"
     exact, rounded = (
-        load("detection_v2", models=folder, variant=variant) for variant in ("fp32", "int8")
+        load_detector("detection_v2", models=folder, variant=variant, score_threshold=threshold)
+        for variant, threshold in (("fp32", 0.2), ("int8", 0.1))
     )
-    assert isinstance(exact, Detector)
-    assert isinstance(rounded, Detector)
     evaluation = read_samples(pictures).evaluation
     overlaps: list[float] = []
     differences: list[float] = []
     for path in evaluation.paths:
         image = read_image(path)
-        wanted = exact.detect(image, score_threshold=0.2)
-        found = rounded.detect(image, score_threshold=0.1)
+        wanted = exact.detect(image)
+        found = rounded.detect(image)
         for box, score in zip(wanted.boxes, wanted.scores, strict=True):
             shares = overlap(found.boxes, box)
             best = int(shares.argmax()) if len(shares) else -1

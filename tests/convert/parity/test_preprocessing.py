@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mobileface.models.kinds.yolo import YoloSpec, network_images
 from mobileface.models.probes import make_probes
-from mobileface.models.session import Session
-from mobileface.tasks.yolo_detector import YoloFaceDetector
 from mobileface.vision.image import to_tensor
 from mobileface_convert.oracles.mxnet_oracle import import_mxnet
 from mobileface_convert.recipes.recipe import load_recipe
@@ -28,9 +27,8 @@ MOST_LEVELS, MOST_SHARE, MOST_MEAN = 1, 0.05, 0.25
 
 def prepare(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """With the published sizes."""
-    section = load_recipe("detection_v1").spec.yolo
-    assert section is not None
-    return YoloFaceDetector(Session(TINY), section).prepare([picture], color="rgb")[0]
+    section = load_recipe("detection_v1").spec.require(YoloSpec)
+    return network_images([picture], section, color="rgb")[0]
 
 
 @pytest.mark.needs_source

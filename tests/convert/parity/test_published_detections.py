@@ -45,11 +45,10 @@ def published(name: str) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-
 
 def test_landmark_boxes_of_the_published_boxes(tmp_path: Path) -> None:
     """No weights needed: the squares that upstream drew, from the boxes that it drew."""
-    session = mobileface.Session(
-        Path(__file__).parents[2] / "models" / "yolo" / "tiny_yolo.onnx", intra_op_num_threads=1
-    )
+    tiny = Path(__file__).parents[2] / "models" / "yolo" / "tiny_yolo.onnx"
+    detector = mobileface.load_detector(tiny, intra_op_num_threads=1)
     boxes, _ = published("detection_v1")
-    found = mobileface.Detector(session).landmark_boxes(boxes)
+    found = detector.landmark_boxes(boxes)
     expected = np.array([face["landmark_box"] for face in GOLDEN])
     error = float(np.abs(found - expected).max())
     print(f"largest difference {error:.0f} px; the boxes are read off a picture")
