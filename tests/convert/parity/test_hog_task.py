@@ -17,7 +17,7 @@ import pytest
 from mobileface.errors import ImageError, InputError
 from mobileface.models.spec import HogSpec
 from mobileface.tasks import hog_detector as hog
-from mobileface.tasks.hog_detector import HogSearch
+from mobileface.tasks.hog_search import HogSearch
 from mobileface.vision.pyramid import double_planes, resize_planes, shrink_planes
 from mobileface_convert.frontends.hog_detector import (
     HogDetector,
@@ -233,7 +233,7 @@ def test_refuses_options_out_of_range(options: dict[str, Any]) -> None:
 
 def test_needs_neither_engine_nor_converter() -> None:
     code = (
-        "import sys, mobileface.tasks.hog_detector;"
+        "import sys, mobileface.tasks.hog_search;"
         "print([name for name in ('onnxruntime', 'onnx', 'dlib', 'mobileface_convert')"
         " if name in sys.modules])"
     )

@@ -1,0 +1,264 @@
+"""Face detection with gradient histograms, equal to dlib's ``get_frontal_face_detector``.
+
+The model scores all window positions of one image; this module gives it the levels of a pyramid,
+turns scores into boxes and drops overlapping ones, all by the rules of dlib's
+``object_detector`` and ``scan_fhog_pyramid`` (King, "Max-Margin Object Detection",
+arXiv:1502.00046).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ImageError, InputError
+from ..models.kinds import HogSpec
+from ..types import Detections
+from ..vision.pyramid import double_planes, shrink_planes
+
+__all__ = ["HogSearch"]
+
+UInt8Array = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float64]
+ScoreFunction = Callable[[UInt8Array], npt.NDArray[np.float32]]
+
+_FEATURE_BORDER = 2
+"""Cells a side without features: the outermost have no neighbours to be normalized by."""
+
+_PYRAMID_OFFSET = 0.3
+"""Pixel p of a level is pixel p * N / (N - 1) + 0.3 of the level before, in dlib's pyramids."""
+
+_DOUBLING_OFFSET = np.array([1.25, 0.75, 1.25, 0.75])
+"""Pixel (x, y) of a doubled image is (x / 2 - 1.25, y / 2 - 0.75), in dlib's pyramid_up."""
+
+_TILE_SIDE = 2048
+"""The model sees at most this many pixels a side at once, which bounds its memory (about 60 bytes
+a pixel) for any image. Larger levels are scored in overlapping tiles with the same result."""
+
+
+class HogSearch:
+    """The search for faces on an image pyramid, whatever scores the windows.
+
+    Args:
+        run: The model: uint8 (1 or 3, H, W) → float32 (K, rows, columns) scores.
+        spec: The model's facts.
+        upsample: How often the image is doubled first; halves the smallest face that is found.
+        min_face_size: Side in pixels of the smallest window to search with. Pyramid levels on
+            which the window covers less are made but not scored: 160 instead of 80 saves more than
+            half of the time. What the other levels yield is unchanged, except that a large box can
+            now appear that a better, smaller one had suppressed. None: all levels, that is the
+            side of the window (80 for dlib's detector), halved by each doubling.
+        score_threshold: Boxes score at least this; dlib's adjust_threshold.
+
+    Raises:
+        InputError: For an option out of range.
+    """
+
+    def __init__(
+        self,
+        run: ScoreFunction,
+        spec: HogSpec,
+        *,
+        upsample: int = 0,
+        min_face_size: float | None = None,
+        score_threshold: float = 0.0,
+    ) -> None:
+        if not 0 <= upsample <= 4:
+            raise InputError(f"upsample is {upsample}, not from 0 to 4")
+        if min_face_size is not None and not 0 <= min_face_size < float("inf"):
+            raise InputError(f"min_face_size is {min_face_size}, not a size in pixels")
+        if not np.isfinite(score_threshold):
+            raise InputError(f"score_threshold is {score_threshold}")
+        self._run = run
+        self.spec = spec
+        self.upsample = upsample
+        self.min_face_size = min_face_size
+        self.score_threshold = score_threshold
+
+    def detect(self, image: UInt8Array, *, color: Literal["bgr", "rgb"] = "bgr") -> Detections:
+        """Finds faces.
+
+        Args:
+            image: uint8 (H, W) grey or (H, W, 3). Colour finds slightly other boxes than grey and
+                takes longer, as with dlib.
+            color: Order of the channels.
+
+        Raises:
+            ImageError: If the array is not such an image.
+            InputError: If `color` is neither.
+        """
+        planes = _to_planes(image, color)
+        for _ in range(self.upsample):
+            planes = double_planes(planes)
+        edges, scores, _ = self._search(planes)
+        order = np.argsort(-scores, kind="stable")
+        kept = order[
+            _keep_best(edges[order], self.spec.overlap_threshold, self.spec.covered_threshold)
+        ]
+        boxes = edges[kept].astype(np.float64)
+        for _ in range(self.upsample):
+            boxes = boxes / 2 - _DOUBLING_OFFSET
+        return Detections(_round(boxes).astype(np.float32), scores[kept])
+
+    def _search(
+        self, planes: UInt8Array
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Boxes, scores and filters of all window positions that score enough."""
+        boxes = [np.empty((0, 4), np.int64)]
+        scores = [np.empty(0, np.float32)]
+        filters = [np.empty(0, np.int64)]
+        for level, layer in self._levels(planes):
+            responses = _score_tiles(layer, self._run, self.spec)
+            which, row, column = np.nonzero(responses >= self.score_threshold)
+            if not which.size:
+                continue
+            boxes.append(_window_boxes(row, column, level, self.spec))
+            scores.append(responses[which, row, column])
+            filters.append(which.astype(np.int64))
+        return np.concatenate(boxes), np.concatenate(scores), np.concatenate(filters)
+
+    def _levels(self, planes: UInt8Array) -> Iterator[tuple[int, UInt8Array]]:
+        """The pyramid levels to be searched, with their numbers; nothing for an empty image.
+
+        How many there are follows from the size of a rectangle that is scaled and rounded, not
+        from the sizes of the levels.
+        """
+        spec = self.spec
+        shrink = (spec.pyramid_step - 1) / spec.pyramid_step
+        _, height, width = planes.shape
+        window = spec.cell_size * min(spec.filter_rows, spec.filter_columns) / 2**self.upsample
+        for level in range(spec.max_pyramid_levels):
+            if not planes.size:
+                return
+            # A thousandth of a pixel of tolerance, for sizes like 115.2 = 80 * 1.2 * 1.2.
+            if window >= (self.min_face_size or 0) - 1e-3:
+                yield level, planes
+            width, height = (
+                int(np.floor((side - 1 - _PYRAMID_OFFSET) * shrink + 0.5)) + 1
+                for side in (width, height)
+            )
+            if width < spec.min_layer_width or height < spec.min_layer_height:
+                return
+            window /= shrink
+            planes = shrink_planes(planes, spec.pyramid_step)
+
+
+def _to_planes(image: UInt8Array, color: str) -> UInt8Array:
+    """The image as (1, H, W), or (3, H, W) with red first."""
+    if color not in ("bgr", "rgb"):
+        raise InputError(f"color is {color!r}, neither 'bgr' nor 'rgb'")
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise ImageError(f"the image is {kind}, not an array of uint8")
+    if image.ndim == 2:
+        return np.ascontiguousarray(image)[None]
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"the image has shape {image.shape}, neither (H, W) nor (H, W, 3)")
+    planes = image.transpose(2, 0, 1)
+    return np.ascontiguousarray(planes[::-1] if color == "bgr" else planes)
+
+
+def _score_tiles(layer: UInt8Array, run: ScoreFunction, spec: HogSpec) -> npt.NDArray[np.float32]:
+    """Scores of one level, float32 (K, rows, columns), computed in tiles if it is large."""
+    rows, columns = ((side + spec.cell_size // 2) // spec.cell_size for side in layer.shape[1:])
+    if min(rows, columns) <= _FEATURE_BORDER:
+        return np.empty((spec.filters, 0, 0), np.float32)
+    if max(layer.shape) <= _TILE_SIDE:
+        return run(layer)
+    size = (spec.filters, rows - _FEATURE_BORDER, columns - _FEATURE_BORDER)
+    scores = np.empty(size, np.float32)
+    for down in _spans(layer.shape[1], spec.filter_rows, spec.cell_size):
+        for across in _spans(layer.shape[2], spec.filter_columns, spec.cell_size):
+            tile = np.ascontiguousarray(layer[:, down.pixels, across.pixels])
+            scores[:, down.target, across.target] = run(tile)[:, down.source, across.source]
+    return scores
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A tile along one axis: its pixels, which of its scores to use, and where they belong."""
+
+    pixels: slice
+    source: slice
+    target: slice
+
+
+def _spans(side: int, filter_cells: int, cell_size: int) -> Iterator[_Span]:
+    """Splits an axis into tiles of _TILE_SIDE pixels whose used scores join without a seam.
+
+    Where a tile is cut off inside the image, its outermost cell lacks pixels and its outermost
+    feature is therefore wrong; windows that reach it or lie beyond are left to the next tile.
+    """
+    before = (filter_cells - 1) // 2
+    after = filter_cells - 1 - before
+    cells = (side + cell_size // 2) // cell_size
+    first, done = 0, 0
+    while True:
+        end = first + _TILE_SIDE // cell_size
+        last = end >= cells
+        stop = cells - _FEATURE_BORDER if last else end - _FEATURE_BORDER - 1 - after
+        pixels = slice(first * cell_size, side if last else end * cell_size)
+        yield _Span(pixels, slice(done - first, stop - first), slice(done, stop))
+        if last:
+            return
+        done, first = stop, stop - before - 1
+
+
+def _window_boxes(
+    row: npt.NDArray[np.intp], column: npt.NDArray[np.intp], level: int, spec: HogSpec
+) -> npt.NDArray[np.int64]:
+    """The windows of score positions in pixels of level 0, int64 (N, 4).
+
+    A window reaches from its first cell to its last, not around them: in dlib it is one cell
+    smaller than what was trained.
+    """
+    edges = []
+    for last in (False, True):
+        for position, cells in ((column, spec.filter_columns), (row, spec.filter_rows)):
+            cell = position - (cells - 1) // 2 + 1 + (cells - 1 if last else 0)
+            corner = cell * spec.cell_size + 1
+            half = spec.cell_size // 2
+            edges.append(corner + np.where(corner >= 0, half, -half))
+    boxes = np.stack(edges, axis=1).astype(np.float64)
+    for _ in range(level):
+        boxes = boxes * (spec.pyramid_step / (spec.pyramid_step - 1)) + _PYRAMID_OFFSET
+    return _round(boxes)
+
+
+def _round(values: FloatArray) -> npt.NDArray[np.int64]:
+    """To the nearest integer, halves away from zero."""
+    rounded: npt.NDArray[np.int64] = np.trunc(values + np.copysign(0.5, values)).astype(np.int64)
+    return rounded
+
+
+def _keep_best(
+    boxes: npt.NDArray[np.int64], overlap_threshold: float, covered_threshold: float
+) -> npt.NDArray[np.intp]:
+    """Indices of the boxes that overlap none of the kept ones before them.
+
+    Args:
+        boxes: int64 (N, 4), best first.
+        overlap_threshold: Limit of intersection / area of the rectangle around both.
+        covered_threshold: Limit of intersection / area of either.
+    """
+    corners = boxes.astype(np.float64)
+    low, high = corners[:, :2], corners[:, 2:]
+    areas = np.prod(high - low + 1, axis=1)
+    left = np.arange(len(boxes))
+    kept = []
+    while left.size:
+        best, left = left[0], left[1:]
+        kept.append(best)
+        inner = np.minimum(high[left], high[best]) - np.maximum(low[left], low[best]) + 1
+        outer = np.maximum(high[left], high[best]) - np.minimum(low[left], low[best]) + 1
+        shared = np.prod(np.maximum(inner, 0), axis=1)
+        smaller = np.minimum(areas[left], areas[best])
+        overlap = (shared > overlap_threshold * np.prod(outer, axis=1)) | (
+            shared > covered_threshold * smaller
+        )
+        left = left[~overlap]
+    return np.array(kept, dtype=np.intp)
