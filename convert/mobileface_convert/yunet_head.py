@@ -15,7 +15,8 @@ of a grid of stride s pixels a class, an object, a box b and five points p::
 The four heads of a stride are each a 1×1 convolution and a 3×3 one by channel, with nothing in
 between: side by side they are one of each, of 16 channels, which is one block of a vector unit
 where 1, 4 and 10 channels are none. The first convolution reads the picture's bytes as they lie in
-memory, a pixel's three values as three columns: nothing is moved before it. Only the values of cells above the threshold are gathered and decoded.
+memory, a pixel's three values as three columns: nothing is moved before it. Only the values of
+cells above the threshold are gathered and decoded.
 
 The oracle is OpenCV's ``cv2.FaceDetectorYN``: it pads with zeros at the right and below, suppresses
 by the overlap of boxes whose corner and size are cut to whole numbers, and lets the best ``topk``

@@ -156,7 +156,7 @@ class YuNetSource:
         """The value that a head's first convolution reads, which another node makes."""
         if node.input[0] not in self._made:
             raise self.error("the head reads no feature", node)
-        return node.input[0]
+        return str(node.input[0])
 
     def weights(self, node: onnx.NodeProto) -> tuple[FloatArray, FloatArray]:
         """Weights and biases of a convolution."""

@@ -2,8 +2,8 @@
 
 Such a file comes from elsewhere. It is refused with one error where it is no plain graph of
 tensors: files beside it, operators of other domains, control flow, functions, sparse arrays, arrays
-whose bytes do not fit their shape, values of absurd size. What is left has one operator set, no metadata
-and no shapes but those of its inputs and outputs.
+whose bytes do not fit their shape, values of absurd size. What is left has one
+operator set, no metadata and no shapes but those of its inputs and outputs.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _opset(model: onnx.ModelProto, where: str) -> int:
     if len(versions) != 1:
         found = ", ".join(map(str, sorted(versions))) or "none"
         raise SourceFormatError(f"one version of ai.onnx is expected, found: {found}", where=where)
-    (version,) = versions
+    version = int(versions.pop())
     if not _OLDEST_OPSET <= version <= onnx.defs.onnx_opset_version():
         raise UnsupportedOperatorError(
             f"operator set {version} has no conversion",
@@ -154,14 +154,14 @@ def _refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
             )
     for node in graph.node:
         kinds = {item.type for item in node.attribute}
-        what = None
+        what = ""
         if node.domain not in _DOMAINS:
             what = f"operators of the domain '{node.domain}'"
         elif node.op_type in _CONTROL or kinds.intersection(_SUBGRAPHS):
             what = "control flow"
         elif kinds.intersection(_SPARSE):
             what = "sparse arrays"
-        if what is not None:
+        if what:
             raise UnsupportedOperatorError(
                 f"{what} cannot be converted",
                 where=node_place(node, where),

@@ -62,10 +62,22 @@ def free_sizes(
             done.add(node.output[0])
             _free_reshape(freed.graph, node, shapes[node.input[0]], stated, where)
     _check_doubled(model, freed, name, axes, where)
-    outputs = {value.name: value for value in inferred(freed, where).graph.output}
-    for output in freed.graph.output:
-        output.CopyFrom(outputs[output.name])
+    _state_outputs(freed, where)
     return freed
+
+
+def _state_outputs(model: onnx.ModelProto, where: str) -> None:
+    """States the outputs' shapes as they follow, and drops arrays that no node reads any more."""
+    found = {value.name: value for value in inferred(model, where).graph.output}
+    for output in model.graph.output:
+        output.CopyFrom(found[output.name])
+        for dim in output.type.tensor_type.shape.dim:
+            if dim.dim_param.startswith("unk__"):  # a name that inference made up
+                dim.Clear()
+    used = {name for node in model.graph.node for name in node.input}
+    used.update(output.name for output in model.graph.output)
+    for tensor in [item for item in model.graph.initializer if item.name not in used]:
+        model.graph.initializer.remove(tensor)
 
 
 def _set_sizes(
