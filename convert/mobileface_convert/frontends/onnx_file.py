@@ -9,6 +9,7 @@ operator set, no metadata and no shapes but those of its inputs and outputs.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,11 +63,12 @@ def read_onnx_file(path: Path, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
+            known = os.fstat(stream.fileno()).st_size
+            content = b"" if known > MAX_BYTES else stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         text = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"cannot be read ({text})", where=str(path)) from error
-    if len(content) > MAX_BYTES:
+    if max(known, len(content)) > MAX_BYTES:
         raise SourceFormatError(f"larger than {MAX_BYTES >> 20} MiB", where=str(path))
     return parse_onnx(content, where=str(path), opset=opset)
 
@@ -89,6 +91,7 @@ def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onn
         UnsupportedOperatorError: It needs more than a plain graph of tensors.
     """
     model = _parsed(content, where)
+    _check_names(model, where)
     version = _opset(model, where)
     _refuse_unsupported(model, where)
     for tensor, name in _tensors(model.graph):
@@ -117,6 +120,18 @@ def _parsed(content: bytes, where: str) -> onnx.ModelProto:
     if len(model.graph.node) > _MAX_NODES:
         raise SourceFormatError(f"more than {_MAX_NODES} nodes", where=where)
     return model
+
+
+def _check_names(model: onnx.ModelProto, where: str) -> None:
+    """All names are text; protobuf hands out as bytes what is none."""
+    graph = model.graph
+    names = [graph.name, *(item.domain for item in model.opset_import)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [item.name for item in node.attribute]
+    names += [item.name for item in (*graph.initializer, *graph.input, *graph.output)]
+    if not all(isinstance(name, str) for name in names):
+        raise SourceFormatError("not an ONNX model: a name is no text", where=where)
 
 
 def _opset(model: onnx.ModelProto, where: str) -> int:
