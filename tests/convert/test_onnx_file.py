@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -25,10 +26,11 @@ from mobileface_convert.frontends.onnx_sizes import free_sizes
 from tests.convert.yunet_networks import invented_yunet
 
 Change = Callable[[onnx.ModelProto], object]
+Array = npt.NDArray[np.float32]
 FLOAT = onnx.TensorProto.FLOAT
 
 
-def tiny(*nodes: onnx.NodeProto, shape: list[int], arrays: dict[str, object]) -> onnx.ModelProto:
+def tiny(*nodes: onnx.NodeProto, shape: list[int], arrays: Mapping[str, object]) -> onnx.ModelProto:
     """Nodes from "x" to "y", opset 17."""
     graph = helper.make_graph(
         nodes,
@@ -40,10 +42,11 @@ def tiny(*nodes: onnx.NodeProto, shape: list[int], arrays: dict[str, object]) ->
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def run(model: onnx.ModelProto, **inputs: np.ndarray) -> list[np.ndarray]:
+def run(model: onnx.ModelProto, **inputs: Array) -> list[Array]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, inputs)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    return list(session.run(None, inputs))
 
 
 def test_a_model_is_cleaned_and_computes_the_same(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def _set(model: onnx.ModelProto, path: str, value: object) -> None:
     *fields, last = path.split(".")
     message = model
     for field in fields:
-        message = message[int(field)] if field.isdigit() else getattr(message, field)  # type: ignore[index]
+        message = message[int(field)] if field.isdigit() else getattr(message, field)
     setattr(message, last, value)
 
 

@@ -48,10 +48,7 @@ class Finder:
         names = ("pictures", "scores", "boxes", "kps")
         numbers, *rows = self.session.run(names, {"image": pictures, **fed})
         assert list(numbers) == sorted(numbers)
-        return [
-            tuple(part[numbers == index] for part in rows)  # type: ignore[misc]
-            for index in range(len(pictures))
-        ]
+        return [tuple(part[numbers == index] for part in rows) for index in range(len(pictures))]
 
 
 class Oracle:
@@ -70,7 +67,7 @@ class Oracle:
         height, width = picture.shape[:2]
         self.detector.setInputSize((width, height))
         found = self.detector.detect(picture)[1]
-        rows = np.zeros((0, 15), np.float32) if found is None else found
+        rows: Floats = np.asarray([] if found is None else found, np.float32).reshape(-1, 15)
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)
         return rows[:, 14], boxes, rows[:, 4:14].reshape(-1, 5, 2)
 

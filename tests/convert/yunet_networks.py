@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
@@ -30,7 +32,7 @@ class _Layers:
         )
         return name
 
-    def array(self, values: np.ndarray) -> str:
+    def array(self, values: npt.NDArray[Any]) -> str:
         name = f"array{len(self.arrays)}"
         self.arrays.append(numpy_helper.from_array(values, name))
         return name
