@@ -49,15 +49,17 @@ class YuNetHead:
     def __init__(self, parts: Sequence[tuple[onnx.NodeProto, onnx.NodeProto]], source: YuNetSource):
         self.feature = source.feature(parts[0][0])
         pairs = [[source.weights(node) for node in nodes] for nodes in parts]
-        first, second = zip(*pairs, strict=True)
-        self.pointwise, self.depthwise = _stacked(first), _stacked(second)
-        channels = self.pointwise[0].shape[1:]
-        for (node, last), width in zip(parts, _HEADS.values(), strict=True):
-            sizes = (source.weights(node)[0].shape, source.weights(last)[0].shape)
-            if sizes != ((width, *channels), (width, 1, 3, 3)) or channels[1:] != (1, 1):
+        channels = pairs[0][0][0].shape[1:]
+        for (node, _), width, stored in zip(parts, _HEADS.values(), pairs, strict=True):
+            sizes = [array.shape for pair in stored for array in pair]
+            if sizes != [(width, *channels), (width,), (width, 1, 3, 3), (width,)]:
                 raise source.error(f"weights of {sizes} do not make {width} values a cell", node)
+            if channels[1:] != (1, 1):
+                raise source.error(f"a convolution of {channels[1:]}, 1×1 expected", node)
             if node.input[0] != self.feature:
                 raise source.error("the heads of one stride read different features", node)
+        first, second = zip(*pairs, strict=True)
+        self.pointwise, self.depthwise = _stacked(first), _stacked(second)
 
 
 class YuNetSource:
