@@ -156,9 +156,15 @@ CURVE = document()["false_match_rate"]
         (document(similarity=[-1, 1]), "5 values for 2 similarities"),
         (document(similarity=[-1, 0, 0, 0.5, 1]), "increase strictly"),
         (document(similarity=[-0.9, 0, 0.1, 0.5, 1]), "increase strictly from -1 to 1"),
-        (document(false_match_rate={**CURVE, "value": [1, 0.5, 0.01, 0.011, 0]}), "must not increase"),
+        (
+            document(false_match_rate={**CURVE, "value": [1, 0.5, 0.01, 0.011, 0]}),
+            "must not increase",
+        ),
         (document(false_match_rate={**CURVE, "low": [1]}), "differ in length"),
-        (document(false_match_rate={**CURVE, "low": [1, 0.4, 0.4, 0, 0]}), "must satisfy low ≤ value ≤ high"),
+        (
+            document(false_match_rate={**CURVE, "low": [1, 0.4, 0.4, 0, 0]}),
+            "must satisfy low ≤ value ≤ high",
+        ),
         (document(false_match_rate={**CURVE, "value": [1, 0.5, 0.01, "x", 0]}), "not a number"),
         (json.dumps(document()).replace("0.4,", "NaN,"), "nan is not a number"),
         (json.dumps(document()).replace("0.4,", "1e999,"), "inf is not a number"),
