@@ -1,4 +1,4 @@
-"""The folders that models, settings and caches of one user lie in. Standard library only."""
+"""The folders of a user's models, settings and caches. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ __all__ = [
 ]
 
 HOME_VARIABLE = "MOBILEFACE_HOME"
-"""Environment variable that names a folder with models."""
+"""Environment variable with the path of a folder with models."""
 
 MODELS_PACKAGE = "mobileface_models"
-"""Import package of a wheel that holds models and nothing else."""
+"""Import package of a wheel that contains only models."""
 
 
 def user_models() -> Path | None:
-    """The user's own models folder by the custom of the system; None for a user without a home."""
+    """The user's models folder by the convention of the system; None without a home folder."""
     folder = _user_folder("XDG_DATA_HOME", ".local/share")
     return None if folder is None else folder / "models"
 
 
 def user_settings() -> Path | None:
-    """The folder of the user's settings by the custom of the system; None without a home."""
+    """The user's settings folder by the convention of the system; None without a home folder."""
     return _user_folder("XDG_CONFIG_HOME", ".config")
 
 
 def tuning_file() -> Path | None:
-    """Where ``mobileface tune`` stores its settings; None for a user without a home."""
+    """The settings file of ``mobileface tune``; None without a home folder."""
     folder = user_settings()
     return None if folder is None else folder / "tuning.json"
 
 
 def _user_folder(variable: str, below: str) -> Path | None:
-    """The user's folder for this project: by an environment variable, or below the home."""
+    """The user's folder for mobileface: from an environment variable, or in the home folder."""
     if os.name == "nt":
         variable, below = "LOCALAPPDATA", "AppData/Local"
     elif sys.platform == "darwin":
@@ -56,7 +56,7 @@ def _user_folder(variable: str, below: str) -> Path | None:
 
 
 def installed_models() -> Path | None:
-    """The folder of an installed wheel of models; None if there is none. Nothing is imported."""
+    """The folder of an installed models wheel, found without importing it; None if not found."""
     found = importlib.machinery.PathFinder.find_spec(MODELS_PACKAGE)
     if found is None or not found.submodule_search_locations:
         return None
@@ -64,7 +64,7 @@ def installed_models() -> Path | None:
 
 
 def default_cache_dir() -> Path:
-    """Returns ``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches."""
+    """``MOBILEFACE_CACHE`` if set, else the folder ``mobileface`` in the user's cache folder."""
     if configured := os.environ.get("MOBILEFACE_CACHE"):
         return Path(configured).expanduser()
     return _user_caches() / "mobileface"
@@ -77,5 +77,5 @@ def _user_caches() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
+    # By the XDG specification, relative paths are ignored.
     return caches if caches.is_absolute() else Path.home() / ".cache"

@@ -289,7 +289,7 @@ def _from_dict(data: Any, where: str) -> Calibration:
         "false_match_rate": "false_match_curve",
         "false_non_match_rate": "false_non_match_curve",
     }
-    made = fields.build(
+    calibration = fields.build(
         Calibration,
         {names.get(key, key): value for key, value in given.items()},
         where,
@@ -302,12 +302,12 @@ def _from_dict(data: Any, where: str) -> Calibration:
             **dict.fromkeys(names.values(), check_curve),
         },
     )
-    places = np.array(made.similarity)
+    places = np.array(calibration.similarity)
     if len(places) < 2 or places[0] != -1 or places[-1] != 1 or (np.diff(places) <= 0).any():
         raise SpecError("must increase strictly from -1 to 1", where=f"{where}, similarity")
     for curve, name, sign in (
-        (made.false_match_curve, "false_match_rate", -1),
-        (made.false_non_match_curve, "false_non_match_rate", 1),
+        (calibration.false_match_curve, "false_match_rate", -1),
+        (calibration.false_non_match_curve, "false_non_match_rate", 1),
     ):
         if len(curve.value) != len(places):
             raise SpecError(
@@ -319,4 +319,4 @@ def _from_dict(data: Any, where: str) -> Calibration:
                 f"must not {'decrease' if sign > 0 else 'increase'} with the similarity",
                 where=f"{where}, {name}",
             )
-    return made
+    return calibration
