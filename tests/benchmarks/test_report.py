@@ -159,8 +159,8 @@ def test_a_run_without_anything_else(document: dict[str, Any]) -> None:
     """A part of the suites alone still gives a report."""
     document["facts"] = []
     document["benchmarks"] = document["benchmarks"][:1]
-    assert "## All times" in report.markdown(document)
-    assert "<h2>All times</h2>" in report.page(document)
+    assert "## All timings" in report.markdown(document)
+    assert "<h2>All timings</h2>" in report.page(document)
 
 
 @pytest.mark.parametrize("seed", range(4))
