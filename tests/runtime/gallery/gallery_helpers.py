@@ -59,6 +59,10 @@ def made(path: Path, embeddings: FloatArray | None = None, **changes: Any) -> Ga
     return gallery
 
 
+def names(gallery: Gallery) -> list[str]:
+    return [person.name for person in gallery.people()]
+
+
 def calibration() -> Calibration:
     """A false match rate of 1 up to 0, then falling by a decade each 0.1, and 1e-6 at 1."""
     similarity = (-1.0, 0.0, *(round(0.1 * step, 1) for step in range(1, 7)), 1.0)
