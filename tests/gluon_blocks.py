@@ -1,11 +1,11 @@
-"""MobileFace's detector and attribute network in MXNet gluon, with seeded random weights.
+"""MobileFace's detector and attribute network as MXNet gluon blocks.
 
-The published detector v2 and the attribute network exist as parameter files only, whose arrays are
-named by the structure of the Python object that they were saved from. These classes are written
-after that structure: every array has the published name, in the structural naming
-(``stages.0.0.0.weight``), in the older one by prefixes and in the symbol
-(``mfdetv10_conv0_weight``). Gluon itself computes them, so they serve as oracle. Without MXNet this
-module can be imported, but nothing in it can be made.
+The published detector v2 and the attribute network exist only as parameter files, whose arrays are
+named after the structure of the Python object that they were saved from. These classes reproduce
+that structure: every array has its published name, in structural naming (``stages.0.0.0.weight``),
+in the older naming by prefixes, and in the symbol (``mfdetv10_conv0_weight``). Gluon itself runs
+the networks, so they serve as the reference. Without MXNet, this module can be imported, but its
+classes cannot be instantiated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HybridBlock: Any = mxnet.gluon.HybridBlock if mxnet else object
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""Of RGB pictures scaled to 0..1, as both networks take them."""
+"""Mean and standard deviation of both networks' inputs, for RGB images scaled to 0..1."""
 
 ANCHORS = {
     1: (
@@ -40,18 +40,18 @@ ANCHORS = {
         ((10, 12), (16, 20), (23, 28)),
     ),
 }
-"""Width and height in pixels by version, for the strides 32, 16 and 8."""
+"""Anchor width and height in pixels by version, for the strides 32, 16 and 8."""
 
 STRIDES = (32, 16, 8)
 GRID = 128
 VALUES = 6
-"""What an anchor predicts: x, y, width, height, objectness, class."""
+"""Number of values per anchor: x, y, width, height, objectness, class."""
 
 PREPROCESS = "_defaultpreprocess0_"
 
 
 class Names:
-    """Hands out numbered prefixes as gluon would within one scope: ``scope_conv0_``."""
+    """Generates numbered prefixes as gluon does within one scope: ``scope_conv0_``."""
 
     def __init__(self, scope: str) -> None:
         self.scope = scope
@@ -64,7 +64,7 @@ class Names:
 
 
 def sequence(*blocks: Block) -> Block:
-    """Blocks one after the other, in a container that adds nothing to their names."""
+    """A sequence of blocks in a container that does not change their names."""
     container = mxnet.gluon.nn.HybridSequential(prefix="")
     container.add(*blocks)
     return container
@@ -89,7 +89,7 @@ def normalisation(names: Names, channels: int, **options: bool) -> Block:
 
 
 def cell(names: Names, inputs: int, filters: int, kernel: int, stride: int = 1) -> Block:
-    """Convolution, batch normalisation, leaky ReLU: what the detector is made of."""
+    """Convolution, batch normalisation and leaky ReLU, the detector's basic block."""
     return sequence(
         convolution(names, inputs, filters, kernel, stride),
         normalisation(names, filters),
@@ -98,7 +98,7 @@ def cell(names: Names, inputs: int, filters: int, kernel: int, stride: int = 1) 
 
 
 class Residual(HybridBlock):
-    """3×3(1×1(x)) + x, through half the channels."""
+    """3×3(1×1(x)) + x, with half the channels in between."""
 
     def __init__(self, names: Names, channels: int) -> None:
         super().__init__(prefix=names("mfdetbasicblockv1"))
@@ -110,7 +110,7 @@ class Residual(HybridBlock):
 
 
 class Neck(HybridBlock):
-    """Five cells to the route, one more to the tip that a head reads."""
+    """Five cells that compute the route, and one more for the tip, the input of a head."""
 
     def __init__(self, prefix: str, inputs: int, width: int) -> None:
         super().__init__(prefix=prefix)
@@ -130,7 +130,7 @@ class Neck(HybridBlock):
 
 
 class Head(HybridBlock):
-    """Prediction of three anchors a cell, decoded to rows of id, score and box in pixels."""
+    """Predictions for three anchors per cell, decoded to rows of id, score and box in pixels."""
 
     def __init__(
         self, prefix: str, index: int, inputs: int, anchors: npt.ArrayLike, stride: int
@@ -159,7 +159,7 @@ class Head(HybridBlock):
         confidence = F.sigmoid(objectness)
         score = F.broadcast_mul(F.sigmoid(kind), confidence)
         box = F.concat(centre - half, centre + half, dim=-1)
-        # By class first, which there is one of: the published graph has this axis too.
+        # The first axis is the class, of which there is one; the published graph has it too.
         scores = F.expand_dims(F.transpose(score, axes=(3, 0, 1, 2)), axis=-1)
         ids = F.broadcast_add(scores * 0, F.reshape(F.arange(0, 1), shape=(0, 1, 1, 1, 1)))
         rows = F.concat(ids, scores, F.tile(box, reps=(1, 1, 1, 1, 1)), dim=-1)
@@ -170,7 +170,7 @@ class FaceDetector(HybridBlock):
     """The detector: normalised (N, 3, H, W) to ids, scores and boxes, each (N, post_nms, …).
 
     Args:
-        version: 1 or 2; they differ in their anchors.
+        version: 1 or 2; the versions differ in their anchors.
     """
 
     def __init__(self, version: int = 1) -> None:
@@ -196,11 +196,11 @@ class FaceDetector(HybridBlock):
         )
 
     def set_nms(self, threshold: float, candidates: int, kept: int = 100) -> None:
-        """Largest overlap of two boxes, how many are compared, how many rows come out."""
+        """Sets the IoU threshold and the numbers of candidates and of output rows of NMS."""
         self.nms_thresh, self.nms_topk, self.post_nms = threshold, candidates, kept
 
     def raw(self, x: Any) -> Any:
-        """All rows (N, rows, 6) before suppression, of an array or a symbol."""
+        """All rows (N, rows, 6) before non-maximum suppression, for an array or a symbol."""
         space = mxnet.sym if isinstance(x, mxnet.sym.Symbol) else mxnet.nd
         with self.name_scope():
             return self._rows(space, x)
@@ -240,7 +240,7 @@ class FaceDetector(HybridBlock):
 
 
 def _backbone() -> Iterator[Block]:
-    """Three stages of cells that halve the picture, each followed by residual blocks."""
+    """Three stages of cells that halve the resolution, each followed by residual blocks."""
     names = Names("mfdetv10_")
     stages = (
         (
@@ -261,9 +261,9 @@ def _halving(names: Names, inputs: int, filters: int, residuals: int) -> tuple[B
 
 
 class Preprocess(HybridBlock):
-    """What stands before the detector in its published symbol: NHWC in 0..255 to normalised NCHW.
+    """Preprocessing in the detector's published symbol: NHWC in 0..255 to normalised NCHW.
 
-    The two constants are kept as the published symbol names them.
+    The two constants have the names of the published symbol.
     """
 
     def __init__(self) -> None:
@@ -281,7 +281,7 @@ def per_colour(values: tuple[float, ...]) -> FloatArray:
 
 
 class SqueezeResidual(HybridBlock):
-    """Pre-activation residual block whose branch is weighted by channel."""
+    """Pre-activation residual block with squeeze-and-excitation."""
 
     def __init__(self, names: Names, inputs: int, channels: int, stride: int) -> None:
         super().__init__(prefix=names("block"))
@@ -339,7 +339,7 @@ class FaceAttribute(HybridBlock):
 
 
 def _branch(names: Names, inputs: int, width: int) -> Block:
-    """Four convolutions, normalised and active, and their mean over the picture."""
+    """Four convolutions with batch normalisation and ReLU, and global average pooling."""
     blocks = []
     for source, filters, kernel in (
         (inputs, width, 1),

@@ -28,31 +28,31 @@ from tests.gluon_blocks import (
 
 
 def make_detector(version: int = 1, seed: int = 0, objectness: float = -5.0) -> Block:
-    """A detector with random weights whose boxes and scores could be those of faces.
+    """A detector with random weights and plausible boxes and scores.
 
     Args:
         version: 1 or 2.
-        seed: Of the weights.
-        objectness: Mean logit of it. By default about half of all rows are candidates, scores
-            above 0.01; with -6.3 few are, with -20 none.
+        seed: Random seed of the weights.
+        objectness: Mean logit of the objectness. By default, about half of all rows are candidates
+            with scores above 0.01; with -6.3 few are, with -20 none.
     """
     net = FaceDetector(version)
     return _fill(net, _detector_arrays(net, np.random.RandomState(seed), objectness))
 
 
 def make_attribute(seed: int = 0) -> Block:
-    """An attribute network with random weights and logits of about 1."""
+    """An attribute network with random weights and logits of about 1 in magnitude."""
     net = FaceAttribute()
     return _fill(net, _attribute_arrays(net, np.random.RandomState(seed)))
 
 
 def structural_parameters(net: Block) -> dict[str, Any]:
-    """gluon's parameters by structural name; ``.name`` of each is the name by prefixes."""
+    """Gluon's parameters by structural name; ``.name`` of each is its prefixed name."""
     return dict(net._collect_params_with_prefix())
 
 
 def _fill(net: Block, arrays: dict[str, FloatArray]) -> Block:
-    """Gives a network its weights, and keeps them: MXNet overwrites a gamma that it ignores."""
+    """Sets a network's weights and keeps a copy, because MXNet overwrites an unused gamma."""
     net.initialize()
     net.arrays = arrays
     _restore(net)
@@ -65,7 +65,7 @@ def _restore(net: Block) -> None:
 
 
 def _random_array(name: str, shape: tuple[int, ...], draw: np.random.RandomState) -> FloatArray:
-    """Weights that keep the scale of activations, statistics as training leaves them."""
+    """Random weights that preserve the scale of activations, with realistic statistics."""
     kind = name.rpartition(".")[2]
     if kind == "weight":
         values = draw.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
@@ -86,9 +86,9 @@ def _detector_arrays(
             continue
         array = _random_array(name, parameter.shape, draw)
         if ".body.1.1.gamma" in name and name.startswith("stages"):
-            array *= np.float32(0.3)  # a residual branch at full scale would let sums grow
+            array *= np.float32(0.3)  # keeps the sums of residual branches from growing
         if name.endswith("prediction.weight"):
-            # By anchor: place, size, objectness, class; exp makes pixels of the size.
+            # Per anchor: position, logarithm of the size, objectness, class.
             spread = np.tile(np.float32([0.3, 0.3, 0.07, 0.07, 0.2, 0.1]), len(array) // VALUES)
             array = _centred(array) * spread.reshape(-1, 1, 1, 1)
         if name.endswith("prediction.bias"):
@@ -110,37 +110,37 @@ def _attribute_arrays(net: Block, draw: np.random.RandomState) -> dict[str, Floa
 
 
 def _centred(weight: FloatArray) -> FloatArray:
-    """Without the part that answers to all inputs alike: those are positive, at every place."""
+    """Removes the mean of each filter, which all inputs excite, as they are positive."""
     axes = tuple(range(1, weight.ndim))
     return np.asarray(weight - weight.mean(axis=axes, keepdims=True), np.float32)
 
 
-def normalise(pictures: npt.NDArray[Any]) -> FloatArray:
-    """RGB pictures (N, H, W, 3) in 0..255 as the networks take them: (N, 3, H, W)."""
-    values = (pictures.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
+def normalise(images: npt.NDArray[Any]) -> FloatArray:
+    """Converts RGB images (N, H, W, 3) in 0..255 to the networks' input, (N, 3, H, W)."""
+    values = (images.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
     return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def run(net: Block, pictures: npt.NDArray[Any]) -> list[FloatArray]:
-    """What gluon computes for RGB pictures (N, H, W, 3) in 0..255."""
-    return [output.asnumpy() for output in net(mxnet.nd.array(normalise(pictures)))]
+def run(net: Block, images: npt.NDArray[Any]) -> list[FloatArray]:
+    """Gluon's outputs for RGB images (N, H, W, 3) in 0..255."""
+    return [output.asnumpy() for output in net(mxnet.nd.array(normalise(images)))]
 
 
 def save_structural(net: Block, path: Path) -> Path:
-    """As ``save_parameters`` does: bare structural names."""
+    """Saves with ``save_parameters``, which uses structural names."""
     _restore(net)
     net.save_parameters(str(path))
     return path
 
 
 def save_prefixed(net: Block, path: Path, *, strip: bool = False) -> Path:
-    """As ``collect_params().save`` does: names by prefixes, without dots.
+    """Saves with ``collect_params().save``, which uses prefixed names without dots.
 
     Args:
         net: The network.
         path: The file.
-        strip: Leave the network's own prefix out, as ``save_params`` of gluon before 1.3 did. It
-            could not do so for the detector, whose backbone has another prefix.
+        strip: Whether to omit the network's own prefix, as ``save_params`` of gluon before 1.3
+            did. This is not possible for the detector, whose backbone has another prefix.
     """
     _restore(net)
     net.collect_params().save(str(path), strip_prefix=net.prefix if strip else "")
@@ -148,9 +148,9 @@ def save_prefixed(net: Block, path: Path, *, strip: bool = False) -> Path:
 
 
 def export_symbol(net: Block, prefix: Path) -> tuple[Path, Path]:
-    """``PREFIX-symbol.json`` and ``PREFIX-0000.params`` as gluon exports a network.
+    """Writes ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` as gluon exports a network.
 
-    The detector gets its preprocessing in front, as the published symbol has it.
+    The detector's symbol includes its preprocessing, as the published symbol does.
     """
     _restore(net)
     before = Preprocess() if isinstance(net, FaceDetector) else None
@@ -165,7 +165,7 @@ def export_symbol(net: Block, prefix: Path) -> tuple[Path, Path]:
 
 
 def arrays_by_prefix(net: Block) -> dict[str, FloatArray]:
-    """The arrays by the names that symbols use; for the detector, preprocessing included."""
+    """The arrays by their names in symbols; for the detector, including the preprocessing."""
     parameters = structural_parameters(net)
     arrays = {parameter.name: net.arrays[name] for name, parameter in parameters.items()}
     if isinstance(net, FaceDetector):
@@ -180,12 +180,12 @@ def arrays_for_published_symbol(net: Block) -> dict[str, FloatArray]:
 
 
 def save_published_checkpoint(net: Block, path: Path, symbol: Path) -> Path:
-    """A ``.params`` file that belongs to the published symbol, with this network's weights."""
+    """Writes a ``.params`` file for the published symbol, with this network's weights."""
     return _save_named(mxnet.sym.load(str(symbol)), arrays_for_published_symbol(net), path)
 
 
 def _save_named(network: Any, arrays: dict[str, FloatArray], path: Path) -> Path:
-    """Writes what a symbol needs as ``arg:`` and ``aux:``."""
+    """Writes the arrays that a symbol needs, prefixed with ``arg:`` or ``aux:``."""
     named = {
         f"{kind}:{name}": mxnet.nd.array(arrays[name])
         for kind, names in (
