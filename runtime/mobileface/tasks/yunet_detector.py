@@ -63,8 +63,9 @@ class YunetDetector(Detector):
             None: the model's own.
         topk: Number of boxes that NMS compares, from 1 on; None: the model's own.
         max_side: Larger images are scaled down to this many pixels on the longer side; more finds
-            smaller faces and takes longer. Where nothing is found, a smaller copy is searched too.
-            0: images are searched once, as they are. None: the model's own.
+            smaller faces and takes longer. A copy of the model's ``second_side`` is searched too,
+            for faces that fill the image. 0: images are searched once, as they are. None: the
+            model's own.
         min_face_size: Faces whose longer side has fewer pixels are left out. In tiles it saves
             time.
         tile: Search images in tiles of this side in pixels, 64 or more, at full size and at halves
@@ -106,27 +107,24 @@ class YunetDetector(Detector):
 
     def _detect_one(self, image: Image, color: ChannelOrder) -> Detections:
         """The faces of one contiguous image."""
-        longer = max(image.shape[:2])
-        if self.tile and longer > self.tile:
+        if self.tile and max(image.shape[:2]) > self.tile:
             found = self._search_tiles(image, color)
+        elif self.tile or self.max_side:
+            found = self._look_twice(image, color, self.tile or self.max_side)
         else:
-            side = self.max_side if not self.tile else self.tile
-            found = self._look(image, color, side or longer)
-            second = self.section.second_side
-            if not len(found.scores) and side and min(longer, side) > second:
-                found = self._look(image, color, second)
+            found = self._run(image, color)
         sizes = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
         found = found.take(np.flatnonzero(sizes >= self.min_face_size))
         return Detections(found.boxes, found.scores, found.kps, self.point_names)
 
-    def _look(self, image: Image, color: ChannelOrder, side: int) -> _Found:
-        """What the network finds in a copy with a longer side of at most ``side`` pixels."""
-        scaled = scaled_down(image, side)
-        found = self._run(scaled, color)
-        if scaled is image:
-            return found
-        (height, width), (rows, columns) = image.shape[:2], scaled.shape[:2]
-        return found.moved((width / columns, height / rows))
+    def _look_twice(self, image: Image, color: ChannelOrder, side: int) -> _Found:
+        """What the network finds in copies of at most ``side`` pixels and of the second look."""
+        first = scaled_down(image, side)
+        second = scaled_down(first, self.section.second_side)
+        found = [self._run(first, color).moved(_factors(first, image))]
+        if second is not first:
+            found.append(self._run(second, color).moved(_factors(second, image)))
+        return _merged(found, self.iou_threshold) if len(found) > 1 else found[0]
 
     def _run(self, image: Image, color: ChannelOrder) -> _Found:
         """What the network finds in an image as it is."""
@@ -147,13 +145,12 @@ class YunetDetector(Detector):
 
         A face that no tile of one copy holds is half as large in the next.
         """
-        height, width = image.shape[:2]
         parts: list[_Found] = []
         level, size = image, self.min_face_size
         while max(level.shape[:2]) > self.tile:
             rows, columns = level.shape[:2]
             if size < 2 * _LEAST_FACE:
-                factors = (width / columns, height / rows)
+                factors = _factors(level, image)
                 parts += [
                     self._search_tile(level[top:bottom, left:right], color, level.shape, left, top)
                     .moved((1, 1), left, top)
@@ -162,11 +159,7 @@ class YunetDetector(Detector):
                     for left, right in self._spans(columns)
                 ]
             level, size = scaled_down(level, (max(rows, columns) + 1) // 2), size / 2
-        rows, columns = level.shape[:2]
-        last = self._run(level, color)
-        if not parts or not len(last.scores):
-            last = last if len(last.scores) else self._look(level, color, self.section.second_side)
-        parts.append(last.moved((width / columns, height / rows)))
+        parts.append(self._look_twice(level, color, self.tile).moved(_factors(level, image)))
         return _merged(parts, self.iou_threshold)
 
     def _search_tile(
@@ -190,6 +183,11 @@ class YunetDetector(Detector):
         for start in range(0, max(1, length - self.tile + step), step):
             first = max(0, min(start, length - self.tile))
             yield first, min(first + self.tile, length)
+
+
+def _factors(copy: Image, image: Image) -> tuple[float, float]:
+    """By how much an image is wider and higher than its copy."""
+    return image.shape[1] / copy.shape[1], image.shape[0] / copy.shape[0]
 
 
 def _merged(parts: Sequence[_Found], iou_threshold: float) -> _Found:

@@ -41,8 +41,8 @@ class YunetSpec:
         iou_threshold: Default of ``iou_input``.
         topk: Default of ``topk_input``.
         max_side: Larger images are scaled down so that the longer side has this many pixels.
-        second_side: Where nothing is found, the image is searched again at this longer side: faces
-            that fill a large image are found only there.
+        second_side: Larger images are searched at this longer side as well: faces that fill an
+            image, or that its border cuts, are found only there.
         tile_side: Side of the tiles in which a large image is searched on request.
         tile_overlap: Pixels that neighbouring tiles share.
         points: Name of each point.
@@ -174,7 +174,10 @@ YUNET = Yunet()
 
 
 def scaled_down(image: ByteArray, side: int) -> ByteArray:
-    """The image with a longer side of at most ``side`` pixels, by area; never enlarged.
+    """The image with a longer side of at most ``side`` pixels; never enlarged.
+
+    Bilinear to the size wanted times a power of two, by a factor of less than four, then halved.
+    OpenCV's INTER_AREA takes ten times as long and finds no more faces.
 
     Args:
         image: uint8 (H, W, 3) or (H, W), contiguous.
@@ -188,5 +191,9 @@ def scaled_down(image: ByteArray, side: int) -> ByteArray:
     if longer <= side:
         return image
     rows, columns = (max(1, round(length * side / longer)) for length in (height, width))
-    scaled = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    many = 1 << max(0, (longer // side).bit_length() - 2)
+    scaled = cv2.resize(image, (columns * many, rows * many), interpolation=cv2.INTER_LINEAR)
+    while many > 1:
+        many //= 2
+        scaled = cv2.resize(scaled, (columns * many, rows * many), interpolation=cv2.INTER_AREA)
     return np.asarray(scaled, np.uint8)
