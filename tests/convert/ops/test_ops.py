@@ -245,15 +245,19 @@ UNSUPPORTED: dict[str, tuple[str, dict[str, str], str]] = {
     "attribute": (
         "clip",
         {"a_min": "0", "a_max": "1", "a_mid": "0"},
-        r"a_mid has no conv.*known: a_min",
+        r"a_mid is not supp.*supported: a_min",
     ),
-    "any attribute": ("Flatten", {"axis": "1"}, r"attribute axis has no conversion.*known: none"),
+    "any attribute": (
+        "Flatten",
+        {"axis": "1"},
+        r"attribute axis is not supported.*supported: none",
+    ),
     "operator": (
         "Convolutoin",
         {},
-        r"near to it: Convolution.*supported: Activation, ",
+        r"did you mean: Convolution.*supported: Activation, ",
     ),
-    "far operator": ("ROIPooling", {}, r"'ROIPooling' has no conversion.*supported: Activation, "),
+    "far operator": ("ROIPooling", {}, r"'ROIPooling' is not supported.*supported: Activation, "),
 }
 
 
