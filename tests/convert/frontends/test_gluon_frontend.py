@@ -129,7 +129,7 @@ def damaged(kind: str) -> tuple[Arrays, str]:
         return arrays, rf"'mfdetv10_conv0_fwd'.*array '{first}' has shape \(32, 16, 3, 3\)"
     if kind == "transposed":
         arrays[first] = arrays[first].T
-        return arrays, rf"array '{first}' has shape \(3, 3, 3, 16\), \(16, 3, 3, 3\) is expected"
+        return arrays, rf"array '{first}' has shape \(3, 3, 3, 16\), expected \(16, 3, 3, 3\)"
     if kind == "anchors":
         arrays["yolo_outputs.0.anchors"] = np.ones((1, 1, 5, 2), np.float32)
         return arrays, r"'yolo_outputs.0.anchors' has shape \(1, 1, 5, 2\)"
