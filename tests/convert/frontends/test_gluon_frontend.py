@@ -122,7 +122,7 @@ def damaged(kind: str) -> tuple[Arrays, str]:
         return arrays, rf"missing: {first}.*unknown arrays: other.weight"
     if kind == "extra":
         arrays["fc.weight"] = np.ones((2, 2), np.float32)
-        return arrays, r"1 arrays belong to no layer of the network: fc.weight"
+        return arrays, r"1 arrays do not belong to the network: fc.weight"
     if kind == "swapped":
         other = "stages.0.1.0.weight"
         arrays[first], arrays[other] = arrays[other], arrays[first]
@@ -167,7 +167,7 @@ def test_damaged_files_are_refused_with_array_and_layer(kind: str, tmp_path: Pat
 
 
 def test_unknown_networks_and_names_are_refused() -> None:
-    with pytest.raises(ConversionError, match=r"no network 'x'; .*mobileface_detection"):
+    with pytest.raises(ConversionError, match=r"unknown network 'x'; .*mobileface_detection"):
         read_gluon({}, "x", "y.params")
     with pytest.raises(GraphError, match=r"y.params: 1 arrays of an unknown network"):
         recognise({"fc.weight": np.ones(1, np.float32)}, "y.params")
