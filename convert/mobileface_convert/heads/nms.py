@@ -99,9 +99,7 @@ def box_nms(
     scores = _candidates(parts, rows, ids, valid, options)
     best, order = builder.op_multi("TopK", scores, taken, outputs=2, name=f"{name}_best")
     top = parts.rows(rows, order)
-    planes = parts.op("plane", "Unsqueeze", best, parts.ints(1))
-    if ids is not None and not options.force_suppress and options.classes != 1:
-        planes = _class_planes(parts, planes, top, options)
+    planes = _score_planes(parts, best, top, ids, options)
     limit = parts.ints(rows_kept) if rows_kept is not None else taken
     selected = builder.op(
         "NonMaxSuppression",
@@ -195,8 +193,16 @@ def _candidates(
     return parts.op("scores", "Where", is_candidate, scores, parts.scalar(-np.inf))
 
 
-def _class_planes(parts: _Parts, plane: ir.Value, top: ir.Value, options: BoxNms) -> ir.Value:
-    """Scores (B, C, M) per class: those of ``plane`` (B, 1, M) for its rows, -inf for others."""
+def _score_planes(
+    parts: _Parts, best: ir.Value, top: ir.Value, ids: ir.Value | None, options: BoxNms
+) -> ir.Value:
+    """Scores (B, C, M) per class, -inf for rows of other classes.
+
+    C is 1, with the scores of all rows, if classes do not need to be separated.
+    """
+    plane = parts.op("plane", "Unsqueeze", best, parts.ints(1))
+    if ids is None or options.force_suppress or options.classes == 1:
+        return plane
     ids = parts.column(top, options.id_index)
     if options.classes is None:
         classes = parts.op("classes", "Unique", ids, sorted=1)

@@ -8,7 +8,7 @@ image and at every pixel: its bias, after the activations that follow::
 
 Where channels are stored in blocks, channels are only dropped as far as full blocks remain
 (``multiple``): a layer without full blocks is not computed in the blocked layout, which costs
-several times more than the dropped channels save.
+several times as much as the dropped channels save.
 
 A channel is dropped if it is dead in all values it is tied to (see `channels`): at the end of a
 residual block it must be constant in both summands. A convolution with padding only absorbs a
