@@ -5,8 +5,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# pnnx depends on PyTorch, which its converter does not need for ONNX files: --no-deps.
+PNNX := pnnx>=20261020
 
-.PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel clean
+.PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel check-dist clean
 
 help:
 	@echo 'demo          set up, analyse a portrait, compare faces'
@@ -18,7 +20,8 @@ help:
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency, start-up and memory beside other engines, and a report'
 	@echo 'starter       convert the starter set again, into models_onnx'
-	@echo 'wheel         build dist/*.whl'
+	@echo 'wheel         build dist/*.whl; needs nothing but the build tool'
+	@echo 'check-dist    build the sdist and the wheel, and check that they are complete'
 	@echo 'clean         remove everything that these made'
 
 demo: $(VENV)/.demo
@@ -57,8 +60,12 @@ bench: $(VENV)/.bench
 starter: $(VENV)/.dev
 	$(BIN)/mobileface-convert starter --output models_onnx
 
-wheel: $(VENV)/.dev
+wheel: | $(BIN)/python
+	$(PIP) install 'build>=1.2'
 	$(BIN)/python -m build --wheel
+
+check-dist: $(VENV)/.dev
+	$(BIN)/python -m tests.check_distributions
 
 clean:
 	rm -rf $(VENV) .venv-runtime .venv-cluster build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks
@@ -72,11 +79,10 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[dev,reference]'
-	$(PIP) install --no-deps 'pnnx>=20261020'
+	$(PIP) install --no-deps '$(PNNX)'
 	touch $@ $(VENV)/.demo
 
-# pnnx asks for PyTorch, which its converter does not need for ONNX files.
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 	$(PIP) install -e '.[dev,reference,bench]'
-	$(PIP) install --no-deps 'pnnx>=20240410'
+	$(PIP) install --no-deps '$(PNNX)'
 	touch $@

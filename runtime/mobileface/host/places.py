@@ -1,4 +1,4 @@
-"""The folders that models, settings and caches of one user lie in. Standard library only."""
+"""The folders of a user's models, settings and caches. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib.machinery
 import os
 import sys
 from pathlib import Path
+
+from ..errors import OutputError
 
 __all__ = [
     "HOME_VARIABLE",
@@ -18,64 +20,74 @@ __all__ = [
 ]
 
 HOME_VARIABLE = "MOBILEFACE_HOME"
-"""Environment variable that names a folder with models."""
+"""Environment variable with the path of a folder with models."""
 
 MODELS_PACKAGE = "mobileface_models"
-"""Import package of a wheel that holds models and nothing else."""
+"""Import package of a wheel that contains only models."""
+
+
+_FOLDERS = {
+    "data": ("XDG_DATA_HOME", ".local/share", "Library/Application Support"),
+    "settings": ("XDG_CONFIG_HOME", ".config", "Library/Application Support"),
+    "caches": ("XDG_CACHE_HOME", ".cache", "Library/Caches"),
+}
+"""By purpose: the variable and the default folder of the XDG specification, and the folder on
+macOS; Windows has one folder for all."""
 
 
 def user_models() -> Path | None:
-    """The user's own models folder by the custom of the system; None for a user without a home."""
-    folder = _user_folder("XDG_DATA_HOME", ".local/share")
+    """The user's models folder by the convention of the system; None without a home folder."""
+    folder = _user_folder("data")
     return None if folder is None else folder / "models"
 
 
 def user_settings() -> Path | None:
-    """The folder of the user's settings by the custom of the system; None without a home."""
-    return _user_folder("XDG_CONFIG_HOME", ".config")
+    """The user's settings folder by the convention of the system; None without a home folder."""
+    return _user_folder("settings")
 
 
 def tuning_file() -> Path | None:
-    """Where ``mobileface tune`` stores its settings; None for a user without a home."""
+    """The settings file of ``mobileface tune``; None without a home folder."""
     folder = user_settings()
     return None if folder is None else folder / "tuning.json"
 
 
-def _user_folder(variable: str, below: str) -> Path | None:
-    """The user's folder for this project: by an environment variable, or below the home."""
-    if os.name == "nt":
-        variable, below = "LOCALAPPDATA", "AppData/Local"
-    elif sys.platform == "darwin":
-        variable, below = "", "Library/Application Support"
-    if os.environ.get(variable):
-        return Path(os.environ[variable]) / "mobileface"
-    try:
-        return Path.home() / below / "mobileface"
-    except RuntimeError:
-        return None
+def default_cache_dir() -> Path:
+    """``MOBILEFACE_CACHE`` if set, else the folder ``mobileface`` in the user's cache folder.
+
+    Raises:
+        OutputError: If the variable is not set and the user has no home folder.
+    """
+    if configured := os.environ.get("MOBILEFACE_CACHE"):
+        return Path(configured).expanduser()
+    folder = _user_folder("caches")
+    if folder is None:
+        raise OutputError("this user has no home folder", hint="set MOBILEFACE_CACHE")
+    return folder
 
 
 def installed_models() -> Path | None:
-    """The folder of an installed wheel of models; None if there is none. Nothing is imported."""
+    """The folder of an installed models wheel, found without importing it; None if not found."""
     found = importlib.machinery.PathFinder.find_spec(MODELS_PACKAGE)
     if found is None or not found.submodule_search_locations:
         return None
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def default_cache_dir() -> Path:
-    """Returns ``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches."""
-    if configured := os.environ.get("MOBILEFACE_CACHE"):
-        return Path(configured).expanduser()
-    return _user_caches() / "mobileface"
+def _user_folder(purpose: str) -> Path | None:
+    """The user's folder for mobileface: from an environment variable, or in the home folder.
 
-
-def _user_caches() -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return caches if caches.is_absolute() else Path.home() / ".cache"
+    A variable with a relative path is ignored, as required by the XDG specification.
+    """
+    variable, below, on_macos = _FOLDERS[purpose]
+    if os.name == "nt" or sys.platform == "win32":
+        variable, below = "LOCALAPPDATA", "AppData/Local"
+    elif sys.platform == "darwin":
+        variable, below = "", on_macos
+    base = Path(os.environ.get(variable, ""))
+    if base.is_absolute():
+        return base / "mobileface"
+    try:
+        return Path.home() / below / "mobileface"
+    except RuntimeError:
+        return None
