@@ -64,8 +64,8 @@ def test_the_invented_networks_meet_every_rewrite() -> None:
     print(*sorted(seen), sep="\n")
     assert {
         "dead_channels channels",
-        "dead_channels left: dded or read, not in all of it",
-        "dead_channels left: g which a constant would count",
+        "dead_channels left:  are added or read, not in all",
+        "dead_channels left: zero constant cannot be folded",
         "split_prelu (twice)",
         "split_prelu (behind)",
         "split_prelu (into)",

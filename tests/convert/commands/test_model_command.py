@@ -96,7 +96,7 @@ def test_rows_of_unit_length(tmp_path: Path) -> None:
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=2e-7)
     files = save(NETWORKS["cascade"], tmp_path / "several")
-    with pytest.raises(GraphError, match="3 outputs; rows of which"):
+    with pytest.raises(GraphError, match="single output can be L2-normalised, not 3"):
         export_model(*files, output, shapes={"": NETWORKS["cascade"].shape}, normalize=True)
 
 
@@ -219,9 +219,9 @@ def test_damaged_parameters(
         (["--input-shape", "1,3"], "error"),
         (["--input-shape", "a,b"], "is not like 1,3,112,112"),
         (["--input-shape", "picture=1,3,40,56"], "no input 'picture'"),
-        (["--input-shape", "1,3,0,56"], "a size below 1"),
+        (["--input-shape", "1,3,0,56"], "must have sizes of at least 1"),
         (["--input-shape", "1,4,40,56"], "4 channels|has shape"),
-        (["--outputs", "heat_sigmiod"], "near to it: heat_sigmoid"),
+        (["--outputs", "heat_sigmiod"], "did you mean: heat_sigmoid"),
         (["--outputs", "heat", "heat_output", "--allow-extra"], "name one value twice"),
     ],
 )
