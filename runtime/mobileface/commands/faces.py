@@ -119,7 +119,7 @@ def run_align(options: argparse.Namespace) -> int:
     for path, image in pictures:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
-            chip = align(image, face.landmarks, crop=crop, size=options.size)
+            chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
             target = options.output / f"{unique_stem(path, paths)}_{number}.png"
             write_picture(target, chip)
             if options.json:

@@ -45,7 +45,7 @@ class Scene:
         """The face cut out by a template, by its middle if its points do not allow that."""
         if self.marks is not None:
             try:
-                return align(self.frame, self.marks, crop=template, size=size)
+                return align(self.frame, self.marks, crop=template, size=size, box=self.box)
             except InputError:
                 pass
         marks = Landmarks(CROPS["arcface"].points, self.places)
