@@ -48,7 +48,7 @@ def test_what_is_in_it(folder: Path, tmp_path: Path) -> None:
     bundle = make_bundle(folder, tmp_path / "dist")
     index = read_index(folder)
     assert bundle.models == tuple(sorted(index))
-    assert bundle.licenses == ("BSL-1.0", "CC0-1.0")
+    assert bundle.licenses == ("BSL-1.0", "CC0-1.0", "MIT")
     with zipfile.ZipFile(bundle.path) as wheel:
         names = set(wheel.namelist())
         info = next(name.split("/")[0] for name in names if name.endswith("/RECORD"))
