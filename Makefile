@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+# pnnx depends on PyTorch, which its converter does not need for ONNX files: --no-deps.
+PNNX := pnnx>=20261020
 
 .PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel clean
 
@@ -72,11 +74,10 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[dev,reference]'
-	$(PIP) install --no-deps 'pnnx>=20261020'
+	$(PIP) install --no-deps '$(PNNX)'
 	touch $@ $(VENV)/.demo
 
-# pnnx asks for PyTorch, which its converter does not need for ONNX files.
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 	$(PIP) install -e '.[dev,reference,bench]'
-	$(PIP) install --no-deps 'pnnx>=20240410'
+	$(PIP) install --no-deps '$(PNNX)'
 	touch $@

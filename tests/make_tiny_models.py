@@ -28,7 +28,8 @@ import numpy as np
 import onnx
 
 from mobileface.models.index import IndexEntry, write_index
-from mobileface.models.spec import METADATA_KEY, EmbeddingSpec, ModelSpec
+from mobileface.models.kinds import EmbeddingSpec
+from mobileface.models.spec import METADATA_KEY, ModelSpec
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.build.certificate import certificate, write_certificate
 from mobileface_convert.graph.source_graph import Array, Edge, Graph, Node, variable

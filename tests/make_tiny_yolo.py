@@ -20,7 +20,8 @@ TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS.parent))
 
 from mobileface.models.index import write_index  # noqa: E402
-from mobileface.models.spec import AttributeSpec, ModelSpec, YoloSpec  # noqa: E402
+from mobileface.models.kinds import AttributeSpec, YoloSpec  # noqa: E402
+from mobileface.models.spec import ModelSpec  # noqa: E402
 from mobileface_convert.backends.onnx import clean, to_onnx  # noqa: E402
 from mobileface_convert.frontends.mxnet_symbol import read_symbol  # noqa: E402
 from mobileface_convert.frontends.shape_predictor import read_shape_predictor  # noqa: E402

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.models.probes import make_probes
-from mobileface_convert.makers.dlib_network import descriptors
+from mobileface_convert.makers.dlib_descriptor import descriptors
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference
 from mobileface_convert.oracles.verify import PROBE_COUNT, PROBE_SEED, probe_tensor
 from mobileface_convert.recipes.recipe import load_recipe

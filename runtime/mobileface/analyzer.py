@@ -10,10 +10,10 @@ from .errors import ModelError, ModelNotFoundError
 from .models.lookup import Precision, Prefer
 from .models.session import Session
 from .tasks.base import Request, Stage, Task
-from .tasks.detection import DetectionStage
+from .tasks.detection_stage import DetectionStage
 from .tasks.embedding import Embedder
 from .tasks.embedding_stage import EmbeddingStage
-from .tasks.landmarks import LandmarkStage
+from .tasks.landmark_stage import LandmarkStage
 from .tasks.loading import SESSION_OPTIONS, require_precision
 from .tasks.table import TASK_NAMES, TASKS, require_tasks
 from .types import Face

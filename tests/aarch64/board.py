@@ -23,7 +23,7 @@ import numpy as np
 
 import mobileface
 from mobileface import Attributes, Face, Landmarks, Tracker
-from mobileface.models.spec import YoloSpec
+from mobileface.models.kinds import YoloSpec
 from mobileface.tasks.align import allows_crop
 
 BOARD = "aarch64"

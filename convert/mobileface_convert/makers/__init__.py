@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dlib_network, hog, landmark, mxnet, pose, yolo
+from . import dlib_descriptor, hog, landmark, mxnet, pose, yolo
 from .base import Built, Files, Maker, PassRecord
 from .network import apply_passes, load_network, spec_passes
 
@@ -20,7 +20,7 @@ __all__ = [
 MAKERS: dict[str, Maker] = {
     "mxnet": mxnet.MAKER,
     "shape_predictor": landmark.MAKER,
-    "dlib_network": dlib_network.MAKER,
+    "dlib_network": dlib_descriptor.MAKER,
     "hog_detector": hog.MAKER,
     "pose": pose.MAKER,
     "yolo": yolo.MAKER,

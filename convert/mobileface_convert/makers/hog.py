@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
+from mobileface.models.kinds import HogSpec
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.models.spec import HogSpec
 from mobileface.tasks.hog_detector import HogDetector
 
 from ..backends.onnx import check

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
+from mobileface.models.kinds import LandmarkSpec
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.models.spec import LandmarkSpec
 
 from ..backends.onnx import check
 from ..frontends.shape_predictor import read_shape_predictor

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.errors import ConversionError
-from mobileface.models.spec import ModelSpec, PoseSpec
+from mobileface.models.kinds import PoseSpec
+from mobileface.models.spec import ModelSpec
 
 from ..frontends.pose_pickle import read_pose_coefficients
 from ..oracles.verify import Agreement, compare_outputs

@@ -23,9 +23,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError, GraphError, SpecError
+from mobileface.models.kinds import YoloSpec
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.models.spec import YoloSpec
 
 from ..backends.onnx import add_graph, clean
 from ..graph.attributes import Attributes

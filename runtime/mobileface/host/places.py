@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from ..errors import OutputError
+
 __all__ = [
     "HOME_VARIABLE",
     "MODELS_PACKAGE",
@@ -24,15 +26,24 @@ MODELS_PACKAGE = "mobileface_models"
 """Import package of a wheel that holds models and nothing else."""
 
 
+_FOLDERS = {
+    "data": ("XDG_DATA_HOME", ".local/share", "Library/Application Support"),
+    "settings": ("XDG_CONFIG_HOME", ".config", "Library/Application Support"),
+    "caches": ("XDG_CACHE_HOME", ".cache", "Library/Caches"),
+}
+"""For each purpose the variable and the default of the XDG specification, and the folder of macOS;
+Windows has one folder for all."""
+
+
 def user_models() -> Path | None:
     """The user's own models folder by the custom of the system; None for a user without a home."""
-    folder = _user_folder("XDG_DATA_HOME", ".local/share")
+    folder = _user_folder("data")
     return None if folder is None else folder / "models"
 
 
 def user_settings() -> Path | None:
     """The folder of the user's settings by the custom of the system; None without a home."""
-    return _user_folder("XDG_CONFIG_HOME", ".config")
+    return _user_folder("settings")
 
 
 def tuning_file() -> Path | None:
@@ -41,18 +52,18 @@ def tuning_file() -> Path | None:
     return None if folder is None else folder / "tuning.json"
 
 
-def _user_folder(variable: str, below: str) -> Path | None:
-    """The user's folder for this project: by an environment variable, or below the home."""
-    if os.name == "nt":
-        variable, below = "LOCALAPPDATA", "AppData/Local"
-    elif sys.platform == "darwin":
-        variable, below = "", "Library/Application Support"
-    if os.environ.get(variable):
-        return Path(os.environ[variable]) / "mobileface"
-    try:
-        return Path.home() / below / "mobileface"
-    except RuntimeError:
-        return None
+def default_cache_dir() -> Path:
+    """``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches.
+
+    Raises:
+        OutputError: If the variable is not set and the user has no home folder.
+    """
+    if configured := os.environ.get("MOBILEFACE_CACHE"):
+        return Path(configured).expanduser()
+    folder = _user_folder("caches")
+    if folder is None:
+        raise OutputError("this user has no home folder", hint="set MOBILEFACE_CACHE")
+    return folder
 
 
 def installed_models() -> Path | None:
@@ -63,19 +74,20 @@ def installed_models() -> Path | None:
     return Path(next(iter(found.submodule_search_locations)))
 
 
-def default_cache_dir() -> Path:
-    """Returns ``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches."""
-    if configured := os.environ.get("MOBILEFACE_CACHE"):
-        return Path(configured).expanduser()
-    return _user_caches() / "mobileface"
+def _user_folder(purpose: str) -> Path | None:
+    """The user's folder for this project: by an environment variable, or below the home.
 
-
-def _user_caches() -> Path:
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    caches = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return caches if caches.is_absolute() else Path.home() / ".cache"
+    A variable that holds a relative path is ignored, as the XDG specification demands.
+    """
+    variable, below, on_macos = _FOLDERS[purpose]
+    if os.name == "nt" or sys.platform == "win32":
+        variable, below = "LOCALAPPDATA", "AppData/Local"
+    elif sys.platform == "darwin":
+        variable, below = "", on_macos
+    base = Path(os.environ.get(variable, ""))
+    if base.is_absolute():
+        return base / "mobileface"
+    try:
+        return Path.home() / below / "mobileface"
+    except RuntimeError:
+        return None

@@ -19,13 +19,7 @@ from ..errors import ModelError, SpecError
 from ..vision.network_input import ImageInput
 from .kinds import (
     KINDS,
-    AttributeSpec,
-    EmbeddingSpec,
-    HogSpec,
     Kind,
-    LandmarkSpec,
-    PoseSpec,
-    YoloSpec,
     kind_of,
     kinds_for,
     task_names,
@@ -35,18 +29,12 @@ from .sections import LandmarkBox, License, SourceFileSpec, SourceSpec
 __all__ = [
     "METADATA_KEY",
     "SCHEMA",
-    "AttributeSpec",
-    "EmbeddingSpec",
-    "HogSpec",
     "ImageInput",
     "LandmarkBox",
-    "LandmarkSpec",
     "License",
     "ModelSpec",
-    "PoseSpec",
     "SourceFileSpec",
     "SourceSpec",
-    "YoloSpec",
 ]
 
 METADATA_KEY = "mobileface.spec"

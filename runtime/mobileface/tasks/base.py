@@ -19,7 +19,7 @@ from ..vision.image import ChannelOrder, Image
 if TYPE_CHECKING:
     from ..models.session import Session
     from ..vision.draw import Canvas
-    from .landmarks import LandmarkStage
+    from .landmark_stage import LandmarkStage
 
 __all__ = ["Request", "Stage", "Task"]
 

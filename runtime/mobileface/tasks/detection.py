@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError, InputError
 from ..models.session import Session
-from ..types import Detections, Face, FloatArray, Landmarks
-from ..vision.draw import Canvas
+from ..types import Detections, FloatArray
 from ..vision.image import ChannelOrder, Image, as_images
-from .base import Request, Stage, Task
-from .loading import load_detector
 
-__all__ = ["TASK", "DetectionStage", "Detector"]
+__all__ = ["Detector"]
 
 _BATCH = 8
 """Images a run: larger batches gain nothing on a CPU and cost memory."""
@@ -121,70 +117,3 @@ class Detector(ABC):
         half = square.side * height / 2
         corners = np.stack([x - half, y - half, x + half, y + half], axis=1)
         return np.asarray(np.trunc(corners), np.float32)
-
-
-class DetectionStage(Stage):
-    """Finds the faces of an image.
-
-    Args:
-        detector: What finds them.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        self.detector = detector
-        self.models = [detector]
-
-    @classmethod
-    def load(cls, request: Request) -> DetectionStage:
-        """The stage with the detector that a request chooses."""
-        if request.choice is not None and not isinstance(request.choice, str):
-            if request.options:
-                raise InputError(
-                    f"option {next(iter(request.options))} is for detectors that are loaded by "
-                    "name",
-                    hint="give it to the detector's constructor",
-                )
-            return cls(request.choice)
-        return cls(load_detector(request.choice, **request.loading, **request.options))
-
-    def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """The faces of the image, whatever is known of it."""
-        found = self.detector.detect(image, color=color)
-        points: Sequence[Any] = [None] * len(found)
-        if found.keypoints is not None:
-            points = [Landmarks(found.keypoint_names, kps) for kps in found.keypoints]
-        return [
-            Face(bbox=box, det_score=float(score), landmarks=marks)
-            for box, score, marks in zip(found.boxes, found.scores, points, strict=True)
-        ]
-
-
-def _to_json(face: Face, _: bool) -> dict[str, Any]:
-    return {
-        "bbox": [round(float(value), 2) for value in face.bbox],
-        "det_score": round(face.det_score, 4),
-    }
-
-
-def _to_text(face: Face) -> list[str]:
-    x1, y1, x2, y2 = face.bbox
-    return [f"({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})", f"score {face.det_score:.2f}"]
-
-
-def _draw(canvas: Canvas, face: Face) -> None:
-    canvas.box(face.bbox, thin=np.isnan(face.det_score))
-
-
-TASK = Task(
-    name="detection",
-    command="detect",
-    help="find faces",
-    needs=(),
-    argument="detector",
-    input="image",
-    load=DetectionStage.load,
-    to_json=_to_json,
-    to_text=_to_text,
-    caption=lambda face: "" if np.isnan(face.det_score) else f"{face.det_score:.2f}",
-    draw=_draw,
-)

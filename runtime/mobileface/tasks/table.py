@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import InputError
-from . import attributes, detection, embedding_stage, landmarks, pose
+from . import attribute_stage, detection_stage, embedding_stage, landmark_stage, pose_stage
 from .base import Task
 
 __all__ = ["TASKS", "TASK_NAMES", "require_tasks", "task_named", "with_needs"]
 
 TASKS: tuple[Task, ...] = (
-    detection.TASK,
-    landmarks.TASK,
-    pose.TASK,
-    attributes.TASK,
+    detection_stage.TASK,
+    landmark_stage.TASK,
+    pose_stage.TASK,
+    attribute_stage.TASK,
     embedding_stage.TASK,
 )
 

@@ -18,7 +18,7 @@ from mobileface.types import Landmarks
 from mobileface.vision.crops import CROPS
 from mobileface.vision.image import Image, read_image
 from mobileface_convert.build.collection import convert_recipes
-from mobileface_convert.makers.dlib_network import descriptors
+from mobileface_convert.makers.dlib_descriptor import descriptors
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.packages import PackageSource
 from tests.conftest import ROOT

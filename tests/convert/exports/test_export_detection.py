@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from mobileface.models.kinds import YoloSpec
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.models.spec import YoloSpec
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.commands.main import main
 from mobileface_convert.recipes.recipe import load_recipe

@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from mobileface.errors import ConversionError, SourceFormatError
-from mobileface.models.spec import HogSpec
+from mobileface.models.kinds import HogSpec
 from mobileface_convert.frontends.hog_detector import (
     HogDetector,
     installed_detector_bytes,

@@ -15,8 +15,8 @@ import onnx_ir as ir
 import pytest
 
 from mobileface.errors import ImageError, InputError
-from mobileface.models.spec import HogSpec
-from mobileface.tasks import hog_detector as hog
+from mobileface.models.kinds import HogSpec
+from mobileface.tasks import hog_search as hog
 from mobileface.tasks.hog_search import HogSearch
 from mobileface.vision.pyramid import double_planes, resize_planes, shrink_planes
 from mobileface_convert.frontends.hog_detector import (

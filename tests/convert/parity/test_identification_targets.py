@@ -15,8 +15,8 @@ import pytest
 
 from mobileface.errors import ConversionError
 from mobileface.models.index import read_index
+from mobileface.models.kinds import EmbeddingSpec
 from mobileface.models.session import Session
-from mobileface.models.spec import EmbeddingSpec
 from mobileface.tasks.embedding import Embedder
 from mobileface.vision.image import Image, read_image, to_tensor
 from mobileface_convert.build.pipeline import convert, verify_model

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mobileface.errors import InputError, ModelError, SpecError
-from mobileface.models.spec import LandmarkSpec, License, ModelSpec, PoseSpec, SourceSpec
+from mobileface.models.kinds import LandmarkSpec, PoseSpec
+from mobileface.models.spec import License, ModelSpec, SourceSpec
 from mobileface.tasks.pose import PoseEstimator
 from mobileface.types import Landmarks
 

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
+from mobileface.models.kinds import EmbeddingSpec
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
-from mobileface.models.spec import EmbeddingSpec, ImageInput
+from mobileface.models.spec import ImageInput
 
 from ..backends.onnx import clean
 from ..frontends.dlib_network import read_dlib_network

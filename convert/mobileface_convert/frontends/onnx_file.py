@@ -1,0 +1,309 @@
+"""Reads an ONNX file as a source: checks it and cleans it.
+
+Such a file comes from elsewhere. It is refused with one error where it is no plain graph of
+tensors: files beside it, operators of other domains, control flow, functions, sparse arrays, arrays
+whose bytes do not fit their shape, values of absurd size. What is left has one
+operator set, no metadata and no shapes but those of its inputs and outputs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from mobileface.errors import (
+    GraphError,
+    SourceError,
+    SourceFormatError,
+    UnsupportedOperatorError,
+)
+
+from ..graph.onnx_builder import DEFAULT_OPSET
+
+__all__ = [
+    "MAX_BYTES",
+    "Shape",
+    "inferred",
+    "node_place",
+    "parse_onnx",
+    "read_onnx_file",
+    "value_shapes",
+]
+
+MAX_BYTES = 512 << 20
+"""Largest file that is read."""
+
+_MAX_ELEMENTS = 1 << 31
+_MAX_NODES = 100_000
+_MAX_RANK = 16
+_OLDEST_OPSET = 7
+_DOMAINS = ("", "ai.onnx")
+_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+
+_Attribute = onnx.AttributeProto
+_SUBGRAPHS = (_Attribute.GRAPH, _Attribute.GRAPHS)
+_SPARSE = (_Attribute.SPARSE_TENSOR, _Attribute.SPARSE_TENSORS)
+
+Shape = tuple[int | None, ...]
+"""None: any size."""
+
+
+def read_onnx_file(path: Path, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+    """Reads a file; see `parse_onnx`.
+
+    Raises:
+        SourceError: The file cannot be read.
+        SourceFormatError: It is too large, or `parse_onnx` raises it.
+        UnsupportedOperatorError: As `parse_onnx`.
+    """
+    try:
+        with path.open("rb") as stream:
+            known = os.fstat(stream.fileno()).st_size
+            content = b"" if known > MAX_BYTES else stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        text = getattr(error, "strerror", None) or str(error)
+        raise SourceError(f"cannot be read ({text})", where=str(path)) from error
+    if max(known, len(content)) > MAX_BYTES:
+        raise SourceFormatError(f"larger than {MAX_BYTES >> 20} MiB", where=str(path))
+    return parse_onnx(content, where=str(path), opset=opset)
+
+
+def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+    """Checks and cleans a model.
+
+    Inputs that have a stored value are constants afterwards: exporters of old list every weight.
+
+    Args:
+        content: The file's bytes.
+        where: The file, for errors.
+        opset: Operator set of the result; older ones are converted to it.
+
+    Returns:
+        The model: ``ai.onnx`` of this version, inputs, outputs, nodes and arrays, nothing else.
+
+    Raises:
+        SourceFormatError: The bytes are no ONNX model, or one that contradicts itself.
+        UnsupportedOperatorError: It needs more than a plain graph of tensors.
+    """
+    model = _parsed(content, where)
+    _check_names(model, where)
+    version = _opset(model, where)
+    _refuse_unsupported(model, where)
+    for tensor, name in _tensors(model.graph):
+        _check_tensor(tensor, f"{where}, array '{name}'")
+    _clean(model)
+    _check(model, where)
+    if version < opset:
+        model = _converted(model, opset, where)
+    elif version > opset:
+        raise UnsupportedOperatorError(
+            f"operator set {version} is newer than {opset}",
+            where=where,
+            hint=f"export the network again with opset_version={opset}",
+        )
+    _check_sizes(inferred(model, where), where)
+    return model
+
+
+def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except (DecodeError, RecursionError, ValueError) as error:
+        raise SourceFormatError("not an ONNX model", where=where) from error
+    if not model.graph.node or not model.graph.output:
+        raise SourceFormatError("not an ONNX model: no graph in it", where=where)
+    if len(model.graph.node) > _MAX_NODES:
+        raise SourceFormatError(f"more than {_MAX_NODES} nodes", where=where)
+    return model
+
+
+def _check_names(model: onnx.ModelProto, where: str) -> None:
+    """All names are text; protobuf hands out as bytes what is none."""
+    graph = model.graph
+    names = [graph.name, *(item.domain for item in model.opset_import)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [item.name for item in node.attribute]
+    names += [item.name for item in (*graph.initializer, *graph.input, *graph.output)]
+    if not all(isinstance(name, str) for name in names):
+        raise SourceFormatError("not an ONNX model: a name is no text", where=where)
+
+
+def _opset(model: onnx.ModelProto, where: str) -> int:
+    """The version of ai.onnx; other domains are dropped, no node may use them."""
+    versions = {item.version for item in model.opset_import if item.domain in _DOMAINS}
+    if len(versions) != 1:
+        found = ", ".join(map(str, sorted(versions))) or "none"
+        raise SourceFormatError(f"one version of ai.onnx is expected, found: {found}", where=where)
+    version = int(versions.pop())
+    if not _OLDEST_OPSET <= version <= onnx.defs.onnx_opset_version():
+        raise UnsupportedOperatorError(
+            f"operator set {version} has no conversion",
+            where=where,
+            hint=f"supported: {_OLDEST_OPSET} to {DEFAULT_OPSET}",
+        )
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", version))
+    return version
+
+
+def _refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
+    """Refuses what is no plain graph of tensors."""
+    graph = model.graph
+    for what, present in (
+        ("local functions", model.functions),
+        ("training graphs", model.training_info),
+        ("sparse arrays", graph.sparse_initializer),
+    ):
+        if present:
+            raise UnsupportedOperatorError(f"{what} have no conversion", where=where)
+    for value in [*graph.input, *graph.output]:
+        if value.type.WhichOneof("value") not in ("tensor_type", None):
+            raise UnsupportedOperatorError(
+                "only tensors have a conversion", where=f"{where}, value '{value.name}'"
+            )
+    for node in graph.node:
+        kinds = {item.type for item in node.attribute}
+        what = ""
+        if node.domain not in _DOMAINS:
+            what = f"operators of the domain '{node.domain}'"
+        elif node.op_type in _CONTROL or kinds.intersection(_SUBGRAPHS):
+            what = "control flow"
+        elif kinds.intersection(_SPARSE):
+            what = "sparse arrays"
+        if what:
+            raise UnsupportedOperatorError(
+                f"{what} cannot be converted",
+                where=node_place(node, where),
+                hint="export the network as a plain graph of ai.onnx operators",
+            )
+        node.domain = ""
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[tuple[onnx.TensorProto, str]]:
+    """Every stored array and its name."""
+    for tensor in graph.initializer:
+        yield tensor, tensor.name
+    for node in graph.node:
+        for item in node.attribute:
+            for tensor in [item.t] if item.HasField("t") else item.tensors:
+                yield tensor, f"{node.name or node.op_type}.{item.name}"
+
+
+def _check_tensor(tensor: onnx.TensorProto, where: str) -> None:
+    """An array lies in this file and has as many bytes or values as its shape says."""
+    if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise UnsupportedOperatorError(
+            "its values lie in another file",
+            where=where,
+            hint="store the model as one file: onnx.save(onnx.load(path), path)",
+        )
+    if tensor.HasField("segment"):
+        raise UnsupportedOperatorError("arrays in pieces have no conversion", where=where)
+    if len(tensor.dims) > _MAX_RANK or min(tensor.dims, default=0) < 0:
+        raise SourceFormatError(f"no array has the shape {list(tensor.dims)}", where=where)
+    count = math.prod(tensor.dims)
+    if count > _MAX_ELEMENTS:
+        raise SourceFormatError(f"{count} elements are too many", where=where)
+    try:
+        array = onnx.numpy_helper.to_array(tensor)
+    except Exception as error:  # it raises whatever numpy does
+        text = " ".join(str(error).split())
+        raise SourceFormatError(f"its bytes do not fit its shape ({text})", where=where) from error
+    if array.size != count:
+        raise SourceFormatError(f"{array.size} values for {count} elements", where=where)
+
+
+def _clean(model: onnx.ModelProto) -> None:
+    """Removes all that says nothing about the numbers."""
+    graph = model.graph
+    graph.name = graph.name or "network"
+    for field in ("producer_name", "producer_version", "domain", "model_version"):
+        model.ClearField(field)
+    for field in ("value_info", "quantization_annotation"):
+        graph.ClearField(field)
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in stored]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    model.ir_version = max(model.ir_version, 4)  # where weights need not be inputs
+    tensors = [tensor for tensor, _ in _tensors(graph)]
+    attributes = [item for node in graph.node for item in node.attribute]
+    values = [*graph.input, *graph.output]
+    for message in [model, graph, *graph.node, *attributes, *tensors, *values]:
+        for field in ("doc_string", "metadata_props", "configuration", "device_configurations"):
+            if field in message.DESCRIPTOR.fields_by_name:
+                message.ClearField(field)
+
+
+def _check(model: onnx.ModelProto, where: str) -> None:
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # ValidationError, InferenceError, and what protobuf and C++ raise
+        text = " ".join(str(error).split())[:300]
+        raise SourceFormatError(f"not a valid ONNX model ({text})", where=where) from error
+
+
+def _converted(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
+    """The model in a newer operator set."""
+    version = model.opset_import[0].version
+    try:
+        newer = onnx.version_converter.convert_version(model, opset)
+    except Exception as error:  # as above
+        text = " ".join(str(error).split())[:300]
+        raise UnsupportedOperatorError(
+            f"operator set {version} cannot be converted to {opset} ({text})",
+            where=where,
+            hint=f"export the network again with opset_version={opset}",
+        ) from error
+    _clean(newer)
+    _check(newer, where)
+    return newer
+
+
+def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """A copy with the shapes of all values that can be known.
+
+    Raises:
+        GraphError: Shapes do not fit together.
+    """
+    try:
+        return onnx.shape_inference.infer_shapes(
+            model, check_type=True, strict_mode=True, data_prop=True
+        )
+    except Exception as error:  # InferenceError, and what C++ raises
+        text = " ".join(str(error).split())[:300]
+        raise GraphError(f"shapes do not fit together ({text})", where=where) from error
+
+
+def value_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shapes that a model states or had inferred, and those of its arrays."""
+    graph, found = model.graph, {}
+    for value in [*graph.input, *graph.value_info, *graph.output]:
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            found[value.name] = tuple(
+                item.dim_value if item.HasField("dim_value") else None for item in tensor.shape.dim
+            )
+    return found | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+
+
+def _check_sizes(model: onnx.ModelProto, where: str) -> None:
+    """No value is absurdly large: what folds constants would allocate it."""
+    for name, shape in value_shapes(model).items():
+        known = [size for size in shape if size is not None]
+        if min(known, default=0) < 0 or math.prod(known) > _MAX_ELEMENTS:
+            raise SourceFormatError(
+                f"a value of shape {list(shape)} is absurd", where=f"{where}, value '{name}'"
+            )
+
+
+def node_place(node: onnx.NodeProto, where: str) -> str:
+    """How an error names a node of a file."""
+    place = f"node '{node.name or ', '.join(node.output)}' ({node.op_type})"
+    return f"{where}, {place}" if where else place

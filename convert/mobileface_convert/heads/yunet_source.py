@@ -1,0 +1,232 @@
+"""YuNet as it is published, looked at from its twelve outputs: its network and its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+from mobileface.errors import GraphError
+
+from ..graph.onnx_builder import GraphBuilder
+
+__all__ = ["POINTS", "STRIDES", "WIDTH", "YuNetHead", "YuNetSource"]
+
+STRIDES = (8, 16, 32)
+"""Width of a cell of each grid, in pixels; pictures are padded to multiples of the last."""
+
+POINTS = 5
+"""Points of a face: right and left eye, nose tip, right and left corner of the mouth."""
+
+_HEADS = {"bbox": 4, "kps": 2 * POINTS, "cls": 1, "obj": 1}
+
+WIDTH = sum(_HEADS.values())
+"""Values of a cell: centre, size, points, class, object."""
+
+_CHANNELS = 3
+_HINT = "YuNet of 2023, face_detection_yunet_2023mar.onnx, is expected"
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class YuNetHead:
+    """The four heads of one stride, side by side.
+
+    Args:
+        parts: Of box, points, class and object the first and the second convolution.
+        source: Where their weights are.
+
+    Attributes:
+        feature: Name of the value that they all read.
+        pointwise: Weights (16, C, 1, 1) and biases (16,) of the first convolutions.
+        depthwise: Weights (16, 1, 3, 3) and biases (16,) of the second ones.
+    """
+
+    def __init__(self, parts: Sequence[tuple[onnx.NodeProto, onnx.NodeProto]], source: YuNetSource):
+        self.feature = source.feature(parts[0][0])
+        pairs = [[source.weights(node) for node in nodes] for nodes in parts]
+        channels = pairs[0][0][0].shape[1:]
+        for (node, _), width, stored in zip(parts, _HEADS.values(), pairs, strict=True):
+            sizes = [array.shape for pair in stored for array in pair]
+            if sizes != [(width, *channels), (width,), (width, 1, 3, 3), (width,)]:
+                raise source.error(f"weights of {sizes} do not make {width} values a cell", node)
+            if channels[1:] != (1, 1):
+                raise source.error(f"a convolution of {channels[1:]}, 1×1 expected", node)
+            if node.input[0] != self.feature:
+                raise source.error("the heads of one stride read different features", node)
+        first, second = zip(*pairs, strict=True)
+        self.pointwise, self.depthwise = _stacked(first), _stacked(second)
+
+
+class YuNetSource:
+    """The published graph, looked at from its outputs.
+
+    Args:
+        graph: Of the cleaned model.
+        where: The file, for errors.
+
+    Raises:
+        GraphError: It has not one input.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, where: str) -> None:
+        self._graph, self._where = graph, where
+        self._made = {name: node for node in graph.node for name in node.output}
+        self._stored = {tensor.name: tensor for tensor in graph.initializer}
+        inputs = [value.name for value in graph.input if value.name not in self._stored]
+        if len(inputs) != 1:
+            raise GraphError(f"{len(inputs)} inputs, 1 expected", where=where)
+        self._input = inputs[0]
+
+    def head(self, stride: int) -> YuNetHead:
+        """The heads of a stride.
+
+        Raises:
+            GraphError: They are built in another way.
+        """
+        parts = []
+        for kind in _HEADS:
+            name, tail = f"{kind}_{stride}", ["Reshape", "Transpose", "Conv", "Conv"]
+            if kind in ("cls", "obj"):
+                tail.insert(0, "Sigmoid")
+            nodes = self._chain(name, tail)
+            if _attributes(nodes[-3]).get("perm") != [0, 2, 3, 1]:
+                raise self.error("channels are not moved to the end", nodes[-3])
+            self._check_convolutions(nodes[-1], nodes[-2])
+            parts.append((nodes[-1], nodes[-2]))
+        return YuNetHead(parts, self)
+
+    def add(self, builder: GraphBuilder, rows: ir.Value, features: Sequence[str]) -> list[ir.Value]:
+        """Adds the network up to its features; its first convolution reads rows of pixels."""
+        needed, wanted = [], set(features)
+        for node in reversed(self._graph.node):
+            if wanted.intersection(node.output):
+                needed.append(node)
+                wanted.update(node.input)
+        values: dict[str, ir.Value] = {}
+        for node in reversed(needed):
+            if self._input in node.input:
+                values[node.output[0]] = self._add_first(builder, rows, node)
+                continue
+            for name in node.input:
+                if name and name not in values:
+                    values[name] = builder.constant(self._array(name), name="weight")
+            made = builder.op_multi(
+                node.op_type,
+                *map(values.get, node.input),
+                outputs=len(node.output),
+                name=node.name or None,
+                **_attributes(node),
+            )
+            values.update(zip(node.output, made, strict=True))
+        return [values[name] for name in features]
+
+    def _add_first(self, builder: GraphBuilder, rows: ir.Value, node: onnx.NodeProto) -> ir.Value:
+        """The first convolution on (N, 1, H, 3·W), the pixels as they lie in memory.
+
+        Side by side a pixel's three values are three columns: the kernel becomes three times as
+        wide, and so do its steps and its padding. That saves moving the channels to the front.
+        """
+        given = _attributes(node)
+        weights, biases = self.weights(node)
+        plain = given.get("group", 1) == 1 and given.get("dilations", [1, 1]) == [1, 1]
+        known = {"group", "dilations", "kernel_shape", "strides", "pads"}
+        if node.op_type != "Conv" or not plain or not known.issuperset(given):
+            raise self.error("the picture is not read by a plain convolution", node)
+        if weights.ndim != 4 or weights.shape[1] != _CHANNELS:
+            raise self.error(f"weights of {weights.shape} do not read three channels", node)
+        outputs, _, height, width = weights.shape
+        flat = weights.transpose(0, 2, 3, 1).reshape(outputs, 1, height, width * _CHANNELS)
+        down, right = given.get("strides", [1, 1])
+        top, left, bottom, end = given.get("pads", [0] * 4)
+        return builder.op(
+            "Conv",
+            rows,
+            builder.constant(flat, np.float32, name="weight"),
+            builder.constant(biases, np.float32, name="weight"),
+            name=node.name or None,
+            kernel_shape=(height, width * _CHANNELS),
+            strides=(down, right * _CHANNELS),
+            pads=(top, left * _CHANNELS, bottom, end * _CHANNELS),
+        )
+
+    def feature(self, node: onnx.NodeProto) -> str:
+        """The value that a head's first convolution reads, which another node makes."""
+        if node.input[0] not in self._made:
+            raise self.error("the head reads no feature", node)
+        return str(node.input[0])
+
+    def weights(self, node: onnx.NodeProto) -> tuple[FloatArray, FloatArray]:
+        """Weights and biases of a convolution."""
+        if len(node.input) != 3:
+            raise self.error("a convolution without biases", node)
+        return self._array(node.input[1]), self._array(node.input[2])
+
+    def error(self, what: str, node: onnx.NodeProto) -> GraphError:
+        """An error at a node."""
+        place = f"node '{node.name}' ({node.op_type})"
+        return GraphError(
+            what,
+            where=f"{self._where}, {place}" if self._where else place,
+            hint=_HINT,
+        )
+
+    def _array(self, name: str) -> FloatArray:
+        if name not in self._stored:
+            raise GraphError(f"'{name}' is no stored array", where=self._where, hint=_HINT)
+        array = np.asarray(onnx.numpy_helper.to_array(self._stored[name]))
+        if not np.isfinite(array).all():
+            raise GraphError(f"array '{name}' has values that are no numbers", where=self._where)
+        return array
+
+    def _chain(self, name: str, kinds: Sequence[str]) -> list[onnx.NodeProto]:
+        """The nodes that make an output, from its end."""
+        nodes = []
+        for kind in kinds:
+            node = self._made.get(name)
+            if node is None or node.op_type != kind:
+                found = "nothing" if node is None else f"{node.op_type} '{node.name}'"
+                raise GraphError(
+                    f"'{name}' is made by {found}, {kind} expected",
+                    where=self._where,
+                    hint="outputs cls, obj, bbox and kps at strides 8, 16 and 32 are expected",
+                )
+            nodes.append(node)
+            name = node.input[0]
+        return nodes
+
+    def _check_convolutions(self, first: onnx.NodeProto, second: onnx.NodeProto) -> None:
+        """A 1×1 convolution and a 3×3 one by channel, which keep the size of the map."""
+        outputs = len(self.weights(second)[0])
+        for node, (group, side, pad) in ((first, (1, 1, 0)), (second, (outputs, 3, 1))):
+            wanted = {
+                "group": group,
+                "kernel_shape": [side, side],
+                "pads": [pad] * 4,
+                "strides": [1, 1],
+                "dilations": [1, 1],
+            }
+            found = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4}
+            found |= {"kernel_shape": [side, side]} | _attributes(node)
+            if found != wanted:
+                raise self.error(f"a convolution of {found}, {wanted} expected", node)
+
+
+def _stacked(parts: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    weights, biases = zip(*parts, strict=True)
+    return np.concatenate(weights), np.concatenate(biases)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes as the builder takes them."""
+    found: dict[str, Any] = {}
+    for item in node.attribute:
+        value = onnx.helper.get_attribute_value(item)
+        if isinstance(value, onnx.TensorProto):
+            value = ir.tensor(onnx.numpy_helper.to_array(value))
+        found[item.name] = value.decode() if isinstance(value, bytes) else value
+    return found
