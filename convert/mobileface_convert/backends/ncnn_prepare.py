@@ -27,7 +27,7 @@ from mobileface.errors import ConversionError, UnsupportedOperatorError
 
 from ..graph.onnx_builder import free_name
 
-__all__ = ["Prepared", "between", "prepare"]
+__all__ = ["Prepared", "extract_part", "prepare"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class Prepared:
     factor: Doubles
     shift: Doubles
 
-    def pixels(self, mean: Doubles, std: Doubles) -> tuple[Doubles, Doubles]:
+    def mean_and_norm(self, mean: Doubles, std: Doubles) -> tuple[Doubles, Doubles]:
         """Mean and norm for ncnn, where the original model expects (p - mean) / std of pixels p.
 
         factor · (p - mean) / std + shift = (p - (mean - shift · std / factor)) · (factor / std)
@@ -61,7 +61,9 @@ class Prepared:
         return mean - self.shift * std / self.factor, self.factor / std
 
 
-def between(model: onnx.ModelProto, start: str, outputs: list[str], where: str) -> onnx.ModelProto:
+def extract_part(
+    model: onnx.ModelProto, start: str, outputs: list[str], where: str
+) -> onnx.ModelProto:
     """Extracts the part of a model between one value and some outputs.
 
     Args:

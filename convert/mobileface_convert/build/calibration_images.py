@@ -20,7 +20,7 @@ from mobileface.host.files import reason, sha256
 from mobileface.models.spec import ModelSpec
 from mobileface.vision.image import PICTURE_SUFFIXES, read_image
 
-__all__ = ["PictureSet", "Samples", "read_samples"]
+__all__ = ["ImageSet", "Samples", "read_samples"]
 
 _MIN_IMAGES = 24
 """Minimum number of images in a folder; ranges from fewer images would be unreliable."""
@@ -30,7 +30,7 @@ _MAX_IMAGES = 900
 
 
 @dataclass(frozen=True)
-class PictureSet:
+class ImageSet:
     """A set of image files.
 
     Attributes:
@@ -68,8 +68,8 @@ class Samples:
         evaluation: Other images, for comparing the quantised network.
     """
 
-    calibration: PictureSet
-    evaluation: PictureSet
+    calibration: ImageSet
+    evaluation: ImageSet
 
 
 def read_samples(folder: Path) -> Samples:
@@ -95,6 +95,6 @@ def read_samples(folder: Path) -> Samples:
     return Samples(_set(pairs[:split]), _set(pairs[split:]))
 
 
-def _set(pairs: Sequence[tuple[Path, str]]) -> PictureSet:
+def _set(pairs: Sequence[tuple[Path, str]]) -> ImageSet:
     digest = hashlib.sha256("".join(value for _, value in pairs).encode()).hexdigest()
-    return PictureSet(tuple(path for path, _ in pairs), digest)
+    return ImageSet(tuple(path for path, _ in pairs), digest)

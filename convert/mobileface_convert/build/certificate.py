@@ -51,7 +51,7 @@ from mobileface.models.agreement import Bounds
 
 from ..makers import Built, PassRecord
 from ..oracles.verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
-from .calibration_images import PictureSet
+from .calibration_images import ImageSet
 
 __all__ = ["certificate", "export_certificate", "pass_to_dict", "tools_used", "write_certificate"]
 
@@ -157,7 +157,7 @@ def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]
 
 
 def _verification_fp32(
-    agreement: Agreement, bounds: Bounds, images: PictureSet | None
+    agreement: Agreement, bounds: Bounds, images: ImageSet | None
 ) -> dict[str, Any]:
     """The field ``verification_fp32``: the comparison of a variant with the fp32 model."""
     inputs = {"generator": "probes"} if images is None else images.to_dict()

@@ -84,10 +84,10 @@ def agreement_text(agreement: Agreement | None) -> str:
 
 def _variant_lines(artefact: Artefact) -> Iterator[str]:
     """A line for each variant that was built, and for each that could not be built."""
-    for made in artefact.made:
-        line = f"  {made.name}: {len(made.content) / 1e6:.3f} MB, {made.nodes} nodes"
-        if "verification_fp32" in made.facts:
-            agreement, _, images = made.facts["verification_fp32"]
+    for built in artefact.built:
+        line = f"  {built.name}: {len(built.content) / 1e6:.3f} MB, {built.nodes} nodes"
+        if "verification_fp32" in built.facts:
+            agreement, _, images = built.facts["verification_fp32"]
             count = f"{len(images.paths)} other" if images else "generated"
             line += (
                 f", compared with fp32 on {count} images: max abs error "
@@ -95,9 +95,9 @@ def _variant_lines(artefact: Artefact) -> Iterator[str]:
                 f"mean cosine {agreement.mean_cosine:.6f}, min cosine {agreement.min_cosine:.6f}"
             )
         yield line
-    for refused in artefact.refused:
-        if not refused.expected:
-            yield f"  {refused.name} not built: {refused.reason}"
+    for skipped in artefact.refused:
+        if not skipped.expected:
+            yield f"  {skipped.name} not built: {skipped.reason}"
 
 
 def open_upstream(upstream: Upstream, location: str | None) -> Source | None:

@@ -20,7 +20,7 @@ from ..recipes.recipe import Recipe
 from ..sources.cache import exclusive_folder
 from ..sources.files import Source
 from .certificate import certificate, write_certificate
-from .variants import CONDITIONS, STORAGE, Made, Plan, Refused, Workshop
+from .variants import CONDITIONS, STORAGE, BuiltVariant, Plan, SkippedVariant, VariantBuilder
 
 __all__ = ["Artefact", "choose", "convert", "fetch_all", "verify_model"]
 
@@ -36,7 +36,7 @@ class Artefact:
         nodes: Number of ONNX nodes; 0 for a model that consists of its spec only.
         agreement: The comparison with the reference; None if it was not requested.
         variants: The other files of the model, as listed in the index.
-        made: The variants that were built by this conversion.
+        built: The variants that were built by this conversion.
         refused: Requested variants that were not built.
     """
 
@@ -46,8 +46,8 @@ class Artefact:
     nodes: int
     agreement: Agreement | None
     variants: tuple[Variant, ...] = ()
-    made: tuple[Made, ...] = ()
-    refused: tuple[Refused, ...] = ()
+    built: tuple[BuiltVariant, ...] = ()
+    refused: tuple[SkippedVariant, ...] = ()
 
 
 def convert(
@@ -77,11 +77,11 @@ def convert(
     maker = _maker(recipe)
     recipe, files = choose(recipe, source)
     with _locked_folder(folder), tempfile.TemporaryDirectory() as scratch:
-        workshop = Workshop(recipe, files, maker, Path(scratch), verify)
-        own = workshop.make_own()
-        others = workshop.make_others(plan or Plan())
-        made = [item for item in others if isinstance(item, Made)]
-        entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *made)])
+        builder = VariantBuilder(recipe, files, maker, Path(scratch), verify)
+        own = builder.build_own()
+        others = builder.build_others(plan or Plan())
+        built = [item for item in others if isinstance(item, BuiltVariant)]
+        entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *built)])
         _update_index(recipe.name, entry, folder)
     return Artefact(
         recipe.name,
@@ -90,36 +90,36 @@ def convert(
         own.nodes,
         own.verified[recipe.weights][0] if verify else None,
         entry.variants,
-        tuple(made),
-        tuple(item for item in others if isinstance(item, Refused)),
+        tuple(built),
+        tuple(item for item in others if isinstance(item, SkippedVariant)),
     )
 
 
-def _write(made: Made, recipe: Recipe, folder: Path) -> Variant:
+def _write(variant: BuiltVariant, recipe: Recipe, folder: Path) -> Variant:
     """Writes a variant and its certificate; returns its entry for the index."""
-    own = made.target == "portable" and STORAGE[made.precision] == recipe.weights
-    stem = recipe.name if own else f"{recipe.name}.{made.name}"
-    target = folder / f"{stem}{made.built.suffix}"
-    write_aside(target, made.content)
+    own = variant.target == "portable" and STORAGE[variant.precision] == recipe.weights
+    stem = recipe.name if own else f"{recipe.name}.{variant.name}"
+    target = folder / f"{stem}{variant.built.suffix}"
+    write_aside(target, variant.content)
     document = certificate(
-        made.built,
+        variant.built,
         target,
         target.name,
-        weights=STORAGE[made.precision],
-        nodes=made.nodes,
-        verified=made.verified,
-        facts=made.facts,
+        weights=STORAGE[variant.precision],
+        nodes=variant.nodes,
+        verified=variant.verified,
+        facts=variant.facts,
     )
     path = folder / f"{stem}.certificate.json"
     write_certificate(path, document)
     return Variant(
-        made.name,
-        made.precision,
+        variant.name,
+        variant.precision,
         target.name,
         document["sha256"],
         document["bytes"],
         path.name,
-        CONDITIONS[made.target],
+        CONDITIONS[variant.target],
     )
 
 
@@ -146,9 +146,9 @@ def _update_index(name: str, entry: IndexEntry, folder: Path) -> None:
     index = read_index(folder)
     before = index.get(name)
     old = before.variants if before is not None else ()
-    made = {variant.name for variant in entry.variants}
+    new = {variant.name for variant in entry.variants}
     if before is not None and before.sha256 == entry.sha256:
-        kept = [variant for variant in old if variant.name not in made]
+        kept = [variant for variant in old if variant.name not in new]
         variants = sorted([*entry.variants, *kept], key=_rank)
         entry = dataclasses.replace(entry, variants=tuple(variants))
     write_index(folder, {**index, name: entry})

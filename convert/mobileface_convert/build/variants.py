@@ -17,7 +17,7 @@ stores weights as float16. A variant for x86 is built only if its passes change 
 
 To add a kind of machine, add its passes to `passes.TARGETS` and its condition to `CONDITIONS`. To
 add a precision, add its name to `mobileface.models.index.PRECISIONS`, its storage to `STORAGE` and
-its conversion to `Workshop._content`; a recipe enables it with a table ``[verify.…]``.
+its conversion to `VariantBuilder._content`; a recipe enables it with a table ``[verify.…]``.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from ..backends.storage import store_float16
 from ..makers import Built, Files, Maker
 from ..oracles.verify import require
 from ..recipes.recipe import Recipe
-from .calibration_images import PictureSet, Samples
+from .calibration_images import ImageSet, Samples
 
-__all__ = ["CONDITIONS", "STORAGE", "Made", "Plan", "Refused", "Workshop"]
+__all__ = ["CONDITIONS", "STORAGE", "BuiltVariant", "Plan", "SkippedVariant", "VariantBuilder"]
 
 CONDITIONS: Mapping[str, Condition] = {
     "x86": Condition(("x86_64",), ("avx2",)),  # ONNX Runtime uses blocked channels there
@@ -77,7 +77,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Made:
+class BuiltVariant:
     """A variant that was built and is within its tolerances.
 
     Attributes:
@@ -102,7 +102,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Refused:
+class SkippedVariant:
     """A requested variant that was not built.
 
     Attributes:
@@ -117,7 +117,7 @@ class Refused:
 
 
 @dataclass
-class Workshop:
+class VariantBuilder:
     """Builds the variants of one model, from one network for each kind of machine.
 
     Args:
@@ -143,33 +143,33 @@ class Workshop:
         """The precision of the model's own file."""
         return next(name for name, kind in STORAGE.items() if kind == self.recipe.weights)
 
-    def make_own(self) -> Made:
+    def build_own(self) -> BuiltVariant:
         """Builds the model's own file.
 
         Raises:
             ConversionError: If a step fails.
             ParityError: If the model is outside its tolerances.
         """
-        return self._make("portable", self.own, plan=Plan())
+        return self._build("portable", self.own, plan=Plan())
 
-    def make_others(self, plan: Plan) -> list[Made | Refused]:
+    def build_others(self, plan: Plan) -> list[BuiltVariant | SkippedVariant]:
         """Builds the other variants of a plan, in the order in which the runtime tries them."""
-        found: list[Made | Refused] = []
+        found: list[BuiltVariant | SkippedVariant] = []
         for precision in (word for word in PRECISIONS if word in plan.precisions):
             for target in (word for word in CONDITIONS if word in plan.targets):
                 if (target, precision) != ("portable", self.own):
                     found.append(self._try(target, precision, plan))
         return found
 
-    def _try(self, target: str, precision: str, plan: Plan) -> Made | Refused:
+    def _try(self, target: str, precision: str, plan: Plan) -> BuiltVariant | SkippedVariant:
         name = _name(target, precision)
         try:
             reason = self._reason_to_skip(target, precision)
             if reason:
-                return Refused(name, reason, expected=True)
-            return self._make(target, precision, plan)
+                return SkippedVariant(name, reason, expected=True)
+            return self._build(target, precision, plan)
         except ConversionError as error:  # go on with the other variants
-            return Refused(name, error.what)
+            return SkippedVariant(name, error.what)
 
     def _reason_to_skip(self, target: str, precision: str) -> str:
         """Why a variant is of no use; empty if it should be built."""
@@ -218,7 +218,7 @@ class Workshop:
             self._networks[target] = self.maker.build(recipe, self.files)
         return self._networks[target]
 
-    def _make(self, target: str, precision: str, plan: Plan) -> Made:
+    def _build(self, target: str, precision: str, plan: Plan) -> BuiltVariant:
         """Builds and verifies one variant.
 
         Raises:
@@ -244,7 +244,7 @@ class Workshop:
             }
         # The nodes of fp16 files are counted without the Casts, which are removed on load.
         nodes = len(quantized.model.graph.node) if quantized else built.nodes
-        return Made(name, precision, target, content, built, nodes, verified, facts)
+        return BuiltVariant(name, precision, target, content, built, nodes, verified, facts)
 
     def _verified(
         self, source: str, storage: str, path: Path
@@ -310,7 +310,7 @@ class Workshop:
             require(agreement, bounds, self.recipe.name)
         return agreement, bounds
 
-    def _against_fp32(self, path: Path, images: PictureSet | None) -> Agreement:
+    def _against_fp32(self, path: Path, images: ImageSet | None) -> Agreement:
         """Compares a file with the portable fp32 model, on images or generated inputs."""
         reference = self._write("reference", ".onnx", self._network("portable").content)
         sessions = [Session(file, intra_op_num_threads=1) for file in (path, reference)]

@@ -30,7 +30,7 @@ from ..exports.export_table import export_table
 from ..exports.interface import Interface, adapted, add_interface
 from ..exports.ncnn_export import export_ncnn
 from ..exports.network_export import load_network_files
-from ..exports.sidecar import Export, refusal, refuse, source_file
+from ..exports.sidecar import Export, check_exportable, source_file, why_not_exported
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
@@ -196,7 +196,7 @@ def _ncnn_of_model(options: argparse.Namespace, path: Path) -> Export:
 def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
     """Exports the model of a recipe to ncnn."""
     recipe = load_recipe(name).targeting("ncnn")
-    refuse(refusal(recipe.spec, "ncnn"), "ncnn", name)
+    check_exportable(why_not_exported(recipe.spec, "ncnn"), "ncnn", name)
     recipe, files = _files(recipe, options, opened)
     built = MAKERS[recipe.maker].build(recipe, files)
     return export_ncnn(
@@ -238,7 +238,7 @@ def _to_caffe(options: argparse.Namespace) -> int:
 def _caffe_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
     """Exports the network of a recipe to Caffe."""
     recipe = load_recipe(name)
-    refuse(why_not_caffe(recipe), "Caffe", name)
+    check_exportable(why_not_caffe(recipe), "Caffe", name)
     recipe, files = _files(recipe, options, opened)
     sources = [source_file(path) for path in files.values()]
     return export_caffe(source_of_recipe(recipe, files), name, options.output, sources=sources)
@@ -306,7 +306,7 @@ def _files(recipe: Recipe, options: argparse.Namespace, opened: Opened) -> tuple
     raise ConversionError(
         f"the recipe needs {needed}, not {', '.join(given)}",
         where=recipe.name,
-        hint="--symbol and --params are MXNet's two files; a gluon file is --params alone",
+        hint="--symbol and --params are MXNet's two files; a gluon file is --params only",
     )
 
 

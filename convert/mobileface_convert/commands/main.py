@@ -285,8 +285,8 @@ def _merge(options: argparse.Namespace) -> int:
     result = fold_batchnorm(graph)
     for line in result.changed:
         print(f"folded {line}")
-    for refusal in result.refused:
-        print(f"kept {refusal.node}: {refusal.reason}")
+    for refused in result.refused:
+        print(f"kept {refused.node}: {refused.reason}")
     _save(graph, result, options.output)
     return 0
 

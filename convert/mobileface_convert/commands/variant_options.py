@@ -43,7 +43,7 @@ def add_variants(parser: argparse.ArgumentParser, default: Sequence[str]) -> Non
         "--calibrate-photos",
         type=Path,
         metavar="DIR",
-        help="photos to calibrate int8 detectors, likewise",
+        help="photos to calibrate int8 detectors, split in the same way",
     )
     parser.add_argument(
         "--ort",

@@ -33,13 +33,13 @@ from .sidecar import (
     DETECTION_SHAPES,
     Export,
     Network,
+    check_exportable,
     compare_all,
     detection_section,
     image_section,
     probe_tensors,
-    refusal,
-    refuse,
     scaled_pixels,
+    why_not_exported,
     write_export,
 )
 
@@ -58,7 +58,7 @@ class CaffeSource:
             size of the exported network.
         outputs: Names of the outputs; None for the names of the nodes.
         mean: Mean to subtract from pixels, one value or one per channel.
-        norm: Factor to multiply the difference with, likewise.
+        norm: Factor to multiply the difference with, one value or one per channel.
         spec: Spec of the model; None for a network without a recipe.
         detection: The section ``detection`` of the sidecar; None for other tasks.
     """
@@ -76,10 +76,10 @@ class CaffeSource:
 
 def why_not_caffe(recipe: Recipe) -> str:
     """Why a recipe cannot be exported to Caffe; empty if it can."""
-    if why := refusal(recipe.spec, "Caffe"):
+    if why := why_not_exported(recipe.spec, "Caffe"):
         return why
     if recipe.maker not in ("mxnet", "yolo"):
-        return "only MXNet networks can be exported to Caffe, and this model comes from a dlib file"
+        return "only MXNet networks are supported, and this model comes from a dlib file"
     return ""
 
 
@@ -90,7 +90,7 @@ def source_of_recipe(recipe: Recipe, files: Files) -> CaffeSource:
         UnsupportedOperatorError: If the model cannot be exported to Caffe.
         ConversionError: If a source file is invalid.
     """
-    refuse(why_not_caffe(recipe), "Caffe", recipe.name)
+    check_exportable(why_not_caffe(recipe), "Caffe", recipe.name)
     graph = load_network(recipe, files)
     if recipe.maker == "yolo":
         trunk = find_trunk(recipe, graph)

@@ -12,7 +12,7 @@ from mobileface.host.files import reason
 
 from ..recipes.recipe import Recipe, load_recipe, recipe_names
 from .caffe_export import why_not_caffe
-from .sidecar import SCHEMA, refusal
+from .sidecar import SCHEMA, why_not_exported
 
 __all__ = ["cell", "export_table"]
 
@@ -71,7 +71,7 @@ def cell(document: dict[str, Any] | None) -> str:
 
 def _why_not(recipe: Recipe, target: str) -> str:
     """Why a model cannot be exported to a target; empty if it can."""
-    why = refusal(recipe.spec, "ncnn") if target == "ncnn" else why_not_caffe(recipe)
+    why = why_not_exported(recipe.spec, "ncnn") if target == "ncnn" else why_not_caffe(recipe)
     return f"{_NO}{why}" if why else ""
 
 

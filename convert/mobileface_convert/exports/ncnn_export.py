@@ -21,7 +21,7 @@ from mobileface.models.spec import METADATA_KEY, ModelSpec
 
 from ..backends.ncnn import TIME_LIMIT, NcnnModel, to_ncnn
 from ..backends.ncnn_engine import NcnnNetwork, require_ncnn
-from ..backends.ncnn_prepare import between, prepare
+from ..backends.ncnn_prepare import extract_part, prepare
 from ..makers import PassRecord
 from ..makers.network import worst
 from ..oracles.verify import Agreement, open_model
@@ -30,13 +30,13 @@ from .sidecar import (
     DETECTION_SHAPES,
     Export,
     Network,
+    check_exportable,
     compare_all,
     detection_section,
     image_section,
     probe_tensors,
-    refusal,
-    refuse,
     scaled_pixels,
+    why_not_exported,
     write_export,
 )
 
@@ -55,7 +55,7 @@ class _Part:
         shapes: Channels, height and width of the images to compare on; the first is the input
             size of the exported network.
         mean: Mean to subtract from pixels, one value or one per channel.
-        std: Divisor of the difference, likewise.
+        std: Divisor of the difference, one value or one per channel.
         detection: The section ``detection`` of the sidecar; None for other tasks.
     """
 
@@ -102,14 +102,14 @@ def export_ncnn(
     """
     require_ncnn()
     spec = _spec(model, name)
-    refuse(refusal(spec, "ncnn"), "ncnn", name)
+    check_exportable(why_not_exported(spec, "ncnn"), "ncnn", name)
     part = _part(model, spec, name, shape)
     prepared = prepare(part.model, (1, *part.shapes[0]), name)
     converted = to_ncnn(
         prepared.model, prepared.shape, name, half=weights == "float16", time_limit=time_limit
     )
     engine = NcnnNetwork(converted, name)
-    mean, norm = prepared.pixels(part.mean, part.std)
+    mean, norm = prepared.mean_and_norm(part.mean, part.std)
     blob, sizes = converted.inputs[0], part.free(part.shapes[0])
     network = _describe(
         part,
@@ -179,7 +179,7 @@ def _part(
         section = detection_section(recipe)
         pixels = _float_pixels(model, next(iter(spec.kind.tensors(spec.section).inputs)), name)
         predictions = [str(output) for output in recipe.options["predictions"]]
-        part = between(model, pixels, predictions, name)
+        part = extract_part(model, pixels, predictions, name)
         return _Part(part, DETECTION_SHAPES, zero, one, section)
     if spec is not None and spec.input is not None:
         image = spec.input

@@ -58,14 +58,14 @@ __all__ = [
     "Export",
     "Network",
     "bounds_for",
+    "check_exportable",
     "compare_all",
     "detection_section",
     "image_section",
     "probe_tensors",
-    "refusal",
-    "refuse",
     "scaled_pixels",
     "source_file",
+    "why_not_exported",
     "write_export",
 ]
 
@@ -130,7 +130,7 @@ class Export:
     engine: str
 
 
-def refusal(spec: ModelSpec | None, target: str) -> str:
+def why_not_exported(spec: ModelSpec | None, target: str) -> str:
     """Why a model cannot be exported to a format; empty if no reason is known.
 
     Args:
@@ -142,7 +142,7 @@ def refusal(spec: ModelSpec | None, target: str) -> str:
     return spec.kind.no_export.format(target=target)
 
 
-def refuse(why: str, target: str, where: str) -> None:
+def check_exportable(why: str, target: str, where: str) -> None:
     """Raises an error if a model cannot be exported.
 
     Args:
@@ -176,7 +176,7 @@ def image_section(
         shape: Channels, height and width.
         spec: Spec of the model; None for a network without a recipe.
         mean: Mean to subtract from pixels, one value or one per channel.
-        norm: Factor to multiply the difference with, likewise.
+        norm: Factor to multiply the difference with, one value or one per channel.
     """
     channels, height, width = shape
     image = spec.input if spec else None
