@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -145,39 +144,43 @@ def export_model(
         oracle = _oracle(graph, symbol, params, outputs)
         parity = _compare(model, declared, known, oracle, interface)
         _require(parity, tolerance, str(output))
-    document = _write(model, output, [path for path in (symbol, params) if path], records, parity)
-    return Exported(
-        path=output,
-        inputs=declared,
-        outputs=tuple(value.name for value in model.graph.output),
-        nodes=document["nodes"],
-        bytes=document["bytes"],
-        passes=tuple(records),
-        note=note,
-        parity=parity,
-    )
+    sources = [path for path in (symbol, params) if path is not None]
+    return _write(output, model, sources, inputs=declared, passes=records, note=note, parity=parity)
 
 
 def _write(
-    model: onnx.ModelProto,
     output: Path,
+    model: onnx.ModelProto,
     sources: Sequence[Path],
+    *,
+    inputs: Mapping[str, Shape],
     passes: Sequence[PassRecord],
+    note: str,
     parity: Parity | None,
-) -> dict[str, Any]:
-    """Writes the model and its certificate; returns the certificate."""
+) -> Exported:
+    """Writes the model and its certificate; returns the result of the export."""
+    nodes = len(model.graph.node)
     with replacing(output) as temporary:
         temporary.write_bytes(model.SerializeToString())
         document = export_certificate(
             temporary,
             output.name,
             sources=sources,
-            nodes=len(model.graph.node),
+            nodes=nodes,
             passes=passes,
             verification=None if parity is None else {**dataclasses.asdict(parity)},
         )
     write_certificate(output.with_name(f"{output.stem}.certificate.json"), document)
-    return document
+    return Exported(
+        path=output,
+        inputs=inputs,
+        outputs=tuple(value.name for value in model.graph.output),
+        nodes=nodes,
+        bytes=document["bytes"],
+        passes=tuple(passes),
+        note=note,
+        parity=parity,
+    )
 
 
 def load_network_files(symbol: Path | None, params: Path) -> Graph:

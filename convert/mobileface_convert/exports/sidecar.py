@@ -292,10 +292,7 @@ def write_export(
             "inputs": f"probes of seed {PROBE_SEED}" if spec else "noise and pixels",
             "count": agreement.inputs,
             "shapes": [list(shape) for shape in shapes],
-            "max_abs_error": agreement.max_abs_error,
-            "min_cosine": agreement.min_cosine,
-            "scale": agreement.scale,
-            "bounds": asdict(bounds),
+            **_measured(agreement, bounds),
         },
         "onnx": known,
     }
@@ -306,6 +303,16 @@ def write_export(
     _write_together(written)
     size = sum(map(len, network.contents.values()))
     return Export(name, tuple(written), size, network.layers, agreement, engine)
+
+
+def _measured(agreement: Agreement, bounds: Bounds) -> dict[str, Any]:
+    """The measured values of an agreement and its tolerances as JSON types."""
+    return {
+        "max_abs_error": agreement.max_abs_error,
+        "min_cosine": agreement.min_cosine,
+        "scale": agreement.scale,
+        "bounds": asdict(bounds),
+    }
 
 
 def _sidecar(
