@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # pnnx depends on PyTorch, which its converter does not need for ONNX files: --no-deps.
 PNNX := pnnx>=20261020
 
-.PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel clean
+.PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel check-dist clean
 
 help:
 	@echo 'demo          set up, analyse a portrait, compare faces'
@@ -20,7 +20,8 @@ help:
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency, start-up and memory beside other engines, and a report'
 	@echo 'starter       convert the starter set again, into models_onnx'
-	@echo 'wheel         build dist/*.whl'
+	@echo 'wheel         build dist/*.whl; needs nothing but the build tool'
+	@echo 'check-dist    build the sdist and the wheel, and check that they are complete'
 	@echo 'clean         remove everything that these made'
 
 demo: $(VENV)/.demo
@@ -59,8 +60,12 @@ bench: $(VENV)/.bench
 starter: $(VENV)/.dev
 	$(BIN)/mobileface-convert starter --output models_onnx
 
-wheel: $(VENV)/.dev
+wheel: | $(BIN)/python
+	$(PIP) install 'build>=1.2'
 	$(BIN)/python -m build --wheel
+
+check-dist: $(VENV)/.dev
+	$(BIN)/python -m tests.check_distributions
 
 clean:
 	rm -rf $(VENV) .venv-runtime .venv-cluster build dist .mypy_cache .pytest_cache .ruff_cache .benchmarks

@@ -38,7 +38,7 @@ def steps(source: Path, converted: Path) -> dict[str, Step]:
     analyzer = FaceAnalyzer(MODELS, ("detection", "landmarks"), intra_op_num_threads=1)
     found = [(frame, analyzer(frame)) for frame in frames]
     faces = [(frame, face) for frame, those in found for face in those]
-    pose = load_pose(converted)
+    pose = load_pose(models=converted)
 
     def five(number: int) -> tuple[Image, Landmarks]:
         frame, face = faces[number % len(faces)]

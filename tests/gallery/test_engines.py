@@ -129,7 +129,7 @@ def test_milvus_gives_the_same_best_match(
 
 
 def test_milvus_addresses_that_cannot_be(gallery: Gallery) -> None:
-    with pytest.raises(InputError, match="neither a file that ends in"):
+    with pytest.raises(InputError, match="neither a file name that ends in"):
         MilvusEngine("people")
     with pytest.raises(GalleryError, match="Milvus failed"):
         MilvusEngine("http://127.0.0.1:9")

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..models.lookup import Precision
 from ..types import Face
@@ -19,9 +19,19 @@ from ..vision.image import ChannelOrder, Image
 if TYPE_CHECKING:
     from ..models.session import Session
     from ..vision.draw import Canvas
-    from .landmark_stage import LandmarkStage
 
-__all__ = ["Request", "Stage", "Task"]
+__all__ = ["Points", "Request", "Stage", "Task"]
+
+
+class Points(Protocol):
+    """What a task that needs landmarks asks of the stage that finds them."""
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Names of the landmarks that faces have after that stage."""
+
+    def require_crop(self, crop: str) -> None:
+        """Sees to it that the landmarks suffice for a crop, or raises `ModelNotFoundError`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Request:
     precision: Precision = None
     session_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    points: LandmarkStage | None = None
+    points: Points | None = None
 
     @property
     def loading(self) -> dict[str, Any]:

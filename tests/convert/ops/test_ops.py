@@ -124,7 +124,7 @@ CASE_MODULES = (
 
 
 def test_every_registered_operator_has_a_case() -> None:
-    modules = [importlib.import_module(f"tests.convert.{name}") for name in CASE_MODULES]
+    modules = [importlib.import_module(f"tests.convert.ops.{name}") for name in CASE_MODULES]
     assert {case.op for module in modules for case in module.CASES} == set(registered())
 
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ...errors import SpecError
 
 if TYPE_CHECKING:
     from ...arrays import Array, ByteArray, FloatArray
-    from ..spec import ModelSpec
+    from ...vision.network_input import ImageInput
 
-__all__ = ["PROBE_SEED", "Feed", "Kind", "Option", "Shape", "Tensors"]
+__all__ = ["PROBE_SEED", "Facts", "Feed", "Kind", "Option", "Shape", "Tensors"]
 
 Shape = tuple["int | None", ...]
 """Sizes of a tensor; None stands for any size."""
@@ -31,6 +31,25 @@ PROBE_SEED = 20200229
 """Start of the random numbers from which certificates' inputs are made."""
 
 S = TypeVar("S")
+
+
+class Facts(Protocol):
+    """What a kind reads of a `mobileface.models.spec.ModelSpec`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def task(self) -> str:
+        """What it does."""
+
+    @property
+    def input(self) -> ImageInput | None:
+        """Its image input, if it has one of fixed size."""
+
+    def require(self, section: type[S], where: str = "") -> S:
+        """Its section of that type, or a `mobileface.errors.ModelError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,7 @@ class Kind(Generic[S]):
         """The inputs (besides the spec's "input") and outputs that the network must have."""
         raise NotImplementedError
 
-    def probes(self, spec: ModelSpec) -> list[Feed]:
+    def probes(self, spec: Facts) -> list[Feed]:
         """Inputs for a certificate that every machine makes alike; one mapping for each run.
 
         By default four probe images of the size in the spec's "input".
@@ -129,7 +148,7 @@ class Kind(Generic[S]):
 
         return [{spec.input.name: probe_input(spec.input, 4, PROBE_SEED)}]
 
-    def rows(self, spec: ModelSpec, fed: Feed, found: Feed) -> FloatArray:
+    def rows(self, spec: Facts, fed: Feed, found: Feed) -> FloatArray:
         """What a run gave, as float32 (N, D), one row for each thing that the network describes.
 
         By default all outputs side by side.
@@ -144,11 +163,11 @@ class Kind(Generic[S]):
         """Rows of ``found`` in the order of ``expected``; by default they are in order already."""
         return found
 
-    def significant(self, spec: ModelSpec, rows: FloatArray) -> FloatArray:
+    def significant(self, spec: Facts, rows: FloatArray) -> FloatArray:
         """The rows that a variant in lower precision must reproduce; by default all."""
         return rows
 
-    def feed(self, spec: ModelSpec, image: ByteArray) -> Feed:
+    def feed(self, spec: Facts, image: ByteArray) -> Feed:
         """The inputs that the runtime makes of one image, to calibrate int8 ranges with.
 
         Args:

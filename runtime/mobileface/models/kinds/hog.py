@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...fields import AtLeastTwo, Count, Number, Text
-from .base import PROBE_SEED, Feed, Kind, Option, Tensors
-
-if TYPE_CHECKING:
-    from ..spec import ModelSpec
+from .base import PROBE_SEED, Facts, Feed, Kind, Option, Tensors
 
 __all__ = ["HOG", "HogSpec"]
 
@@ -72,7 +68,7 @@ class Hog(Kind[HogSpec]):
             {section.image: (None, None, None)}, {section.output: (section.filters, None, None)}
         )
 
-    def probes(self, spec: ModelSpec) -> list[Feed]:
+    def probes(self, spec: Facts) -> list[Feed]:
         """One smooth image as a level of the pyramid."""
         from ..probes import make_probes
 

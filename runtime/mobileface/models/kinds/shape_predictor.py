@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...fields import Names, Text
-from .base import PROBE_SEED, Feed, Kind, Tensors
-
-if TYPE_CHECKING:
-    from ..spec import ModelSpec
+from .base import PROBE_SEED, Facts, Feed, Kind, Tensors
 
 __all__ = ["SHAPE_PREDICTOR", "LandmarkSpec"]
 
@@ -53,7 +49,7 @@ class ShapePredictor(Kind[LandmarkSpec]):
             {section.output: (None, len(section.points), 2)},
         )
 
-    def probes(self, spec: ModelSpec) -> list[Feed]:
+    def probes(self, spec: Facts) -> list[Feed]:
         """Two images with eight boxes each: inside, partly outside and around the image."""
         import numpy as np
 

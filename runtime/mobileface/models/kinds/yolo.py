@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ...fields import Count, Names, Number, Text
 from .base import (
     PROBE_SEED,
+    Facts,
     Feed,
     Kind,
     Option,
@@ -21,7 +22,6 @@ from .base import (
 if TYPE_CHECKING:
     from ...arrays import ByteArray, FloatArray
     from ...vision.image import ChannelOrder
-    from ..spec import ModelSpec
 
 __all__ = ["YOLO", "YoloSpec", "input_size", "network_images"]
 
@@ -93,14 +93,14 @@ class Yolo(Kind[YoloSpec]):
         widths = {section.ids: 1, section.scores: 1, section.boxes: 4}
         return Tensors(inputs, {name: (None, section.rows, w) for name, w in widths.items()})
 
-    def probes(self, spec: ModelSpec) -> list[Feed]:
+    def probes(self, spec: Facts) -> list[Feed]:
         """Two smooth images of different sizes; noise shows a detector nothing."""
         from ..probes import make_probes
 
         image = spec.require(YoloSpec).image
         return [{image: make_probes(2, *size, 3, PROBE_SEED)[1:]} for size in _PROBES]
 
-    def rows(self, spec: ModelSpec, fed: Feed, found: Feed) -> FloatArray:
+    def rows(self, spec: Facts, fed: Feed, found: Feed) -> FloatArray:
         """Score, and box in parts of the image's longer side."""
         section = spec.require(YoloSpec)
         side = max(fed[section.image].shape[1:3])
@@ -110,12 +110,12 @@ class Yolo(Kind[YoloSpec]):
         """Detections matched by IoU: rounding may change their order."""
         return paired_detections(found, expected)
 
-    def significant(self, spec: ModelSpec, rows: FloatArray) -> FloatArray:
+    def significant(self, spec: Facts, rows: FloatArray) -> FloatArray:
         """What the runtime would report; all rows if it would report none (random weights)."""
         sure = rows[:, 0] >= spec.require(YoloSpec).score_threshold
         return rows[sure] if sure.any() else rows
 
-    def feed(self, spec: ModelSpec, image: ByteArray) -> Feed:
+    def feed(self, spec: Facts, image: ByteArray) -> Feed:
         """The image, scaled as the runtime scales it."""
         section = spec.require(YoloSpec)
         return {section.image: network_images([image], section)}

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...fields import Count, Number, Text
-from .base import PROBE_SEED, Feed, Kind, Option, Tensors
-
-if TYPE_CHECKING:
-    from ..spec import ModelSpec
+from .base import PROBE_SEED, Facts, Feed, Kind, Option, Tensors
 
 __all__ = ["CENTERS", "CentersSpec"]
 
@@ -47,7 +43,7 @@ class Centers(Kind[CentersSpec]):
         maps = {section.heat: (1, 1, None, None), section.sizes: (1, 2, None, None)}
         return Tensors({section.image: (1, None, None, 3)}, maps)
 
-    def probes(self, spec: ModelSpec) -> list[Feed]:
+    def probes(self, spec: Facts) -> list[Feed]:
         """One smooth image."""
         from ..probes import make_probes
 
