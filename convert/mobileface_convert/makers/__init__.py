@@ -1,4 +1,4 @@
-"""One maker for each kind of source file, by the name that recipes use for it."""
+"""Makers: one for each kind of source file, by the name that recipes use for it."""
 
 from __future__ import annotations
 

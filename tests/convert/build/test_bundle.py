@@ -150,7 +150,7 @@ def test_a_damaged_or_absent_file_is_refused(folder: Path, tmp_path: Path, suffi
 def test_versions_that_are_none(folder: Path, tmp_path: Path, version: str, capsys: Output) -> None:
     options = ["--models", str(folder), "--output", str(tmp_path / "dist"), f"--version={version}"]
     assert main(["bundle", *options]) == 2
-    assert "is no version" in capsys.readouterr().err
+    assert "is not a version" in capsys.readouterr().err
     assert not (tmp_path / "dist").exists()
 
 

@@ -108,7 +108,7 @@ def test_plain_leaves_channels_and_rectifiers() -> None:
 
 
 def test_an_unknown_target_is_named() -> None:
-    with pytest.raises(ConversionError, match=r"no target 'risc'.*plain, portable, x86"):
+    with pytest.raises(ConversionError, match=r"unknown target 'risc'.*plain, portable, x86"):
         apply_passes(Inventor(0).network().graph, "risc")
 
 
