@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from typing import Any
 
@@ -105,27 +104,6 @@ CASES = [
     Case("L2Normalization", (128,), {}, 1, 1e-6),
     Case("L2Normalization", (7,), {"eps": 0.5, "mode": "instance"}, 1, 1e-6),
 ]
-
-
-CASE_MODULES = (
-    "test_ops",
-    "test_ops_boxes",
-    "test_ops_broadcast",
-    "test_ops_elementwise",
-    "test_ops_normalisation",
-    "test_ops_pooling",
-    "test_ops_reduce",
-    "test_ops_resample",
-    "test_ops_shape",
-    "test_ops_slice",
-    "test_ops_softmax",
-)
-"""Where the cases of all operators are: each module has a list ``CASES``."""
-
-
-def test_every_registered_operator_has_a_case() -> None:
-    modules = [importlib.import_module(f"tests.convert.ops.{name}") for name in CASE_MODULES]
-    assert {case.op for module in modules for case in module.CASES} == set(registered())
 
 
 @pytest.mark.needs_mxnet
