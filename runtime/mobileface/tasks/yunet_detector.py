@@ -1,4 +1,4 @@
-"""Detectors of kind "yunet": large images scaled down, looked at twice, or searched in tiles."""
+"""Detectors of kind "yunet": large images scaled down and looked at twice, or searched in tiles."""
 
 from __future__ import annotations
 
@@ -120,11 +120,12 @@ class YunetDetector(Detector):
     def _look_twice(self, image: Image, color: ChannelOrder, side: int) -> _Found:
         """What the network finds in copies of at most ``side`` pixels and of the second look."""
         first = scaled_down(image, side)
+        found = self._run(first, color).moved(_factors(first, image))
+        if max(first.shape[:2]) <= self.section.second_above:
+            return found
         second = scaled_down(first, self.section.second_side)
-        found = [self._run(first, color).moved(_factors(first, image))]
-        if second is not first:
-            found.append(self._run(second, color).moved(_factors(second, image)))
-        return _merged(found, self.iou_threshold) if len(found) > 1 else found[0]
+        again = self._run(second, color).moved(_factors(second, image))
+        return _merged([found, again], self.iou_threshold)
 
     def _run(self, image: Image, color: ChannelOrder) -> _Found:
         """What the network finds in an image as it is."""
