@@ -251,7 +251,7 @@ def canvas(image: Image) -> tuple[Image, list[Any]]:
 def test_small_faces_in_twenty_megapixels(image: Image) -> None:
     """In tiles each is found once; without them only the large ones are."""
     scene, boxes = canvas(image)
-    found = with_options(tile=True).detect(scene)
+    found = with_options(tile=True, min_face_size=8).detect(scene)
     hits = [max(overlap(box, wanted) for box in found.boxes) for wanted in boxes]
     print(f"{len(found)} boxes for {len(boxes)} faces; smallest overlap {min(hits):.2f}")
     assert min(hits) > 0.5

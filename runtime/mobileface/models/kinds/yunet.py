@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ...arrays import ByteArray, FloatArray
     from ..spec import ModelSpec
 
-__all__ = ["PROBE_SCORE", "YUNET", "YunetSpec", "scaled_down"]
+__all__ = ["PROBE_SCORE", "YUNET", "YunetSpec", "enlarged", "scaled_down"]
 
 _PROBES = ((129, 160), (200, 96), (256, 341))
 """Height and width of the probe images."""
@@ -199,3 +199,18 @@ def scaled_down(image: ByteArray, side: int) -> ByteArray:
         many //= 2
         scaled = cv2.resize(scaled, (columns * many, rows * many), interpolation=cv2.INTER_AREA)
     return np.asarray(scaled, np.uint8)
+
+
+def enlarged(image: ByteArray, times: int) -> ByteArray:
+    """The image with sides of a whole number of times the length, bilinear.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        times: 1: the image itself.
+    """
+    if times == 1:
+        return image
+    import cv2
+    import numpy as np
+
+    return np.asarray(cv2.resize(image, None, fx=times, fy=times), np.uint8)
