@@ -137,6 +137,8 @@ class Face:
         embedding: float32 (D,) of unit length, or None if that task did not run.
         embedding_model: `Embedder.identity` of the model that made the embedding.
         attributes: Gender, age and expression, or None if that task did not run.
+        roll: Degrees by which the head is turned clockwise in the image, −180 to 180, measured
+            from points that turn with it; None if the detector gives no points.
     """
 
     bbox: FloatArray
@@ -146,6 +148,7 @@ class Face:
     embedding: FloatArray | None = None
     attributes: Attributes | None = None
     embedding_model: str | None = None
+    roll: float | None = None
 
     def similarity(self, other: Face) -> float:
         """Cosine of two faces' embeddings, −1 to 1; higher is more alike.
