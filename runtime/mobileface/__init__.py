@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
     from .matching.calibration import Calibration, find_calibration
+    from .matching.decisions import DecisionRule, Verdict, decision_rule, verdict
     from .matching.embeddings import EmbeddingSet
-    from .matching.error_rates import Decision, Rate
+    from .matching.error_rates import Rate
     from .matching.similarity import cosine_similarity
     from .models.lookup import find_model, list_models
     from .models.session import Session
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .tasks.detection import Detector
     from .tasks.drawing import draw_faces
     from .tasks.embedding import Embedder
+    from .tasks.face_choice import choose_face
     from .tasks.landmarks import LandmarkPredictor
     from .tasks.loading import (
         load,
@@ -51,7 +53,7 @@ __all__ = [
     "AttributePredictor",
     "Attributes",
     "Calibration",
-    "Decision",
+    "DecisionRule",
     "Detections",
     "Detector",
     "Embedder",
@@ -71,11 +73,14 @@ __all__ = [
     "Session",
     "Track",
     "Tracker",
+    "Verdict",
     "VideoReader",
     "VideoWriter",
     "__version__",
     "align",
+    "choose_face",
     "cosine_similarity",
+    "decision_rule",
     "draw_faces",
     "enhance",
     "find_calibration",
@@ -89,6 +94,7 @@ __all__ = [
     "load_pose",
     "makeup",
     "read_image",
+    "verdict",
 ]
 
 __version__ = "0.1.0"
@@ -101,7 +107,7 @@ _HOMES = {
     "AttributePredictor": "tasks.attributes",
     "Attributes": "types",
     "Calibration": "matching.calibration",
-    "Decision": "matching.error_rates",
+    "DecisionRule": "matching.decisions",
     "Detections": "types",
     "Detector": "tasks.detection",
     "Embedder": "tasks.embedding",
@@ -121,10 +127,13 @@ _HOMES = {
     "Session": "models.session",
     "Track": "types",
     "Tracker": "tracking.tracker",
+    "Verdict": "matching.decisions",
     "VideoReader": "vision.video",
     "VideoWriter": "vision.video",
     "align": "tasks.align",
+    "choose_face": "tasks.face_choice",
     "cosine_similarity": "matching.similarity",
+    "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",
@@ -138,6 +147,7 @@ _HOMES = {
     "load_pose": "tasks.loading",
     "makeup": "effects.makeup",
     "read_image": "vision.image",
+    "verdict": "matching.decisions",
 }
 
 

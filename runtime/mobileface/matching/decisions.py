@@ -27,6 +27,7 @@ from .error_rates import Basis, Rate
 __all__ = [
     "DEFAULT_FMR",
     "DEFAULT_FNMR",
+    "SAME",
     "Answer",
     "DecisionRule",
     "Origin",
@@ -46,6 +47,9 @@ DEFAULT_FNMR = 0.05
 Origin = Literal["threshold", "fmr", "fpir", "default"]
 Answer = Literal["same", "different", "cannot tell"]
 
+SAME: dict[Answer, bool] = {"same": True, "different": False}
+"""Whether an answer says that two faces show the same person; it lacks "cannot tell"."""
+
 _ORIGINS = {
     "threshold": "as given",
     "fmr": "for a false match rate of {:g}",
@@ -62,6 +66,8 @@ class DecisionRule:
         threshold: Cosine similarity at or above which two faces are the same person.
         origin: What determined the threshold: "threshold" (it was given), "fmr" or "fpir" (an error
             rate was requested), or "default" (the calibration of the model).
+        different_below: In verification, similarity below which two faces are different people:
+            the threshold, or less with the default rule.
         requested: The error rate that determined the threshold, 0 to 1; None if the threshold was
             given.
         comparisons: Number of comparisons per search, 1 for verification.
@@ -74,6 +80,7 @@ class DecisionRule:
 
     threshold: float
     origin: Origin
+    different_below: float
     requested: float | None = None
     comparisons: int = 1
     false_match_rate: Rate | None = None
@@ -83,6 +90,12 @@ class DecisionRule:
     def accepts(self, similarity: float) -> bool:
         """True if a similarity reaches the threshold."""
         return similarity >= self.threshold
+
+    def answer(self, similarity: float) -> Answer:
+        """The answer to a verification, without its error rates; see `verdict`."""
+        if self.accepts(similarity):
+            return "same"
+        return "different" if similarity < self.different_below else "cannot tell"
 
     def to_dict(self, *, basis: bool = True) -> dict[str, Any]:
         """The rule as JSON types.
@@ -122,8 +135,6 @@ class Verdict:
         answer: "same", "different" or "cannot tell".
         similarity: Cosine of the two embeddings.
         rule: The rule that was used; None if there was none, then the answer is "cannot tell".
-        different_below: Similarity below which the answer is "different": the threshold, or less
-            with the default rule; None without a rule.
         false_match_rate: Share of impostor pairs (different people) that are called "same"; None
             without a calibration.
         false_non_match_rate: Share of genuine pairs (same person) that are called "different"; None
@@ -134,7 +145,6 @@ class Verdict:
     answer: Answer
     similarity: float
     rule: DecisionRule | None = None
-    different_below: float | None = None
     false_match_rate: Rate | None = None
     false_non_match_rate: Rate | None = None
     as_similar: Rate | None = None
@@ -142,12 +152,17 @@ class Verdict:
     @property
     def same(self) -> bool | None:
         """True for the same person, False for different people, None if it cannot be told."""
-        return {"same": True, "different": False}.get(self.answer)
+        return SAME.get(self.answer)
 
     @property
     def threshold(self) -> float | None:
         """Similarity at or above which the answer is "same"; None without a rule."""
         return None if self.rule is None else self.rule.threshold
+
+    @property
+    def different_below(self) -> float | None:
+        """Similarity below which the answer is "different"; None without a rule."""
+        return None if self.rule is None else self.rule.different_below
 
     @property
     def basis(self) -> Basis | None:
@@ -171,13 +186,13 @@ class Verdict:
 
     def __str__(self) -> str:
         similarity = f"similarity {self.similarity:.4f}"
-        if self.rule is None or self.different_below is None:
+        if self.rule is None:
             return f"cannot tell: no calibration; {similarity}"
         words = {"same": "same person", "different": "different people"}
         text = f"{words.get(self.answer, self.answer)}: {similarity}, "
-        if self.different_below < self.rule.threshold:
+        if self.rule.different_below < self.rule.threshold:
             text += f"same from {self.rule.threshold:.4f}, different below "
-            text += f"{self.different_below:.4f}"
+            text += f"{self.rule.different_below:.4f}"
         else:
             text += f"threshold {self.rule.threshold:.4f}"
         if self.false_match_rate is None or self.basis is None:
@@ -220,15 +235,14 @@ def decision_rule(
         InputError: If more than one is given, a value is out of range, a rate is given without a
             calibration, or the calibration does not support the rate.
     """
-    given = {"threshold": threshold, "fmr": fmr, "fpir": fpir}
-    given = {name: value for name, value in given.items() if value is not None}
-    if len(given) > 1:
+    rates = {name: rate for name, rate in (("fmr", fmr), ("fpir", fpir)) if rate is not None}
+    if len(rates) + (threshold is not None) > 1:
         raise InputError("pass only one of threshold, fmr and fpir")
     if threshold is not None:
         if not -1 <= threshold <= 1:  # false for nan
-            raise InputError(f"threshold {threshold} is not a cosine between -1 and 1")
+            raise InputError(f"threshold {threshold} is not a cosine between -1 and 1", where=where)
         return _rule(calibration, threshold, "threshold", None, comparisons)
-    for name, rate in given.items():
+    for name, rate in rates.items():
         if calibration is None:
             raise InputError(
                 f"{name} needs a calibration of {model or 'the model'}, and there is none",
@@ -236,7 +250,7 @@ def decision_rule(
                 hint="pass a threshold (cosine), or run 'mobileface-eval calibrate'",
             )
         if not 0 < rate < 1:  # false for nan
-            raise InputError(f"{name} must be between 0 and 1, not {rate}")
+            raise InputError(f"{name} must be between 0 and 1, not {rate}", where=where)
     if calibration is None:
         return None
     if fmr is not None:
@@ -244,10 +258,10 @@ def decision_rule(
     if fpir is not None:
         single = float(-np.expm1(np.log1p(-fpir) / max(comparisons, 1)))
         return _rule(calibration, calibration.threshold(single), "fpir", fpir, comparisons)
-    rate = supported_fmr(calibration, DEFAULT_FMR)
-    if rate >= 1:  # measured on so few pairs that no rate is supported
+    lowest = supported_fmr(calibration, DEFAULT_FMR)
+    if lowest >= 1:  # measured on so few pairs that no rate is supported
         return None
-    return _rule(calibration, calibration.threshold(rate), "default", rate, comparisons)
+    return _rule(calibration, calibration.threshold(lowest), "default", lowest, comparisons)
 
 
 def verdict(
@@ -271,23 +285,15 @@ def verdict(
         raise InputError(f"similarity {similarity} is not a cosine between -1 and 1")
     if rule is None:
         return Verdict("cannot tell", similarity)
-    below = rule.threshold
-    if rule.origin == "default" and calibration is not None:
-        below = min(below, _different_below(calibration, DEFAULT_FNMR))
-    answer: Answer = "cannot tell"
-    if rule.accepts(similarity):
-        answer = "same"
-    elif similarity < below:
-        answer = "different"
+    answer = rule.answer(similarity)
     if calibration is None:
-        return Verdict(answer, similarity, rule, below)
+        return Verdict(answer, similarity, rule)
     return Verdict(
         answer,
         similarity,
         rule,
-        below,
         calibration.false_match_rate(rule.threshold),
-        calibration.false_non_match_rate(below),
+        calibration.false_non_match_rate(rule.different_below),
         calibration.false_match_rate(similarity),
     )
 
@@ -314,10 +320,14 @@ def _rule(
     comparisons: int,
 ) -> DecisionRule:
     if calibration is None:
-        return DecisionRule(threshold, origin, requested, comparisons)
+        return DecisionRule(threshold, origin, threshold, requested, comparisons)
+    below = threshold
+    if origin == "default":
+        below = min(threshold, _different_below(calibration, DEFAULT_FNMR))
     return DecisionRule(
         threshold,
         origin,
+        below,
         requested,
         comparisons,
         calibration.false_match_rate(threshold),

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 from ..errors import InputError
-from ..types import Face
+from ..types import Face, FloatArray
 
 __all__ = ["CHOICES", "check_choice", "choose_face", "describe_box"]
 
@@ -67,7 +67,7 @@ def choose_face(faces: Sequence[Face], choice: str | int, where: str = "") -> Fa
         return max(ordered, key=_area)
     if text == "surest":
         return max(ordered, key=lambda face: face.det_score)
-    boxes = ", ".join(describe_box(face) for face in ordered[:10])
+    boxes = ", ".join(describe_box(face.bbox) for face in ordered[:10])
     point = _point(text)
     if point is None:
         if int(text) < len(ordered):
@@ -85,9 +85,9 @@ def choose_face(faces: Sequence[Face], choice: str | int, where: str = "") -> Fa
     return min(inside, key=lambda face: math.dist(_centre(face), point))
 
 
-def describe_box(face: Face) -> str:
-    """The box of a face as text: "(x1, y1)-(x2, y2)"."""
-    x1, y1, x2, y2 = (float(value) for value in face.bbox)
+def describe_box(bbox: Sequence[float] | FloatArray) -> str:
+    """A face box as text: "(x1, y1)-(x2, y2)", in whole pixels."""
+    x1, y1, x2, y2 = (float(value) for value in bbox)
     return f"({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})"
 
 

@@ -266,17 +266,22 @@ def test_embed(models: str, photo: str, tmp_path: Path, capsys: Capture) -> None
 def test_compare(models: str, folder: Path, photo: str, capsys: Capture) -> None:
     def similarity(a: object, b: object) -> float:
         code, out, err = run(capsys, "compare", a, b, "--models", models, "--json")
-        assert (code, err) == (0, "")
+        assert code == 0
         document = json.loads(out)
-        assert set(document) == {"model", "files", "similarity"}
+        assert set(document) == {"model", "files", "similarity", "decision", "faces"}
         assert document["files"] == [str(a), str(b)]
+        assert document["decision"]["answer"] == "cannot tell"  # invented weights
+        assert err.splitlines()[-1].startswith("mobileface: no threshold")
+        for chosen in document["faces"]:
+            several = f"{chosen['file']}: {chosen['found']} faces found; used the largest one"
+            assert (several in err) == (chosen["found"] > 1)
         return float(document["similarity"])
 
     same, other = similarity(photo, photo), similarity(folder / "a.png", folder / "deeper/b.PNG")
     assert abs(same - 1) < 1e-6
     assert other < 0.5
     code, out, _ = run(capsys, "compare", photo, photo, "--models", models)
-    assert (code, out) == (0, "1.0000\n")
+    assert (code, out) == (0, "cannot tell: no calibration; similarity 1.0000\n")
     print(f"the same photo {same:.4f}, two people {other:.4f}")
 
 
