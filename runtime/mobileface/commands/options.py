@@ -160,18 +160,20 @@ def thresholds_given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_face_choice(option: Any, default: str) -> None:
+def add_face_choice(option: Any, default: str, **more: Any) -> None:
     """Adds ``--face``, for images with several faces; see `mobileface.tasks.face_choice`.
 
     Args:
         option: The ``add_argument`` method of the parser.
         default: What happens without it, for the help text.
+        more: Further arguments of ``add_argument``.
     """
     option(
         "--face",
         type=_face_choice,
         metavar="CHOICE",
         help=f"face to use if a photo has several: {CHOICES}; default: {default}",
+        **more,
     )
 
 

@@ -75,7 +75,8 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         )
     _add_identification(parser)
     add_thresholds(parser.add_argument, "threshold", "fmr")
-    add_face_choice(parser.add_argument, "the largest")
+    more = "the largest; if it is passed twice, the second choice is for B"
+    add_face_choice(parser.add_argument, more, action="append")
     add_json(parser, "print one JSON object")
     parser.set_defaults(run=run_compare)
 
@@ -133,12 +134,11 @@ def run_embed(options: argparse.Namespace) -> int:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Compares two crops, one face of each of two photos, or sets of embeddings."""
-    if options.crops and options.face is not None:
-        raise InputError("--face is for photos; with --crops each image is one face")
     paths = (options.a, options.b)
+    choices = _choices(options)
     source: _Source | None = None
     sets, chosen = [], []
-    for path in paths:
+    for path, choice in zip(paths, choices, strict=True):
         if path.suffix == _SUFFIX:
             sets.append(EmbeddingSet.load(path))
             continue
@@ -147,7 +147,7 @@ def run_compare(options: argparse.Namespace) -> int:
         if isinstance(source, _Crops):
             row = next(source.rows(path, image))
         else:
-            row = source.chosen(path, image, options.face)
+            row = source.chosen(path, image, choice)
         sets.append(_gather([row], source))
         chosen.append(row)
     similarity = sets[0].similarity(sets[1])
@@ -179,6 +179,16 @@ def run_compare(options: argparse.Namespace) -> int:
             for other, value, answer in zip(sets[1].files, row, some, strict=True):
                 print_text(f"{float(value):7.4f}  {answer:<11}  {name}  {other}")
     return 0
+
+
+def _choices(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """The choice of a face for each of the two photos."""
+    given = options.face or [None]
+    if options.crops and options.face:
+        raise InputError("--face is for photos; with --crops each image is one face")
+    if len(given) > 2:
+        raise InputError(f"--face was passed {len(given)} times for two photos")
+    return given[0], given[-1]
 
 
 def _calibration(model: str, options: argparse.Namespace) -> Calibration | None:
