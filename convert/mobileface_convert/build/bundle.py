@@ -30,7 +30,7 @@ from mobileface.errors import ConversionError, ModelError, ModelIntegrityError, 
 from mobileface.host.files import check_sha256, reason, replacing
 from mobileface.host.places import MODELS_PACKAGE
 from mobileface.models.index import INDEX_FILE, IndexEntry, read_index
-from mobileface.models.spec import METADATA_KEY, ModelSpec
+from mobileface.models.spec import METADATA_KEY, License, ModelSpec
 
 from .cards import LICENSES, license_text
 
@@ -98,9 +98,10 @@ def make_bundle(models: Path, output: Path, version: str = __version__) -> Bundl
         raise ModelError(f"no {INDEX_FILE} with models in it", where=str(models))
     with tempfile.TemporaryDirectory() as temporary:
         project = Path(temporary)
-        names = sorted({_license(models / entry.file) for entry in index.values()})
+        terms = [_license(models / entry.file) for entry in index.values()]
+        names = sorted({term.name for term in terms})
         _copy(models, index, project / MODELS_PACKAGE)
-        for name in names:
+        for name in sorted({term.text_name for term in terms}):
             text = _license_text(models, name)
             _write(project / MODELS_PACKAGE / LICENSES / f"{name}.txt", text)
         _write(project / "README.md", _readme(index))
@@ -143,7 +144,7 @@ def _files(record: Any) -> Iterator[tuple[str, str | None]]:
             yield from _files(value)
 
 
-def _license(model: Path) -> str:
+def _license(model: Path) -> License:
     """The licence that a model's spec names."""
     if model.suffix == ".json":
         text = model.read_text(encoding="utf-8")
@@ -153,7 +154,7 @@ def _license(model: Path) -> str:
         except Exception as error:  # protobuf raises errors of its own
             raise ModelError(f"cannot be read ({error})", where=str(model)) from error
         text = next((item.value for item in metadata if item.key == METADATA_KEY), "{}")
-    return ModelSpec.from_json(text, where=str(model)).license.name
+    return ModelSpec.from_json(text, where=str(model)).license
 
 
 def _license_text(models: Path, name: str) -> str:

@@ -44,7 +44,7 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
             continue
         certificate = _read(folder / f"{recipe.name}.certificate.json")
         written[folder / f"{recipe.name}.md"] = card_text(recipe.spec, recipe.card, certificate)
-        name = recipe.spec.license.name
+        name = recipe.spec.license.text_name
         written[folder / LICENSES / f"{name}.txt"] = license_text(name)
     for path, text in written.items():
         write_aside(path, text)
@@ -70,7 +70,7 @@ def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> st
         f"- **File**: {certificate['file']}, {certificate['bytes']:,} bytes, weights stored as "
         f"{certificate['weights']}, {certificate['nodes']} ONNX nodes",
         f"- **SHA-256**: `{certificate['sha256']}`",
-        f"- **Licence**: [{spec.license.name}]({LICENSES}/{spec.license.name}.txt), "
+        f"- **Licence**: [{spec.license.name}]({LICENSES}/{spec.license.text_name}.txt), "
         f"<{spec.license.url}>",
         f"- **Source**: {_source(certificate['source'])}",
         f"- **Input**: {_input(spec)}",
@@ -146,7 +146,7 @@ def license_text(name: str) -> str:
     """The text of a licence.
 
     Args:
-        name: Its short name, as SPDX has it.
+        name: Name of the file with it, usually the licence's short name in SPDX.
 
     Raises:
         ConversionError: It is not known.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dlib_descriptor, hog, landmark, mxnet, pose, yolo
+from . import dlib_descriptor, hog, landmark, mxnet, pose, yolo, yunet
 from .base import Built, Files, Maker, PassRecord
 from .network import apply_passes, load_network, spec_passes
 
@@ -24,4 +24,5 @@ MAKERS: dict[str, Maker] = {
     "hog_detector": hog.MAKER,
     "pose": pose.MAKER,
     "yolo": yolo.MAKER,
+    "yunet": yunet.MAKER,
 }

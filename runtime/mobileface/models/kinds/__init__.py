@@ -13,6 +13,7 @@ from .hog import HOG, HogSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
 from .yolo import YOLO, YoloSpec
+from .yunet import YUNET, YunetSpec
 
 __all__ = [
     "KINDS",
@@ -27,6 +28,7 @@ __all__ = [
     "Shape",
     "Tensors",
     "YoloSpec",
+    "YunetSpec",
     "kind_named",
     "kind_of",
     "kinds_for",
@@ -36,6 +38,7 @@ __all__ = [
 KINDS: tuple[Kind[Any], ...] = (
     HOG,
     YOLO,
+    YUNET,
     SHAPE_PREDICTOR,
     LINEAR_POSE,
     ATTRIBUTE_NETWORK,
