@@ -149,7 +149,11 @@ def run_compare(options: argparse.Namespace) -> int:
         else:
             row = source.chosen(path, image, choice)
         sets.append(_gather([row], source))
-        chosen.append(row)
+        chosen.append((row, choice))
+    for row, choice in chosen:
+        if row.found > 1 and row.bbox is not None:
+            how = "largest" if choice is None else ""
+            say_chosen(row.file, row.found, row.bbox, how)
     similarity = sets[0].similarity(sets[1])
     calibration = _calibration(sets[0].model, options)
     rule = decision_rule(calibration, **thresholds_given(options), model=sets[0].model)
@@ -166,7 +170,7 @@ def run_compare(options: argparse.Namespace) -> int:
         }
         if chosen and not options.crops:
             document["faces"] = [
-                {"file": row.file, "found": row.found, "bbox": row.bbox} for row in chosen
+                {"file": row.file, "found": row.found, "bbox": row.bbox} for row, _ in chosen
             ]
         print_json(document)
     elif similarity.size == 1:
@@ -268,7 +272,7 @@ class _Photos:
                 yield _Row(str(path), face.embedding, _box(face), len(faces))
 
     def chosen(self, path: Path, image: np.ndarray, choice: str | None) -> _Row:  # type: ignore[type-arg]
-        """The embedding of one face of a photo, by default the largest; says so if it has several.
+        """The embedding of one face of a photo, by default the largest.
 
         Raises:
             ImageError: If the photo has no face, or the chosen face cannot be embedded.
@@ -278,9 +282,6 @@ class _Photos:
         if not found:
             raise ImageError("no face found", where=str(path))
         face = choose_face(found, choice or "largest", str(path))
-        if len(found) > 1:
-            how = "largest" if choice is None else ""
-            say_chosen(str(path), len(found), _box(face), how)
         (face,) = self._analyzer.describe(image, [face], ("embedding",))
         if face.embedding is None:
             raise ImageError("the face's landmarks are not sufficient for a crop", where=str(path))
