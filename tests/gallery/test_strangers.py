@@ -133,7 +133,9 @@ def test_the_strangers_trial(
             video, frame, box = places[number]
             photo = write(tmp_path / f"{video}_{frame}.png", frames(source)[video, frame])
             point = "{:g},{:g}".format(*centre(box))
-            (done,) = run(capsys, "gallery", "add", f"person {person}", photo, "--face", point, *blurred)
+            (done,) = run(
+                capsys, "gallery", "add", f"person {person}", photo, "--face", point, *blurred
+            )
             faces += len(done["faces"])
     assert faces == 13
     for person, (video, frame, box) in (rest[n] for n in spread(OTHERS, len(rest))):

@@ -29,7 +29,7 @@ def group(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small face on the left, and a larger, blurred one on the right."""
     small = read_image(portrait)[30:250, 110:340]
     large = np.asarray(cv2.resize(small, None, fx=1.6, fy=1.6), np.uint8)
-    large = np.asarray(cv2.GaussianBlur(large, (0, 0), 2), np.uint8)
+    large = np.asarray(cv2.GaussianBlur(large, (0, 0), 4), np.uint8)
     left = cv2.copyMakeBorder(
         small, 0, len(large) - len(small), 40, 40, cv2.BORDER_CONSTANT, value=(90, 90, 90)
     )
