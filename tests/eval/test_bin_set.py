@@ -128,7 +128,7 @@ REJECTED = {
     "text as image": (pickle.dumps(([*CONTENTS[:3], "jpeg"], FLAGS), 4), "image 3 is not an"),
     "huge memo": (b"\x80\x04]r\xff\xff\xff\x7f.", "memo number"),
     "state of a name": (b"\x80\x02cnumpy\ndtype\nN}b.", "EMPTY_DICT"),
-    "state of a name, none": (b"\x80\x02cnumpy\ndtype\nNb.", "a name has no state"),
+    "state of a name, none": (b"\x80\x02cnumpy\ndtype\nNb.", "the state of a name cannot be set"),
     "repeated bytes": (encoded_again(100_000), "repeats the same bytes"),
 }  # fmt: skip
 

@@ -208,7 +208,6 @@ def test_a_bad_picture_among_good_ones(
         capsys, command, folder, folder / "absent.jpg", "--models", models, "--output", output
     )
     lines = err.splitlines()
-    print(err)
     assert code == 2
     if command == "embed":
         assert lines.pop(1).endswith("empty.png: no face found")
@@ -274,7 +273,7 @@ def test_compare(models: str, folder: Path, photo: str, capsys: Capture) -> None
         document = json.loads(out)
         assert set(document) == {"model", "files", "similarity", "decision", "faces"}
         assert document["files"] == [str(a), str(b)]
-        answers += [document["decision"]["answer"]]
+        answers.append(document["decision"]["answer"])
         for chosen in document["faces"]:
             several = f"{chosen['file']}: {chosen['found']} faces found; used the largest one"
             assert (several in err) == (chosen["found"] > 1)

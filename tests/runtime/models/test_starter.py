@@ -23,18 +23,23 @@ from mobileface.tasks import loading
 from mobileface.vision.image import Image, read_image
 
 STARTER = {
+    "age": "attributes",
     "detection_hog": "detection",
     "detection_yunet": "detection",
     "embedding_dlib": "embedding",
+    "expression": "attributes",
+    "gender": "attributes",
     "landmark_dlib5": "landmarks",
 }
-LARGEST = 20_000_000
+ORACLES = ("dlib ", "ONNX Runtime ", "OpenCV ", "plain numpy")
+LARGEST = 24_000_000
 """Bytes that all of it may take."""
 
 DEFAULTS = {
-    "detection": "detection_yunet",
-    "landmarks": "landmark_dlib5",
-    "embedding": "embedding_dlib",
+    "detection": ("detection_yunet",),
+    "landmarks": ("landmark_dlib5",),
+    "attributes": ("age", "expression", "gender"),
+    "embedding": ("embedding_dlib",),
 }
 """What runs if nothing is asked for."""
 
@@ -90,8 +95,7 @@ def test_it_is_complete_and_what_its_index_says(folder: Path) -> None:
         assert sha256(model.path) == model.entry.sha256
         certificate = json.loads(model.certificate.read_text(encoding="utf-8"))
         assert certificate["sha256"] == model.entry.sha256
-        oracle = "OpenCV " if name == "detection_yunet" else "dlib "
-        assert certificate["verification"]["oracle"].startswith(oracle)
+        assert certificate["verification"]["oracle"].startswith(ORACLES)
         assert f"`{model.entry.sha256}`" in (folder / f"{name}.md").read_text(encoding="utf-8")
         total += model.path.stat().st_size
     print(f"{total} bytes")
@@ -105,21 +109,26 @@ def test_licences_lie_beside_the_models(folder: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert len(text) > 1000
         assert spec.license.name in ("BSL-1.0", "CC0-1.0", "MIT")
-        if spec.license.name == "MIT":
+        if spec.license.text_name == "MIT_YuNet":
             assert "Shenzhen Institute of Artificial Intelligence" in text
 
 
 def test_a_portrait_without_any_option(analyzer: FaceAnalyzer, image: Image) -> None:
     """The box and its points are those of OpenCV's own detector."""
-    assert analyzer.tasks == ("detection", "landmarks", "embedding")
-    assert set(analyzer.missing) == {"pose", "attributes"}
+    assert analyzer.tasks == ("detection", "landmarks", "attributes", "embedding")
+    assert set(analyzer.missing) == {"pose"}
     assert not analyzer.damaged
-    assert analyzer.models == {task: (name,) for task, name in DEFAULTS.items()}
+    assert analyzer.models == DEFAULTS
     (face,) = analyzer(image)
     assert face.bbox == pytest.approx(BOX, abs=0.05)
     assert face.det_score == pytest.approx(SCORE, abs=1e-4)
     assert face.kps is not None
     assert face.kps[:5] == pytest.approx(np.array(KPS), abs=0.05)
+    assert face.attributes is not None
+    print(face.attributes.gender, face.attributes.age, face.attributes.expressions)
+    assert face.attributes.gender == "female"
+    assert face.attributes.age == pytest.approx(31.5, abs=8)
+    assert face.attributes.expressions == ("happy",)
     assert face.embedding is not None
     assert face.embedding.shape == (128,)
     assert np.linalg.norm(face.embedding) == pytest.approx(1, abs=1e-6)
@@ -226,15 +235,28 @@ def test_a_damaged_model_is_refused_by_name_and_hash(
         assert not analyzer.damaged
         return
     assert "detection" in analyzer.tasks
-    # The detector's own points are landmarks, but not those that the embedder's crop needs.
-    assert set(analyzer.damaged) == {"embedding"}
-    assert str(model.path) in analyzer.missing["embedding"]
+    if task == "attributes":
+        assert not analyzer.damaged
+        assert set(analyzer.refused) == {name}
+        assert str(model.path) in analyzer.refused[name]
+        left_out = name
+    else:
+        # The detector's own points are landmarks, but not those that the other crops need.
+        hit = {"attributes", "embedding"} if name == "landmark_dlib5" else {"embedding"}
+        assert set(analyzer.damaged) == hit
+        assert str(model.path) in analyzer.missing["embedding"]
+        left_out = "embedding"
     (face,) = analyzer(image)
     assert face.kps is not None
+    if task == "attributes":
+        assert face.attributes is not None
+        known = (face.attributes.age, face.attributes.expressions, face.attributes.gender)
+        pairs = zip(("age", "expression", "gender"), known, strict=True)
+        assert [field for field, value in pairs if value is None] == [name]
     picture = tmp_path / "picture.png"
     picture.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     assert main(["analyze", str(picture), "--models", str(copied)]) == 0
-    assert f"embedding left out: {model.path}" in capsys.readouterr().err
+    assert f"{left_out} left out: {model.path}" in capsys.readouterr().err
 
 
 def test_a_task_that_was_asked_for_is_not_left_out(copied: Path) -> None:
@@ -247,23 +269,21 @@ def test_a_task_that_was_asked_for_is_not_left_out(copied: Path) -> None:
 
 def test_models_command_checks_files(copied: Path, capsys: Output) -> None:
     assert main(["models", "--models", str(copied), "--check"]) == 0
-    assert capsys.readouterr().out.count("  ok  ") == 4
+    assert capsys.readouterr().out.count("  ok  ") == len(STARTER)
     path = find_model("landmark_dlib5", models=copied).path
     tamper(path, path)
     find_model("embedding_dlib", models=copied).path.unlink()
     assert main(["models", "--models", str(copied), "--check"]) == 2
     out, err = capsys.readouterr()
-    assert out.count("  ok  ") == 2
+    assert out.count("  ok  ") == len(STARTER) - 2
     assert err.count("mobileface: error: ") == 2
     assert sha256(path) in err
     assert "embedding_dlib.onnx: cannot be read" in err
     assert main(["models", "--models", str(copied), "--check", "--json"]) == 2
     records = json.loads(capsys.readouterr().out)["models"]
+    broken = {"embedding_dlib", "landmark_dlib5"}
     assert {record["name"]: record["intact"] for record in records} == {
-        "detection_hog": True,
-        "detection_yunet": True,
-        "embedding_dlib": False,
-        "landmark_dlib5": False,
+        name: name not in broken for name in STARTER
     }
 
 
@@ -302,7 +322,7 @@ def test_what_a_folder_lacks_comes_from_the_starter_set(tmp_path: Path, folder: 
     for path in folder.glob("landmark_dlib5.*"):
         shutil.copy(path, tmp_path)
     analyzer = FaceAnalyzer(tmp_path)
-    assert set(analyzer.tasks) == {"detection", "landmarks", "embedding"}
+    assert set(analyzer.tasks) == {"detection", "landmarks", "attributes", "embedding"}
     assert find_model(task="landmarks", models=tmp_path).path.parent == tmp_path
     assert find_model(task="detection", models=tmp_path).path.parent == folder
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import SpecError
+from .attribute_heads import ATTRIBUTE_HEADS, HeadSpec, HeadsSpec
 from .attribute_network import ATTRIBUTE_NETWORK, AttributeSpec
 from .base import Feed, Kind, Option, Shape, Tensors
 from .embedder import EMBEDDER, EmbeddingSpec
@@ -20,6 +21,8 @@ __all__ = [
     "AttributeSpec",
     "EmbeddingSpec",
     "Feed",
+    "HeadSpec",
+    "HeadsSpec",
     "HogSpec",
     "Kind",
     "LandmarkSpec",
@@ -42,6 +45,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SHAPE_PREDICTOR,
     LINEAR_POSE,
     ATTRIBUTE_NETWORK,
+    ATTRIBUTE_HEADS,
     EMBEDDER,
 )
 """Every kind of model. To add one, see CONTRIBUTING.md."""

@@ -22,7 +22,7 @@ from .base import (
 if TYPE_CHECKING:
     from ...arrays import ByteArray, FloatArray
 
-__all__ = ["PROBE_SCORE", "YUNET", "YunetSpec", "scaled_down"]
+__all__ = ["PROBE_SCORE", "YUNET", "YunetSpec", "enlarged", "scaled_down"]
 
 _PROBES = ((129, 160), (200, 96), (256, 341))
 """Height and width of the probe images."""
@@ -50,8 +50,9 @@ class YunetSpec:
         iou_threshold: Default of ``iou_input``.
         topk: Default of ``topk_input``.
         max_side: Larger images are scaled down so that the longer side has this many pixels.
-        second_side: Larger images are searched at this longer side as well: faces that fill an
+        second_side: Large images are searched at this longer side as well: faces that fill an
             image, or that its border cuts, are found only there.
+        second_above: An image is large if its longer side, scaled down, is above this.
         tile_side: Side of the tiles in which a large image is searched on request.
         tile_overlap: Pixels that neighbouring tiles share.
         points: Name of each point.
@@ -70,6 +71,7 @@ class YunetSpec:
     topk: Count
     max_side: Count
     second_side: Count
+    second_above: Count
     tile_side: Count
     tile_overlap: Count
     points: Names
@@ -95,14 +97,14 @@ class Yunet(Kind[YunetSpec]):
     no_export = "it chooses and suppresses faces in its graph, for which {target} has no layers"
 
     def check(self, section: YunetSpec, where: str) -> None:
-        """Tiles must move on, and a second look must not be the larger one.
+        """Tiles must move on, and a second look must be at a smaller copy.
 
         Raises:
             SpecError: They do not.
         """
-        if section.second_side > section.max_side:
+        if section.second_side > section.second_above:
             raise SpecError(
-                f"second_side {section.second_side} is above max_side {section.max_side}",
+                f"second_side {section.second_side} is above second_above {section.second_above}",
                 where=where,
             )
         if 2 * section.tile_overlap > section.tile_side:
@@ -206,3 +208,18 @@ def scaled_down(image: ByteArray, side: int) -> ByteArray:
         many //= 2
         scaled = cv2.resize(scaled, (columns * many, rows * many), interpolation=cv2.INTER_AREA)
     return np.asarray(scaled, np.uint8)
+
+
+def enlarged(image: ByteArray, times: int) -> ByteArray:
+    """The image with sides of a whole number of times the length, bilinear.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        times: 1: the image itself.
+    """
+    if times == 1:
+        return image
+    import cv2
+    import numpy as np
+
+    return np.asarray(cv2.resize(image, None, fx=times, fy=times), np.uint8)
