@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .options import add_gallery_options, add_thresholds
+from .options import add_face_choice, add_gallery_options, add_thresholds
 
 __all__ = ["add_gallery"]
 
@@ -99,6 +99,7 @@ def _add_crops(option: Any) -> None:
 def _add_enrolment(option: Any) -> None:
     _add_gallery_models(option)
     _add_crops(option)
+    add_face_choice(option, "refuse the photo")
     option("--min-face", type=float, metavar="PIXELS", help="least side of a face")
     option("--min-sharpness", type=float, metavar="V", help="least variance of the Laplacian")
     option("--min-frontality", type=float, metavar="F", help="0: profile, 1: from the front")

@@ -28,7 +28,7 @@ from .gallery_access import (
     read_key,
 )
 from .inputs import find_pictures
-from .output import print_json, print_text
+from .output import print_json, print_text, say_chosen
 from .progress import Progress
 
 __all__ = [
@@ -71,7 +71,7 @@ def run_add(options: argparse.Namespace) -> int:
     """Enrols pictures of one person."""
     paths = find_pictures(options.images)
     with open_gallery(options) as gallery:
-        done = _enroller(options, gallery).enrol(options.name, paths)
+        done = _enroller(options, gallery).enrol(options.name, paths, face=options.face)
         _report(done, options.json)
     return 2 if done.refused else 0
 
@@ -92,7 +92,7 @@ def run_add_folder(options: argparse.Namespace) -> int:
         enroller = _enroller(options, gallery)
         progress = Progress(len(people), "people")
         for name, paths in people.items():
-            done = enroller.enrol(name, paths)
+            done = enroller.enrol(name, paths, face=options.face)
             failed = failed or bool(done.refused)
             _report(done, options.json)
             progress.step()
@@ -178,6 +178,8 @@ def run_calibrate(options: argparse.Namespace) -> int:
 
 
 def _enroller(options: argparse.Namespace, gallery: Gallery) -> Enroller:
+    if options.crops and options.face is not None:
+        raise InputError("--face is for photos; with --crops each image is one face")
     defaults = QualityLimits(**({"face_size": 0.0} if options.crops else {}))
     given = {
         "face_size": options.min_face,
@@ -196,6 +198,9 @@ def _report(done: Enrolment, as_json: bool) -> None:
     """Says what became of one person's pictures."""
     for error in done.refused:
         print(f"mobileface: error: {error}", file=sys.stderr)
+    for image in done.images:
+        if image.faces > 1 and image.bbox is not None:
+            say_chosen(image.file, image.faces, image.bbox)
     for other in done.lookalikes:
         print(f"mobileface: warning: {other}", file=sys.stderr)
     if as_json:
@@ -205,6 +210,7 @@ def _report(done: Enrolment, as_json: bool) -> None:
                 "faces": list(done.faces),
                 "known": list(done.known),
                 "refused": [str(error) for error in done.refused],
+                "images": [asdict(image) for image in done.images],
                 "lookalikes": [asdict(other) for other in done.lookalikes],
             }
         )

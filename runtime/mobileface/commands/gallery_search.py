@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..errors import InputError
-from ..gallery import Gallery, Identification
+from ..gallery import Gallery, Identification, Match
+from ..matching.decisions import DecisionRule, no_rule
 from ..tasks.embedding import Embedder
 from ..tracking.follower import FollowedFace
 from ..types import Face
 from .faces import face_values
 from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
 from .inputs import Pictures, find_pictures
+from .options import thresholds_given
 from .output import print_json, print_text
 
 __all__ = ["TrackNames", "run_search", "track_names"]
 
-_TRACK_FMR = 1e-3
 _MOST_TRACKS = 4096
 
 
@@ -33,6 +34,8 @@ def run_search(options: argparse.Namespace) -> int:
     with open_gallery(options) as gallery:
         source = make_analyzer(options, gallery)
         require_model(gallery, source)
+        wanted = {**thresholds_given(options), "templates": options.templates}
+        _say_rule(gallery, gallery.decision_rule(**wanted), options.json)
         pictures = Pictures(paths)
         for path, image in pictures:
             faces = _faces(source, image)
@@ -41,11 +44,8 @@ def run_search(options: argparse.Namespace) -> int:
                 gallery.search(
                     np.stack([face.embedding for face in known if face.embedding is not None]),
                     top=options.top,
-                    threshold=options.threshold,
-                    fmr=options.fmr,
-                    fpir=options.fpir,
-                    templates=options.templates,
                     engine=engine,
+                    **wanted,
                 )
                 if known
                 else ()
@@ -61,15 +61,20 @@ def run_search(options: argparse.Namespace) -> int:
 class TrackNames:
     """Who the faces of a video are: each identity is looked up when it was embedded anew.
 
+    Without a rule, because there is no calibration and no threshold, everybody is unknown.
+
     Args:
         gallery: The gallery.
-        threshold: Least cosine that is accepted.
-        fmr: Instead, the false match rate; of all three None, 0.001 or the lowest rate that the
-            calibration supports.
-        fpir: Instead, the rate of false identifications.
+        threshold: Similarity threshold (cosine).
+        fmr: False match rate that determines the threshold instead.
+        fpir: False positive identification rate that determines the threshold instead.
+
+    Attributes:
+        gallery: The gallery.
+        rule: The rule at the start; that of each `Identification` follows the gallery's size.
 
     Raises:
-        InputError: Nothing says from which similarity on somebody is known.
+        InputError: As for `Gallery.search`.
     """
 
     def __init__(
@@ -80,19 +85,9 @@ class TrackNames:
         fmr: float | None = None,
         fpir: float | None = None,
     ) -> None:
-        calibration = gallery.stamp.calibration
-        if threshold is None and fmr is None and fpir is None:
-            if calibration is None:
-                raise InputError(
-                    f"from which similarity on is somebody known? There is no calibration of "
-                    f"{gallery.stamp.model}",
-                    where=str(gallery.path),
-                    hint="give --name-threshold COSINE",
-                )
-            curve = calibration.false_match_curve
-            fmr = max(_TRACK_FMR, calibration.lowest_false_match_rate, curve.value[-1])
         self.gallery = gallery
-        self._threshold, self._fmr, self._fpir = threshold, fmr, fpir
+        self._wanted: dict[str, Any] = {"threshold": threshold, "fmr": fmr, "fpir": fpir}
+        self.rule = gallery.decision_rule(**self._wanted)
         self._known: dict[int, tuple[bytes, Identification]] = {}
 
     def require(self, analyzer: FaceAnalyzer) -> None:
@@ -113,9 +108,7 @@ class TrackNames:
         ]
         if fresh:
             vectors = np.stack([np.frombuffer(keys[track_id], np.float32) for track_id in fresh])
-            found = self.gallery.search(
-                vectors, top=1, threshold=self._threshold, fmr=self._fmr, fpir=self._fpir
-            )
+            found = self.gallery.search(vectors, top=1, **self._wanted)
             for track_id, result in zip(fresh, found, strict=True):
                 self._known[track_id] = (keys[track_id], result)
         while len(self._known) > _MOST_TRACKS:
@@ -127,9 +120,23 @@ class TrackNames:
 def track_names(options: argparse.Namespace) -> Iterator[TrackNames]:
     """The names for ``mobileface track``, from the gallery that it is given."""
     with open_gallery(options) as gallery:
-        yield TrackNames(
-            gallery, threshold=options.name_threshold, fmr=options.fmr, fpir=options.fpir
-        )
+        names = TrackNames(gallery, **thresholds_given(options))
+        print(f"mobileface: {_rule_text(gallery, names.rule)}", file=sys.stderr)
+        yield names
+
+
+def _say_rule(gallery: Gallery, rule: DecisionRule | None, as_json: bool) -> None:
+    """Says once from which similarity on people are known; JSON has it in every result."""
+    if rule is None:
+        print(f"mobileface: {_rule_text(gallery, rule)}", file=sys.stderr)
+    elif not as_json:
+        print_text(_rule_text(gallery, rule))
+
+
+def _rule_text(gallery: Gallery, rule: DecisionRule | None) -> str:
+    if rule is not None:
+        return str(rule)
+    return f"{no_rule(gallery.stamp.model)}, then 'mobileface gallery calibrate'"
 
 
 def _faces(source: FaceAnalyzer | Embedder, image: Any) -> list[Face]:
@@ -154,6 +161,19 @@ def _records(
     ]
 
 
+def _answer(found: Identification, best: Match) -> str:
+    """The name, or "unknown" with the nearest person and why it is not that one."""
+    similar = f"similarity {best.similarity:.3f}"
+    if found.name is not None:
+        return f"{found.name}  {similar}"
+    if found.threshold is None:
+        return f"unknown (nearest: {best.name}, {similar}, no threshold)"
+    least = f"{found.threshold:.3f}"
+    if similar.endswith(least):  # below it by less than the digits show
+        similar, least = f"similarity {best.similarity:.7f}", f"{found.threshold:.7f}"
+    return f"unknown (nearest: {best.name}, {similar}, below {least})"
+
+
 def _text(file: str, results: Sequence[Identification | None]) -> str:
     """One picture for people."""
     lines = [f"{file}: {len(results)} face{'' if len(results) == 1 else 's'}"]
@@ -162,8 +182,7 @@ def _text(file: str, results: Sequence[Identification | None]) -> str:
             lines.append("  nobody to compare with")
             continue
         best = found.best
-        head = found.name or f"unknown (nearest: {best.name})"
-        parts = [f"{head}  similarity {best.similarity:.3f}"]
+        parts = [_answer(found, best)]
         if best.false_match_rate is not None:
             parts.append(f"false match rate {best.false_match_rate}")
             parts.append(f"in this gallery {best.false_identification_rate}")

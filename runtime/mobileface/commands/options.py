@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..models.index import PRECISIONS
 from ..models.kinds import Option, kinds_for
+from ..tasks.face_choice import CHOICES, check_choice
 from ..tasks.table import TASKS
 
 __all__ = [
     "GALLERY_VARIABLE",
+    "RenamedOption",
     "add_detector_options",
-    "add_fmr",
+    "add_face_choice",
     "add_gallery_options",
     "add_images",
     "add_json",
@@ -23,7 +27,23 @@ __all__ = [
     "add_thresholds",
     "chosen_models",
     "detector_options",
+    "thresholds_given",
 ]
+
+_THRESHOLDS = (
+    (
+        "threshold",
+        "COSINE",
+        "the same person at or above this cosine similarity; default: calibrated for the model",
+    ),
+    ("fmr", "RATE", "instead, set the threshold by its false match rate, e.g. 0.01"),
+    (
+        "fpir",
+        "RATE",
+        "instead, set the threshold by the false positive identification rate for a gallery of "
+        "this size",
+    ),
+)
 
 GALLERY_VARIABLE = "MOBILEFACE_GALLERY"
 """Environment variable that names the gallery."""
@@ -96,17 +116,6 @@ def detector_options(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def add_fmr(parser: argparse.ArgumentParser) -> None:
-    """Adds the option of commands that decide who is who."""
-    parser.add_argument(
-        "--fmr",
-        type=float,
-        metavar="RATE",
-        help="say whether they are one person, with a threshold that this share of pairs of "
-        "different people reaches, e.g. 0.001; needs a calibration of the model",
-    )
-
-
 def add_gallery_options(parser: argparse.ArgumentParser) -> None:
     """Adds which gallery is meant, and its key."""
     parser.add_argument(
@@ -117,20 +126,59 @@ def add_gallery_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_thresholds(option: Any, prefix: str = "") -> None:
-    """Adds from which similarity on somebody is known."""
+def add_thresholds(option: Any, *names: str) -> None:
+    """Adds the options that set the similarity threshold; see `mobileface.matching.decisions`.
+
+    Args:
+        option: The ``add_argument`` method of the parser.
+        names: Some of "threshold", "fmr" and "fpir"; all of them if none is named.
+    """
+    for name, metavar, text in _THRESHOLDS:
+        if not names or name in names:
+            option(f"--{name}", type=float, metavar=metavar, help=text)
+
+
+class RenamedOption(argparse.Action):
+    """A deprecated name of an option: stores the value under the new name, and says so."""
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Stores the value."""
+        new = f"--{self.dest.replace('_', '-')}"
+        print(f"mobileface: {option_string} is deprecated; use {new}", file=sys.stderr)
+        setattr(namespace, self.dest, values)
+
+
+def thresholds_given(options: argparse.Namespace) -> dict[str, Any]:
+    """The values of the options of `add_thresholds` that were passed, by name."""
+    values = {name: getattr(options, name, None) for name, *_ in _THRESHOLDS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def add_face_choice(option: Any, default: str, **more: Any) -> None:
+    """Adds ``--face``, for images with several faces; see `mobileface.tasks.face_choice`.
+
+    Args:
+        option: The ``add_argument`` method of the parser.
+        default: What happens without it, for the help text.
+        more: Further arguments of ``add_argument``.
+    """
     option(
-        f"--{prefix}threshold", type=float, metavar="COSINE", help="known from this similarity on"
+        "--face",
+        type=_face_choice,
+        metavar="CHOICE",
+        help=f"face to use if a photo has several: {CHOICES}; default: {default}",
+        **more,
     )
-    option(
-        "--fmr",
-        type=float,
-        metavar="RATE",
-        help="known from the similarity with this false match rate on",
-    )
-    option(
-        "--fpir",
-        type=float,
-        metavar="RATE",
-        help="known with this rate of false identifications of strangers, in a gallery of its size",
-    )
+
+
+def _face_choice(text: str) -> str:
+    try:
+        return check_choice(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

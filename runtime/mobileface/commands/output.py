@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
-__all__ = ["INTERRUPTED", "print_json", "print_text", "say_interrupted"]
+from ..tasks.face_choice import describe_box
+
+__all__ = ["INTERRUPTED", "print_json", "print_text", "say_chosen", "say_interrupted"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -20,6 +23,15 @@ def print_text(text: str) -> None:
 def print_json(document: object) -> None:
     """Prints one JSON document as one line of ASCII, which every terminal and reader takes."""
     print(json.dumps(document, allow_nan=False), flush=True)
+
+
+def say_chosen(file: str, count: int, bbox: Sequence[float], how: str = "") -> None:
+    """Says which of several faces of a photo was used: its box in pixels."""
+    which = f"{how} one" if how else "one"
+    print(
+        f"mobileface: {file}: {count} faces found; used the {which} at {describe_box(bbox)}",
+        file=sys.stderr,
+    )
 
 
 def say_interrupted() -> None:

@@ -10,7 +10,8 @@ The tracks are JSON lines: a header, then a line a frame, then a summary::
     {"summary": {"frames": 141, "broken": 0, "detections": 47, "tracks": 6, "complete": true,
                  "seconds": {"detection": …, "tracking": …, "tasks": …}}}
 
-With ``--gallery`` the header names it (``gallery``: ``file`` and ``model``), and a face has an
+With ``--gallery`` the header names it (``gallery``: ``file``, ``model`` and the ``rule`` with its
+threshold and error rates, null if there is none), and a face has an
 ``identity``: what ``mobileface gallery search --json`` prints, or null while it is not embedded.
 """
 
@@ -35,6 +36,7 @@ from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
 from .faces import face_values, report_damaged
 from .options import (
+    RenamedOption,
     add_detector_options,
     add_gallery_options,
     add_model_choice,
@@ -43,6 +45,7 @@ from .options import (
     add_thresholds,
     chosen_models,
     detector_options,
+    thresholds_given,
 )
 from .output import INTERRUPTED, print_text, say_interrupted
 from .progress import Progress
@@ -102,7 +105,14 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     add_detector_options(parser)
     add_precision(parser)
     add_gallery_options(parser)
-    add_thresholds(add, "name-")
+    add_thresholds(add)
+    add(
+        "--name-threshold",
+        dest="threshold",
+        type=float,
+        action=RenamedOption,
+        help=argparse.SUPPRESS,
+    )
     parser.set_defaults(run=run_track)
 
 
@@ -114,7 +124,10 @@ def run_track(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(VideoReader(source))
         names = None
-        if options.gallery is not None:
+        if options.gallery is None:
+            for name in thresholds_given(options):
+                raise InputError(f"--{name} needs a gallery", hint="pass --gallery FILE")
+        else:
             from .gallery_search import track_names  # SQLite is needed for nothing else
 
             names = stack.enter_context(track_names(options))
@@ -233,7 +246,11 @@ def _header(
     }
     if names is not None:
         gallery = names.gallery
-        header["gallery"] = {"file": str(gallery.path), "model": gallery.stamp.model}
+        header["gallery"] = {
+            "file": str(gallery.path),
+            "model": gallery.stamp.model,
+            "rule": None if names.rule is None else names.rule.to_dict(),
+        }
     return header
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,34 @@ from typing import Any
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..errors import ImageError, InputError
-from ..fields import plain
+from ..errors import ImageError, InputError, ModelNotFoundError
 from ..matching.calibration import Calibration, find_calibration
+from ..matching.decisions import (
+    SAME,
+    Answer,
+    DecisionRule,
+    Verdict,
+    decision_rule,
+    no_rule,
+    verdict,
+)
 from ..matching.embeddings import EmbeddingSet
+from ..tasks.face_choice import choose_face
 from ..tasks.loading import load_embedder
-from ..types import FloatArray
+from ..types import Face, FloatArray
 from ..vision.image import read_image
 from .inputs import Pictures, find_pictures
 from .options import (
-    add_fmr,
+    add_face_choice,
     add_images,
     add_json,
     add_model_choice,
     add_models_folder,
     add_precision,
+    add_thresholds,
+    thresholds_given,
 )
-from .output import print_json, print_text
+from .output import print_json, print_text, say_chosen
 
 __all__ = ["add_compare", "add_embed"]
 
@@ -43,6 +54,8 @@ class _Row:
     file: str
     vector: FloatArray
     bbox: list[float] | None = None
+    found: int = 1
+    """Number of faces in the image."""
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +74,9 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
             name, type=Path, metavar=name.upper(), help="image file, or .npz that embed wrote"
         )
     _add_identification(parser)
-    add_fmr(parser)
+    add_thresholds(parser.add_argument, "threshold", "fmr")
+    more = "the largest; if it is passed twice, the second choice is for B"
+    add_face_choice(parser.add_argument, more, action="append")
     add_json(parser, "print one JSON object")
     parser.set_defaults(run=run_compare)
 
@@ -83,9 +98,17 @@ def run_embed(options: argparse.Namespace) -> int:
         raise InputError("nothing to write to", hint="give --json, --output OUT.npz or both")
     if options.output is not None and options.output.suffix != _SUFFIX:
         raise InputError(f"--output '{options.output}' does not end in .npz")
-    pictures = Pictures(find_pictures(options.images))
+    paths = find_pictures(options.images)
+    pictures = Pictures(paths)
     source = _source(options)
-    rows = [row for path, image in pictures for row in source.rows(path, image)]
+    rows: list[_Row] = []
+    without_face = []
+    for path, image in pictures:
+        some = list(source.rows(path, image))
+        rows += some
+        if not some:
+            without_face.append(str(path))
+            print(f"mobileface: {path}: no face found", file=sys.stderr)
     if pictures.failed:  # rows would be missing from the one file that is asked for
         return 2
     found = _gather(rows, source)
@@ -99,71 +122,105 @@ def run_embed(options: argparse.Namespace) -> int:
         }
         if not options.crops:
             document["bboxes"] = [row.bbox for row in rows]
+            document["without_face"] = without_face
         print_json(document)
     else:
-        print_text(f"{len(found)} × {source.size} from {found.model}: {options.output}")
+        text = f"{len(found)} × {source.size} from {found.model}: {options.output}"
+        if without_face:
+            text += f"; {len(without_face)} of {len(paths)} without a face"
+        print_text(text)
     return 0
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    """Similarity of two crops, of the surest face of each of two photos, or of embedded faces."""
+    """Compares two crops, one face of each of two photos, or sets of embeddings."""
     paths = (options.a, options.b)
+    choices = _choices(options)
     source: _Source | None = None
-    sets = []
-    for path in paths:
+    sets, chosen = [], []
+    for path, choice in zip(paths, choices, strict=True):
         if path.suffix == _SUFFIX:
             sets.append(EmbeddingSet.load(path))
             continue
         source = source or _source(options)
-        rows = list(source.rows(path, read_image(path)))
-        if not rows:
-            raise ImageError("no face found", where=str(path))
-        sets.append(_gather(rows[:1], source))
+        image = read_image(path)
+        if isinstance(source, _Crops):
+            row = next(source.rows(path, image))
+        else:
+            row = source.chosen(path, image, choice)
+        sets.append(_gather([row], source))
+        chosen.append((row, choice))
+    for row, choice in chosen:
+        if row.found > 1 and row.bbox is not None:
+            how = "largest" if choice is None else ""
+            say_chosen(row.file, row.found, row.bbox, how)
     similarity = sets[0].similarity(sets[1])
-    calibration = None
-    if options.fmr is not None:
-        calibration = find_calibration(sets[0].model, options.models)
+    calibration = _calibration(sets[0].model, options)
+    rule = decision_rule(calibration, **thresholds_given(options), model=sets[0].model)
+    if rule is None:
+        print(f"mobileface: {no_rule(sets[0].model)}", file=sys.stderr)
+    single = len(chosen) == len(paths)
+    found = verdict(float(similarity.flat[0]) if similarity.size else 0.0, rule, calibration)
     if options.json:
-        single = not any(path.suffix == _SUFFIX for path in paths)
         document = {
             "model": sets[0].model,
             "files": [s.files[0] for s in sets] if single else [list(s.files) for s in sets],
             "similarity": float(similarity[0, 0]) if single else similarity.tolist(),
+            "decision": found.to_dict() if single else _decisions(similarity, found),
         }
-        if calibration is not None:
-            document["decision"] = _decision(calibration, options.fmr, similarity, single)
+        if chosen and not options.crops:
+            document["faces"] = [
+                {"file": row.file, "found": row.found, "bbox": row.bbox} for row, _ in chosen
+            ]
         print_json(document)
-    elif similarity.size == 1 and calibration is not None:
-        print_text(str(calibration.decide(float(similarity[0, 0]), options.fmr)))
     elif similarity.size == 1:
-        print_text(f"{float(similarity[0, 0]):.4f}")
+        print_text(str(found))
     else:
-        least = None if calibration is None else calibration.threshold(options.fmr)
-        for name, row in zip(sets[0].files, similarity, strict=True):
-            for other, value in zip(sets[1].files, row, strict=True):
-                answer = (
-                    "" if least is None else ("same       " if value >= least else "different  ")
-                )
-                print_text(f"{float(value):7.4f}  {answer}{name}  {other}")
+        if rule is not None:
+            print_text(str(rule))
+        answers = _answers(similarity, rule)
+        for name, row, some in zip(sets[0].files, similarity, answers, strict=True):
+            for other, value, answer in zip(sets[1].files, row, some, strict=True):
+                print_text(f"{float(value):7.4f}  {answer:<11}  {name}  {other}")
     return 0
 
 
-def _decision(
-    calibration: Calibration, fmr: float, similarity: FloatArray, single: bool
-) -> dict[str, Any]:
-    """Who is the same person, as JSON types; for one pair also how rare such a similarity is."""
-    decision = calibration.decide(float(similarity.flat[0]) if single else 0.0, fmr)
-    record = {
-        "fmr": fmr,
-        "same": decision.same if single else (similarity >= decision.threshold).tolist(),
-        "threshold": decision.threshold,
-        "false_match_rate": dataclasses.asdict(decision.false_match_rate),
-        "false_non_match_rate": dataclasses.asdict(decision.false_non_match_rate),
-        "basis": plain(decision.basis),
+def _choices(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """The choice of a face for each of the two photos."""
+    given = options.face or [None]
+    if options.crops and options.face:
+        raise InputError("--face is for photos; with --crops each image is one face")
+    if len(given) > 2:
+        raise InputError(f"--face was passed {len(given)} times for two photos")
+    return given[0], given[-1]
+
+
+def _calibration(model: str, options: argparse.Namespace) -> Calibration | None:
+    """The calibration of the model; None if there is none and no rate was requested."""
+    try:
+        return find_calibration(model, options.models)
+    except ModelNotFoundError:
+        if options.fmr is not None:
+            raise
+        return None
+
+
+def _answers(similarity: FloatArray, rule: DecisionRule | None) -> list[list[Answer]]:
+    """The answer for each pair of two sets of embeddings."""
+    if rule is None:
+        return [["cannot tell"] * len(row) for row in similarity]
+    return [[rule.answer(value) for value in row] for row in similarity.tolist()]
+
+
+def _decisions(similarity: FloatArray, found: Verdict) -> dict[str, Any]:
+    """The answers for two sets of embeddings, with what holds for all of them, as JSON types."""
+    answers = _answers(similarity, found.rule)
+    of_one = {"similarity", "as_similar"}
+    return {
+        **{name: value for name, value in found.to_dict().items() if name not in of_one},
+        "answer": answers,
+        "same": [[SAME.get(answer) for answer in row] for row in answers],
     }
-    if single:
-        record["as_similar"] = dataclasses.asdict(decision.as_similar)
-    return record
 
 
 def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:
@@ -209,9 +266,30 @@ class _Photos:
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
         """The embeddings of all faces of a photo, the surest first."""
-        for face in self._analyzer(image):
+        faces = self._analyzer(image)
+        for face in faces:
             if face.embedding is not None:
-                yield _Row(str(path), face.embedding, [float(value) for value in face.bbox])
+                yield _Row(str(path), face.embedding, _box(face), len(faces))
+
+    def chosen(self, path: Path, image: np.ndarray, choice: str | None) -> _Row:  # type: ignore[type-arg]
+        """The embedding of one face of a photo, by default the largest.
+
+        Raises:
+            ImageError: If the photo has no face, or the chosen face cannot be embedded.
+            InputError: If the choice fits no face.
+        """
+        found = self._analyzer.detect(image)
+        if not found:
+            raise ImageError("no face found", where=str(path))
+        face = choose_face(found, choice or "largest", str(path))
+        (face,) = self._analyzer.describe(image, [face], ("embedding",))
+        if face.embedding is None:
+            raise ImageError("the face's landmarks are not sufficient for a crop", where=str(path))
+        return _Row(str(path), face.embedding, _box(face), len(found))
+
+
+def _box(face: Face) -> list[float]:
+    return [float(value) for value in face.bbox]
 
 
 _Source = _Crops | _Photos

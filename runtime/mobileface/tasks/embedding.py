@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import FloatArray
+from ..errors import ModelNotFoundError
 from ..matching.similarity import cosine_similarity
 from ..models.kinds import EmbeddingSpec
 from ..models.session import Session
@@ -16,7 +17,7 @@ from ..vision.image import ChannelOrder, Image, Tensor, tensor_batches
 
 if TYPE_CHECKING:  # an embedding alone needs no error rates
     from ..matching.calibration import Calibration
-    from ..matching.error_rates import Decision
+    from ..matching.decisions import Verdict
 
 __all__ = ["Embedder"]
 
@@ -126,23 +127,46 @@ class Embedder:
 
         return find_calibration(self.identity, self.session.path.parent)
 
-    def verify(self, a: Image, b: Image, *, fmr: float, color: ChannelOrder = "bgr") -> Decision:
-        """Whether two face crops show one person, at a false match rate that can be borne.
+    def verify(
+        self,
+        a: Image,
+        b: Image,
+        *,
+        threshold: float | None = None,
+        fmr: float | None = None,
+        color: ChannelOrder = "bgr",
+    ) -> Verdict:
+        """Decides whether two face crops show the same person.
+
+        Pass at most one of ``threshold`` and ``fmr``; without them, the calibrated default of the
+        model holds, and the answer may be "cannot tell". See `mobileface.matching.decisions`.
 
         Args:
             a: One crop, (H, W, 3) or (H, W), uint8.
             b: The other.
-            fmr: Share of pairs of two people that may be taken for one, e.g. 0.001.
+            threshold: Cosine at or above which the crops show the same person.
+            fmr: Acceptable false match rate, e.g. 0.001.
             color: Channel order of both.
 
         Returns:
-            The answer, with the error rates measured for it and what they rest on.
+            The answer, with its error rates and the data that they were measured on; "cannot tell"
+            if there is neither a calibration nor a threshold.
 
         Raises:
-            ModelNotFoundError: There is no calibration of this model.
-            InputError: The calibration's data cannot support such a rate; says which it can.
+            ModelNotFoundError: If a rate is given and there is no calibration of this model.
+            InputError: If both are given, a value is out of range, or the calibration does not
+                support the rate.
         """
-        return self.calibration.decide(self.compare(a, b, color=color), fmr)
+        from ..matching.decisions import decision_rule, verdict
+
+        try:
+            calibration = self.calibration
+        except ModelNotFoundError:
+            if fmr is not None:
+                raise
+            calibration = None
+        rule = decision_rule(calibration, threshold=threshold, fmr=fmr, model=self.identity)
+        return verdict(self.compare(a, b, color=color), rule, calibration)
 
 
 def _unit(vectors: FloatArray) -> Embeddings:

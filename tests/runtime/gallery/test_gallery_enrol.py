@@ -271,11 +271,23 @@ def test_names_in_a_video(
     print(f"{len(named)} of {len(faces)} faces are named")
     assert len(faces) > 10
     assert named == faces
-    assert main([*arguments, "--name-threshold", "0.99999"]) == 0
-    text = lines.read_text()
+    assert header["gallery"]["rule"]["origin"] == "default"
+    assert header["gallery"]["rule"]["requested"] == 0.0015  # the lowest that is supported
+    err = capsys.readouterr().err
+    assert "threshold 0.9379 (default): expected false match rate 0.0015" in err
+    for name in ("--threshold", "--name-threshold"):
+        assert main([*arguments, name, "0.99999"]) == 0
+        deprecated = "--name-threshold is deprecated; use --threshold" in capsys.readouterr().err
+        assert deprecated == (name == "--name-threshold")
+        text = lines.read_text()
+        assert '"name": "Eileen", "threshold"' not in text
+    assert main(["track", str(walk), "--tracks", str(lines), "--fmr", "0.01"]) == 2
+    assert "--fmr needs a gallery" in capsys.readouterr().err
     forget_calibration(path)
-    assert main(arguments) == 2
-    assert "from which similarity on" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "no threshold: there is no calibration of embedding_dlib@" in capsys.readouterr().err
+    text = lines.read_text()
+    assert json.loads(text.splitlines()[0])["gallery"]["rule"] is None
     assert '"identity": {"name": null' in text
     assert '"name": "Eileen"' in text  # as the nearest
 
