@@ -153,7 +153,7 @@ def _to_text(face: Face) -> list[str]:
 
 def _draw(canvas: Canvas, face: Face) -> None:
     if face.landmarks is not None:
-        canvas.points(face.landmarks.points)
+        canvas.points(face.landmarks.points, face.bbox)
 
 
 def _problem(first: Face, second: Face) -> str:

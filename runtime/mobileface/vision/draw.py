@@ -19,6 +19,9 @@ _POINT: Color = (60, 60, 255)
 _TEXT: Color = (255, 255, 255)
 _SHADE: Color = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_POINT_SHARE = 0.015
+"""Radius of a point in longer sides of the face's box."""
+
 _REFERENCE = 700
 """Short side, in pixels, at which lines are drawn with their nominal width."""
 
@@ -46,11 +49,12 @@ class Canvas:
         width = max(1, round((1 if thin else 2) * self.scale))
         cv2.rectangle(self.pixels, (x1, y1), (x2, y2), _BOX, width, cv2.LINE_AA)
 
-    def points(self, points: FloatArray) -> None:
-        """Draws points (P, 2)."""
+    def points(self, points: FloatArray, bbox: FloatArray) -> None:
+        """Draws points (P, 2) of the face in a box, so small that they do not hide it."""
+        side = float(max(bbox[2:] - bbox[:2]))
+        radius = max(1, round(min(3 * self.scale, _POINT_SHARE * side)))
         for x, y in points:
             center = (round(float(x)), round(float(y)))
-            radius = max(1, round(3 * self.scale))
             cv2.circle(self.pixels, center, radius, _POINT, -1, cv2.LINE_AA)
 
     def text(self, lines: Sequence[str], x: float, y: float) -> None:
