@@ -26,7 +26,7 @@ def test_folders_that_do_not_do(people: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_folder(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no pictures found"):
+    with pytest.raises(InputError, match="no images found"):
         read_folder(tmp_path / "empty")
     (people / "stray.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"'stray.png' lies beside the folders"):

@@ -1,4 +1,4 @@
-"""``mobileface gallery search``, and names for the faces that ``mobileface track`` follows."""
+"""``mobileface gallery search``, and identification of the faces in ``mobileface track``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..tracking.follower import FollowedFace
 from ..types import Face
 from .faces import face_values
 from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .output import print_json, print_text
 
 __all__ = ["TrackNames", "run_search", "track_names"]
@@ -27,14 +27,14 @@ _MOST_TRACKS = 4096
 
 
 def run_search(options: argparse.Namespace) -> int:
-    """Says who is in each picture."""
+    """Identifies the people in each image."""
     paths = find_pictures(options.images)
     engine = engine_of(options)
     with open_gallery(options) as gallery:
         source = make_analyzer(options, gallery)
         require_model(gallery, source)
-        pictures = Pictures(paths)
-        for path, image in pictures:
+        files = ImageFiles(paths)
+        for path, image in files:
             faces = _faces(source, image)
             known = [face for face in faces if face.embedding is not None]
             found = iter(
@@ -55,21 +55,21 @@ def run_search(options: argparse.Namespace) -> int:
                 print_json({"file": str(path), "faces": _records(faces, results)})
             else:
                 print_text(_text(str(path), results))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 class TrackNames:
-    """Who the faces of a video are: each identity is looked up when it was embedded anew.
+    """Identifies the faces of a video; searches the gallery only when an embedding has changed.
 
     Args:
         gallery: The gallery.
-        threshold: Least cosine that is accepted.
-        fmr: Instead, the false match rate; of all three None, 0.001 or the lowest rate that the
-            calibration supports.
-        fpir: Instead, the rate of false identifications.
+        threshold: Similarity threshold (cosine).
+        fmr: False match rate that determines the threshold instead. Default, if all three are
+            None: 0.001, or the lowest rate that the calibration supports.
+        fpir: False positive identification rate that determines the threshold instead.
 
     Raises:
-        InputError: Nothing says from which similarity on somebody is known.
+        InputError: If all three are None and the gallery has no calibration.
     """
 
     def __init__(
@@ -84,10 +84,9 @@ class TrackNames:
         if threshold is None and fmr is None and fpir is None:
             if calibration is None:
                 raise InputError(
-                    f"from which similarity on is somebody known? There is no calibration of "
-                    f"{gallery.stamp.model}",
+                    f"no similarity threshold: there is no calibration of {gallery.stamp.model}",
                     where=str(gallery.path),
-                    hint="give --name-threshold COSINE",
+                    hint="pass --name-threshold COSINE",
                 )
             curve = calibration.false_match_curve
             fmr = max(_TRACK_FMR, calibration.lowest_false_match_rate, curve.value[-1])
@@ -96,11 +95,11 @@ class TrackNames:
         self._known: dict[int, tuple[bytes, Identification]] = {}
 
     def require(self, analyzer: FaceAnalyzer) -> None:
-        """Refuses an analysis with another model than the gallery's."""
+        """Checks that an analyzer uses the gallery's model; see `require_model`."""
         require_model(self.gallery, analyzer)
 
     def __call__(self, faces: Sequence[FollowedFace]) -> dict[int, Identification]:
-        """Who each face of a frame is, by `track_id`; faces without an embedding are not in it."""
+        """The identifications of a frame's faces, by `track_id`; omits faces without embedding."""
         keys = {
             followed.track_id: followed.face.embedding.tobytes()
             for followed in faces
@@ -125,7 +124,7 @@ class TrackNames:
 
 @contextlib.contextmanager
 def track_names(options: argparse.Namespace) -> Iterator[TrackNames]:
-    """The names for ``mobileface track``, from the gallery that it is given."""
+    """The `TrackNames` of the gallery that the options of ``mobileface track`` select."""
     with open_gallery(options) as gallery:
         yield TrackNames(
             gallery, threshold=options.name_threshold, fmr=options.fmr, fpir=options.fpir
@@ -133,7 +132,7 @@ def track_names(options: argparse.Namespace) -> Iterator[TrackNames]:
 
 
 def _faces(source: FaceAnalyzer | Embedder, image: Any) -> list[Face]:
-    """The faces of a picture, or the picture as one face."""
+    """The faces of an image; for an embedder, the image as one face."""
     if isinstance(source, FaceAnalyzer):
         return source(image)
     height, width = image.shape[:2]
@@ -155,18 +154,18 @@ def _records(
 
 
 def _text(file: str, results: Sequence[Identification | None]) -> str:
-    """One picture for people."""
+    """The human-readable lines for one image."""
     lines = [f"{file}: {len(results)} face{'' if len(results) == 1 else 's'}"]
     for found in results:
         if found is None or found.best is None:
-            lines.append("  nobody to compare with")
+            lines.append("  no embedding" if found is None else "  the gallery is empty")
             continue
         best = found.best
         head = found.name or f"unknown (nearest: {best.name})"
         parts = [f"{head}  similarity {best.similarity:.3f}"]
         if best.false_match_rate is not None:
             parts.append(f"false match rate {best.false_match_rate}")
-            parts.append(f"in this gallery {best.false_identification_rate}")
+            parts.append(f"for this gallery {best.false_identification_rate}")
         if found.runner_up is not None:
             parts.append(f"then {found.runner_up.name} {found.runner_up.similarity:.3f}")
         lines.append("  " + ", ".join(parts))

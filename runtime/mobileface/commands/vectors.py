@@ -1,4 +1,4 @@
-"""``mobileface embed | compare``: pictures in, embeddings and similarities out."""
+"""``mobileface embed | compare``: computes and compares embeddings of the faces in images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..matching.embeddings import EmbeddingSet
 from ..tasks.loading import load_embedder
 from ..types import FloatArray
 from ..vision.image import read_image
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import (
     add_fmr,
     add_images,
@@ -38,7 +38,7 @@ _SUFFIX = ".npz"
 
 @dataclass(frozen=True)
 class _Row:
-    """An embedding and where it comes from."""
+    """An embedding and its origin."""
 
     file: str
     vector: FloatArray
@@ -50,7 +50,9 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
     _add_identification(parser)
     add_json(parser, "print one JSON object")
-    parser.add_argument("--output", type=Path, metavar="OUT.npz", help="write embeddings here")
+    parser.add_argument(
+        "--output", type=Path, metavar="OUT.npz", help="write the embeddings to this file"
+    )
     parser.set_defaults(run=run_embed)
 
 
@@ -58,7 +60,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface compare``."""
     for name in ("a", "b"):
         parser.add_argument(
-            name, type=Path, metavar=name.upper(), help="image file, or .npz that embed wrote"
+            name, type=Path, metavar=name.upper(), help="image file, or .npz file from embed"
         )
     _add_identification(parser)
     add_fmr(parser)
@@ -70,7 +72,7 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crops",
         action="store_true",
-        help="the images are aligned face crops, of any size; else faces are searched for",
+        help="the images are aligned face crops of any size; do not detect faces",
     )
     add_precision(parser)
     add_models_folder(parser)
@@ -78,15 +80,15 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
 
 
 def run_embed(options: argparse.Namespace) -> int:
-    """Embeds crops, or every face of photos."""
+    """Embeds aligned crops, or every face of photos."""
     if not options.json and options.output is None:
-        raise InputError("nothing to write to", hint="give --json, --output OUT.npz or both")
+        raise InputError("no output specified", hint="pass --json, --output OUT.npz or both")
     if options.output is not None and options.output.suffix != _SUFFIX:
-        raise InputError(f"--output '{options.output}' does not end in .npz")
-    pictures = Pictures(find_pictures(options.images))
+        raise InputError(f"--output must end in .npz, not '{options.output}'")
+    files = ImageFiles(find_pictures(options.images))
     source = _source(options)
-    rows = [row for path, image in pictures for row in source.rows(path, image)]
-    if pictures.failed:  # rows would be missing from the one file that is asked for
+    rows = [row for path, image in files for row in source.rows(path, image)]
+    if files.failed:  # the output would be incomplete
         return 2
     found = _gather(rows, source)
     if options.output is not None:
@@ -106,7 +108,7 @@ def run_embed(options: argparse.Namespace) -> int:
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    """Similarity of two crops, of the surest face of each of two photos, or of embedded faces."""
+    """Compares two crops, the highest-scoring faces of two photos, or sets of embeddings."""
     paths = (options.a, options.b)
     source: _Source | None = None
     sets = []
@@ -151,7 +153,7 @@ def run_compare(options: argparse.Namespace) -> int:
 def _decision(
     calibration: Calibration, fmr: float, similarity: FloatArray, single: bool
 ) -> dict[str, Any]:
-    """Who is the same person, as JSON types; for one pair also how rare such a similarity is."""
+    """Verification decisions as JSON types; for a single pair also how rare its similarity is."""
     decision = calibration.decide(float(similarity.flat[0]) if single else 0.0, fmr)
     record = {
         "fmr": fmr,
@@ -178,7 +180,7 @@ def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:
 
 
 class _Crops:
-    """Each picture is a face."""
+    """Embeds images that are aligned face crops."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._embedder = load_embedder(
@@ -187,12 +189,12 @@ class _Crops:
         self.model, self.size = self._embedder.identity, self._embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
-        """The one embedding of a crop."""
+        """The embedding of a crop."""
         yield _Row(str(path), self._embedder.embed(image)[0])
 
 
 class _Photos:
-    """Each picture is searched for faces."""
+    """Embeds the faces that are detected in photos."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         tasks = ("detection", "landmarks", "embedding")
@@ -208,7 +210,7 @@ class _Photos:
         self.model, self.size = embedder.identity, embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
-        """The embeddings of all faces of a photo, the surest first."""
+        """The embeddings of all faces of a photo, sorted by score, highest first."""
         for face in self._analyzer(image):
             if face.embedding is not None:
                 yield _Row(str(path), face.embedding, [float(value) for value in face.bbox])
@@ -218,5 +220,5 @@ _Source = _Crops | _Photos
 
 
 def _source(options: argparse.Namespace) -> _Source:
-    """Where embeddings come from, as the options say."""
+    """The source of embeddings that the options select."""
     return _Crops(options) if options.crops else _Photos(options)

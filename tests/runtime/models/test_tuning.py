@@ -233,7 +233,7 @@ def test_tune_show_reset(
     assert "tiny_gray" in capsys.readouterr().out
     assert main(["tune", "--reset"]) == 0
     assert main(["tune", "--show"]) == 0
-    assert "nothing is stored for this machine" in capsys.readouterr().out
+    assert "no settings are stored for this machine" in capsys.readouterr().out
 
 
 def test_tuning_keeps_other_models_and_machines(models: Path) -> None:

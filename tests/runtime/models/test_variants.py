@@ -377,7 +377,7 @@ def test_models_says_why_a_variant_does_not_run(folder: Path, capsys: Output) ->
     assert main(["models", "--models", str(folder)]) == 0
     out = capsys.readouterr().out
     assert f"for vax, this is {this_machine().name}" in out
-    assert "fp16 comes first" in out
+    assert "fp16 is preferred" in out
 
 
 def test_check_covers_every_file(folder: Path, capsys: Output) -> None:

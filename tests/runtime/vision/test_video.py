@@ -404,7 +404,7 @@ def test_ctrl_c_finishes_the_files(
     monkeypatch.setattr(track_command, "FaceFollower", Interrupted)
     video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     assert command("track", walk, "--output", video, "--tracks", lines) == 130
-    assert "interrupted; what was done is written" in capsys.readouterr().err
+    assert "interrupted; the output so far is saved" in capsys.readouterr().err
     assert records(lines)[-1]["summary"]["complete"] is False
     assert records(lines)[-1]["summary"]["frames"] == 7
     with VideoReader(video) as found:
@@ -423,7 +423,7 @@ def fails(capsys: Output, *arguments: Any) -> str:
 def test_track_refuses(walk: Path, tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "text.mp4").write_bytes(b"no video" * 99)
     lines = tmp_path / "out.jsonl"
-    assert "nothing to write to" in fails(capsys, "track", walk)
+    assert "no output specified" in fails(capsys, "track", walk)
     assert "no video that" in fails(capsys, "track", tmp_path / "text.mp4", "--tracks", lines)
     assert "camera 77" in fails(capsys, "track", "77", "--tracks", lines)
     assert "no video format '.gif'" in fails(
@@ -435,7 +435,7 @@ def test_track_refuses(walk: Path, tmp_path: Path, capsys: Output) -> None:
     assert not lines.exists()
     with pytest.raises(SystemExit):
         command("track", walk, "--tracks", lines, "--every", "often")
-    assert "neither 'auto' nor a number" in capsys.readouterr().err
+    assert "must be 'auto' or a number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["enhance", "makeup"])
@@ -460,7 +460,7 @@ def test_pictures_folders_and_videos(
     assert command(name, portrait, "--output", unchanged, "--strength", 0) == 0
     assert np.array_equal(read_image(unchanged), read_image(portrait))
     capsys.readouterr()
-    assert "2 inputs and one output file" in fails(capsys, name, folder, "--output", single)
+    assert "2 inputs but only one output file" in fails(capsys, name, folder, "--output", single)
     assert "strength 3.0" in fails(capsys, name, portrait, "--output", single, "--strength", 3)
 
 
