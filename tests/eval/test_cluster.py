@@ -51,5 +51,5 @@ def test_ray_gives_the_same(command: Path, people: Path, models: Path, tmp_path:
     for result in results:
         [left_out] = result["data"]["left_out"]
         assert left_out["picture"] == "person04/person04_0002.png"
-        assert "not a picture" in left_out["reason"]
+        assert "not an image" in left_out["reason"]
         assert result["distractors"]["count"] == 35

@@ -101,5 +101,5 @@ def test_lists_that_cannot_be_read(people: Path) -> None:
 
 
 def test_a_picture_that_is_none() -> None:
-    with pytest.raises(ImageError, match=r"lfw\[3\]: not a picture"):
+    with pytest.raises(ImageError, match=r"lfw\[3\]: not an image"):
         Picture("lfw[3]", data=b"jpeg").image()

@@ -13,6 +13,8 @@ from .options import add_gallery_options, add_thresholds
 __all__ = ["add_gallery"]
 
 _Run = Callable[[argparse.Namespace], int]
+_Add = Callable[[str, str, str], Any]
+"""Adds a subcommand: name, help text and module → ``add_argument`` of its parser."""
 
 
 def add_gallery(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +28,15 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
         action.set_defaults(run=_run(module, f"run_{name.replace('-', '_')}"))
         return action.add_argument
 
+    _add_people_actions(add)
+    _add_search(add)
+    _add_file_actions(add)
+
+
+def _add_people_actions(add: _Add) -> None:
+    """Adds the subcommands that create a gallery and edit its people."""
     option = add("create", "create an empty gallery for one model", "gallery_people")
-    _add_gallery_models(option)
+    _add_gallery_models(option, default="the preferred one")
     option("--float16", action="store_true", help="store embeddings as float16, in half the space")
     option(
         "--no-crops",
@@ -44,7 +53,10 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     _add_enrolment(option)
     option = add("add-folder", "enrol people from a folder of subfolders", "gallery_people")
     option(
-        "folder", type=Path, metavar="DIR", help="folder with one subfolder per person, named so"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="folder with one subfolder per person, named after them",
     )
     _add_enrolment(option)
     option = add("remove", "remove a person and erase the data", "gallery_people")
@@ -61,6 +73,10 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     option("new", metavar="NEW", help="new name")
     option = add("list", "list the enrolled people", "gallery_people")
     option("name", nargs="?", metavar="NAME", help="list the faces of this person instead")
+
+
+def _add_search(add: _Add) -> None:
+    """Adds ``mobileface gallery search``."""
     option = add("search", "identify the people in images", "gallery_search")
     option("images", nargs="+", metavar="IMG", help="image files, folders or glob patterns")
     option("--top", type=int, default=5, metavar="K", help="matches per face; default: 5")
@@ -75,6 +91,10 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
         "default: %(default)s",
     )
     _add_engines(option)
+
+
+def _add_file_actions(add: _Add) -> None:
+    """Adds the subcommands that read, copy or convert a whole gallery."""
     option = add("export", "export everything as JSON, or embeddings as .npz", "gallery_files")
     option("output", type=Path, metavar="OUT", help="output file, .json or .npz")
     option("--no-crops", action="store_true", help="omit the face crops")
@@ -94,7 +114,7 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     )
     _add_engines(option)
     option = add("migrate", "re-embed all faces with another model", "gallery_files")
-    _add_gallery_models(option)
+    _add_gallery_models(option, default="")
     option("--calibration", type=Path, metavar="FILE", help="calibration of the new model")
     option("--drop-failed", action="store_true", help="remove faces that cannot be embedded")
     option = add("backup", "back up the gallery, even while it is in use", "gallery_files")
@@ -120,14 +140,11 @@ def _run(module: str, function: str) -> _Run:
     return run
 
 
-def _add_gallery_models(option: Any) -> None:
+def _add_gallery_models(option: Any, default: str = "the gallery's model") -> None:
     option("--models", type=Path, metavar="DIR", help="folder to search for models")
     option("--detector", metavar="NAME", help="detection model, by name or path")
-    option(
-        "--embedder",
-        metavar="NAME",
-        help="embedding model, by name or path; default: the gallery's model",
-    )
+    text = "embedding model, by name or path; " + (f"default: {default}" if default else "required")
+    option("--embedder", metavar="NAME", help=text)
 
 
 def _add_crops(option: Any) -> None:

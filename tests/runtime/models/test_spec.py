@@ -166,7 +166,7 @@ def test_broken_field_is_named(path: tuple[str | int, ...], value: Any) -> None:
 def test_unknown_field_is_named(path: tuple[str | int, ...]) -> None:
     with pytest.raises(SpecError, match="unknown field 'extra'") as caught:
         ModelSpec.from_dict(changed((*path, "extra"), 1))
-    assert "known: " in caught.value.hint
+    assert "available: " in caught.value.hint
 
 
 def test_newer_schema() -> None:
@@ -292,13 +292,19 @@ def test_detectors_and_attributes_round_trip() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (detector(), "needs one section 'hog' or 'yolo', found: none"),
-        (detector(hog=HOG, yolo=YOLO), "needs one section 'hog' or 'yolo', found: hog, yolo"),
+        (detector(), "needs exactly one section 'hog' or 'yolo', found: none"),
+        (
+            detector(hog=HOG, yolo=YOLO),
+            "needs exactly one section 'hog' or 'yolo', found: hog, yolo",
+        ),
         (detector(yolo={**YOLO, "rows": 0}), "rows"),
         (detector(yolo={**YOLO, "labels": []}), "labels"),
         (detector(yolo={k: v for k, v in YOLO.items() if k != "ids"}), "ids"),
         (detector(yolo=YOLO, landmark_box={"side": "1", "shift_down": 0}), "side"),
-        ({**GOOD, "task": "attributes"}, "needs one section 'attributes', found: embedding"),
+        (
+            {**GOOD, "task": "attributes"},
+            "needs exactly one section 'attributes', found: embedding",
+        ),
         (attribute_net(), "'attributes' is missing"),
         (attribute_net(attributes={**ATTRIBUTES, "crop": "no"}), "crop"),
         (attribute_net(attributes={**ATTRIBUTES, "ages": ["5"]}), "ages"),

@@ -81,8 +81,8 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_bytes(b"no video at all" * 100)
     reasons = {
         "absent.mp4": "cannot be read",
-        "empty.mp4": "an empty file",
-        "text.mp4": "no video that OpenCV can decode",
+        "empty.mp4": "the file is empty",
+        "text.mp4": "not a video that OpenCV can decode",
     }
     for name, reason in reasons.items():
         with pytest.raises(VideoError, match=reason) as caught:
@@ -144,7 +144,7 @@ def test_outputs_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OutputError, match="cannot be written"):
         VideoWriter(tmp_path / "file" / "out.mp4", 25, 64, 64)
     for name in ("out.gif", "out"):
-        with pytest.raises(OutputError, match="no video format"):
+        with pytest.raises(OutputError, match="unknown video format"):
             VideoWriter(tmp_path / name, 25, 64, 64)
     monkeypatch.setattr(cv2.VideoWriter, "isOpened", lambda _: False, raising=False)
 
@@ -159,7 +159,7 @@ def test_outputs_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         def release(self) -> None: ...
 
     monkeypatch.setattr(cv2, "VideoWriter", Closed)
-    with pytest.raises(OutputError, match=r"no codec 'mp4v'.*write \.avi"):
+    with pytest.raises(OutputError, match=r"no codec 'mp4v'.*use \.avi"):
         VideoWriter(tmp_path / "out.mp4", 25, 64, 64)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -185,7 +185,7 @@ def test_an_error_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(0, 48, 25.0), (64, 0, 25.0), (64, 48, 0.0)])
 def test_videos_of_no_size(shape: tuple[int, int, float], tmp_path: Path) -> None:
     width, height, fps = shape
-    with pytest.raises(OutputError, match="no video of"):
+    with pytest.raises(OutputError, match="invalid video size or frame rate"):
         VideoWriter(tmp_path / "out.avi", fps, width, height)
     assert list(tmp_path.iterdir()) == []
 
@@ -424,9 +424,9 @@ def test_track_refuses(walk: Path, tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "text.mp4").write_bytes(b"no video" * 99)
     lines = tmp_path / "out.jsonl"
     assert "no output specified" in fails(capsys, "track", walk)
-    assert "no video that" in fails(capsys, "track", tmp_path / "text.mp4", "--tracks", lines)
+    assert "not a video that" in fails(capsys, "track", tmp_path / "text.mp4", "--tracks", lines)
     assert "camera 77" in fails(capsys, "track", "77", "--tracks", lines)
-    assert "no video format '.gif'" in fails(
+    assert "unknown video format '.gif'" in fails(
         capsys, "track", walk, "--output", tmp_path / "out.gif"
     )
     target = tmp_path / "text.mp4" / "out.mp4"
