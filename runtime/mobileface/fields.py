@@ -51,8 +51,8 @@ OMIT_AT_DEFAULT: Mapping[str, bool] = {"omit_at_default": True}
 
 _T = TypeVar("_T")
 
-_LARGEST = 3.4028234e38
-_SMALLEST = 1.1754944e-38
+_FLOAT32_MAX = 3.4028234e38
+_FLOAT32_MIN = 1.1754944e-38
 """Limits of float32, the type in which images are scaled."""
 
 
@@ -195,7 +195,7 @@ def boolean(value: Any, where: str) -> bool:
 def number(value: Any, where: str) -> float:
     """Checks for a number in the range of float32."""
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not abs(value) <= _LARGEST:  # false for nan
+    if not known or not abs(value) <= _FLOAT32_MAX:  # false for nan
         raise SpecError(f"{value!r} is not a number in the range of float32", where=where)
     return float(value)
 
@@ -209,7 +209,7 @@ def numbers(lengths: tuple[int, ...], *, positive: bool = False) -> Check:
         if len(items) not in lengths:
             allowed = " or ".join(str(length) for length in lengths)
             raise SpecError(f"expected {allowed} numbers, got {len(items)}", where=where)
-        if positive and min(items) < _SMALLEST:
+        if positive and min(items) < _FLOAT32_MIN:
             raise SpecError(f"{value!r} must be positive", where=where)
         return items
 

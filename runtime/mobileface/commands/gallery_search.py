@@ -23,7 +23,7 @@ from .output import print_json, print_text
 __all__ = ["TrackNames", "run_search", "track_names"]
 
 _TRACK_FMR = 1e-3
-_MOST_TRACKS = 4096
+_MAX_TRACKS = 4096
 
 
 def run_search(options: argparse.Namespace) -> int:
@@ -117,7 +117,7 @@ class TrackNames:
             )
             for track_id, result in zip(fresh, found, strict=True):
                 self._known[track_id] = (keys[track_id], result)
-        while len(self._known) > _MOST_TRACKS:
+        while len(self._known) > _MAX_TRACKS:
             self._known.pop(next(iter(self._known)))
         return {track_id: self._known[track_id][1] for track_id in keys if track_id in self._known}
 

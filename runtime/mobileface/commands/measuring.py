@@ -15,7 +15,7 @@ from .inputs import ImageFiles, find_pictures
 
 __all__ = ["add_common", "check_seconds", "pipeline_of", "scenes_from", "wanted_models"]
 
-_MOST_PHOTOS = 32
+_MAX_PHOTOS = 32
 
 
 def add_common(parser: argparse.ArgumentParser, seconds: float, which: str) -> None:
@@ -63,7 +63,7 @@ def scenes_from(images: Sequence[str] | None, analyzer: FaceAnalyzer | None) -> 
     """
     if images is None:
         return make_scenes(analyzer)
-    files = ImageFiles(find_pictures(images)[:_MOST_PHOTOS])
+    files = ImageFiles(find_pictures(images)[:_MAX_PHOTOS])
     frames = [image for _, image in files]
     if not frames:
         raise InputError("none of the images can be read", where=images[0])

@@ -38,7 +38,7 @@ from .progress import Progress
 __all__ = ["add_tune", "run_tune"]
 
 _SECONDS = 60.0
-_GAIN = 0.97
+_MAX_SHARE = 0.97
 """Maximum time of a setting relative to the default's; smaller gains are within the noise."""
 
 _CLOSE = 1.25
@@ -51,7 +51,7 @@ _SAME = 1.03
 The smallest such batch size is selected, because larger batches need more memory.
 """
 
-_FEWEST_SECONDS = 0.5
+_MIN_SECONDS = 0.5
 """Minimum time per model, so that medians are meaningful."""
 
 
@@ -117,7 +117,7 @@ def _tune(options: argparse.Namespace) -> _Result:
     if not wanted:
         raise ModelNotFoundError("none of the models has a network", hint="see 'mobileface models'")
     scenes = scenes_from(options.images, pipeline_of(options.models, {}))
-    seconds = max(options.seconds / len(wanted), _FEWEST_SECONDS)
+    seconds = max(options.seconds / len(wanted), _MIN_SECONDS)
     result, progress = _Result(), Progress(len(wanted), "models")
     for model in wanted:
         try:
@@ -165,7 +165,7 @@ def tune_model(
     close = [c for c in candidates if c == default or times[c] <= _CLOSE * best]
     times = _measure(model, close, scenes, 0.4 * seconds)
     fastest = min(close, key=times.__getitem__)
-    if times[fastest] > _GAIN * times[default]:
+    if times[fastest] > _MAX_SHARE * times[default]:
         fastest = default
     batch, per_face = _best_batch(model, fastest, scenes, 0.2 * seconds)
     return Setting(

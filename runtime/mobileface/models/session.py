@@ -108,10 +108,10 @@ class Session:
         inputs = [*self._session.get_inputs(), *options]
         outputs = self._session.get_outputs()
         spec = self.spec
-        promised = {spec.kind.name: spec.kind.tensors(spec.section)}
+        declared = {spec.kind.name: spec.kind.tensors(spec.section)}
         if spec.input is not None:
-            promised["input"] = Tensors({spec.input.name: (None, *spec.input.shape)})
-        for section, tensors in promised.items():
+            declared["input"] = Tensors({spec.input.name: (None, *spec.input.shape)})
+        for section, tensors in declared.items():
             for values, wanted in ((inputs, tensors.inputs), (outputs, tensors.outputs)):
                 shapes = {value.name: value.shape for value in values}
                 for name, sizes in wanted.items():
