@@ -109,11 +109,11 @@ def add_fmr(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_gallery_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that select a gallery and its key file."""
-    parser.add_argument(
-        "--gallery", type=Path, metavar="FILE", help=f"gallery file; default: ${GALLERY_VARIABLE}"
-    )
+def add_gallery_options(
+    parser: argparse.ArgumentParser, text: str = f"gallery file; default: ${GALLERY_VARIABLE}"
+) -> None:
+    """Adds the options that select a gallery, with its help text, and its key file."""
+    parser.add_argument("--gallery", type=Path, metavar="FILE", help=text)
     parser.add_argument(
         "--key-file",
         type=Path,

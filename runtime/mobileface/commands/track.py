@@ -107,7 +107,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     add_model_choice(parser, "detector", "embedder")
     add_detector_options(parser)
     add_precision(parser)
-    add_gallery_options(parser)
+    add_gallery_options(parser, "identify the faces with this gallery")
     add_thresholds(add, "name-")
     parser.set_defaults(run=run_track)
 
