@@ -183,6 +183,13 @@ class FaceAnalyzer:
         }
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Rejected models of tasks that run with other models, by name, with the reason."""
+        return {
+            name: reason for _, stage in self._ordered() for name, reason in stage.refused.items()
+        }
+
+    @property
     def sessions(self) -> dict[str, list[Session]]:
         """The sessions of the loaded networks, by task."""
         return {name: stage.sessions for name, stage in self._ordered() if stage.sessions}

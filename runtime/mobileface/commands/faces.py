@@ -129,7 +129,7 @@ def run_align(options: argparse.Namespace) -> int:
     for path, image in files:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
-            chip = align(image, face.landmarks, crop=crop, size=options.size)
+            chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
             target = options.output / f"{unique_stem(path, paths)}_{number}.png"
             write_picture(target, chip)
             if options.json:
@@ -191,9 +191,10 @@ def _analyzer(
 
 
 def report_damaged(analyzer: FaceAnalyzer) -> None:
-    """Reports the tasks that are skipped because their model was rejected."""
-    for task in analyzer.damaged:
-        print(f"mobileface: {task} skipped: {analyzer.missing[task]}", file=sys.stderr)
+    """Reports the tasks and models that are skipped because a model was rejected."""
+    reasons = {task: analyzer.missing[task] for task in analyzer.damaged} | analyzer.refused
+    for name, reason in reasons.items():
+        print(f"mobileface: {name} skipped: {reason}", file=sys.stderr)
 
 
 def face_values(face: Face, embeddings: bool) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Is this machine in order, and how fast is it: health, self-test, certification, tuning."""
+"""Diagnostics of this machine: health check, self-test, certification and measurements."""

@@ -1,8 +1,8 @@
-"""Do models give on this machine what they gave where they were certified?
+"""Certification: checks that models return the same results here as where they were certified.
 
-Each variant's certificate holds a record of what it gave for inputs that every machine makes alike
-(`mobileface.models.replay`). Replaying it here shows what this CPU and this ONNX Runtime change,
-beside what the recipe allows.
+The certificate of each variant contains a record of its outputs for reproducible inputs
+(`mobileface.models.replay`). Replaying the record shows the deviation caused by this CPU and this
+version of ONNX Runtime, which is compared with the tolerance of the recipe.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from ..models.session import Session
 __all__ = ["BROKEN", "FAILED", "HELD", "LEFT_OUT", "Verdict", "certify"]
 
 HELD, BROKEN, LEFT_OUT, FAILED = "held", "broken", "left out", "failed"
-"""What can come of a replay; left out is a variant that this machine does not run."""
+"""States of a verdict: within the tolerance, outside it, skipped because this machine does not run
+the variant, or not replayable."""
 
-_LARGEST = 16 << 20
-"""Bytes of a certificate, at most."""
+_MAX_CERTIFICATE_BYTES = 16 << 20
+"""Maximum size of a certificate file."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of replaying one variant.
+    """The result of replaying one variant.
 
     Attributes:
         stored: The variant.
         state: `HELD`, `BROKEN`, `LEFT_OUT` or `FAILED`.
-        reason: Why, where it was not replayed; what was seen, where a bound is broken.
-        agreement: How it compares with its record, where it was replayed.
-        bounds: What the record allows.
-        certificate: The certificate, as JSON types; empty if it cannot be read.
+        reason: Why the variant was not replayed, or by how much it is outside the tolerance.
+        agreement: The comparison with the record; None if the variant was not replayed.
+        bounds: The tolerance in the record; None if the variant was not replayed.
+        certificate: The certificate as JSON types; None if it cannot be read.
     """
 
     stored: StoredVariant
@@ -52,7 +53,7 @@ class Verdict:
 
     @property
     def certified_on(self) -> Mapping[str, Any]:
-        """The machine, CPU, system and ONNX Runtime that the record was made with."""
+        """Machine, CPU, system and ONNX Runtime version on which the record was created."""
         record = (self.certificate or {}).get("record")
         made_on = record.get("platform") if isinstance(record, dict) else None
         return made_on if isinstance(made_on, dict) else {}
@@ -63,12 +64,12 @@ def certify(
     machine: Machine | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> list[Verdict]:
-    """Replays the record of every variant of some models, on one thread.
+    """Replays the records of all variants of the given models, with one thread.
 
     Args:
-        models: What `mobileface.list_models` gives.
-        machine: What machine this is; None: it is looked at.
-        step: Called after each variant.
+        models: Models, as returned by `mobileface.list_models`.
+        machine: The machine; None detects it.
+        step: Progress callback, called after each variant.
     """
     machine = machine or this_machine()
     verdicts = []
@@ -89,13 +90,13 @@ def _verdict(stored: StoredVariant, machine: Machine) -> Verdict:
             return Verdict(stored, LEFT_OUT, refusal, certificate=document)
         if stored.path.suffix == ".json":
             return Verdict(
-                stored, HELD, "no network: its file is as promised", None, None, document
+                stored, HELD, "not a network: its file is unchanged", None, None, document
             )
         if "record" not in document:
             raise ModelIntegrityError(
-                "it has no record to replay",
+                "has no record to replay",
                 where=str(stored.certificate),
-                hint="convert the model anew",
+                hint="convert the model again",
             )
         session = Session(stored.path, intra_op_num_threads=1, variant=stored.variant)
         agreement, bounds = replay(session, document["record"], str(stored.certificate))
@@ -107,14 +108,14 @@ def _verdict(stored: StoredVariant, machine: Machine) -> Verdict:
 
 
 def _read(stored: StoredVariant) -> Mapping[str, Any]:
-    """The certificate of a variant, if it is that of its file.
+    """Reads the certificate of a variant.
 
     Raises:
-        ModelIntegrityError: It is not.
+        ModelIntegrityError: If the certificate cannot be read, or belongs to another model file.
     """
     path = stored.certificate
     try:
-        if path.stat().st_size > _LARGEST:
+        if path.stat().st_size > _MAX_CERTIFICATE_BYTES:
             raise ModelIntegrityError("too large for a certificate", where=str(path))
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -123,6 +124,6 @@ def _read(stored: StoredVariant) -> Mapping[str, Any]:
         raise ModelIntegrityError(
             f"not the certificate of {Path(stored.path).name}",
             where=str(path),
-            hint="convert the model anew",
+            hint="convert the model again",
         )
     return document

@@ -1,4 +1,4 @@
-"""What `mobileface doctor` finds. Standard library only."""
+"""Findings of `mobileface doctor`. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 __all__ = ["FAILED", "MISSING", "NOTE", "OK", "Finding"]
 
 OK, NOTE, MISSING, FAILED = "ok", "note", "missing", "failed"
-"""What a finding says: as it should be; worth knowing; absent, but the rest works; broken."""
+"""States of a finding: works; works with a remark; not available, but the rest works; broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         area: "python", "packages", "machine", "models" or "tasks".
-        name: What it is.
+        name: Name of the checked item.
         state: `OK`, `NOTE`, `MISSING` or `FAILED`.
-        text: What was found, one line.
+        text: The result in one line.
         hint: What to do about it; may be empty.
-        data: The same for programs, as JSON types.
+        data: Machine-readable details, as JSON types.
     """
 
     area: str

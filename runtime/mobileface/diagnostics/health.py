@@ -1,8 +1,8 @@
-"""Is everything there that mobileface needs on this machine, and does it work? Offline.
+"""Health check: verifies, offline, that this machine has all that mobileface needs.
 
-`examine` looks at one area after the other and yields findings; nothing that it meets makes it
-stop, not even a package that cannot be imported, because that is when it is needed. So this module
-imports the standard library alone, and the rest where it is looked at.
+`examine` checks one area after the other and yields findings. No problem stops it, not even a
+package that cannot be imported. At import time, this module therefore needs only the standard
+library; it imports everything else where it is checked.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ _OPENCVS = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-"""Distributions that all hold the same import package, and overwrite each other."""
+"""Distributions that contain the same import package and overwrite each other."""
 
-_OLDEST = (3, 10)
-_GLIBC = (2, 28)
-_ENOUGH = 256 << 20
-"""Bytes that every task together stays within, on photos of up to 1280×720."""
+_MIN_PYTHON = (3, 10)
+_MIN_GLIBC = (2, 28)
+_ENOUGH_MEMORY = 256 << 20
+"""Bytes that are enough for all tasks together, on photos of up to 1280×720."""
 
 
 def examine(models: Path | None = None) -> Iterator[Finding]:
-    """Looks at everything.
+    """Checks all areas.
 
     Args:
-        models: A folder with models to look at; None: all that are found by themselves.
+        models: The folder with the models to check; None checks all models that are found
+            automatically.
     """
     packages = list(_guarded("packages", _packages))
     yield from _guarded("python", _python)
@@ -52,22 +53,22 @@ def examine(models: Path | None = None) -> Iterator[Finding]:
     yield from _guarded("machine", _cpus)
     yield from _guarded("machine", _memory)
     if any(finding.state == FAILED for finding in packages):
-        why = "not looked at, because a package cannot be imported"
+        why = "not checked, because a package cannot be imported"
         yield Finding("tasks", "all", FAILED, why)
         return
-    from . import selftest  # needs the packages
+    from . import selftest  # imports the packages
 
     yield from _guarded("models", lambda: selftest.examine_models(models))
     yield from _guarded("tasks", lambda: selftest.examine_tasks(models))
 
 
 def _guarded(area: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """The findings of one area; an error becomes the last of them."""
+    """The findings of one area; an error ends them with a finding of its own."""
     try:
         yield from look()
     except MobileFaceError as error:
         yield Finding(area, "error", FAILED, str(error))
-    except Exception as error:  # whatever it is, the other areas count
+    except Exception as error:  # the other areas must still be checked
         yield Finding(area, "error", FAILED, f"{type(error).__name__}: {error}")
 
 
@@ -76,8 +77,8 @@ def _python() -> Iterator[Finding]:
     text = f"{platform.python_implementation()} {version}, {bits} bits, {platform.platform()}"
     data = {"version": version, "bits": bits, "executable": sys.executable}
     state, hint = OK, ""
-    if sys.version_info < _OLDEST:
-        state, hint = FAILED, f"Python {'.'.join(map(str, _OLDEST))} or newer is needed"
+    if sys.version_info < _MIN_PYTHON:
+        state, hint = FAILED, f"Python {'.'.join(map(str, _MIN_PYTHON))} or newer is needed"
     elif bits < 64:
         state, hint = FAILED, "ONNX Runtime has no wheels for 32 bits: install a 64-bit system"
     yield Finding("python", "python", state, text, hint, data)
@@ -88,7 +89,7 @@ def _python() -> Iterator[Finding]:
     if library != "glibc":
         hint = "wheels of ONNX Runtime need glibc 2.28: use Debian, Raspberry Pi OS or Ubuntu"
         yield Finding("python", "libc", NOTE, library or "no glibc (musl?)", hint)
-    elif numbers < _GLIBC:
+    elif numbers < _MIN_GLIBC:
         hint = "wheels of ONNX Runtime need glibc 2.28: upgrade the system"
         yield Finding("python", "libc", NOTE, f"glibc {release}", hint)
     else:
@@ -103,7 +104,7 @@ def _packages() -> Iterator[Finding]:
         data = {"version": found, "required": least}
         try:
             importlib.import_module(module)
-        except Exception as error:  # a wheel for another machine raises anything
+        except Exception as error:  # a wheel for another machine may raise any exception
             hint = f"pip install '{distribution}{'>=' if least else ''}{least}'"
             if "libGL" in str(error):
                 hint = "pip uninstall opencv-python; " + hint
@@ -112,7 +113,7 @@ def _packages() -> Iterator[Finding]:
         state, hint = OK, ""
         if found and least and _numbers(found) < _numbers(least):
             state, hint = FAILED, f"pip install '{distribution}>={least}'"
-        text = found or "there, of unknown version"
+        text = found or "installed, unknown version"
         yield Finding("packages", distribution, state, text, hint, data)
     several = [name for name in _OPENCVS if package_version(name)]
     if len(several) > 1:
@@ -122,7 +123,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _requirements() -> dict[str, str]:
-    """The oldest version of each package that this one declares."""
+    """The minimum version of each package, as declared by the installed distribution."""
     try:
         lines = importlib.metadata.requires("mobileface") or []
     except importlib.metadata.PackageNotFoundError:
@@ -144,12 +145,12 @@ def _cpus() -> Iterator[Finding]:
     there, usable = os.cpu_count() or 1, available_cpus()
     threads = default_threads()
     spinning = spins(threads)
-    text = f"{usable} of {there} CPUs may be used; {threads} threads a model"
+    text = f"{usable} of {there} CPUs may be used; {threads} threads per model"
     text += f" ({VARIABLE})" if os.environ.get(VARIABLE) else ""
     data = {"cpus": there, "usable": usable, "threads": threads, "spinning": spinning}
     state, hint = OK, ""
     if threads > usable:
-        state, hint = NOTE, f"more threads than CPUs are slower: unset {VARIABLE}"
+        state, hint = NOTE, f"more threads than CPUs make inference slower: unset {VARIABLE}"
     yield Finding("machine", "threads", state, text, hint, data)
 
 
@@ -158,9 +159,12 @@ def _memory() -> Iterator[Finding]:
     if limit is None:
         return
     state, hint = OK, ""
-    if limit < _ENOUGH:
+    if limit < _ENOUGH_MEMORY:
         state = NOTE
-        hint = f"all tasks together need up to {_ENOUGH >> 20} MiB: use fewer, or smaller pictures"
+        hint = (
+            f"all tasks together need up to {_ENOUGH_MEMORY >> 20} MiB: "
+            "use fewer tasks or smaller images"
+        )
     yield Finding(
         "machine", "memory", state, f"{limit >> 20} MiB may be used", hint, {"bytes": limit}
     )

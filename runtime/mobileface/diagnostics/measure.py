@@ -1,8 +1,8 @@
-"""Measuring time and memory: in turn, on rotating inputs, and from fresh processes.
+"""Measures run time and memory: interleaved, with rotating inputs, and in fresh processes.
 
-Measuring one thing after the other would charge a change of the machine's speed to one of them. So
-everything that is compared runs in turn. A time is the median of many runs; the 90th percentile
-says how steady it was.
+If candidates were measured one after the other, a change of the machine's speed would affect only
+one of them. Measurements of candidates that are compared are therefore interleaved. A time is the
+median of many runs; the 90th percentile shows how much it varies.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ __all__ = [
 Item = TypeVar("Item")
 
 _SLICE = 0.03
-"""Seconds that one thing runs until it is the next one's turn."""
+"""Seconds per turn in `measure_within`."""
 
 _WARM_UP = 3
-"""Runs that are not counted: caches fill, and memory is claimed."""
+"""Number of runs that are not counted, to fill caches and allocate memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long something takes.
+    """A measured run time.
 
     Attributes:
-        median: Seconds; half of the runs took no longer.
-        p90: Seconds; nine of ten runs took no longer.
-        runs: How many were measured.
+        median: Median of the runs, in seconds.
+        p90: 90th percentile of the runs, in seconds.
+        runs: Number of measured runs.
     """
 
     median: float
@@ -57,13 +57,11 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """What a fresh process needed.
+    """Time and memory used by a fresh process.
 
     Attributes:
-        seconds: From its first statement to the end of its work; the start of Python itself is
-            not counted.
-        peak_bytes: The most memory that it held at a time (resident); None if the system does not
-            tell.
+        seconds: Time from the first statement to the end of the work, without the start of Python.
+        peak_bytes: Peak resident memory; None if the system does not provide it.
     """
 
     seconds: float
@@ -71,9 +69,9 @@ class Fresh:
 
 
 def summarise(seconds: Sequence[float]) -> Timing:
-    """Median and 90th percentile of measured times, of which there is at least one."""
+    """Median and 90th percentile of one or more measured times."""
     ordered = sorted(seconds)
-    rank = -(-9 * len(ordered) // 10)  # nearest rank: a time that was measured
+    rank = -(-9 * len(ordered) // 10)  # nearest-rank percentile: one of the measured times
     return Timing(statistics.median(ordered), ordered[rank - 1], len(ordered))
 
 
@@ -85,18 +83,21 @@ def measure_in_turn(
     *,
     turn: int = 1,
 ) -> dict[str, list[float]]:
-    """Seconds that each engine needs for each item, engine by engine.
+    """Measures the run times of several engines, interleaved.
 
-    The order of the engines is another one every time: what ran before leaves its data in the
-    CPU's caches, which helps or hinders the next.
+    The order of the engines is shuffled in each round: an engine leaves its data in the CPU's
+    caches, which speeds up or slows down the next one.
 
     Args:
-        engines: What to run, by name.
-        items: Inputs; they are rotated.
-        rounds: Measurements an engine.
-        warm_up: Runs an engine before that.
-        turn: Measurements until it is the next engine's turn. If more than one, a turn begins with
-            a run that is not counted, so that all find their own data in the caches.
+        engines: The functions to measure, by name.
+        items: Inputs, which are rotated.
+        rounds: Number of measurements per engine.
+        warm_up: Number of uncounted runs per engine before the measurements.
+        turn: Number of consecutive measurements of one engine. If it is greater than 1, each turn
+            begins with an uncounted run, so that all engines find their own data in the caches.
+
+    Returns:
+        The measured times in seconds, by engine.
     """
     shuffled = random.Random(0)
     measured: dict[str, list[float]] = {name: [] for name in engines}
@@ -120,15 +121,16 @@ def measure_within(
     seconds: float,
     progress: Callable[[], None] | None = None,
 ) -> dict[str, Timing]:
-    """Times of several things of very different length, in a limited time.
+    """Measures functions of very different run times, interleaved, within a time limit.
 
-    They run in turn, each for a few hundredths of a second or one run, whichever is longer, so
-    that a quick one is measured more often than a slow one.
+    They take turns of a few hundredths of a second or one run, whichever is longer, so that fast
+    functions are measured more often than slow ones.
 
     Args:
-        works: What to run, by name; each gets the number of its run, to rotate inputs by.
-        seconds: How long to go on. Each is measured once at least, however long that takes.
-        progress: Called after every turn.
+        works: The functions to measure, by name; each is called with the number of its run, to
+            rotate inputs.
+        seconds: Time limit; each function is measured at least once, even if that takes longer.
+        progress: Progress callback, called after each turn.
     """
     measured: dict[str, list[float]] = {name: [] for name in works}
     end = time.perf_counter() + seconds
@@ -149,7 +151,7 @@ def measure_within(
 
 
 def _turn(work: Callable[[int], object], times: list[float]) -> None:
-    """Runs one thing for its time slice."""
+    """Runs one function for its time slice."""
     begin = start = time.perf_counter()
     while start - begin < _SLICE:
         work(len(times))
@@ -174,15 +176,15 @@ print(json.dumps([_seconds, _peak]))
 def measure_fresh(
     code: str, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> Fresh:
-    """Runs Python code in a new process of this interpreter.
+    """Measures Python code in a new process of this interpreter.
 
     Args:
-        code: Statements, not indented; ``sys.argv[1:]`` are the arguments.
-        arguments: For the code.
-        environment: Variables to set beside those of this process.
+        code: Statements, not indented; ``sys.argv[1:]`` contains the arguments.
+        arguments: Arguments of the code.
+        environment: Environment variables to set in addition to those of this process.
 
     Raises:
-        InputError: The code failed; says with what.
+        InputError: If the code fails; the error contains the last line of its error output.
     """
     command = [sys.executable, "-c", _FRESH.format(code=code), *arguments]
     package = str(Path(__file__).resolve().parents[2])
@@ -197,10 +199,10 @@ def measure_fresh(
 
 
 def peak_memory() -> int | None:
-    """The most memory that this process ever held at a time, in bytes (resident).
+    """Peak resident memory of this process in bytes; None if the system does not provide it.
 
-    On Linux the number of `resource.getrusage` begins with what the parent held when it started
-    this process; the kernel's own high-water mark does not.
+    On Linux this is the kernel's high-water mark: the value of `resource.getrusage` includes the
+    memory of the parent process at the time it started this one.
     """
     try:
         text = Path("/proc/self/status").read_text(encoding="ascii")
@@ -214,7 +216,7 @@ def peak_memory() -> int | None:
 
 def _peak_by_usage() -> int | None:
     try:
-        import resource  # not on Windows
+        import resource  # not available on Windows
     except ImportError:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

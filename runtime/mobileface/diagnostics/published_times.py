@@ -1,4 +1,4 @@
-"""The times that MobileFace published, to set beside one's own."""
+"""Run times published by MobileFace, for comparison with measurements."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ PUBLISHED_MS: Mapping[str, str] = MappingProxyType(
         "identification_v3": "3",
     }
 )
-"""Milliseconds by stage or model, as upstream's README gives them, on upstream's own hardware."""
+"""Milliseconds by stage or model, from upstream's README, on upstream's hardware."""

@@ -1,7 +1,7 @@
-"""Do the models that are found load here, and does every task give what it must?
+"""Self-test: checks that the available models load and that each task returns valid results.
 
-Part of `mobileface.diagnostics.health`. The faces are drawn, so that nothing needs to be at hand;
-how exactly models agree with their certificates is for ``mobileface certify``.
+Part of `mobileface.diagnostics.health`. It uses synthetic face images, so it needs no files.
+``mobileface certify`` checks how closely models agree with their certificates.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ _HEIGHT, _WIDTH = 480, 640
 
 
 def examine_models(folder: Path | None) -> Iterator[Finding]:
-    """Every model that is found: its file intact, and its certificate there.
+    """Checks that the file of each model is intact and that its certificate exists.
 
     Args:
-        folder: The only folder to look in; None: all that are found by themselves.
+        folder: The only folder to search; None searches all default folders.
     """
     places = (folder,) if folder is not None else search_folders()
-    there = [str(place) for place in places if place is not None and Path(place).is_dir()]
-    data: dict[str, object] = {"folders": there}
-    yield Finding("models", "folders", OK, ", ".join(there) or "none", data=data)
+    folders = [str(place) for place in places if place is not None and Path(place).is_dir()]
+    data: dict[str, object] = {"folders": folders}
+    yield Finding("models", "folders", OK, ", ".join(folders) or "none", data=data)
     found = list_models(folder)
     if not found:
-        yield Finding("models", "models", FAILED, "there are none", _HOW_TO_GET)
+        yield Finding("models", "models", FAILED, "no models found", _HOW_TO_GET)
     for model in found:
         yield _examine_model(model)
 
 
 def _examine_model(model: StoredModel) -> Finding:
-    """One model with all its variants."""
+    """Checks one model with all its variants."""
     chosen = model.choose().variant.name
     data: dict[str, object] = {
         "task": model.entry.task,
@@ -71,7 +71,7 @@ def _examine_model(model: StoredModel) -> Finding:
     text = f"{model.entry.task}, intact; runs as {chosen}"
     if absent:
         text += f"; no certificate {', '.join(absent)}"
-        return Finding("models", model.name, NOTE, text, "convert the model anew", data)
+        return Finding("models", model.name, NOTE, text, "convert the model again", data)
     return Finding("models", model.name, OK, text, data=data)
 
 
@@ -82,10 +82,10 @@ _HOW_TO_GET = (
 
 
 def examine_tasks(folder: Path | None) -> Iterator[Finding]:
-    """Runs every task on drawn faces.
+    """Runs each task on a synthetic face image.
 
     Args:
-        folder: As `examine_models` takes it.
+        folder: See `examine_models`.
     """
     frame = draw_frames(1, _HEIGHT, _WIDTH)[0]
     try:
@@ -108,17 +108,17 @@ def examine_tasks(folder: Path | None) -> Iterator[Finding]:
 
 
 def _absent(task: str, analyzer: FaceAnalyzer, folder: Path | None) -> Finding:
-    """A task that cannot run: nothing for it, or something that is broken."""
-    reason = analyzer.missing.get(task, "not among the tasks")
+    """The finding for a task that cannot run: its model is missing or corrupt."""
+    reason = analyzer.missing.get(task, "not one of the analyzer's tasks")
     if task in analyzer.damaged:
         return Finding("tasks", task, FAILED, reason)
-    there = [model.name for model in candidate_models(folder, task)]
-    hint = "convert or install the landmark models too; " if there else ""
+    candidates = [model.name for model in candidate_models(folder, task)]
+    hint = "convert or install the landmark models too; " if candidates else ""
     return Finding("tasks", task, MISSING, reason, hint + _HOW_TO_GET)
 
 
 def _run_task(task: Task, analyzer: FaceAnalyzer, frame: Image, face: Face) -> Finding:
-    """One task that has a model, on one face."""
+    """Runs a task twice on one face and checks the results."""
 
     def work() -> Face:
         return analyzer.describe(frame, [face], (task.name,))[0]
@@ -132,7 +132,7 @@ def _run_task(task: Task, analyzer: FaceAnalyzer, frame: Image, face: Face) -> F
 def _timed(
     name: str, work: Callable[[], object], analyzer: FaceAnalyzer | None = None, text: str = ""
 ) -> Finding:
-    """A task that works, with its time."""
+    """The finding for a task that works, with its median run time."""
     times = []
     for _ in range(_RUNS):
         start = time.perf_counter()
@@ -146,7 +146,7 @@ def _timed(
 
 
 def _without_models(frame: Image, face: Face) -> Iterator[Finding]:
-    """The tasks that need no model."""
+    """Runs the tasks that do not need a model."""
     scene, tracker = Scene(frame, face.bbox, None), Tracker()
     works: dict[str, Callable[[], object]] = {
         "align": lambda: scene.crop("arcface"),
@@ -160,7 +160,7 @@ def _without_models(frame: Image, face: Face) -> Iterator[Finding]:
 
 
 def _examine_video(frame: Image) -> Finding:
-    """Videos can be written and read."""
+    """Checks that videos can be written and read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.mp4"
         start = time.perf_counter()
@@ -171,8 +171,9 @@ def _examine_video(frame: Image) -> Finding:
             with VideoReader(path) as video:
                 count = sum(1 for _ in video)
         except MobileFaceError as error:
-            return Finding("tasks", "video", NOTE, str(error), "pictures and cameras may still do")
+            hint = "images and cameras may still work"
+            return Finding("tasks", "video", NOTE, str(error), hint)
     median = 1e3 * (time.perf_counter() - start) / _RUNS
-    text = f"{median:.1f} ms a frame written and read (.mp4)"
+    text = f"{median:.1f} ms to write and read a frame (.mp4)"
     state = OK if count == _RUNS else NOTE
     return Finding("tasks", "video", state, text, data={"median_ms": round(median, 3)})

@@ -1,4 +1,4 @@
-"""What a model is measured on: pictures, and the call that a user makes, from pixels to result."""
+"""Workloads for measuring models: images, and the call a user makes, from pixels to result."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ..vision.synthetic_faces import draw_frames
 __all__ = ["Scene", "Work", "make_scenes", "takes_batches", "work_of"]
 
 Work = Callable[[int], object]
-"""Runs something once; the number of the run chooses its input."""
+"""A function that runs the workload once; the number of the run selects the input."""
 
-_DRAWN, _HEIGHT, _WIDTH = 8, 480, 640
-_FACE_AT = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
-"""Where eyes, nose and corners of the mouth lie in a face's box, if no model says so."""
+_FRAMES, _HEIGHT, _WIDTH = 8, 480, 640
+_DEFAULT_LANDMARKS = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+"""Assumed eyes, nose and mouth corners, relative to the face box, without a landmark model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """A picture and one face in it.
+    """An image and one face in it.
 
     Attributes:
         frame: uint8 (H, W, 3), BGR.
         box: float32 (4,): x1, y1, x2, y2 of the face.
-        marks: Its points, if a model found them.
+        marks: Landmarks of the face; None without a landmark model.
     """
 
     frame: Image
@@ -42,10 +42,10 @@ class Scene:
     marks: Landmarks | None
 
     def crop(self, template: str, size: int | tuple[int, int] | None = None) -> Image:
-        """The face cut out by a template, by its middle if its points do not allow that."""
+        """The aligned face crop; uses `places` if the landmarks are not sufficient for it."""
         if self.marks is not None:
             try:
-                return align(self.frame, self.marks, crop=template, size=size)
+                return align(self.frame, self.marks, crop=template, size=size, box=self.box)
             except InputError:
                 pass
         marks = Landmarks(CROPS["arcface"].points, self.places)
@@ -53,20 +53,21 @@ class Scene:
 
     @property
     def places(self) -> FloatArray:
-        """float32 (5, 2): eyes, nose and corners of the mouth, guessed from the box."""
+        """float32 (5, 2): eyes, nose and mouth corners, estimated from the box."""
         x1, y1, x2, y2 = self.box
-        return np.asarray(np.array(_FACE_AT) * [x2 - x1, y2 - y1] + [x1, y1], np.float32)
+        return np.asarray(np.array(_DEFAULT_LANDMARKS) * [x2 - x1, y2 - y1] + [x1, y1], np.float32)
 
 
 def make_scenes(analyzer: FaceAnalyzer | None, frames: Sequence[Image] = ()) -> list[Scene]:
-    """Pictures with a face each.
+    """Images with one face each.
 
     Args:
-        analyzer: Finds the faces; None, and in a picture in which it finds none: the middle counts.
-        frames: The caller's own photos; without them, drawn faces.
+        analyzer: Detects the faces. Without an analyzer, or if it finds no face in an image, a box
+            in the centre of the image is used.
+        frames: The caller's photos; if empty, synthetic face images are used.
     """
     scenes = []
-    for frame in frames or draw_frames(_DRAWN, _HEIGHT, _WIDTH):
+    for frame in frames or draw_frames(_FRAMES, _HEIGHT, _WIDTH):
         faces: list[Face] = [] if analyzer is None else analyzer(frame)
         if faces:
             scenes.append(Scene(frame, faces[0].bbox, faces[0].landmarks))
@@ -80,12 +81,12 @@ def make_scenes(analyzer: FaceAnalyzer | None, frames: Sequence[Image] = ()) -> 
 
 
 def work_of(model: Any, scenes: Sequence[Scene], batch: int = 1) -> Work:
-    """The call that a model is measured by, from uint8 pixels to its result.
+    """The call that measures a model, from uint8 pixels to its result.
 
     Args:
         model: A loaded model.
-        scenes: Inputs; they are rotated.
-        batch: Faces per call, for models that take several crops.
+        scenes: Inputs, which are rotated.
+        batch: Faces per call, for models that accept several crops.
     """
     kind = task_named(model.spec.task).input
     if kind == "crop":
@@ -97,17 +98,17 @@ def work_of(model: Any, scenes: Sequence[Scene], batch: int = 1) -> Work:
 
 
 def takes_batches(model: Any) -> bool:
-    """Whether a model takes several crops at a time."""
+    """Whether a model accepts several crops per call."""
     return task_named(model.spec.task).input == "crop"
 
 
 def _arguments(kind: str, scene: Scene) -> tuple[object, ...]:
-    """What a model is called with."""
+    """The arguments of a model's call."""
     if kind == "points":
         return (scene.places,)
     return (scene.frame, scene.box[None]) if kind == "boxes" else (scene.frame,)
 
 
 def _rotated(crops: Sequence[Image], number: int, batch: int) -> list[Image]:
-    """So many crops, beginning with another one every time."""
+    """A batch of crops that begins with another one in each run."""
     return [crops[(number + place) % len(crops)] for place in range(batch)]

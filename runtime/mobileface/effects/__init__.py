@@ -1,1 +1,1 @@
-"""Tasks that change a picture."""
+"""Effects that change an image: exposure correction and makeup."""

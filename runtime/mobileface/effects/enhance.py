@@ -1,4 +1,4 @@
-"""Enhancement of badly lit pictures: MobileFace's gamma correction, chosen by the histogram."""
+"""Correction of under- and overexposed images: MobileFace's histogram-based gamma correction."""
 
 from __future__ import annotations
 
@@ -17,39 +17,42 @@ __all__ = ["HISTOGRAMS", "Enhancer", "Histogram", "enhance", "gamma_table", "lig
 Histogram = Literal["image", "first_row"]
 
 HISTOGRAMS = ("image", "first_row")
-"""What the brightness is judged by; as published, upstream's code sees the first row alone."""
+"""Pixels that the brightness is computed from; the published code uses only the first row."""
 
-_ADAPTS_IN = 0.5
-"""Seconds in which an `Enhancer` follows a change of the light to two thirds."""
+_TIME_CONSTANT = 0.5
+"""Time constant in seconds of an `Enhancer`'s reaction to a change of brightness."""
 
 _DARK, _BRIGHT = 80, 200
-"""Grey values below are dark, from this on bright."""
+"""Grey values below ``_DARK`` are dark, those at or above ``_BRIGHT`` are bright."""
 
 
 def lighting_gamma(
     image: Image, *, histogram: Histogram = "image", color: ChannelOrder = "bgr"
 ) -> float:
-    """The exponent that MobileFace corrects a picture with.
+    """The gamma exponent with which MobileFace corrects an image.
 
-    The largest of three shares of grey values decides: dark (below 80) gives
-    clip(1 − dark² + 0.4, 0.4, 1), bright (from 200 on) gives bright³ + 2.5, the rest gives 1.
+    It depends on the largest of three shares of the grey values: if most are dark (below 80), it is
+    clip(1 − dark² + 0.4, 0.4, 1); if most are bright (200 or more), it is bright³ + 2.5; otherwise
+    it is 1.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
-        histogram: "image": all pixels count; "first_row": only the first row, as published.
-        color: Channel order of a colour picture.
+        histogram: "image" uses all pixels, "first_row" only the first row, as published.
+        color: Channel order of a colour image.
 
     Returns:
-        0.4 to 1 brightens, 2.5 to 3.5 darkens, 1 leaves it as it is.
+        The exponent: 0.4 to 1 brightens the image, 2.5 to 3.5 darkens it, 1 leaves it unchanged.
 
     Raises:
-        ImageError: Not a picture.
-        InputError: No such histogram or channel order.
+        ImageError: If ``image`` does not have this type or shape.
+        InputError: If ``histogram`` or ``color`` is unknown.
     """
     image = check_image(image)
     check_color(color)
     if histogram not in HISTOGRAMS:
-        raise InputError(f"no histogram '{histogram}'", hint=f"there are: {', '.join(HISTOGRAMS)}")
+        raise InputError(
+            f"unknown histogram '{histogram}'", hint=f"available: {', '.join(HISTOGRAMS)}"
+        )
     rows = image[:1] if histogram == "first_row" else image
     if rows.ndim == 3:
         code = cv2.COLOR_BGR2GRAY if color == "bgr" else cv2.COLOR_RGB2GRAY
@@ -65,10 +68,13 @@ def lighting_gamma(
 
 
 def gamma_table(gamma: float) -> npt.NDArray[np.uint8]:
-    """uint8 (256,): round((v / 255) ** gamma · 255) for each value v.
+    """Lookup table of a gamma correction.
+
+    Returns:
+        uint8 (256,): round((v / 255) ** gamma · 255) for each value v.
 
     Raises:
-        InputError: Gamma is not a positive number.
+        InputError: If ``gamma`` is not a positive number.
     """
     if not (np.isfinite(gamma) and gamma > 0):
         raise InputError(f"gamma {gamma} is not a positive number")
@@ -83,22 +89,21 @@ def enhance(
     histogram: Histogram = "image",
     color: ChannelOrder = "bgr",
 ) -> Image:
-    """Brightens a dark picture, darkens a bright one.
+    """Brightens underexposed images and darkens overexposed ones.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
-        gamma: The exponent; None: as `lighting_gamma` chooses it.
-        strength: 0 leaves the picture as it is, 1 corrects it fully: the exponent is taken to
-            this power.
-        histogram: As `lighting_gamma` takes it.
-        color: Channel order of a colour picture.
+        gamma: The gamma exponent; None uses `lighting_gamma`.
+        strength: From 0 (unchanged) to 1 (full correction); the exponent is raised to this power.
+        histogram: See `lighting_gamma`.
+        color: Channel order of a colour image.
 
     Returns:
-        A picture of the same shape.
+        The corrected image, of the same shape.
 
     Raises:
-        ImageError: Not a picture.
-        InputError: An option out of range.
+        ImageError: If ``image`` does not have this type or shape.
+        InputError: If an option is out of range.
     """
     image = check_image(image)
     if not 0 <= strength <= 1:
@@ -110,16 +115,16 @@ def enhance(
 
 
 class Enhancer:
-    """Enhances the frames of a video without flicker: the exponent follows the light slowly.
+    """Enhances the frames of a video without flicker, by smoothing the exponent over time.
 
     Args:
-        fps: Frames a second.
-        strength: As `enhance` takes it.
-        histogram: As `enhance` takes it.
-        gamma: As `enhance` takes it.
+        fps: Frames per second of the video.
+        strength: See `enhance`.
+        histogram: See `enhance`.
+        gamma: See `enhance`.
 
     Raises:
-        InputError: The frame rate is not a positive number.
+        InputError: If ``fps`` is not a positive number.
     """
 
     def __init__(
@@ -132,16 +137,16 @@ class Enhancer:
     ) -> None:
         if not (np.isfinite(fps) and fps > 0):
             raise InputError(f"fps {fps} is not a positive number")
-        self._share = 1 - math.exp(-1 / (fps * _ADAPTS_IN))
-        self._strength, self._histogram, self._given = strength, histogram, gamma
+        self._weight = 1 - math.exp(-1 / (fps * _TIME_CONSTANT))
+        self._strength, self._histogram, self._gamma = strength, histogram, gamma
         self._mean: float | None = None
 
     def __call__(self, frame: Image, *, color: ChannelOrder = "bgr") -> Image:
-        """Enhances the next frame; raises as `enhance` does."""
-        gamma = self._given
+        """Enhances the next frame; raises the errors of `enhance`."""
+        gamma = self._gamma
         if gamma is None:
-            wanted = math.log(lighting_gamma(frame, histogram=self._histogram, color=color))
-            before = wanted if self._mean is None else self._mean
-            self._mean = before + self._share * (wanted - before)
+            target = math.log(lighting_gamma(frame, histogram=self._histogram, color=color))
+            before = target if self._mean is None else self._mean
+            self._mean = before + self._weight * (target - before)
             gamma = math.exp(self._mean)
         return enhance(frame, gamma=gamma, strength=self._strength, color=color)

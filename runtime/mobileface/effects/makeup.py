@@ -1,4 +1,4 @@
-"""Makeup as MobileFace published it: lighter, smoother skin; on faces alone if they are given."""
+"""Makeup as published by MobileFace: whitens and smooths the skin, optionally of faces only."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from ..vision.image import ChannelOrder, Image, check_color, check_image
 __all__ = ["face_mask", "makeup", "smooth", "whiten"]
 
 _KERNEL = (3, 3)
-_LARGEST_DIAMETER = 99
+_MAX_DIAMETER = 99
 
 _CENTER, _ACROSS, _DOWN = 0.45, 1.05, 1.35
-"""An ellipse over a face, in distances of the eyes: its centre below them, and its half axes."""
+"""The ellipse over a face, in units of the eye distance: offset of its centre below the eyes, and
+its half axes across and along the face."""
 
-_FARTHEST = 1e5
-"""Pixels. An ellipse beyond is damage."""
+_MAX_COORDINATE = 1e5
+"""Maximum centre and half axes of an ellipse in pixels; larger ones are invalid and skipped."""
 
 _FEATHER = 0.12
-"""Of the ellipse's smaller half axis: how softly it ends."""
+"""Blur of the ellipse's edge (sigma), as a share of its smaller half axis."""
 
 
 def whiten(image: Image, rate: float = 0.15, *, color: ChannelOrder = "bgr") -> Image:
-    """Raises the brightness: the value of HSV times 1 + rate, at most 255.
+    """Increases the brightness: multiplies the HSV value by 1 + rate and clips it at 255.
 
     Args:
         image: uint8 (H, W, 3).
-        rate: 0 leaves the picture as it is; 0.15 as published.
+        rate: 0 leaves the image unchanged; the published value is 0.15.
         color: Channel order.
 
     Raises:
-        ImageError: Not a picture.
-        InputError: A grey picture, or a rate that is not finite or below −1.
+        ImageError: If ``image`` does not have this type or shape.
+        InputError: If the image is greyscale, or ``rate`` is not finite or is below −1.
     """
     image = _colored(image, color)
     if not (np.isfinite(rate) and rate >= -1):
-        raise InputError(f"rate {rate} is not a number from -1 on")
-    there, back = (
+        raise InputError(f"rate must be a finite number of at least -1, not {rate}")
+    to_hsv, from_hsv = (
         (cv2.COLOR_BGR2HSV, cv2.COLOR_HSV2BGR)
         if color == "bgr"
         else (cv2.COLOR_RGB2HSV, cv2.COLOR_HSV2RGB)
     )
-    hsv = cv2.cvtColor(image, there)
+    hsv = cv2.cvtColor(image, to_hsv)
     hsv[..., 2] = np.minimum(hsv[..., 2] * (1 + rate), 255).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(hsv, back), np.uint8)
+    return np.asarray(cv2.cvtColor(hsv, from_hsv), np.uint8)
 
 
 def smooth(
@@ -60,24 +61,28 @@ def smooth(
     sigma_space: float = 100,
     share: float = 0.7,
 ) -> Image:
-    """Smooths skin and keeps edges: bilateral filter, Gaussian 3×3, blended with the picture.
+    """Smooths skin and keeps edges: bilateral filter, 3×3 Gaussian, blended with the image.
+
+    The defaults are the published values.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
-        diameter: Pixels that the bilateral filter sees; 15 as published.
-        sigma_color: Grey values that count as near; 100 as published.
-        sigma_space: Pixels that count as near; 100 as published.
-        share: Of the smoothed picture in the result; 0.7 as published.
+        diameter: Diameter of the bilateral filter in pixels, 1 to 99.
+        sigma_color: Sigma of the bilateral filter in colour space, in grey levels.
+        sigma_space: Sigma of the bilateral filter in image space, in pixels.
+        share: Share of the smoothed image in the result, 0 to 1.
 
     Raises:
-        ImageError: Not a picture.
-        InputError: An option out of range.
+        ImageError: If ``image`` does not have this type or shape.
+        InputError: If an option is out of range.
     """
     image = check_image(image)
-    if not 1 <= diameter <= _LARGEST_DIAMETER:
-        raise InputError(f"diameter {diameter} is not from 1 to {_LARGEST_DIAMETER}")
+    if not 1 <= diameter <= _MAX_DIAMETER:
+        raise InputError(f"diameter must be from 1 to {_MAX_DIAMETER}, not {diameter}")
     if not (0 < sigma_color < np.inf and 0 < sigma_space < np.inf):
-        raise InputError(f"sigmas {sigma_color}, {sigma_space} are not positive numbers")
+        raise InputError(
+            f"sigma_color {sigma_color} and sigma_space {sigma_space} must be positive numbers"
+        )
     if not 0 <= share <= 1:
         raise InputError(f"share {share} is not between 0 and 1")
     filtered = cv2.bilateralFilter(np.ascontiguousarray(image), diameter, sigma_color, sigma_space)
@@ -97,25 +102,26 @@ def makeup(
     strength: float = 1.0,
     color: ChannelOrder = "bgr",
 ) -> Image:
-    """Whitens, then smooths.
+    """Whitens and smooths the skin.
 
     Args:
         image: uint8 (H, W, 3).
-        faces: Change only these, with a soft edge; None: the whole picture, as published.
-        whiten_rate: As `whiten` takes it.
-        diameter: As `smooth` takes it.
-        sigma_color: As `smooth` takes it.
-        sigma_space: As `smooth` takes it.
-        share: As `smooth` takes it.
-        strength: 0 leaves the picture as it is, 1 changes it fully.
+        faces: Change only these faces, with a soft edge; None changes the whole image, as
+            published.
+        whiten_rate: Rate of `whiten`.
+        diameter: See `smooth`.
+        sigma_color: See `smooth`.
+        sigma_space: See `smooth`.
+        share: See `smooth`.
+        strength: From 0 (unchanged) to 1 (full effect).
         color: Channel order.
 
     Returns:
-        A picture of the same shape.
+        The changed image, of the same shape.
 
     Raises:
-        ImageError: Not a picture.
-        InputError: A grey picture, or an option out of range.
+        ImageError: If ``image`` does not have this type or shape.
+        InputError: If the image is greyscale, or an option is out of range.
     """
     image = _colored(image, color)
     if not 0 <= strength <= 1:
@@ -130,7 +136,7 @@ def makeup(
     weight = np.full(image.shape[:2], strength, np.float32)
     if faces is not None:
         weight *= face_mask(image.shape[:2], faces)
-    # Beyond the reach of the filters around the faces nothing counts, so nothing is computed.
+    # Only the faces and the filters' reach around them are computed.
     rows, columns = (_reach(weight.any(axis=axis), diameter) for axis in (1, 0))
     result, part = image.copy(), image[rows, columns]
     difference = change(part).astype(np.float32) - part if part.size else np.float32(0)
@@ -139,7 +145,7 @@ def makeup(
 
 
 def _reach(used: npt.NDArray[np.bool_], diameter: int) -> slice:
-    """The part of an axis from its first to its last used place, as far as the filters see."""
+    """The part of an axis from the first to the last used pixel, extended by the filter's reach."""
     places = np.flatnonzero(used)
     if not len(places):
         return slice(0, 0)
@@ -147,12 +153,13 @@ def _reach(used: npt.NDArray[np.bool_], diameter: int) -> slice:
 
 
 def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:
-    """Where faces are: 1 on them, 0 elsewhere, softly in between.
+    """Mask of faces: 1 on a face, 0 elsewhere, with a soft edge.
 
-    Each face is an ellipse that follows the eyes; without landmarks one in its box.
+    Each face is an ellipse aligned with the eyes; without eye landmarks it is inscribed in the face
+    box.
 
     Args:
-        shape: Height and width of the picture.
+        shape: Height and width of the image.
         faces: The faces.
 
     Returns:
@@ -162,7 +169,7 @@ def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:
     mask = np.zeros((height, width), np.float32)
     for face in faces:
         center, axes, angle = _ellipse(face)
-        if not (np.abs([*center, *axes]) < _FARTHEST).all() or min(axes) < 1:
+        if not (np.abs([*center, *axes]) < _MAX_COORDINATE).all() or min(axes) < 1:
             continue
         sigma = max(_FEATHER * min(axes), 0.5)
         reach = max(axes) + 4 * sigma
@@ -182,7 +189,7 @@ def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:
 
 
 def _ellipse(face: Face) -> tuple[npt.NDArray[np.float64], tuple[float, float], float]:
-    """Centre, half axes and angle of the ellipse over a face."""
+    """Centre, half axes and angle (radians) of the ellipse over a face."""
     eyes = None if face.landmarks is None else _eyes(face.landmarks)
     if eyes is None:
         x1, y1, x2, y2 = (float(value) for value in face.bbox)
@@ -196,7 +203,7 @@ def _ellipse(face: Face) -> tuple[npt.NDArray[np.float64], tuple[float, float], 
 
 
 def _eyes(marks: Landmarks) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """The middles of both eyes, if the landmarks give them."""
+    """Centres of the left and right eye; None if the landmarks do not include the eyes."""
     for names in (("left_eye",), ("left_eye_outer", "left_eye_inner")):
         left = marks.select(names)
         right = marks.select(tuple(name.replace("left", "right") for name in names))
@@ -206,9 +213,9 @@ def _eyes(marks: Landmarks) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.flo
 
 
 def _colored(image: Image, color: ChannelOrder) -> Image:
-    """A checked colour picture."""
+    """Checks a colour image and returns it as a contiguous array."""
     image = check_image(image)
     check_color(color)
     if image.ndim != 3:
-        raise InputError("a grey picture has no colours to change")
+        raise InputError("a colour image is required, not a greyscale one")
     return np.ascontiguousarray(image)

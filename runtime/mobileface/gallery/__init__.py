@@ -1,6 +1,6 @@
-"""Galleries: enrol people, then say who is in a picture or a stream (1:N identification).
+"""Galleries: enrol people, then identify them in images and videos (1:N identification).
 
-A gallery is one SQLite file that knows which model made its embeddings; see docs/gallery.md.
+A gallery is one SQLite file that records which model computed its embeddings; see docs/gallery.md.
 
 >>> from mobileface.gallery import Enroller, Gallery, Stamp
 >>> gallery = Gallery.create("people.gallery", Stamp.of(embedder))     # doctest: +SKIP

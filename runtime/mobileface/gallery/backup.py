@@ -1,4 +1,4 @@
-"""A copy of a gallery that is consistent while others read and write."""
+"""Backups of a gallery, consistent even while other processes read and write it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .gallery import Gallery
 __all__ = ["backup"]
 
 _PAGES = 2048
-"""Pages a step, 8 MB."""
+"""SQLite pages copied per step, 8 MB."""
 
 
 def backup(
@@ -23,18 +23,18 @@ def backup(
     key: str | None = None,
     step: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Copies a gallery as it is at one moment, and checks the copy.
+    """Copies a snapshot of a gallery and checks the copy.
 
     Args:
-        gallery: The gallery; it may be written meanwhile.
-        path: The copy. A file that is there is replaced when the copy is complete.
-        key: Passphrase of an encrypted gallery; its copy has the same.
-        step: Called with pages done and pages in all.
+        gallery: The gallery; other processes may write to it during the backup.
+        path: The copy. An existing file is replaced once the copy is complete.
+        key: Passphrase of an encrypted gallery; the copy uses the same one.
+        step: Progress callback, called with the pages copied and the total number of pages.
 
     Raises:
-        InputError: The copy would be the gallery itself.
-        GalleryError: The gallery is damaged.
-        OutputError: The copy cannot be written.
+        InputError: If ``path`` is the gallery itself.
+        GalleryError: If the gallery is corrupt.
+        OutputError: If the copy cannot be written.
     """
     path = Path(path)
     if path.exists() and path.samefile(gallery.path):
@@ -49,10 +49,10 @@ def backup(
         target = Database(temporary, create=True, key=key if encrypted else None)
         try:
             gallery.database.copy_to(target, report, _PAGES)
-            target.value("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+            target.value("PRAGMA journal_mode = DELETE")  # one file, no -wal file
             found = str(target.value("PRAGMA quick_check"))
             if found != "ok":
-                raise GalleryError(f"damaged: {found}", where=str(gallery.path))
+                raise GalleryError(f"corrupt: {found}", where=str(gallery.path))
             target.value("PRAGMA journal_mode = WAL")
         finally:
             target.close()

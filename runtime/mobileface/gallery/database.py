@@ -1,4 +1,4 @@
-"""The connection to a gallery's file: modes, transactions, and SQLite's errors as ours."""
+"""The connection to a gallery file: open modes, transactions and translated SQLite errors."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from ..host.files import reason
 __all__ = ["KEY_VARIABLE", "Database"]
 
 _PLAIN = b"SQLite format 3\x00"
-"""First bytes of a file that is not encrypted."""
+"""First bytes of an unencrypted SQLite file."""
 
 KEY_VARIABLE = "MOBILEFACE_GALLERY_KEY"
-"""Environment variable with the passphrase of encrypted galleries."""
+"""Environment variable that holds the passphrase of encrypted galleries."""
 
 
 class Database:
-    """One connection to one SQLite file.
+    """A connection to one SQLite file.
 
     Args:
         path: The file.
-        create: Make it; it must be empty. Else it must be there.
-        timeout: Seconds to wait for another process that writes.
-        key: Passphrase of an encrypted file (SQLCipher); a file that is not encrypted needs none.
+        create: Create the file, which must be absent or empty; otherwise it must exist.
+        timeout: Seconds to wait for another process that is writing.
+        key: Passphrase of an encrypted file (SQLCipher); ignored if the file is not encrypted.
 
     Attributes:
         path: The file.
-        encrypted: True if SQLCipher reads it.
+        encrypted: True if the file is read through SQLCipher.
 
     Raises:
-        GalleryError: It is absent or cannot be opened.
-        InputError: A key is given and SQLCipher's package is not installed.
+        GalleryError: If the file does not exist or cannot be opened.
+        InputError: If a key is given and SQLCipher's package is not installed.
     """
 
     def __init__(
         self, path: Path, *, create: bool = False, timeout: float = 10.0, key: str | None = None
     ) -> None:
-        # Files that are made from a gallery lie beside it, whatever name it is opened by.
+        # Files derived from a gallery are stored next to it, even if it is opened by a symlink.
         path = path.resolve() if path.is_symlink() else path
         self.path = path
         self._lock = threading.RLock()
@@ -70,19 +70,19 @@ class Database:
         return connection
 
     def _prepare(self, connection: Any) -> None:
-        """The settings that each connection needs; fails if the file cannot be read."""
+        """Applies the settings of each connection; fails if the file cannot be read."""
         if self._key is not None:
-            connection.execute("PRAGMA cipher_log_level = NONE")  # a wrong key is our error
+            connection.execute("PRAGMA cipher_log_level = NONE")  # we report a wrong key ourselves
             quoted = self._key.replace("'", "''")
             connection.execute(f"PRAGMA key = '{quoted}'")
         for pragma in ("foreign_keys = ON", "secure_delete = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
-        # A commit that was reported survives a loss of power.
+        # Committed data survives a power failure.
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("SELECT count(*) FROM sqlite_master")  # it can be read
+        connection.execute("SELECT count(*) FROM sqlite_master")  # fails if it is unreadable
 
     def _open_existing(self) -> Any:
-        """A connection; on a disk that cannot be written, one that does without a log."""
+        """Opens an existing file; on a read-only disk without a write-ahead log."""
         try:
             return self._open("rw")
         except (GalleryError, OutputError):
@@ -91,7 +91,7 @@ class Database:
             return self._open("ro&immutable=1")
 
     def _has_log(self) -> bool:
-        """True if a log with changes lies beside the file."""
+        """True if a non-empty write-ahead log exists next to the file."""
         log = self.path.with_name(f"{self.path.name}-wal")
         try:
             return log.stat().st_size > 0
@@ -99,23 +99,23 @@ class Database:
             return False
 
     def close(self) -> None:
-        """Ends the connection; the last one writes the log back into the file."""
+        """Closes the connection; the last one writes the log back into the file."""
         with self._lock:
             self._connection.close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[None]:
-        """Everything inside sees one state of the file, whatever is written meanwhile."""
+        """A read transaction: all statements in it see the same state of the file."""
         with self._transaction("BEGIN"):
             yield
 
     @contextlib.contextmanager
     def write(self) -> Iterator[None]:
-        """Everything inside is written, or nothing; other writers wait.
+        """A write transaction: all statements in it take effect, or none; other writers wait.
 
         Raises:
-            GalleryError: Another process keeps writing.
-            OutputError: The file or disk cannot be written.
+            GalleryError: If another process does not finish writing within the timeout.
+            OutputError: If the file or disk cannot be written.
         """
         with self._transaction("BEGIN IMMEDIATE"):
             yield
@@ -123,7 +123,7 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
         with self._lock:
-            if self._depth:  # part of the transaction around it
+            if self._depth:  # nested: part of the outer transaction
                 yield
                 return
             self.run(begin)
@@ -138,17 +138,17 @@ class Database:
                         self.run("ROLLBACK")
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
-        """Runs one statement; returns how many rows it changed."""
+        """Runs one statement; returns the number of rows it changed."""
         with self._lock, self._translated():
             return int(self._connection.execute(sql, values).rowcount)
 
     def insert(self, sql: str, values: Sequence[Any]) -> int:
-        """Inserts one row; returns its number."""
+        """Inserts one row; returns its rowid."""
         with self._lock, self._translated():
             return int(self._connection.execute(sql, values).lastrowid)
 
     def rows(self, sql: str, values: Sequence[Any] = (), *, at_once: int = 4096) -> Iterator[Any]:
-        """The rows of a query, read some at a time."""
+        """The rows of a query, fetched in batches."""
         with self._lock, self._translated():
             cursor = self._connection.execute(sql, values)
         while True:
@@ -169,52 +169,52 @@ class Database:
         return None if row is None else row[0]
 
     def empty_log(self) -> bool:
-        """Writes the log back and empties it; False if somebody still reads an older state."""
+        """Checkpoints and truncates the WAL; False if a process still reads an older state."""
         busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
         return not busy
 
     def copy_to(self, target: Database, progress: Any, pages: int) -> None:
-        """Copies the whole file as one state of it, while others write."""
+        """Copies a snapshot of the whole file while other processes may write to it."""
         with self.read():
-            self.value("SELECT count(*) FROM sqlite_master")  # fixes the state
+            self.value("SELECT count(*) FROM sqlite_master")  # starts the snapshot
             with self._translated():
                 self._connection.backup(target._connection, pages=pages, progress=progress)
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        """SQLite's errors, of either driver, as this project's."""
+        """Translates the errors of either SQLite driver to those of `mobileface.errors`."""
         try:
             yield
         except (self._driver.Error, self._driver.Warning) as error:
             raise _translated(str(error), self.path) from error
-        except OverflowError as error:  # a number that SQLite has no place for
+        except OverflowError as error:  # an integer of more than 64 bits
             raise InputError(f"a number is too large ({error})", where=str(self.path)) from error
 
 
 def _translated(text: str, path: Path) -> MobileFaceError:
     where = str(path)
     if "is full" in text:
-        return OutputError("the disk is full; nothing of this was stored", where=where)
+        return OutputError("the disk is full; nothing was stored", where=where)
     if "readonly" in text or "read-only" in text:
-        return OutputError("is read-only, or on a disk that is", where=where)
+        return OutputError("the file or its disk is read-only", where=where)
     if "disk I/O error" in text:
-        return OutputError("the disk failed, or is full; nothing of this was stored", where=where)
+        return OutputError("the disk failed or is full; nothing was stored", where=where)
     if "locked" in text or "busy" in text:
         return GalleryError(
-            "another process is writing", where=where, hint="wait until it is done, and try again"
+            "another process is writing", where=where, hint="wait until it has finished, then retry"
         )
     if "not a database" in text:
         return GalleryError(
-            "no gallery, or an encrypted one and the key is missing or wrong",
+            "not a gallery, or encrypted and the key is missing or wrong",
             where=where,
             hint=f"the key is read from {KEY_VARIABLE}",
         )
     if "unable to open" in text:
-        return GalleryError("cannot be opened", where=where, hint="look at its permissions")
+        return GalleryError("cannot be opened", where=where, hint="check its permissions")
     if "too big" in text:
-        return InputError("more data than SQLite has place for in one row", where=where)
+        return InputError("more data than SQLite can store in one row", where=where)
     return GalleryError(
-        f"damaged, or no gallery ({text})", where=where, hint="go back to a backup of it"
+        f"corrupt, or not a gallery ({text})", where=where, hint="restore it from a backup"
     )
 
 
@@ -224,16 +224,16 @@ def _first_bytes(path: Path) -> bytes:
             return stream.read(len(_PLAIN))
     except FileNotFoundError as error:
         raise GalleryError(
-            "there is no such gallery",
+            "no such gallery",
             where=str(path),
-            hint="make one with 'mobileface gallery create'",
+            hint="create one with 'mobileface gallery create'",
         ) from error
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         raise GalleryError(f"cannot be opened ({reason(error)})", where=str(path)) from error
 
 
 def _cipher() -> ModuleType:
-    """SQLCipher's driver."""
+    """Imports the SQLCipher driver."""
     try:
         from sqlcipher3 import dbapi2
     except ImportError as error:

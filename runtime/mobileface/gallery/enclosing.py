@@ -1,7 +1,8 @@
-"""The picture that is stored of a face: upright, with what is around it, for other models to use.
+"""The stored image of an enrolled face: upright and with some surroundings.
 
 It is the model's own crop with a border on each side, at about the resolution of the source.
-Another model's crop, which shows more or less of the head, can be cut out of it.
+Another model's crop, which shows more or less of the head, can be taken from it later, so that
+a gallery can be migrated to another model.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from ..vision.image import Image
 __all__ = ["Enclosing", "decode", "enclose", "encode"]
 
 _BORDER = 0.4
-"""Of the crop's side, on each side."""
+"""Width of the border on each side, as a share of the crop's side."""
 
-_QUALITY = 95
-_LARGEST = 2.0
-"""Of the side of the network's input: more detail than that is not stored."""
+_JPEG_QUALITY = 95
+_MAX_SCALE = 2.0
+"""Maximum side of the crop without its border, in sides of the network's input."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enclosing:
-    """A stored picture of a face.
+    """An image of a face, to be stored.
 
     Attributes:
         image: uint8 (S, S, 3) BGR or (S, S).
-        bbox: The box in its pixels.
-        kps: The points in its pixels, by name.
+        bbox: The face box in pixels of ``image``.
+        kps: The landmarks in pixels of ``image``, by name.
     """
 
     image: Image
@@ -44,31 +45,31 @@ class Enclosing:
 
 
 def enclose(image: Image, face: Face, crop: str, side: int) -> Enclosing:
-    """Cuts out the picture that is to be stored.
+    """Crops the image of a face that is to be stored.
 
     Args:
         image: uint8 (H, W, 3) BGR or (H, W).
-        face: A face in it, with landmarks that allow the crop.
+        face: A face in ``image``, with landmarks that are sufficient for the crop.
         crop: The model's crop, a name in `mobileface.vision.crops`.
         side: Side of the network's input in pixels.
 
     Raises:
-        InputError: The landmarks allow no crop.
+        InputError: If the landmarks are not sufficient for the crop.
     """
     marks = face.landmarks
     assert marks is not None
     unit = crop_matrix(marks, CROPS[crop], side, side)
-    scale = math.sqrt(abs(float(np.linalg.det(unit[:, :2]))))  # crop's pixels for one of the source
-    inner = side * min(max(1 / max(scale, 1e-6), 1), _LARGEST)
+    scale = math.sqrt(abs(float(np.linalg.det(unit[:, :2]))))  # crop pixels per source pixel
+    inner = side * min(max(1 / max(scale, 1e-6), 1), _MAX_SCALE)
     shrink = min(scale * inner / side, 1.0)
-    if shrink < 1:  # by area: a warp would skip pixels
+    if shrink < 1:  # area interpolation: a warp alone would skip pixels
         size = (max(round(image.shape[1] * shrink), 1), max(round(image.shape[0] * shrink), 1))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     border = round(_BORDER * inner)
     matrix = unit * (inner / side)
     matrix[:, 2] += border
     outer = round(inner) + 2 * border
-    # From pixels of the picture to those of the smaller one, whose origins are pixel centres.
+    # The warp for the shrunken image; both coordinate systems have their origin at a pixel centre.
     warp = matrix.copy()
     warp[:, :2] /= shrink
     warp[:, 2] += matrix[:, :2] @ np.full(2, 0.5 / shrink - 0.5)
@@ -85,41 +86,41 @@ def enclose(image: Image, face: Face, crop: str, side: int) -> Enclosing:
 
 
 def _moved_box(bbox: FloatArray, matrix: np.ndarray, scale: float) -> tuple[float, ...]:  # type: ignore[type-arg]
-    """The box of the same size around the moved centre."""
+    """The transformed box: moved with its centre and scaled, but not rotated."""
     centre = matrix[:, :2] @ ((bbox[:2] + bbox[2:]) / 2) + matrix[:, 2]
     half = (bbox[2:] - bbox[:2]) / 2 * scale
     return tuple(round(float(value), 2) for value in (*(centre - half), *(centre + half)))
 
 
 def landmarks_of(kps: dict[str, tuple[float, float]] | None) -> Landmarks | None:
-    """Points by name as landmarks."""
+    """Landmarks from points by name; None without points."""
     if not kps:
         return None
     return Landmarks(tuple(kps), np.array(list(kps.values()), np.float32).reshape(-1, 2))
 
 
 def encode(image: Image) -> bytes:
-    """A picture as JPEG.
+    """Encodes an image as JPEG.
 
     Raises:
-        OutputError: It cannot be encoded.
+        OutputError: If the image cannot be encoded.
     """
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not done:
-        raise OutputError("a picture cannot be encoded")
+        raise OutputError("the image cannot be encoded as JPEG")
     return data.tobytes()
 
 
 def decode(content: bytes, where: str) -> Image:
-    """A picture from JPEG.
+    """Decodes a stored JPEG image.
 
     Raises:
-        GalleryError: It is none.
+        GalleryError: If ``content`` is not an image.
     """
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
     if image is None:
-        raise GalleryError("damaged: a stored crop is no picture", where=where)
+        raise GalleryError("corrupt: a stored crop is not an image", where=where)
     return np.asarray(image, np.uint8)

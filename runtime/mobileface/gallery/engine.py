@@ -1,4 +1,4 @@
-"""How candidates for a match are found: exactly, or by an index that is not part of the package."""
+"""Search engines: they find candidates for a match, exactly or with an external index."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["ExactEngine", "SearchEngine"]
 
 
 class SearchEngine(Protocol):
-    """Finds faces that are probably the most similar; their similarity is then computed exactly.
+    """Finds candidates, whose similarities are then computed exactly.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name of the engine in reports.
     """
 
     name: str
@@ -26,23 +26,23 @@ class SearchEngine(Protocol):
     def candidates(
         self, matrix: FaceMatrix, probes: FloatArray, count: int
     ) -> list[npt.NDArray[np.int64]]:
-        """Places of faces in the matrix, for each probe; at least as many as asked for, or all.
+        """Row indices of the nearest faces, for each probe: ``count`` or more, or all faces.
 
         Args:
-            matrix: All embeddings, as they are now.
+            matrix: All embeddings, refreshed.
             probes: float32 (Q, D), unit vectors.
-            count: How many faces.
+            count: Number of faces per probe.
         """
 
 
 class ExactEngine:
-    """Compares with every face; no other can find more."""
+    """Exact search: compares each probe with every face."""
 
     name = "exact"
 
     def candidates(
         self, matrix: FaceMatrix, probes: FloatArray, count: int
     ) -> list[npt.NDArray[np.int64]]:
-        """As `SearchEngine.candidates`."""
+        """See `SearchEngine.candidates`."""
         parts = [part[0] for part in matrix.parts()]
         return [rows for rows, _ in best_rows(parts, probes, count)]

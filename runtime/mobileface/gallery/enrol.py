@@ -1,4 +1,4 @@
-"""Enrolment: from pictures to faces in a gallery, with rules of what is good enough."""
+"""Enrolment: detects, checks and embeds faces in images, and adds them to a gallery."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LOOKALIKE_FMR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Lookalike:
-    """A face that looks like another person who is enrolled already.
+    """A new face that is similar to another person who is already enrolled.
 
     Attributes:
-        file: Where the face is from.
-        name: The other person.
-        similarity: Cosine to that person's most similar face.
+        file: The image file of the new face.
+        name: Name of the other person.
+        similarity: Cosine similarity to that person's most similar face.
     """
 
     file: str
@@ -45,14 +45,14 @@ class Lookalike:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What became of the pictures of one person.
+    """The result of enrolling images of one person.
 
     Attributes:
-        name: Who.
-        faces: Numbers of the faces that were added.
-        known: Files that had been enrolled before.
-        refused: Why the others were not.
-        lookalikes: Added faces that look like somebody else.
+        name: Name of the person.
+        faces: IDs of the faces that were added.
+        known: Files that were already enrolled.
+        refused: One error for each rejected file.
+        lookalikes: Added faces that are similar to another person.
     """
 
     name: str
@@ -63,21 +63,21 @@ class Enrolment:
 
 
 class Enroller:
-    """Adds pictures to a gallery.
+    """Enrols faces in a gallery.
 
     Args:
         gallery: The gallery.
-        analyzer: Finds faces and embeds them; an embedder alone: pictures are aligned crops.
-        limits: What a picture must have; None: the defaults, and for aligned crops their sharpness
-            alone.
-        lookalike_fmr: A face is taken for a lookalike of another person from the similarity on that
-            has this false match rate, or the lowest that the calibration supports. Without a
-            calibration, one is reported that is more similar to somebody else than to the same
-            person.
+        analyzer: Detects and embeds faces. Pass an embedder if the images are aligned face crops.
+        limits: Minimum quality of a face; None uses the defaults, which only check the sharpness
+            of aligned crops.
+        lookalike_fmr: False match rate of the similarity at which a new face is reported as similar
+            to another person; the lowest rate that the calibration supports is used if it is
+            higher. Without a calibration, a face is reported if it is more similar to another
+            person than to the other faces of the same person.
 
     Raises:
-        InputError: The gallery is another model's; names both.
-        ModelNotFoundError: The analyzer has no embedder.
+        InputError: If the gallery belongs to another model; the error names both models.
+        ModelNotFoundError: If the analyzer has no embedder.
     """
 
     def __init__(
@@ -99,18 +99,18 @@ class Enroller:
         self._lookalike = self._lookalike_threshold(lookalike_fmr)
 
     def enrol(self, name: str, paths: Sequence[str | Path]) -> Enrolment:
-        """Adds pictures of one person, those that are good enough, in one transaction.
+        """Enrols the images of one person that meet the quality limits, in one transaction.
 
-        A picture that the person is enrolled with already is left out, so that an interrupted
-        enrolment can be run again.
+        Images that are already enrolled for this person are skipped, so an interrupted enrolment
+        can be run again.
 
         Args:
-            name: Who.
-            paths: Picture files.
+            name: Name of the person.
+            paths: Image files.
 
         Raises:
-            InputError: A name that cannot be.
-            OutputError: The gallery cannot be written.
+            InputError: If the name is invalid.
+            OutputError: If the gallery cannot be written.
         """
         name = check_name(name)
         faces: list[NewFace] = []
@@ -133,15 +133,16 @@ class Enroller:
         return Enrolment(name, added, tuple(known), tuple(refused), lookalikes)
 
     def examine(self, image: Image, source: str = "image", digest: str | None = None) -> NewFace:
-        """The one face of a picture, if it is good enough.
+        """Detects, checks and embeds the only face in an image.
 
         Args:
             image: uint8 (H, W, 3) BGR or (H, W).
-            source: The file it is from.
+            source: The image file.
             digest: SHA-256 of the file.
 
         Raises:
-            ImageError: No face, several faces, or a poor picture; says what was measured.
+            ImageError: If the image has no face or several faces, or if the face does not meet the
+                quality limits; the error lists the measured values.
         """
         if self._analyzer is None:
             values = measure(None, image)
@@ -152,7 +153,7 @@ class Enroller:
         face = self._only_face(self._analyzer.detect(image), source)
         face = self._analyzer.describe(image, [face], ("embedding",))[0]
         if face.embedding is None or face.landmarks is None:
-            raise ImageError("the face's points allow no crop", where=source)
+            raise ImageError("the face's landmarks are not sufficient for a crop", where=source)
         spec = self.embedder.image
         size = (spec.height, spec.width)
         values = measure(face, align(image, face.landmarks, crop=self.embedder.crop, size=size))
@@ -177,18 +178,18 @@ class Enroller:
     @staticmethod
     def _only_face(found: Sequence[Face], source: str) -> Face:
         if not found:
-            raise ImageError("no face found", where=source, hint="give a picture with one face")
+            raise ImageError("no face found", where=source, hint="use an image with one face")
         if len(found) > 1:
             sizes = ", ".join(f"{face.bbox[2] - face.bbox[0]:.0f}" for face in found[:5])
             raise ImageError(
                 f"{len(found)} faces found ({sizes} pixels wide)",
                 where=source,
-                hint="give a picture with one face",
+                hint="use an image with exactly one face",
             )
         return found[0]
 
     def _hashes(self, name: str) -> set[str]:
-        """Hashes of the files that a person is enrolled with."""
+        """Hashes of the files that are already enrolled for a person."""
         query = (
             "SELECT source_sha256 FROM face JOIN person ON person.id = face.person "
             "WHERE name = ? AND source_sha256 IS NOT NULL"
@@ -203,7 +204,7 @@ class Enroller:
         return calibration.threshold(max(rate, lowest))
 
     def _lookalikes(self, name: str, faces: Sequence[NewFace]) -> Iterator[Lookalike]:
-        """New faces that look like somebody else."""
+        """New faces that are similar to another person."""
         vectors = np.stack([face.embedding for face in faces])
         among = vectors @ vectors.T
         np.fill_diagonal(among, -1)
@@ -214,10 +215,10 @@ class Enroller:
             other = next((match for match in found.matches if match.name != name), None)
             if other is None:
                 continue
-            # Without a calibration, other pictures of the same person are the only measure.
-            measure_of_same = max([float(own), *same])
-            least = self._lookalike
-            if least is None:
-                least = measure_of_same if len(faces) > 1 or same else 1.0
-            if other.similarity >= least:
+            threshold = self._lookalike
+            if threshold is None:
+                # Without a calibration, compare with the other images of the same person.
+                same_person = max([float(own), *same])
+                threshold = same_person if len(faces) > 1 or same else 1.0
+            if other.similarity >= threshold:
                 yield Lookalike(face.source or "image", other.name, other.similarity)

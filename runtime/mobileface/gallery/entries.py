@@ -1,4 +1,4 @@
-"""What a gallery holds and gives: people, faces, and the results of a search."""
+"""Records of a gallery: people, faces and search results; checks of names and embeddings."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = [
     "check_name",
 ]
 
-_UNIT = 1e-6
-"""Lengths that differ by less from 1 are rounding errors."""
+_UNIT_TOLERANCE = 1e-6
+"""Norms that differ by less from 1 are rounding errors."""
 
-_LONGEST_NAME = 255
-"""Bytes of UTF-8: as many as a folder's name may have."""
+_MAX_NAME_BYTES = 255
+"""Maximum length of a name in UTF-8, as for folder names on common file systems."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,18 +39,18 @@ class NewFace:
     """A face to be enrolled.
 
     Attributes:
-        embedding: float32 (D,); it is scaled to unit length.
-        source: The file it is from.
+        embedding: float32 (D,); it is L2-normalized when it is added.
+        source: The image file of the face.
         source_sha256: SHA-256 of that file.
         bbox: x1, y1, x2, y2 in pixels of the source.
-        det_score: Of the detector.
-        kps: Points by name, x and y in pixels of the source.
-        quality: What was measured of the picture.
-        crop: JPEG of the face with what is around it, upright.
-        crop_bbox: The box in pixels of the crop; None: the crop is what the network sees.
-        crop_kps: The points in pixels of the crop.
-        uid: A number that no other face has, in hexadecimal; "": a new one.
-        created: When it was enrolled; "": now.
+        det_score: Detection score.
+        kps: Landmarks by name, x and y in pixels of the source.
+        quality: Measured quality values, by name; see `mobileface.gallery.quality.measure`.
+        crop: JPEG of the face with some surroundings, upright.
+        crop_bbox: The face box in pixels of the crop; None if the crop is the network's input.
+        crop_kps: The landmarks in pixels of the crop.
+        uid: Unique ID of the face, in hexadecimal; "" creates a new one.
+        created: Time of the enrolment, ISO 8601 in UTC; "" means now.
     """
 
     embedding: FloatArray
@@ -69,11 +69,11 @@ class NewFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceRecord:
-    """A face that is enrolled.
+    """An enrolled face.
 
     Attributes:
-        face_id: Its number.
-        face: What is stored of it.
+        face_id: ID of the face in this gallery.
+        face: The stored data.
     """
 
     face_id: int
@@ -82,13 +82,13 @@ class FaceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is enrolled.
+    """An enrolled person.
 
     Attributes:
-        person_id: A number, never given twice.
-        name: The name.
-        faces: How many faces are stored.
-        created: When, ISO 8601 in UTC.
+        person_id: ID of the person; never reused.
+        name: Name of the person.
+        faces: Number of stored faces.
+        created: Time of the first enrolment, ISO 8601 in UTC.
     """
 
     person_id: int
@@ -99,12 +99,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What was removed.
+    """The result of a removal.
 
     Attributes:
-        faces: How many.
-        erased: Nothing of them is left in any file of the gallery; False: a process that still
-            reads an older state keeps it in the log until it is done.
+        faces: Number of removed faces.
+        erased: True if no file of the gallery contains their data any more; False if another
+            process still reads an older state, whose data stay in the log until it has finished.
     """
 
     faces: int
@@ -113,17 +113,18 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A person that a face was compared with.
+    """An enrolled person who is similar to a probe.
 
     Attributes:
-        name: Who.
-        person_id: The person's number.
-        face_id: Number of the most similar face; None with mean templates.
-        similarity: Cosine, −1 to 1.
-        false_match_rate: How often two different people are at least so similar; None without a
-            calibration.
-        false_identification_rate: How often somebody who is not enrolled is at least so similar to
-            anybody in a gallery of this size; None without a calibration.
+        name: Name of the person.
+        person_id: ID of the person.
+        face_id: ID of the person's most similar face; None with averaged templates.
+        similarity: Cosine similarity, −1 to 1.
+        false_match_rate: False match rate (FMR) at this similarity: the share of impostor pairs at
+            or above it; None without a calibration.
+        false_identification_rate: False positive identification rate (FPIR) at this similarity:
+            the share of searches for people who are not enrolled that find anyone at or above it
+            in a gallery of this size; None without a calibration.
     """
 
     name: str
@@ -136,13 +137,14 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Who a face is.
+    """The result of a search for one face.
 
     Attributes:
-        matches: The most similar people, the best first; different people.
-        runner_up: The second best person, whatever was asked for; None if there is none.
-        threshold: Least similarity that is accepted; None: none was asked for.
-        comparisons: How many faces (or templates) it was compared with.
+        matches: The most similar people, sorted by similarity, highest first; one entry per person.
+        runner_up: The second-best person, even if only one match was requested; None if fewer than
+            two people are enrolled.
+        threshold: Similarity at or above which a match is accepted; None accepts every match.
+        comparisons: Number of faces (or templates) that the probe was compared with.
     """
 
     matches: tuple[Match, ...]
@@ -157,24 +159,24 @@ class Identification:
 
     @property
     def accepted(self) -> bool:
-        """True if there is a best match and it is similar enough."""
+        """True if the best match reaches the threshold; False in an empty gallery."""
         best = self.best
         return best is not None and (self.threshold is None or best.similarity >= self.threshold)
 
     @property
     def name(self) -> str | None:
-        """The best match's name if it is accepted; None: unknown."""
+        """Name of the best match if it is accepted, otherwise None."""
         return self.best.name if self.best is not None and self.accepted else None
 
     @property
     def margin(self) -> float | None:
-        """How much more similar the best is than the runner-up."""
+        """Similarity of the best match minus that of the runner-up; None without a runner-up."""
         if self.best is None or self.runner_up is None:
             return None
         return self.best.similarity - self.runner_up.similarity
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON types; ``name`` is null for somebody unknown."""
+        """The result as JSON types; ``name`` is null if no match is accepted."""
         return {
             "name": self.name,
             "threshold": self.threshold,
@@ -186,54 +188,65 @@ class Identification:
 
 
 def check_name(name: object) -> str:
-    """A person's name, in Unicode's normal form and without blanks around it.
+    """Checks a person's name; returns it in Unicode NFC, without leading or trailing white space.
 
     Raises:
-        InputError: Empty, too long, with characters that cannot be printed, or a path.
+        InputError: If the name is empty, too long or a path, or if it contains unprintable
+            characters.
     """
     if not isinstance(name, str):
-        raise InputError(f"a name is text, not {type(name).__name__}")
+        raise InputError(f"a name must be text, not {type(name).__name__}")
     text = unicodedata.normalize("NFC", name).strip()
     shown = ascii(text if len(text) <= 40 else text[:37] + "...")
     if not text:
-        raise InputError("a name is empty")
+        raise InputError("a name must not be empty")
     try:
         length = len(text.encode())
     except UnicodeEncodeError as error:
-        raise InputError(f"the name {shown} is no Unicode text") from error
-    if length > _LONGEST_NAME:
-        raise InputError(f"the name {shown} has {length} bytes", hint=f"{_LONGEST_NAME} at most")
+        raise InputError(f"the name {shown} is not valid Unicode") from error
+    if length > _MAX_NAME_BYTES:
+        raise InputError(
+            f"the name {shown} has {length} bytes", hint=f"use {_MAX_NAME_BYTES} bytes or fewer"
+        )
     if not text.isprintable():
-        raise InputError(f"the name {shown} has characters that cannot be printed")
+        raise InputError(f"the name {shown} contains unprintable characters")
     if text in (".", "..") or {"/", "\\"} & set(text):
-        raise InputError(f"the name {shown} is a path", hint="a name has no / and no \\")
+        raise InputError(f"the name {shown} is a path", hint="a name must not contain '/' or '\\'")
     return text
 
 
 def check_embedding(embedding: npt.ArrayLike, size: int, where: str = "") -> FloatArray:
-    """An embedding at unit length.
+    """Checks and L2-normalizes an embedding.
+
+    Args:
+        embedding: Numbers, (D,).
+        size: The expected D.
+        where: Location for error messages.
 
     Returns:
-        float32 (D,).
+        float32 (D,), with norm 1.
 
     Raises:
-        InputError: It has another length, or is not finite, or zero.
+        InputError: If the embedding is not a numeric array of shape (D,), is not finite, or is
+            zero.
     """
     try:
         vector = np.asarray(embedding, np.float32)
     except (TypeError, ValueError) as error:
-        raise InputError(f"an embedding is no array of numbers ({error})", where=where) from error
+        raise InputError(
+            f"the embedding is not an array of numbers ({error})", where=where
+        ) from error
     if vector.shape != (size,):
         raise InputError(
-            f"an embedding of shape {vector.shape} instead of ({size},)",
+            f"the embedding must have shape ({size},), not {vector.shape}",
             where=where,
-            hint="it is another model's",
+            hint="use an embedding of the gallery's model",
         )
-    length = float(np.linalg.norm(vector.astype(np.float64)))
-    if not math.isfinite(length):
-        raise InputError("an embedding is not finite (NaN or infinite)", where=where)
-    if length < np.finfo(np.float32).tiny:
-        raise InputError("an embedding is zero", where=where)
-    if abs(length - 1) < _UNIT:
-        return vector  # as the network gave it, bit by bit
-    return np.asarray(vector / np.float32(length), np.float32)
+    norm = float(np.linalg.norm(vector.astype(np.float64)))
+    if not math.isfinite(norm):
+        raise InputError("the embedding is not finite (NaN or infinity)", where=where)
+    if norm < np.finfo(np.float32).tiny:
+        raise InputError("the embedding is zero", where=where)
+    if abs(norm - 1) < _UNIT_TOLERANCE:
+        return vector  # unchanged, bit for bit
+    return np.asarray(vector / np.float32(norm), np.float32)

@@ -1,4 +1,4 @@
-"""Taking embeddings out of the files beside a gallery: biometric data must be erasable."""
+"""Erases embeddings from the files next to a gallery: biometric data must be erasable."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ from pathlib import Path
 __all__ = ["derived_files", "erase"]
 
 SUFFIXES = ("-matrix", "-usearch-*")
-"""Of the files that are made from a gallery, behind its name."""
+"""Suffixes (with wildcards) of the files derived from a gallery, after the gallery's name."""
 
 
 def derived_files(gallery: Path) -> list[Path]:
-    """The files made from a gallery that lie beside it, also unfinished ones."""
+    """The files next to a gallery that are derived from it, including unfinished ones."""
     found: set[Path] = set()
     for suffix in SUFFIXES:
         name = Path(f"{glob.escape(gallery.name)}{suffix}")
-        # The second is what `mobileface.host.files.replacing` calls a file that is not finished
-        # yet.
+        # The second pattern matches the temporary files of `mobileface.host.files.replacing`.
         for pattern in (name.name, f".{name.stem}.*{name.suffix}"):
             found.update(gallery.parent.glob(pattern))
     return sorted(found)
 
 
 def erase(path: Path, patterns: Sequence[bytes]) -> None:
-    """Overwrites byte strings in a file with zeros, and removes the file.
+    """Overwrites byte strings in a file with zeros and deletes the file.
 
-    Who has the file open or mapped goes on reading it, without them.
+    Processes that have the file open or mapped can still read it, but without these bytes.
     """
-    with contextlib.suppress(OSError, ValueError):  # gone, or empty
+    with contextlib.suppress(OSError, ValueError):  # the file is gone or empty
         _overwrite(path, [pattern for pattern in patterns if pattern])
     with contextlib.suppress(OSError):
         path.unlink()

@@ -1,10 +1,11 @@
-"""The most similar rows of a large matrix, exactly: in blocks, on all CPUs, with bounded memory.
+"""Exact nearest-neighbour search in a large matrix: in blocks, on all CPUs, with bounded memory.
 
-Blocks are small enough to stay in a core's cache: one of float16 is widened there to float32, which
-reads half the memory and so is faster than a matrix of float32 for few probes. Where a matrix of
-float32 is multiplied by few probes each CPU takes a strip, as BLAS waits for the memory on one
-thread; else BLAS has its own threads. Rows are selected generously and computed again in float64,
-so that the result does not depend on the number of probes, threads or rows.
+Blocks are small enough to stay in a core's cache. A float16 block is widened to float32 there: this
+reads half the memory, so for few probes it is faster than a float32 matrix. With few probes the
+matrix is split into one strip per thread, because BLAS would wait for memory on a single thread;
+with more probes BLAS uses its own threads. Slightly too many rows are selected and their products
+are recomputed in float64, so that the result does not depend on the number of probes, threads or
+rows.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from ..types import FloatArray
 __all__ = ["best_rows", "similarities"]
 
 _BLOCK = 1 << 20
-"""Elements of a block: 4 MB as float32."""
+"""Elements per block: 4 MB as float32."""
 
 _SMALL = 1 << 21
-"""Elements of a matrix that one thread searches before a second has started."""
+"""Number of matrix elements up to which one thread is faster than starting a second one."""
 
 _FEW_PROBES = 4
-"""Up to so many probes, each is multiplied by itself."""
+"""Up to this many probes, each probe is multiplied separately."""
 
 _SCORES = 1 << 16
-"""Scores that are gathered before the best are selected."""
+"""Number of scores collected before the best ones are selected."""
 
 _SPARE = 1024
-"""Candidates of a probe that are gathered before the worst are dropped."""
+"""Number of additional candidates per probe collected before the worst are dropped."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -44,21 +45,22 @@ Rows = npt.NDArray[np.int64]
 def best_rows(
     parts: Sequence[npt.NDArray[Any]], probes: FloatArray, count: int, threads: int | None = None
 ) -> list[tuple[Rows, npt.NDArray[np.float64]]]:
-    """The rows with the largest scalar products, for each probe.
+    """Finds the rows with the largest dot products, for each probe.
 
     Args:
-        parts: Matrices (N, D) of unit vectors, float32 or float16; rows are counted over all.
+        parts: Matrices (N, D) of unit vectors, float32 or float16; row indices continue from one
+            matrix to the next.
         probes: float32 (Q, D), unit vectors.
-        count: How many rows a probe; fewer if there are fewer.
-        threads: Threads to use; by default as many as the CPUs allow.
+        count: Number of rows per probe; fewer if the matrices have fewer rows.
+        threads: Number of threads; None uses `default_threads`.
 
     Returns:
-        For each probe the rows, the best first, of equal ones the first row first; and their
-        scalar products in float64.
+        For each probe, the rows sorted by dot product, highest first (ties by row index), and
+        their dot products in float64.
     """
     few = len(probes) <= _FEW_PROBES
     strips = _strips([len(part) for part in parts], probes.shape[1], threads if few else 1)
-    # The error of a float32 sum of D products, of unit vectors, is at most D·2⁻²⁴ in size.
+    # Bounds the rounding error of a float32 dot product of two unit vectors: D·2⁻²⁴ each way.
     slack = 2 * probes.shape[1] * 2.0**-24
 
     def search(strip: list[tuple[int, int, int, int]]) -> _Best:
@@ -85,7 +87,7 @@ def best_rows(
 def similarities(
     parts: Sequence[npt.NDArray[Any]], rows: Rows, probe: FloatArray
 ) -> npt.NDArray[np.float64]:
-    """Scalar products of a probe, (D,), with some rows, in float64."""
+    """Dot products of a probe, (D,), with the given rows, in float64."""
     wide = probe.astype(np.float64)
     products = np.empty(len(rows), np.float64)
     offset = 0
@@ -102,7 +104,7 @@ def similarities(
 def _strips(
     lengths: Sequence[int], width: int, threads: int | None
 ) -> list[list[tuple[int, int, int, int]]]:
-    """What each thread searches: (part, start, end, rows before the part)."""
+    """The ranges that each thread searches: (part, start, end, number of rows before the part)."""
     total = sum(lengths)
     count = (threads or default_threads()) if total * width > _SMALL else 1
     limits = [total * number // count for number in range(count + 1)]
@@ -121,7 +123,7 @@ def _strips(
 def _scan(
     matrix: npt.NDArray[Any], start: int, end: int, probes: FloatArray, offset: int, best: _Best
 ) -> None:
-    """Scores some rows of a matrix, which are counted from an offset on."""
+    """Scores rows ``start`` to ``end`` of a matrix whose first row has index ``offset``."""
     rows = max(_BLOCK // matrix.shape[1], 16)
     at_once = max(_SCORES // len(probes) // rows, 1) * rows
     scores = np.empty((len(probes), min(at_once, end - start)), np.float32)
@@ -135,7 +137,7 @@ def _scan(
             target = scores[:, place - first : place - first + len(block)]
             if len(probes) <= _FEW_PROBES:
                 for probe, row in zip(probes, target, strict=True):
-                    # Not BLAS: its threads and those that widen take CPUs from each other.
+                    # Not BLAS: its threads would compete for CPUs with the ones that widen.
                     np.einsum("ij,j->i", block, probe, out=row)
             else:
                 np.matmul(probes, block.T, out=target)
@@ -143,7 +145,7 @@ def _scan(
 
 
 def _widened(block: npt.NDArray[Any], target: FloatArray) -> FloatArray:
-    """float16 as float32, by OpenCV's vector code where it has it: numpy's is ten times slower."""
+    """Converts float16 to float32, with OpenCV if possible: NumPy is ten times slower."""
     if hasattr(cv2, "convertFp16"):
         cv2.convertFp16(block.view(np.int16), target)
     else:
@@ -152,12 +154,12 @@ def _widened(block: npt.NDArray[Any], target: FloatArray) -> FloatArray:
 
 
 class _Best:
-    """The best rows of each probe so far, and all that might be as good.
+    """Collects the best rows of each probe, and all rows that might be as good.
 
     Args:
-        probes: How many probes.
-        count: How many rows are wanted for each.
-        slack: Scores that differ by less may be in either order.
+        probes: Number of probes.
+        count: Number of rows requested per probe.
+        slack: Maximum difference of scores whose order is uncertain.
     """
 
     def __init__(self, probes: int, count: int, slack: float) -> None:
@@ -168,7 +170,7 @@ class _Best:
         self._held, self._limit = [0] * probes, [0] * probes
 
     def add(self, scores: FloatArray, offset: int) -> None:
-        """Takes in scores, (Q, B), of the rows from a number on."""
+        """Adds scores, (Q, B), of the B rows that start at ``offset``."""
         for probe in np.flatnonzero(scores.max(axis=1) >= self._floor):
             row = scores[probe]
             chosen = np.flatnonzero(row >= self._floor[probe])
@@ -179,12 +181,12 @@ class _Best:
                 self._prune(probe)
 
     def rows(self, probe: int) -> Rows:
-        """Every row that may be among the best."""
+        """All rows of a probe that may be among the best."""
         self._prune(probe)
         return self._rows[probe][0] if self._rows[probe] else np.empty(0, np.int64)
 
     def _prune(self, probe: int) -> None:
-        """Drops what is worse than as many as are wanted."""
+        """Drops rows that are certainly not among the best ``count``."""
         if not self._rows[probe]:
             return
         scores, rows = np.concatenate(self._scores[probe]), np.concatenate(self._rows[probe])

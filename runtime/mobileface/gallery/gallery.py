@@ -1,4 +1,4 @@
-"""A gallery: one file that holds people, their faces, and what made the embeddings."""
+"""`Gallery`: people and their faces in one file, with the model that computed the embeddings."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ __all__ = ["Gallery"]
 
 
 class Gallery:
-    """People and their faces, in one SQLite file that knows what made it.
+    """People and their faces, in one SQLite file with a model stamp.
 
-    Make one with `create`, open one with `open`; close it, or use it in a ``with`` statement. Any
-    number of processes may read while one writes; a second writer waits. An object may be used by
-    several threads, one after the other.
+    Use `create` for a new gallery and `open` for an existing one; close it, or use it in a ``with``
+    statement. Any number of processes may read while one writes; a second writer waits. Several
+    threads may use an object, one at a time.
 
     Attributes:
         path: The file.
-        stamp: What made the embeddings.
+        stamp: The model stamp: which model computed the embeddings, and how.
 
     Example:
         >>> with Gallery.open("people.gallery") as gallery:      # doctest: +SKIP
@@ -53,41 +53,45 @@ class Gallery:
     """
 
     def __init__(self, database: Database) -> None:
-        """Use `open` or `create`."""
+        """Internal; use `open` or `create`."""
         self.path = database.path
         self.database = database
         check_schema(database)
         self.reload()
 
     def reload(self) -> None:
-        """Reads the stamp again, after it was changed.
+        """Reads the stamp again after it has changed.
 
         Raises:
-            GalleryError: It is damaged.
+            GalleryError: If the stamp is missing or corrupt.
         """
         row = self.database.row(f"SELECT {', '.join(COLUMNS)} FROM stamp")
         if row is None or self.database.value("SELECT count(*) FROM state") != 1:
-            raise GalleryError("damaged: it has no stamp", where=str(self.path))
+            raise GalleryError("corrupt: it has no stamp", where=str(self.path))
         self.stamp = Stamp.from_row(row, str(self.path))
         self.rows = FaceRows(self.database, self.stamp)
         self._searcher = Searcher(self.database, self.stamp)
 
     @classmethod
     def create(cls, path: str | Path, stamp: Stamp, *, key: str | None = None) -> Gallery:
-        """Makes an empty gallery and opens it.
+        """Creates an empty gallery and opens it.
 
         Args:
             path: The new file.
-            stamp: What will make the embeddings; see `Stamp.of`.
-            key: Passphrase: the file is encrypted by SQLCipher (extra ``[encryption]``).
+            stamp: The model stamp; see `Stamp.of`.
+            key: Passphrase; if given, the file is encrypted with SQLCipher (extra
+                ``[encryption]``).
 
         Raises:
-            InputError: The file is there already, or the key needs a package that is absent.
-            OutputError: It cannot be written.
+            InputError: If the file exists, or if a key is given and SQLCipher's package is not
+                installed.
+            OutputError: If the file cannot be written.
         """
         path = Path(path)
         if path.exists():
-            raise InputError("is there already", where=str(path), hint="remove it, or take another")
+            raise InputError(
+                "already exists", where=str(path), hint="remove it, or use another path"
+            )
         with replacing(path, private=True) as temporary:
             database = Database(temporary, create=True, key=key)
             try:
@@ -116,13 +120,14 @@ class Gallery:
 
         Args:
             path: The file.
-            model: `Embedder.identity` of the model that it will be used with.
-            timeout: Seconds to wait for another process that writes.
+            model: `Embedder.identity` of the model to use the gallery with; None skips the check.
+            timeout: Seconds to wait for another process that is writing.
             key: Passphrase of an encrypted gallery.
 
         Raises:
-            GalleryError: Absent, damaged, no gallery, or of a newer version.
-            InputError: It holds embeddings of another model; names both.
+            GalleryError: If the file does not exist, is corrupt, is not a gallery, or was written
+                by a newer version.
+            InputError: If the gallery belongs to another model; the error names both models.
         """
         database = Database(Path(path), timeout=timeout, key=key)
         try:
@@ -135,7 +140,7 @@ class Gallery:
         return gallery
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self.database.close()
 
     def __enter__(self) -> Gallery:
@@ -150,11 +155,11 @@ class Gallery:
         self.close()
 
     def __len__(self) -> int:
-        """How many people."""
+        """Number of enrolled people."""
         return int(self.database.value("SELECT count(*) FROM person"))
 
     def people(self) -> list[Person]:
-        """Everybody who is enrolled, by name."""
+        """All enrolled people, sorted by name."""
         query = (
             "SELECT person.id, name, count(face.id), person.created FROM person "
             "LEFT JOIN face ON face.person = person.id GROUP BY person.id ORDER BY name"
@@ -165,25 +170,26 @@ class Gallery:
         """The faces of one person, in the order of enrolment.
 
         Raises:
-            InputError: There is nobody of that name.
+            InputError: If no person of that name is enrolled.
         """
         person = self._person(name)
         return self.rows.of_person(person)
 
     def add(self, name: str, faces: Sequence[NewFace]) -> list[int]:
-        """Adds faces to a person, who is enrolled if not known yet: all of them, or none.
+        """Adds faces to a person, creating the person if needed: all faces, or none on an error.
 
         Args:
-            name: Who.
-            faces: At least one; one whose uid is known already is left out.
+            name: Name of the person.
+            faces: One or more faces; those whose uid is already enrolled are skipped.
 
         Returns:
-            Their numbers. What is returned is on the disk.
+            IDs of the added faces, which are stored on disk at this point.
 
         Raises:
-            InputError: A name or an embedding that cannot be.
-            OutputError: The disk is full or read-only.
-            GalleryError: Another process keeps writing.
+            InputError: If ``faces`` is empty, or if the name or an embedding is invalid.
+            OutputError: If the disk is full or read-only.
+            GalleryError: If another process does not finish writing within the timeout, or if
+                another process has migrated the gallery to another model.
         """
         name = check_name(name)
         if not faces:
@@ -202,29 +208,30 @@ class Gallery:
         return [number for number in added if number is not None]
 
     def rename(self, old: str, new: str) -> None:
-        """Gives a person another name.
+        """Renames a person.
 
         Raises:
-            InputError: There is nobody of the old name, or somebody of the new one.
+            InputError: If no person is enrolled under the old name, or another person is enrolled
+                under the new one.
         """
         new = check_name(new)
         with self.database.write():
             person = self._person(old)
             other = self.database.value("SELECT id FROM person WHERE name = ?", (new,))
             if other is not None and other != person:
-                raise InputError(f"'{new}' is enrolled already", where=str(self.path))
+                raise InputError(f"'{new}' is already enrolled", where=str(self.path))
             self.database.run("UPDATE person SET name = ? WHERE id = ?", (new, person))
-        self._scrub()
+        self._truncate_log()
 
     def remove(self, name: str, *, faces: Sequence[int] | None = None) -> Removal:
-        """Removes a person, or some faces of one, from every file of the gallery.
+        """Removes a person, or some of a person's faces, from all files of the gallery.
 
         Args:
-            name: Who.
-            faces: Numbers of faces; None: the person with all of them.
+            name: Name of the person.
+            faces: IDs of the faces to remove; None removes the person and all faces.
 
         Raises:
-            InputError: There is nobody of that name, or the person has no such face.
+            InputError: If no person of that name is enrolled, or the person has no such face.
         """
         where = "person = ?"
         with self.database.write():
@@ -244,7 +251,7 @@ class Gallery:
         halves = [self.rows.vector(blob, "").astype(np.float16).tobytes() for blob in blobs]
         for path in derived_files(self.path):
             erase(path, [*blobs, *halves])
-        return Removal(len(chosen), self._scrub())
+        return Removal(len(chosen), self._truncate_log())
 
     def search(
         self,
@@ -257,26 +264,30 @@ class Gallery:
         templates: Templates = "best",
         engine: SearchEngine | None = None,
     ) -> list[Identification]:
-        """Finds the most similar people.
+        """Finds the most similar people for each embedding.
+
+        Pass only one of ``threshold``, ``fmr`` and ``fpir``; without them, every best match is
+        accepted.
 
         Args:
             embeddings: float32 (Q, D) or (D,), of the gallery's model.
-            top: People for each.
-            threshold: Least cosine that is accepted.
-            fmr: Instead: accept what has at most this false match rate, by the calibration.
-            fpir: Instead: accept what has at most this false positive identification rate in a
-                gallery of this size, by the calibration.
-            templates: A person is as similar as the best of the faces ("best") or as their mean
-                ("mean").
-            engine: How candidates are found; None: exactly.
+            top: Maximum number of people per embedding.
+            threshold: Similarity (cosine) at or above which a match is accepted.
+            fmr: Accept matches whose false match rate is at most this, by the calibration.
+            fpir: Accept matches whose false positive identification rate in a gallery of this size
+                is at most this, by the calibration.
+            templates: Compare with the most similar face of each person ("best") or with the mean
+                of each person's embeddings ("mean").
+            engine: The search engine; None uses the exact search.
 
         Returns:
-            One result for each embedding.
+            One result per embedding.
 
         Raises:
-            InputError: Embeddings of another length or not finite, options out of range, or a rate
-                without a calibration or lower than it can support.
-            GalleryError: The gallery is damaged.
+            InputError: If an embedding has the wrong shape or is not finite, an option is out of
+                range, or a rate is given and the gallery has no calibration or one that does not
+                support it.
+            GalleryError: If the gallery is corrupt.
         """
         return self._searcher.search(
             embeddings,
@@ -288,16 +299,16 @@ class Gallery:
         )
 
     def refreshed_matrix(self) -> FaceMatrix:
-        """All embeddings as they are now; they stay so until the next search."""
+        """All current embeddings; the matrix does not change until the next search."""
         with self.database.read():
             self._searcher.matrix.refresh()
         return self._searcher.matrix
 
     def set_calibration(self, calibration: Calibration) -> None:
-        """Says what similarities of the gallery's model mean.
+        """Stores a calibration of the gallery's model, which maps similarities to error rates.
 
         Raises:
-            InputError: It is another model's; names both.
+            InputError: If the calibration belongs to another model; the error names both models.
         """
         self.stamp.require(calibration.model, str(self.path))
         text = json.dumps(calibration.to_dict(), allow_nan=False)
@@ -305,7 +316,7 @@ class Gallery:
         self.reload()
 
     def stats(self) -> dict[str, Any]:
-        """Numbers for people: how many people, faces, crops and bytes."""
+        """Statistics as JSON types: numbers of people, faces, crops and bytes."""
         with self.database.read():
             people, faces, crops = (
                 int(self.database.value(f"SELECT count(*) FROM {table}"))
@@ -325,29 +336,33 @@ class Gallery:
         }
 
     def check(self) -> None:
-        """Reads everything and compares.
+        """Checks the integrity of the file, its references and all embeddings.
 
         Raises:
-            GalleryError: Something is damaged; says what.
+            GalleryError: If something is corrupt; the error says what.
         """
         where = str(self.path)
         found = str(self.database.value("PRAGMA integrity_check"))
         if found != "ok":
-            raise GalleryError(f"damaged: {found}", where=where, hint="go back to a backup of it")
-        lost = self.database.row("PRAGMA foreign_key_check")
-        if lost is not None:
-            raise GalleryError(f"damaged: a row of '{lost[0]}' belongs to nothing", where=where)
+            raise GalleryError(f"corrupt: {found}", where=where, hint="restore it from a backup")
+        orphan = self.database.row("PRAGMA foreign_key_check")
+        if orphan is not None:
+            raise GalleryError(
+                f"corrupt: a row of table '{orphan[0]}' refers to a missing row", where=where
+            )
         for number, blob in self.database.rows("SELECT id, embedding FROM face"):
             vector = self.rows.vector(blob, f"{where}, face {number}")
             if abs(float(np.linalg.norm(vector)) - 1) > 1e-2:  # false for nan
-                raise GalleryError(f"damaged: face {number} has no unit length", where=where)
+                raise GalleryError(
+                    f"corrupt: the embedding of face {number} is not L2-normalized", where=where
+                )
 
-    def _scrub(self) -> bool:
-        """Writes the log back and empties it, so that nothing old is left in it."""
+    def _truncate_log(self) -> bool:
+        """Truncates the write-ahead log, so that it contains no old data; False if it is in use."""
         return self.database.empty_log()
 
     def _person(self, name: str) -> int:
         number = self.database.value("SELECT id FROM person WHERE name = ?", (check_name(name),))
         if number is None:
-            raise InputError(f"nobody called '{name}' is enrolled", where=str(self.path))
+            raise InputError(f"no person named '{name}' is enrolled", where=str(self.path))
         return int(number)

@@ -1,16 +1,16 @@
-"""All embeddings of a gallery as one matrix: a file beside it, mapped, and what came since.
+"""All embeddings of a gallery as one matrix: a memory-mapped file plus the faces added since.
 
-The file ``GALLERY-matrix`` is made from the gallery and can be deleted at any time::
+The file ``GALLERY-matrix`` is derived from the gallery and can be deleted at any time::
 
-    4096 bytes        JSON: format, epoch, last (number of the last face), uid of that face, rows,
-                      size, storage; filled up with blanks
+    4096 bytes        JSON: format, epoch, last (ID of the last face), uid of that face, rows,
+                      size, storage; padded with spaces
     rows × size       embeddings, float32 or float16, little endian, in the order of the faces
-    rows × 8 bytes    numbers of the faces, ascending
-    rows × 8 bytes    number of the person of each
+    rows × 8 bytes    IDs of the faces, ascending
+    rows × 8 bytes    ID of the person of each face
 
-It holds if the gallery's epoch is the same, which changes whenever a face is removed or embedded
-anew, and if the gallery has a face of that number and uid: then faces were only added since. These
-are read from the gallery and kept in memory, until they are so many that a new file pays.
+The file is valid if its epoch equals that of the gallery, which changes whenever a face is removed
+or re-embedded, and if the gallery has a face with this ID and uid: then faces have only been added
+since. Those are read from the gallery and kept in memory until a new file is worthwhile.
 """
 
 from __future__ import annotations
@@ -37,34 +37,34 @@ __all__ = ["FaceMatrix", "Part"]
 
 _FORMAT = 1
 _HEADER = 4096
-_FEWEST_ROWS = 2000
-"""Smaller galleries are read from the database: they need no file."""
+_MIN_ROWS = 2000
+"""Galleries with fewer faces are read from the database, without a file."""
 
-_FEWEST_NEW, _NEW_SHARE = 4096, 8
-"""A new file pays when so many faces came since, and at least one in so many is new."""
+_MIN_NEW, _NEW_RATIO = 4096, 8
+"""A new file is written once at least ``_MIN_NEW`` faces and 1 face in ``_NEW_RATIO`` are new."""
 
-_AT_ONCE = 4096
-_MOST_PARTS = 8
+_BATCH = 4096
+_MAX_PARTS = 8
 
 Part = tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""Embeddings (N, D) as stored, numbers of the faces (N,), of their persons (N,)."""
+"""Embeddings (N, D) as stored, IDs of the faces (N,), IDs of their persons (N,)."""
 
 
 class FaceMatrix:
     """The embeddings of a gallery, as of the last `refresh`.
 
     Args:
-        database: The gallery's file.
-        stamp: Its stamp.
+        database: The gallery's database.
+        stamp: The gallery's model stamp.
 
     Attributes:
-        size: Elements of an embedding.
-        gallery: The gallery's number.
-        path: The file.
-        private: It is of an encrypted gallery and must not be stored elsewhere.
-        most_faces: The most faces that one person has.
-        epoch: The state that the rows up to `last` belong to.
-        last: Number of the last face.
+        size: Number of elements of an embedding.
+        gallery: Unique ID of the gallery.
+        path: The matrix file.
+        private: True if the gallery is encrypted; its embeddings must not be stored elsewhere.
+        most_faces: Largest number of faces of one person.
+        epoch: The gallery's epoch at the last `refresh`.
+        last: ID of the last face.
     """
 
     def __init__(self, database: Database, stamp: Stamp) -> None:
@@ -81,11 +81,11 @@ class FaceMatrix:
 
     @property
     def rows(self) -> int:
-        """How many embeddings."""
+        """Number of embeddings."""
         return sum(len(part[1]) for part in self.parts())
 
     def parts(self) -> list[Part]:
-        """The embeddings: the mapped ones, and those that came since."""
+        """All embeddings: the mapped ones, and those added since."""
         return [part for part in (self._base, *self._tail) if len(part[1])]
 
     @property
@@ -94,10 +94,11 @@ class FaceMatrix:
         return self._base
 
     def refresh(self) -> None:
-        """Takes in what changed; inside a transaction of the caller, whose state it then shows.
+        """Reads changes of the gallery. Call it in a transaction, whose state it then reflects.
 
         Raises:
-            GalleryError: An embedding in the gallery is damaged, or they are now another model's.
+            GalleryError: If an embedding in the gallery is corrupt, or if the gallery has been
+                migrated to another model.
         """
         check_model(self._database, self._model)
         epoch = str(self._database.value("SELECT epoch FROM state"))
@@ -110,15 +111,15 @@ class FaceMatrix:
             return
         known = len(self._base[1])
         new = self._count_new() + sum(len(part[1]) for part in self._tail)
-        if new >= (_FEWEST_NEW if known else _FEWEST_ROWS) and new * _NEW_SHARE >= known:
-            self._settle(last)
+        if new >= (_MIN_NEW if known else _MIN_ROWS) and new * _NEW_RATIO >= known:
+            self._rebuild(last)
         else:
             self._read_new()
         self.last = last
         self.most_faces = _most_frequent([part[2] for part in self.parts()])
 
     def confirm(self) -> None:
-        """Takes a file back that was written while faces in it were removed."""
+        """Erases the file if faces were removed from the gallery while it was being written."""
         written, self._written = self._written, False
         if not written or self._database.value("SELECT epoch FROM state") == self.epoch:
             return
@@ -128,28 +129,28 @@ class FaceMatrix:
 
     @property
     def base_key(self) -> str:
-        """A name for the content of `base`: equal names, equal content."""
+        """A key for the content of `base`: equal keys mean equal content."""
         last = int(self._base[1][-1]) if len(self._base[1]) else 0
         return f"{self.epoch}-{last}-{self.uid(last)}"
 
     def uid(self, face: int) -> str:
-        """A face's number in all copies of the gallery; inside the transaction of `refresh`."""
+        """The unique ID of a face; call it in the transaction of `refresh`."""
         return str(self._database.value("SELECT uid FROM face WHERE id = ?", (face,)) or "")
 
     def find(self, faces: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Any]:
-        """Place of faces, given by number, in the matrix; those that are not in it are left out.
+        """Finds the rows of faces, given by their IDs, (N,); faces without a row are skipped.
 
         Returns:
-            Places (M,) counted over all parts, and which of the faces they are, bool (N,).
+            Row indices (M,), counted over all parts, and which faces have a row, bool (N,).
         """
         numbers = np.concatenate([part[1] for part in self.parts()] or [np.empty(0, np.int64)])
         places = np.searchsorted(numbers, faces)
-        there = places < len(numbers)
-        there[there] = numbers[places[there]] == faces[there]
-        return places[there], there
+        found = places < len(numbers)
+        found[found] = numbers[places[found]] == faces[found]
+        return places[found], found
 
     def take(self, places: npt.NDArray[np.int64]) -> Part:
-        """Embeddings, faces and persons at places counted over all parts."""
+        """Embeddings, faces and persons of the given rows, counted over all parts."""
         vectors = np.empty((len(places), self.size), self.dtype)
         faces, persons = np.empty(len(places), np.int64), np.empty(len(places), np.int64)
         start = 0
@@ -161,26 +162,26 @@ class FaceMatrix:
         return vectors, faces, persons
 
     def _empty(self) -> Part:
-        nobody = np.empty(0, np.int64)
-        return np.empty((0, self.size), self.dtype), nobody, nobody
+        no_ids = np.empty(0, np.int64)
+        return np.empty((0, self.size), self.dtype), no_ids, no_ids
 
     def _count_new(self) -> int:
         query = "SELECT count(*) FROM face WHERE id > ?"
         return int(self._database.value(query, (self.last,)))
 
     def _read_new(self) -> None:
-        """Reads the faces that came since; few large parts are searched faster than many."""
+        """Reads the faces added since; joins small parts, which are slow to search."""
         self._tail += self._blocks(self.last)
-        if len(self._tail) > _MOST_PARTS:
+        if len(self._tail) > _MAX_PARTS:
             self._tail = [_joined(self._tail)]
 
     def _blocks(self, after: int) -> Iterator[Part]:
-        """Faces with higher numbers than one, some at a time."""
+        """The faces whose IDs are greater than ``after``, in batches."""
         query = "SELECT id, person, embedding FROM face WHERE id > ? ORDER BY id"
         block: list[tuple[int, int, bytes]] = []
-        for row in self._database.rows(query, (after,), at_once=_AT_ONCE):
+        for row in self._database.rows(query, (after,), at_once=_BATCH):
             block.append(row)
-            if len(block) == _AT_ONCE:
+            if len(block) == _BATCH:
                 yield self._part(block)
                 block = []
         if block:
@@ -192,32 +193,32 @@ class FaceMatrix:
         for face, blob in zip(faces, blobs, strict=True):
             if not isinstance(blob, bytes) or len(blob) != length:
                 raise GalleryError(
-                    f"damaged: the embedding of face {face} is not {length} bytes",
+                    f"corrupt: the embedding of face {face} does not have {length} bytes",
                     where=str(self._database.path),
-                    hint="go back to a backup of it",
+                    hint="restore it from a backup",
                 )
         vectors = np.frombuffer(b"".join(blobs), self.dtype).reshape(-1, self.size)
         return vectors, np.array(faces, np.int64), np.array(persons, np.int64)
 
-    def _settle(self, last: int) -> None:
-        """Writes all embeddings into the file and maps it; keeps them if that cannot be."""
-        if not self.private:  # what is encrypted there must not lie in the clear here
-            with contextlib.suppress(OutputError):  # a full disk, or one that is read-only
+    def _rebuild(self, last: int) -> None:
+        """Writes all embeddings to the file and maps it, or keeps them in memory if it cannot."""
+        if not self.private:  # embeddings of an encrypted gallery are never stored unencrypted
+            with contextlib.suppress(OutputError):  # the disk is full or read-only
                 self._write(last)
         mapped = self._mapped(last) if self._written else None
         self._base = mapped or self._in_memory()
         self._tail = []
 
     def _write(self, last: int) -> None:
-        """Writes the file, block by block: it may be larger than the memory."""
+        """Writes the file block by block: it may be larger than memory."""
         header: dict[str, Any] = {"format": _FORMAT, "epoch": self.epoch, "last": last}
         header["uid"] = self.uid(last)
         columns: tuple[list[Any], list[Any]] = ([], [])
         with replacing(self.path, private=True) as temporary, temporary.open("wb") as stream:
             stream.write(bytes(_HEADER))
             for vectors, faces, persons in itertools.chain(self.parts(), self._blocks(self.last)):
-                for start in range(0, len(vectors), _AT_ONCE):
-                    stream.write(np.ascontiguousarray(vectors[start : start + _AT_ONCE]).data)
+                for start in range(0, len(vectors), _BATCH):
+                    stream.write(np.ascontiguousarray(vectors[start : start + _BATCH]).data)
                 columns[0].append(np.asarray(faces, "<i8"))
                 columns[1].append(np.asarray(persons, "<i8"))
             for column in columns:
@@ -230,7 +231,7 @@ class FaceMatrix:
         self._written = True
 
     def _in_memory(self) -> Part:
-        """All embeddings, copied once."""
+        """Copies all embeddings into one array."""
         rows = self.rows + self._count_new()
         vectors = np.empty((rows, self.size), self.dtype)
         numbers = np.empty((2, rows), np.int64)
@@ -242,7 +243,7 @@ class FaceMatrix:
         return vectors, numbers[0], numbers[1]
 
     def _mapped(self, last: int) -> Part | None:
-        """The file's content if it belongs to the state that the caller sees; else None."""
+        """Maps the file; None if it does not match the state that the caller sees."""
         try:
             with self.path.open("rb") as stream:
                 header = json.loads(stream.read(_HEADER))
@@ -258,7 +259,7 @@ class FaceMatrix:
                 ):
                     return None
                 if header["epoch"] != self.epoch:
-                    with contextlib.suppress(OSError):  # of a state before a removal
+                    with contextlib.suppress(OSError):  # older than a removal
                         self.path.unlink()
                     return None
                 if newest > last or self.uid(newest) != header["uid"]:
@@ -279,10 +280,10 @@ def _joined(parts: list[Part]) -> Part:
 
 
 def _most_frequent(persons: list[npt.NDArray[np.int64]]) -> int:
-    """How often the most frequent number occurs."""
+    """How often the most frequent ID occurs."""
     if not persons:
         return 0
     numbers = np.concatenate(persons)
-    if numbers.min() >= 0 and numbers.max() < 4 * len(numbers) + _AT_ONCE:
-        return int(np.bincount(numbers).max())  # much faster, for numbers that lie close
+    if numbers.min() >= 0 and numbers.max() < 4 * len(numbers) + _BATCH:
+        return int(np.bincount(numbers).max())  # much faster, for dense IDs
     return int(np.unique(numbers, return_counts=True)[1].max())

@@ -1,7 +1,8 @@
-"""From one model to another: every face is embedded anew from its stored crop.
+"""Migrates a gallery to another model: re-embeds every face from its stored crop.
 
-New embeddings are gathered beside the old ones, some at a time, so that an interrupted migration
-goes on where it was; the gallery is the old model's until all are there, and then changes at once.
+New embeddings are stored next to the old ones in batches, so an interrupted migration resumes where
+it stopped. Until all faces are re-embedded the gallery belongs to the old model; then it switches
+to the new one in one transaction.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ from .stamp import COLUMNS, Stamp, fingerprint, new_uid, read_json
 __all__ = ["MigrationReport", "migrate"]
 
 _BATCH = 32
-_MOST_COMPARED = 2000
+_MAX_COMPARED = 2000
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """What a migration did.
+    """The result of a migration.
 
     Attributes:
-        before: The model that the embeddings were of.
-        after: The model that they are of.
-        faces: How many were embedded anew.
-        resumed: How many of them by an earlier run that was interrupted.
-        dropped: How many could not be embedded and were removed, as was asked for.
-        compared: Faces whose nearest other face was looked for before and after.
-        changed: How many of these are now nearest to another person.
+        before: The old model.
+        after: The new model.
+        faces: Number of re-embedded faces.
+        resumed: How many of them an earlier, interrupted run had already re-embedded.
+        dropped: Number of faces that could not be re-embedded and were removed.
+        compared: Number of faces whose nearest other face was compared before and after.
+        changed: How many of those are now nearest to another person.
     """
 
     before: str
@@ -67,19 +68,24 @@ def migrate(
     drop_failed: bool = False,
     step: Callable[[int, int], None] | None = None,
 ) -> MigrationReport:
-    """Embeds all faces of a gallery with another model.
+    """Re-embeds all faces of a gallery with another model.
 
     Args:
-        gallery: The gallery; afterwards it is the new model's, and must be opened again by others.
-        analyzer: Landmarks and the new model; or the model alone, for galleries of aligned crops.
-        calibration: What similarities of the new model mean.
-        drop_failed: Remove faces that cannot be embedded; else they are an error, and nothing
-            changes.
-        step: Called with faces done and faces in all.
+        gallery: The gallery; afterwards it belongs to the new model, and other processes must open
+            it again.
+        analyzer: Provides the landmark model and the new model; for galleries of aligned crops the
+            new model alone is sufficient.
+        calibration: Calibration of the new model.
+        drop_failed: Remove faces that cannot be re-embedded; otherwise such faces raise an error
+            and the gallery does not change.
+        step: Progress callback, called with the faces done and the total number of faces.
 
     Raises:
-        InputError: Faces without a crop, or that the new model cannot embed; says how many.
-        GalleryError: Another process keeps writing, or a crop is damaged.
+        InputError: If the gallery already belongs to this model, or if faces have no crop or cannot
+            be embedded by the new model; the error gives their number.
+        GalleryError: If another process does not finish writing within the timeout, or if a crop
+            is corrupt.
+        ModelNotFoundError: If the analyzer has no embedder.
     """
     embedder = analyzer.embedder if isinstance(analyzer, FaceAnalyzer) else analyzer
     if embedder is None:
@@ -94,12 +100,12 @@ def migrate(
         software=old.software,
     )
     if fingerprint(old.model) == fingerprint(target.model):
-        raise InputError(f"the gallery is of {old.model} already", where=str(gallery.path))
+        raise InputError(f"the gallery already belongs to {old.model}", where=str(gallery.path))
     resumed = _begin(database, target)
     work = _Work(gallery, target, analyzer, embedder)
     work.embed_all(step)
     with database.write():
-        work.embed_all(step)  # faces that others added meanwhile
+        work.embed_all(step)  # faces that other processes have added meanwhile
         dropped = work.settle_failed(drop_failed)
         compared, changed = _nearest_changed(gallery, target)
         faces = int(database.value("SELECT count(*) FROM migrated"))
@@ -116,14 +122,14 @@ def migrate(
 
 
 def _begin(database: Database, target: Stamp) -> int:
-    """Notes what is migrated to; returns how many faces an earlier run has embedded already."""
+    """Records the target model; returns the number of faces that an earlier run re-embedded."""
     with database.write():
         text = database.value("SELECT stamp FROM migration")
         if text is not None:
             before = str(read_json(text, str(database.path)).get("model"))
             if fingerprint(before) == fingerprint(target.model):
                 return int(database.value("SELECT count(*) FROM migrated"))
-            database.run("DELETE FROM migrated")  # one to a third model was begun and given up
+            database.run("DELETE FROM migrated")  # of an abandoned migration to a third model
             database.run("DELETE FROM migration")
         mark = json.dumps({"model": target.model, "size": target.size})
         database.run("INSERT INTO migration VALUES (1, ?, ?)", (mark, target.created))
@@ -131,7 +137,7 @@ def _begin(database: Database, target: Stamp) -> int:
 
 
 class _Work:
-    """The embedding of one gallery's faces by another model."""
+    """Re-embeds the faces of one gallery."""
 
     def __init__(
         self, gallery: Gallery, target: Stamp, analyzer: FaceAnalyzer | Embedder, embedder: Embedder
@@ -143,7 +149,7 @@ class _Work:
         self.failed: dict[int, str] = {}
 
     def embed_all(self, step: Callable[[int, int], None] | None) -> None:
-        """Embeds what is not embedded yet; each batch is on the disk when the next begins."""
+        """Embeds the remaining faces; each batch is stored on disk before the next begins."""
         total = int(self._database.value("SELECT count(*) FROM face"))
         after = 0
         while batch := self._missing(after):
@@ -151,9 +157,9 @@ class _Work:
             rows = [(number, self._embed(number, *rest)) for number, *rest in batch]
             with self._database.write():
                 for number, vector in rows:
-                    # A face may have been removed meanwhile.
-                    there = self._database.value("SELECT 1 FROM face WHERE id = ?", (number,))
-                    if vector is not None and there:
+                    # The face may have been removed meanwhile.
+                    exists = self._database.value("SELECT 1 FROM face WHERE id = ?", (number,))
+                    if vector is not None and exists:
                         blob = self._gallery.rows.blob(vector)
                         sql = "INSERT OR REPLACE INTO migrated VALUES (?, ?)"
                         self._database.run(sql, (number, blob))
@@ -172,23 +178,23 @@ class _Work:
     def _embed(
         self, number: int, jpeg: bytes | None, bbox: str | None, kps: str | None
     ) -> FloatArray | None:
-        """A face's new embedding; None, with the reason noted, if there is none."""
+        """A face's new embedding; None if it fails, with the reason in `failed`."""
         where = f"{self._gallery.path}, face {number}"
         if jpeg is None:
             self.failed[number] = "no crop is stored"
             return None
         image = decode(jpeg, where)
         box = read_json(bbox, where)
-        if box is None:  # an aligned crop, as the old model wants it
+        if box is None:  # an aligned crop, the old model's input
             if self._gallery.stamp.crop != self._embedder.crop:
                 self.failed[number] = (
                     f"enrolled as a crop of '{self._gallery.stamp.crop}', "
-                    f"the new model wants '{self._embedder.crop}'"
+                    f"but the new model needs '{self._embedder.crop}'"
                 )
                 return None
             vector: FloatArray | None = self._embedder.embed(image)[0]
         elif self._analyzer is None:
-            raise InputError("faces of photos need landmarks", hint="give a FaceAnalyzer")
+            raise InputError("faces of photos need landmarks", hint="pass a FaceAnalyzer")
         else:
             marks = landmarks_of(read_json(kps, where))
             if marks is not None and not allows_crop(marks.names, self._embedder.crop):
@@ -196,21 +202,21 @@ class _Work:
             face = Face(bbox=np.array(box, np.float32), det_score=1.0, landmarks=marks)
             vector = self._analyzer.describe(image, [face], ("embedding",))[0].embedding
         if vector is None or not vector.any():
-            self.failed[number] = "the new model finds no crop in it"
+            self.failed[number] = "the new model's crop cannot be taken from it"
             return None
         return check_embedding(vector, self._target.size, where)
 
     def settle_failed(self, drop: bool) -> int:
-        """Refuses, or removes, faces that could not be embedded."""
+        """Removes faces that could not be embedded, or raises an error; returns their number."""
         if not self.failed:
             return 0
         if not drop:
             number, reason = next(iter(self.failed.items()))
             raise InputError(
-                f"{len(self.failed)} faces cannot be embedded anew, the first is face {number}: "
+                f"{len(self.failed)} faces cannot be re-embedded, the first is face {number}: "
                 f"{reason}",
                 where=str(self._gallery.path),
-                hint="enrol these people anew, or let the faces be dropped",
+                hint="enrol these people again, or drop the faces",
             )
         for number in self.failed:
             self._database.run("DELETE FROM face WHERE id = ?", (number,))
@@ -221,12 +227,12 @@ class _Work:
 
 
 def _nearest_changed(gallery: Gallery, target: Stamp) -> tuple[int, int]:
-    """How many faces were compared, and how many are now nearest to another person."""
+    """The number of compared faces, and how many of them are now nearest to another person."""
     database = gallery.database
     numbers = [number for (number,) in database.rows("SELECT face FROM migrated ORDER BY face")]
     if len(numbers) < 2:
         return 0, 0
-    count = min(len(numbers), _MOST_COMPARED)
+    count = min(len(numbers), _MAX_COMPARED)
     some = np.unique(np.linspace(0, len(numbers) - 1, count).astype(np.int64))
     before = _nearest(_vectors(database, "face.embedding", gallery.stamp), some)
     after = _nearest(_vectors(database, "migrated.embedding", target), some)
@@ -234,14 +240,14 @@ def _nearest_changed(gallery: Gallery, target: Stamp) -> tuple[int, int]:
 
 
 def _vectors(database: Database, column: str, stamp: Stamp) -> tuple[FloatArray, Rows]:
-    """All embeddings of one model, in the order of the faces, and the person of each."""
+    """All embeddings in one column, in the order of the faces, and the person of each face."""
     query = f"SELECT {column}, person FROM face JOIN migrated ON face = face.id ORDER BY face.id"
     dtype = np.dtype(stamp.storage).newbyteorder("<")
 
     def rows() -> Iterator[tuple[Any, int]]:
         for blob, person in database.rows(query):
             if len(blob) != stamp.size * dtype.itemsize:
-                raise GalleryError("damaged: an embedding of the wrong length")
+                raise GalleryError("corrupt: an embedding has the wrong length")
             yield np.frombuffer(blob, dtype), person
 
     vectors, persons = zip(*rows(), strict=True)
@@ -249,7 +255,7 @@ def _vectors(database: Database, column: str, stamp: Stamp) -> tuple[FloatArray,
 
 
 def _nearest(faces: tuple[FloatArray, Rows], some: Rows) -> Rows:
-    """The person whose face is the most similar one to each of some faces, other than itself."""
+    """For each of some faces, the person of the most similar other face."""
     vectors, persons = faces
     found = best_rows([vectors], np.asarray(vectors[some], np.float32), 2)
     return np.array(

@@ -1,8 +1,8 @@
-"""Candidates from Milvus: embedded (milvus-lite, a file) or a server that many machines share.
+"""Candidates from Milvus: embedded (milvus-lite, a file) or a server shared by several machines.
 
-The gallery stays the truth. Milvus holds a copy of its embeddings in a collection of the gallery's
-number; before a search, faces that it lacks are sent, and after a removal or a migration the
-collection is made anew.
+The gallery remains the source of truth. Milvus holds a copy of its embeddings in a collection named
+after the gallery's unique ID and epoch. Missing faces are sent before each search; after a removal
+or a migration the collection is rebuilt.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from .matrix import FaceMatrix
 __all__ = ["MilvusEngine"]
 
 _BLOCK = 1000
-_MOST = 16_384
-"""Rows a search, and rows a request, that Milvus allows."""
+"""Rows sent per request."""
+
+_MAX_RESULTS = 16_384
+"""Milvus's limit of rows per search."""
 
 
 class MilvusEngine:
-    """A search in Milvus (extra ``[milvus]``).
+    """A search engine that uses Milvus (extra ``[milvus]``).
 
     Args:
         address: A file whose name ends in .db, for the embedded engine, or the address of a server,
             e.g. "http://localhost:19530".
-        token: For servers that ask for one: "user:password".
-        index: Kind of index; "FLAT" is exact, "HNSW" and others are Milvus's to describe.
+        token: Credentials for servers that require them: "user:password".
+        index: Milvus index type; "FLAT" is exact. See Milvus's documentation for "HNSW" and others.
 
     Raises:
-        InputError: The package is absent.
-        GalleryError: The server cannot be reached.
+        InputError: If ``address`` is neither, or if the package pymilvus is not installed.
+        GalleryError: If the server cannot be reached.
     """
 
     name = "milvus"
@@ -46,7 +48,7 @@ class MilvusEngine:
         local = "://" not in self.address
         if local and not self.address.endswith(".db"):
             raise InputError(
-                f"'{self.address}' is neither a file that ends in .db nor an address like "
+                f"'{self.address}' is neither a file name that ends in .db nor an address like "
                 "http://localhost:19530"
             )
         client, self._types = _milvus()
@@ -61,14 +63,14 @@ class MilvusEngine:
         self._checked = ("", 0)
 
     def close(self) -> None:
-        """Ends the connection; the embedded engine stops."""
+        """Closes the connection; the embedded engine stops."""
         with self._translated():
             self._client.close()
 
     def candidates(
         self, matrix: FaceMatrix, probes: FloatArray, count: int
     ) -> list[npt.NDArray[np.int64]]:
-        """As `mobileface.gallery.engine.SearchEngine.candidates`."""
+        """See `mobileface.gallery.engine.SearchEngine.candidates`."""
         self.bring_up_to_date(matrix)
         if not matrix.rows:
             return [np.empty(0, np.int64)] * len(probes)
@@ -76,17 +78,23 @@ class MilvusEngine:
             found = self._client.search(
                 _collection(matrix),
                 data=probes.tolist(),
-                limit=min(count, _MOST),
+                limit=min(count, _MAX_RESULTS),
                 search_params={"metric_type": "IP"},
                 consistency_level="Strong",
             )
         return [matrix.find(np.array([hit["id"] for hit in hits], np.int64))[0] for hits in found]
 
     def bring_up_to_date(self, matrix: FaceMatrix) -> None:
-        """Sends what Milvus lacks; what was removed from the gallery is removed there."""
+        """Sends missing faces to Milvus, and deletes faces that were removed from the gallery.
+
+        Raises:
+            InputError: If the gallery is encrypted.
+            GalleryError: If Milvus reports an error.
+        """
         if matrix.private:
             raise InputError(
-                "an encrypted gallery is not copied to Milvus, where it would lie in the clear"
+                "an encrypted gallery cannot be searched with Milvus, which would store it in the "
+                "clear"
             )
         name = _collection(matrix)
         if self._checked == (matrix.epoch, matrix.last):
@@ -102,14 +110,14 @@ class MilvusEngine:
         self._checked = (matrix.epoch, matrix.last)
 
     def _send(self, name: str, matrix: FaceMatrix) -> None:
-        """Sends the rows behind those that are there: rows are only added within one epoch."""
+        """Sends the rows after the stored ones: within an epoch, rows are only appended."""
         rows = self._client.query(name, filter="id >= 0", output_fields=["count(*)"])
-        there = int(rows[0]["count(*)"])
-        if there > matrix.rows or (there and not self._same_history(name, matrix, there)):
+        stored = int(rows[0]["count(*)"])
+        if stored > matrix.rows or (stored and not self._same_history(name, matrix, stored)):
             self._client.drop_collection(name)  # it was filled from another copy of the gallery
             self._create(name, matrix.size)
-            there = 0
-        for start in range(there, matrix.rows, _BLOCK):
+            stored = 0
+        for start in range(stored, matrix.rows, _BLOCK):
             places = np.arange(start, min(start + _BLOCK, matrix.rows))
             vectors, faces, _ = matrix.take(places)
             data = [
@@ -120,9 +128,9 @@ class MilvusEngine:
             ]
             self._client.upsert(name, data)
 
-    def _same_history(self, name: str, matrix: FaceMatrix, there: int) -> bool:
-        """True if the last face that is there is the same in the gallery."""
-        face = int(matrix.take(np.array([there - 1]))[1][0])
+    def _same_history(self, name: str, matrix: FaceMatrix, stored: int) -> bool:
+        """True if the last stored face is also the face in that row of the gallery."""
+        face = int(matrix.take(np.array([stored - 1]))[1][0])
         rows = self._client.get(name, ids=[face], output_fields=["uid"])
         return bool(rows) and rows[0]["uid"] == matrix.uid(face)
 
@@ -143,7 +151,7 @@ class MilvusEngine:
             yield
         except (InputError, GalleryError):
             raise
-        except Exception as error:  # pymilvus raises its own, gRPC's and plain ones
+        except Exception as error:  # pymilvus raises its own, gRPC's and built-in exceptions
             text = " ".join(str(error).split())[:200]
             raise GalleryError(f"Milvus failed ({text})", where=self.address) from error
 

@@ -1,4 +1,4 @@
-"""Whether a picture of a face is good enough to be enrolled, in measured numbers."""
+"""Quality measures that decide whether a face is good enough to be enrolled."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from ..vision.image import Image, resize, to_color
 __all__ = ["QualityLimits", "measure", "require_quality", "sharpness"]
 
 _SIDE = 112
-"""Pixels of a crop's side at which sharpness is measured: it depends on the size."""
+"""Side in pixels to which a crop is scaled to measure sharpness, which depends on the size."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """The least that a picture must have; docs/gallery.md says how the defaults were measured.
+    """Quality limits for enrolment; docs/gallery.md describes how the defaults were chosen.
 
     Attributes:
-        face_size: Pixels of the shorter side of the face's box.
-        sharpness: Variance of the Laplacian of the crop at 112×112.
-        frontality: Nose between the eyes: 1 from the front, 0 in profile.
-        roll: Degrees by which the head may be tilted, at most.
+        face_size: Minimum shorter side of the face box, in pixels.
+        sharpness: Minimum variance of the Laplacian of the crop at 112×112.
+        frontality: Minimum frontality, from the nose's position between the eyes: 1 is frontal,
+            0 is profile.
+        roll: Maximum head roll, in degrees to either side.
+
+    Raises:
+        InputError: If a limit is not from 0 to 1e9.
     """
 
     face_size: float = 40.0
@@ -36,13 +40,13 @@ class QualityLimits:
     def __post_init__(self) -> None:
         for name in ("face_size", "sharpness", "frontality", "roll"):
             if not 0 <= getattr(self, name) < 1e9:  # false for nan
-                raise InputError(f"{name} {getattr(self, name)} is no limit")
+                raise InputError(f"{name} must be from 0 to 1e9, not {getattr(self, name)}")
 
 
 def sharpness(crop: Image) -> float:
-    """Variance of the Laplacian of a face crop, gray and at one size; a blurred one has little.
+    """Variance of the Laplacian of a greyscale face crop scaled to 112×112; low if blurred.
 
-    The measure is LAPV of S. Pertuz et al., "Analysis of focus measure operators for
+    The measure is LAPV in S. Pertuz et al., "Analysis of focus measure operators for
     shape-from-focus", Pattern Recognition 46, 2013.
     """
     gray = resize(to_color(crop, "gray"), _SIDE, _SIDE)
@@ -50,14 +54,14 @@ def sharpness(crop: Image) -> float:
 
 
 def measure(face: Face | None, crop: Image) -> dict[str, float]:
-    """What can be measured of a face.
+    """Measures the quality of a face.
 
     Args:
-        face: As it was found; None: the picture is an aligned crop already.
-        crop: The aligned crop, uint8, BGR or gray.
+        face: The detected face; None if the image is already an aligned face crop.
+        crop: The aligned crop, uint8 (H, W, 3) BGR or (H, W).
 
     Returns:
-        Some of "face_size", "sharpness", "frontality" and "roll".
+        Those of "face_size", "sharpness", "frontality" and "roll" that can be measured.
     """
     found: dict[str, float | None] = {"sharpness": sharpness(crop)}
     if face is None:
@@ -70,26 +74,29 @@ def measure(face: Face | None, crop: Image) -> dict[str, float]:
 
 
 def require_quality(values: dict[str, float], limits: QualityLimits, where: str) -> None:
-    """Refuses a picture below the limits.
+    """Checks measured values against the limits.
 
     Raises:
-        ImageError: Says every value that is not enough, and the limit.
+        ImageError: If a value does not meet its limit; the error lists all such values and limits.
     """
-    words = {
-        "face_size": "the face has {value:.0f} pixels, {limit:.0f} are needed",
-        "sharpness": "the face is blurred: sharpness {value:.0f}, {limit:.0f} is needed",
-        "frontality": "the face is turned away: frontality {value:.2f}, {limit:.2f} is needed",
+    messages = {
+        "face_size": "the face has {value:.0f} pixels, at least {limit:.0f} are needed",
+        "sharpness": "the face is blurred: sharpness {value:.0f}, at least {limit:.0f} is needed",
+        "frontality": (
+            "the face is turned away: frontality {value:.2f}, at least {limit:.2f} is needed"
+        ),
     }
     faults = [
         text.format(value=values[name], limit=getattr(limits, name))
-        for name, text in words.items()
+        for name, text in messages.items()
         if name in values and values[name] < getattr(limits, name)
     ]
     if abs(values.get("roll", 0.0)) > limits.roll:
         faults.append(
-            f"the head is tilted by {abs(values['roll']):.0f}°, {limits.roll:.0f}° are allowed"
+            f"the head is tilted by {abs(values['roll']):.0f}°, at most {limits.roll:.0f}° is "
+            "allowed"
         )
     if faults:
         raise ImageError(
-            "; ".join(faults), where=where, hint="take a better picture, or lower the limit"
+            "; ".join(faults), where=where, hint="use a better image, or relax the limit"
         )

@@ -1,4 +1,4 @@
-"""How many of the truly nearest faces an engine finds, and how fast, beside the exact one."""
+"""Measures the recall and speed of a search engine compared with the exact search."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .gallery import Gallery
 __all__ = ["RecallReport", "measure_recall", "probes_like"]
 
 _NOISE = 0.5
-"""Length of the random vector that is added to a unit embedding: another picture of the person has
-a cosine of about 0.9 then."""
+"""Norm of the random vector that is added to a unit embedding. The resulting cosine of about 0.9
+is typical of two images of one person."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecallReport:
-    """An engine beside the exact search.
+    """An engine compared with the exact search.
 
     Attributes:
-        engine: Its name.
-        top: Faces a probe.
-        recall: Share of the exact search's faces that it finds.
-        seconds: A probe, by the engine.
-        exact_seconds: A probe, exactly.
-        probes: How many were searched.
+        engine: Name of the engine.
+        top: Number of faces per probe.
+        recall: Share of the exact search's faces that the engine finds, 0 to 1.
+        seconds: Mean time per probe of the engine.
+        exact_seconds: Mean time per probe of the exact search.
+        probes: Number of probes.
     """
 
     engine: str
@@ -43,19 +43,19 @@ class RecallReport:
 def measure_recall(
     gallery: Gallery, engine: SearchEngine, probes: FloatArray, *, top: int = 5
 ) -> RecallReport:
-    """Searches with an engine and exactly.
+    """Runs the same searches with an engine and with the exact search, and compares them.
 
     Args:
         gallery: The gallery.
-        engine: The engine; its index is made before time is taken.
+        engine: The engine; building its index is not timed.
         probes: float32 (Q, D), unit vectors; see `probes_like`.
-        top: Faces a probe.
+        top: Number of faces per probe.
 
     Raises:
-        InputError: No probes, or an empty gallery.
+        InputError: If there are no probes or the gallery is empty.
     """
     if not len(probes) or not len(gallery):
-        raise InputError("nothing to search, or nothing to search for", where=str(gallery.path))
+        raise InputError("the gallery or the set of probes is empty", where=str(gallery.path))
     matrix = gallery.refreshed_matrix()
     results, seconds = [], []
     for each in (engine, ExactEngine()):
@@ -70,7 +70,13 @@ def measure_recall(
 
 
 def probes_like(gallery: Gallery, count: int, seed: int = 0) -> FloatArray:
-    """Vectors like other pictures of people who are enrolled, float32 (Q, D)."""
+    """Simulated embeddings of other images of enrolled people, float32 (Q, D).
+
+    Args:
+        gallery: The gallery.
+        count: Maximum number of probes Q; the gallery's number of faces limits it too.
+        seed: Seed of the random choice and noise.
+    """
     matrix = gallery.refreshed_matrix()
     random = np.random.default_rng(seed)
     places = random.choice(matrix.rows, min(count, matrix.rows), replace=False)

@@ -1,4 +1,4 @@
-"""The rows of faces: what a face is in the file, and back."""
+"""Conversion between faces and their rows in the gallery file."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _JSON = frozenset({"bbox", "kps", "quality"})
 
 
 class FaceRows:
-    """Writes and reads faces of one gallery; transactions are the caller's.
+    """Reads and writes the faces of one gallery; the caller manages transactions.
 
     Args:
-        database: The gallery's file.
-        stamp: Its stamp.
+        database: The gallery's database.
+        stamp: The gallery's model stamp.
     """
 
     def __init__(self, database: Database, stamp: Stamp) -> None:
@@ -52,7 +52,7 @@ class FaceRows:
             yield self._record(row)
 
     def insert(self, person: int, face: NewFace, vector: FloatArray) -> int | None:
-        """Adds a face; None if its uid is known already."""
+        """Adds a face; returns its ID, or None if its uid is already enrolled."""
         values: dict[str, Any] = {field: getattr(face, field) for field in _FIELDS}
         values["uid"] = face.uid or new_uid()
         values["created"] = face.created or now()
@@ -72,20 +72,20 @@ class FaceRows:
         return number
 
     def vector(self, blob: bytes, where: str) -> FloatArray:
-        """An embedding from its column, float32 (D,).
+        """Decodes an embedding, float32 (D,), from the bytes of its column.
 
         Raises:
-            GalleryError: It has another length, or is not finite.
+            GalleryError: If the embedding has the wrong length or is not finite.
         """
         if not isinstance(blob, bytes) or len(blob) != self._stamp.size * self._dtype.itemsize:
-            raise GalleryError("damaged: an embedding of the wrong length", where=where)
+            raise GalleryError("corrupt: an embedding has the wrong length", where=where)
         vector = np.frombuffer(blob, self._dtype).astype(np.float32)
         if not np.isfinite(vector).all():
-            raise GalleryError("damaged: an embedding is not finite", where=where)
+            raise GalleryError("corrupt: an embedding is not finite", where=where)
         return vector
 
     def blob(self, vector: FloatArray) -> bytes:
-        """What a column holds of an embedding."""
+        """Encodes an embedding as the bytes of its column."""
         return vector.astype(self._dtype).tobytes()
 
     def _record(self, row: tuple[Any, ...]) -> FaceRecord:

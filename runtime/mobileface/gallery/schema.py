@@ -1,6 +1,6 @@
-"""The tables of a gallery's file, their versions, and what a file must be to be one.
+"""The tables of a gallery file, their schema versions, and checks of the file.
 
-docs/gallery.md explains the tables to people who want to read the file by other means.
+docs/gallery.md describes the tables for readers who access the file with other tools.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _FIRST = (
         calibration TEXT,
         created TEXT NOT NULL,
         software TEXT NOT NULL)""",
-    # The epoch changes whenever a face that was there is removed or embedded anew.
+    # The epoch changes whenever an existing face is removed or re-embedded.
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL)",
     """CREATE TABLE person (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         name TEXT NOT NULL UNIQUE,
         created TEXT NOT NULL)""",
-    # AUTOINCREMENT: a number is never given twice, so numbers tell what is new.
+    # AUTOINCREMENT: an ID is never reused, so higher IDs are newer.
     """CREATE TABLE face (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         person INTEGER NOT NULL REFERENCES person (id) ON DELETE CASCADE,
@@ -54,7 +54,7 @@ _FIRST = (
         jpeg BLOB NOT NULL,
         bbox TEXT,
         kps TEXT)""",
-    # What a migration has embedded so far, and for which model.
+    # The target model of a migration, and the embeddings so far.
     """CREATE TABLE migration (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         stamp TEXT NOT NULL,
@@ -65,39 +65,39 @@ _FIRST = (
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
-"""The statements that lead from each version of the schema to the next; append, never change."""
+"""The statements that upgrade each schema version to the next; append new ones, never edit any."""
 
 VERSION = len(MIGRATIONS)
-"""Of the schema; SQLite's user_version. Newer files are refused, older ones brought up to it."""
+"""Schema version (SQLite's user_version). Older files are upgraded, newer files are rejected."""
 
 _TABLES = frozenset({"stamp", "state", "person", "face", "crop", "migration", "migrated"})
 
 
 def create_schema(database: Database) -> None:
-    """Makes the tables in an empty file, inside a transaction of the caller."""
+    """Creates the tables in an empty file; call it in a transaction."""
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     _upgrade(database, 0)
 
 
 def check_schema(database: Database) -> None:
-    """Refuses a file that is no gallery; brings one of an older schema up to date.
+    """Checks that a file is a gallery, and upgrades an older schema.
 
     Raises:
-        GalleryError: A foreign or damaged file, or a newer schema.
-        OutputError: An older schema on a disk that cannot be written.
+        GalleryError: If the file is not a gallery, is corrupt, or has a newer schema.
+        OutputError: If the schema must be upgraded and the file cannot be written.
     """
     where = str(database.path)
     if database.value("PRAGMA application_id") != APPLICATION_ID:
         raise GalleryError(
-            "an SQLite file, but no gallery of mobileface",
+            "an SQLite file, but not a mobileface gallery",
             where=where,
-            hint="make one with 'mobileface gallery create'",
+            hint="create one with 'mobileface gallery create'",
         )
     version = int(database.value("PRAGMA user_version"))
     newest = len(MIGRATIONS)
     if not 1 <= version <= newest:
         raise GalleryError(
-            f"its schema is version {version}, this program knows 1 to {newest}",
+            f"its schema version is {version}, this program supports 1 to {newest}",
             where=where,
             hint="upgrade mobileface",
         )
@@ -107,23 +107,25 @@ def check_schema(database: Database) -> None:
     kinds = dict(database.rows("SELECT name, type FROM sqlite_master"))
     missing = sorted(_TABLES - {name for name, kind in kinds.items() if kind == "table"})
     if missing:
-        raise GalleryError(f"damaged: table '{missing[0]}' is missing", where=where)
+        raise GalleryError(f"corrupt: table '{missing[0]}' is missing", where=where)
     if {"trigger", "view"} & set(kinds.values()):
-        raise GalleryError("has triggers or views, which mobileface never writes", where=where)
+        raise GalleryError(
+            "contains triggers or views, which mobileface never creates", where=where
+        )
 
 
 def check_model(database: Database, model: str) -> None:
-    """Refuses to go on after another process migrated the gallery.
+    """Checks that no other process has migrated the gallery since it was opened.
 
     Raises:
-        GalleryError: Its embeddings are now another model's; names both.
+        GalleryError: If the embeddings now belong to another model; the error names both models.
     """
     found = database.value("SELECT model FROM stamp")
     if found != model:
         raise GalleryError(
-            f"was opened with embeddings of {model} and now holds those of {found}",
+            f"was opened with embeddings of {model} and now contains those of {found}",
             where=str(database.path),
-            hint="open it again with that model",
+            hint="open it again with the new model",
         )
 
 

@@ -1,4 +1,4 @@
-"""From embeddings to people: similarities, and what they mean."""
+"""Searches a gallery: from embeddings to people, similarities and error rates."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["Searcher", "Templates"]
 
 Templates = Literal["best", "mean"]
 
-_AT_ONCE = 256
-"""Probes that are searched together."""
+_BATCH = 256
+"""Number of probes searched together."""
 
-_MOST_TOP = 10_000
+_MAX_TOP = 10_000
 
 Hit = tuple[int, int | None, float]
-"""Person, face (None: a mean), similarity."""
+"""Person ID, face ID (None for an averaged template) and similarity."""
 
 
 class Searcher:
     """Searches one gallery.
 
     Args:
-        database: Its file.
-        stamp: Its stamp.
+        database: The gallery's database.
+        stamp: The gallery's model stamp.
     """
 
     def __init__(self, database: Database, stamp: Stamp) -> None:
@@ -54,35 +54,35 @@ class Searcher:
         templates: Templates,
         engine: SearchEngine | None,
     ) -> list[Identification]:
-        """As `mobileface.gallery.Gallery.search`."""
-        if not 1 <= top <= _MOST_TOP:
-            raise InputError(f"top {top} is not a number from 1 to {_MOST_TOP}")
+        """See `mobileface.gallery.Gallery.search`."""
+        if not 1 <= top <= _MAX_TOP:
+            raise InputError(f"top must be from 1 to {_MAX_TOP}, not {top}")
         if templates not in ("best", "mean"):
-            raise InputError(f"templates '{templates}' is neither 'best' nor 'mean'")
+            raise InputError(f"templates must be 'best' or 'mean', not '{templates}'")
         if templates == "mean" and engine is not None:
-            raise InputError("mean templates are searched exactly, not by another engine")
+            raise InputError("averaged templates only support the exact search, not an engine")
         rows = [np.asarray(row) for row in np.atleast_2d(np.asarray(embeddings))]
         probes = [check_embedding(row, self._stamp.size) for row in rows]
         with self._database.read():
             self.matrix.refresh()
             count = self.comparisons(templates)
-            least = self._threshold(threshold, rates, count)
+            accepted = self._threshold(threshold, rates, count)
             found: list[Identification] = []
-            for start in range(0, len(probes), _AT_ONCE):
-                some = np.stack(probes[start : start + _AT_ONCE])
+            for start in range(0, len(probes), _BATCH):
+                some = np.stack(probes[start : start + _BATCH])
                 hits = self._hits(some, max(top, 2), templates, engine)
-                found += [self._identified(each, top, least, count) for each in hits]
+                found += [self._identified(each, top, accepted, count) for each in hits]
         self.matrix.confirm()
         return found
 
     def comparisons(self, templates: Templates) -> int:
-        """How many comparisons one search makes, after the matrix was refreshed."""
+        """Number of comparisons per search; call it after the matrix was refreshed."""
         return len(self._mean_templates()[1]) if templates == "mean" else self.matrix.rows
 
     def _hits(
         self, probes: FloatArray, top: int, templates: Templates, engine: SearchEngine | None
     ) -> Iterator[list[Hit]]:
-        """The best people for each probe, the best first."""
+        """For each probe, the most similar people, sorted by similarity, highest first."""
         if templates == "mean":
             means, people = self._mean_templates()
             for rows, products in best_rows([means], probes, top):
@@ -92,7 +92,7 @@ class Searcher:
                     for person, product in zip(numbers, products, strict=True)
                 ]
             return
-        # So many faces belong to at least so many people, whoever has the most faces.
+        # Any ``count`` faces belong to at least ``top`` different people.
         count = (top - 1) * max(self.matrix.most_faces, 1) + 1
         chosen = (engine or self._exact).candidates(self.matrix, probes, count)
         parts = [part[0] for part in self.matrix.parts()]
@@ -114,7 +114,7 @@ class Searcher:
         name = self._database.value("SELECT name FROM person WHERE id = ?", (person,))
         if name is None:
             raise GalleryError(
-                f"damaged: face {face} belongs to nobody", where=str(self._database.path)
+                f"corrupt: face {face} belongs to no person", where=str(self._database.path)
             )
         calibration = self._stamp.calibration
         if calibration is None:
@@ -131,34 +131,34 @@ class Searcher:
     def _threshold(
         self, threshold: float | None, rates: Mapping[str, float | None], comparisons: int
     ) -> float | None:
-        """The least cosine that is accepted, as a cosine or a rate asks for it."""
-        asked = {name: rate for name, rate in rates.items() if rate is not None}
-        if (threshold is not None) + len(asked) > 1:
-            raise InputError("give one of threshold, fmr and fpir")
+        """The similarity threshold, given as a cosine or as an error rate; None without either."""
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        if (threshold is not None) + len(given) > 1:
+            raise InputError("pass only one of threshold, fmr and fpir")
         if threshold is not None:
             if not -1 <= threshold <= 1:  # false for nan
-                raise InputError(f"threshold {threshold} is no cosine")
+                raise InputError(f"threshold {threshold} is not a cosine between -1 and 1")
             return threshold
-        if not asked:
+        if not given:
             return None
         calibration = self._stamp.calibration
         if calibration is None:
             raise InputError(
-                f"no calibration says what similarities of {self._stamp.model} mean, so "
-                f"{next(iter(asked))} cannot be asked for",
+                f"{next(iter(given))} needs a calibration of {self._stamp.model}, "
+                "and the gallery has none",
                 where=str(self._database.path),
-                hint="give a cosine as threshold, or add a calibration with "
+                hint="pass a threshold (cosine), or add a calibration with "
                 "'mobileface gallery calibrate'",
             )
-        if "fmr" in asked:
-            return calibration.threshold(asked["fmr"])
-        rate = asked["fpir"]
+        if "fmr" in given:
+            return calibration.threshold(given["fmr"])
+        rate = given["fpir"]
         if not 0 < rate < 1:
-            raise InputError(f"a false identification rate of {rate} is not between 0 and 1")
+            raise InputError(f"fpir must be between 0 and 1, not {rate}")
         return calibration.threshold(float(-np.expm1(np.log1p(-rate) / max(comparisons, 1))))
 
     def _mean_templates(self) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        """The mean of each person's embeddings, at unit length, and who each is."""
+        """The L2-normalized mean of each person's embeddings, and the person IDs."""
         key = (self.matrix.epoch, self.matrix.last)
         if self._means is None or self._means[0] != key:
             self._means = (key, *_means(self.matrix))
@@ -171,7 +171,7 @@ def _of_each_person(
     products: npt.NDArray[np.float64],
     top: int,
 ) -> list[Hit]:
-    """The best face of each person, of rows that the best come first of."""
+    """The most similar face of each person, from rows sorted by similarity, highest first."""
     hits: dict[int, Hit] = {}
     for person, face, product in zip(persons, faces, products, strict=True):
         if int(person) not in hits:
@@ -182,7 +182,7 @@ def _of_each_person(
 
 
 def _means(matrix: FaceMatrix) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-    """Unit means of the embeddings of each person, float32 (P, D), and the persons (P,)."""
+    """L2-normalized mean embedding of each person, float32 (P, D), and the person IDs (P,)."""
     parts = matrix.parts()
     persons = np.concatenate([part[2] for part in parts] or [np.empty(0, np.int64)])
     people, which = np.unique(persons, return_inverse=True)
@@ -194,5 +194,5 @@ def _means(matrix: FaceMatrix) -> tuple[FloatArray, npt.NDArray[np.int64]]:
             place = offset + start
             np.add.at(sums, which[place : place + len(block)], block)
         offset += len(faces)
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.asarray(sums / np.maximum(lengths, 1e-12), np.float32), people
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.asarray(sums / np.maximum(norms, 1e-12), np.float32), people

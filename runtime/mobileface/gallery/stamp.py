@@ -1,4 +1,4 @@
-"""What made the embeddings of a gallery, and what they can be compared with."""
+"""A gallery's model stamp: which model computed its embeddings."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ Storage = Literal["float32", "float16"]
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What made the embeddings of a gallery.
+    """A gallery's model stamp: the model that computed its embeddings, and how they are stored.
 
     Attributes:
         model: `Embedder.identity` of the model.
-        model_sha256: SHA-256 of its file.
-        size: Elements of an embedding.
-        crop: How faces are cut out for it; a name in `mobileface.vision.crops`.
-        height: Of the network's input in pixels.
-        width: Of the network's input in pixels.
-        color: Of the network's input: "gray", "rgb" or "bgr".
-        storage: How embeddings are stored.
-        keeps_crops: Pictures of the faces are stored, so that another model can embed them.
-        calibration: What similarities of this model mean; None: not known.
-        gallery: A number that no other gallery has, in hexadecimal.
-        created: When the gallery was made, ISO 8601 in UTC.
-        software: The version that made it.
+        model_sha256: SHA-256 of the model file.
+        size: Number of elements of an embedding.
+        crop: The model's face crop, a name in `mobileface.vision.crops`.
+        height: Height of the network's input in pixels.
+        width: Width of the network's input in pixels.
+        color: Colour format of the network's input: "gray", "rgb" or "bgr".
+        storage: Data type of stored embeddings.
+        keeps_crops: True if face crops are stored, so that another model can re-embed them.
+        calibration: Calibration of the model; None if not available.
+        gallery: Unique ID of the gallery, in hexadecimal.
+        created: Time of the gallery's creation, ISO 8601 in UTC.
+        software: The version of mobileface that created it.
     """
 
     model: str
@@ -91,28 +91,35 @@ class Stamp:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str) -> Stamp:
-        """Reads what `to_dict` gave.
+        """Reads the output of `to_dict`.
+
+        Args:
+            data: JSON types.
+            where: Location for error messages.
 
         Raises:
-            GalleryError: It is no stamp.
+            GalleryError: If ``data`` is not a valid stamp.
         """
         kinds = {field.name: _KINDS.get(str(field.type)) for field in dataclasses.fields(cls)}
         values: dict[str, Any] = {name: data.get(name) for name in kinds}
         for name, kind in kinds.items():
             if kind is not None and type(values[name]) is not kind:
-                raise GalleryError(f"damaged: its stamp has no {name}", where=where)
+                raise GalleryError(
+                    f"corrupt: field '{name}' of the stamp is missing or has the wrong type",
+                    where=where,
+                )
         if values["storage"] not in ("float32", "float16") or values["size"] < 1:
-            raise GalleryError("damaged: its stamp makes no sense", where=where)
+            raise GalleryError("corrupt: the stamp is invalid", where=where)
         if values["calibration"] is not None:
             try:
                 values["calibration"] = Calibration.from_dict(values["calibration"], where)
             except CalibrationError as error:
-                text = f"damaged: its calibration: {error.what}"
+                text = f"corrupt: its calibration: {error.what}"
                 raise GalleryError(text, where=where) from error
         return cls(**values)
 
     def to_row(self) -> tuple[Any, ...]:
-        """The values of the table's columns, in the order of `COLUMNS`."""
+        """The values of the columns of table "stamp", in the order of `COLUMNS`."""
         values = self.to_dict()
         if self.calibration is not None:
             values["calibration"] = json.dumps(values["calibration"], allow_nan=False)
@@ -120,10 +127,10 @@ class Stamp:
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...], where: str) -> Stamp:
-        """Reads what `to_row` gave.
+        """Reads the output of `to_row`.
 
         Raises:
-            GalleryError: It is no stamp.
+            GalleryError: If ``row`` is not a valid stamp.
         """
         values = dict(zip(COLUMNS, row, strict=True))
         values["keeps_crops"] = bool(values["keeps_crops"])
@@ -131,53 +138,57 @@ class Stamp:
         return cls.from_dict(values, where)
 
     def require(self, identity: str, where: str = "") -> None:
-        """Refuses embeddings of a model that these cannot be compared with.
+        """Checks that embeddings of a model can be compared with those of the gallery.
 
-        Variants of one model, which differ in how weights are stored, share a fingerprint and
-        can be compared.
+        Variants of one model, which differ only in how weights are stored, share a fingerprint, and
+        their embeddings can be compared.
+
+        Args:
+            identity: `Embedder.identity` of the model.
+            where: Location for error messages.
 
         Raises:
-            InputError: Another model; names both.
+            InputError: If the models differ; the error names both.
         """
         if fingerprint(identity) != fingerprint(self.model):
             raise InputError(
-                f"the gallery holds embeddings of {self.model}, these are of {identity}; "
-                "they cannot be compared",
+                f"the gallery contains embeddings of {self.model}, which cannot be compared with "
+                f"those of {identity}",
                 where=where,
-                hint="use the gallery's model, or embed its faces anew with "
+                hint="use the gallery's model, or re-embed its faces with "
                 "'mobileface gallery migrate'",
             )
 
 
 _KINDS = {"str": str, "int": int, "bool": bool, "Storage": str}
 COLUMNS = tuple(field.name for field in dataclasses.fields(Stamp))
-"""Of the table "stamp", without its id."""
+"""Columns of the table "stamp", except its id."""
 
 
 def read_json(text: str | None, where: str) -> Any:
-    """JSON that a column holds; None stays None.
+    """Decodes the JSON text of a column; returns None for None.
 
     Raises:
-        GalleryError: It is none.
+        GalleryError: If ``text`` is not JSON.
     """
     if text is None:
         return None
     try:
         return json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise GalleryError(f"damaged: a column is no JSON ({error})", where=where) from error
+        raise GalleryError(f"corrupt: a column is not JSON ({error})", where=where) from error
 
 
 def fingerprint(identity: str) -> str:
-    """The part of a model's identity that variants of it share."""
+    """The part of a model's identity that its variants share."""
     return identity.rpartition("@")[2]
 
 
 def new_uid() -> str:
-    """A number that nothing else has, in hexadecimal."""
+    """A new random 64-bit ID, in hexadecimal."""
     return secrets.token_hex(8)
 
 
 def now() -> str:
-    """The time, ISO 8601 in UTC, to the second."""
+    """The current time, ISO 8601 in UTC, in seconds."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

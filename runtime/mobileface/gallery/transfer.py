@@ -1,14 +1,15 @@
-"""Galleries as JSON and as ``.npz``, out and in.
+"""Exports galleries as JSON or ``.npz``, and imports them.
 
-The JSON form holds everything::
+The JSON form contains everything::
 
     {"schema": 1, "stamp": {"model": …, "size": …, …},
      "people": [{"name": …, "created": …,
                  "faces": [{"uid": …, "embedding": […], "source": …, "bbox": […], "kps": {…},
                             "quality": {…}, "crop": "base64 of a JPEG", …}]}]}
 
-The ``.npz`` form is that of `mobileface.EmbeddingSet` with ``names`` (N,) and ``uids`` (N,) beside
-it: for programs that want the matrix. Crops, points and quality are not in it.
+The ``.npz`` form is that of `mobileface.EmbeddingSet` with the additional arrays ``names`` (N,) and
+``uids`` (N,), for programs that need the matrix. It does not contain crops, landmarks and quality
+values.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ __all__ = ["Imported", "export_gallery", "import_faces", "read_stamp"]
 
 _SCHEMA = 1
 _TEXTS = ("uid", "source", "source_sha256", "created")
-_PLAIN = (*_TEXTS, "bbox", "det_score", "kps", "quality", "crop_bbox", "crop_kps")
+_JSON_FIELDS = (*_TEXTS, "bbox", "det_score", "kps", "quality", "crop_bbox", "crop_kps")
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was taken in.
+    """The result of an import.
 
     Attributes:
-        people: Names that faces were added to.
-        faces: How many faces were added.
-        known: How many were there already.
+        people: Number of people to whom faces were added.
+        faces: Number of added faces.
+        known: Number of faces that were already enrolled.
     """
 
     people: int
@@ -54,43 +55,44 @@ class Imported:
 
 
 def export_gallery(gallery: Gallery, path: str | Path, *, crops: bool = True) -> int:
-    """Writes all people and faces into a file.
+    """Writes all people and faces to a file.
 
     Args:
         gallery: The gallery.
-        path: The file; its suffix, .json or .npz, says which form.
-        crops: Also the pictures, in the JSON form.
+        path: The file; its suffix, .json or .npz, selects the form.
+        crops: Include the face crops (JSON form only).
 
     Returns:
-        How many faces were written.
+        Number of faces written.
 
     Raises:
-        InputError: Another suffix.
-        OutputError: It cannot be written.
+        InputError: If the suffix is neither .json nor .npz.
+        OutputError: If the file cannot be written.
     """
     path = Path(path)
     forms = {".json": _export_json, ".npz": _export_npz}
     if path.suffix not in forms:
-        raise InputError(f"'{path}' ends neither in .json nor in .npz")
+        raise InputError(f"'{path}' must end in .json or .npz")
     with gallery.database.read():
         return forms[path.suffix](gallery, path, crops)
 
 
 def import_faces(gallery: Gallery, path: str | Path, *, merge: bool = False) -> Imported:
-    """Takes people and faces in from an exported file: all of them, or none.
+    """Imports people and faces from an exported file: all of them, or none on an error.
 
-    Faces that are known by their uid are left out, so that importing twice changes nothing.
+    Faces whose uid is already enrolled are skipped, so importing a file twice changes nothing.
 
     Args:
         gallery: The gallery.
-        path: A .json or .npz that `export_gallery` wrote.
-        merge: New faces for a name that is enrolled already are added to that person; else that is
-            an error, because two people may have one name.
+        path: A .json or .npz file written by `export_gallery`.
+        merge: Add new faces to the enrolled person of the same name. By default this is an error,
+            because two people may have the same name.
 
     Raises:
-        InputError: No such file, embeddings of another model, not finite or of the wrong length,
-            names that cannot be or that are enrolled already.
-        OutputError: The gallery cannot be written.
+        InputError: If the file cannot be read or is not an exported gallery, if it belongs to
+            another model, or if a name or an embedding is invalid. Also, without ``merge``, if a
+            name is already enrolled with other faces.
+        OutputError: If the gallery cannot be written.
     """
     path = Path(path)
     where = str(path)
@@ -104,7 +106,7 @@ def import_faces(gallery: Gallery, path: str | Path, *, merge: bool = False) -> 
             place = f"{where}, people[{number}]"
             name = check_name(_field(person, "name", str, place))
             if name in people:
-                raise InputError(f"'{name}' is there twice", where=place)
+                raise InputError(f"'{name}' is listed twice", where=place)
             faces = _list(person, "faces", place)
             people[name] = [_face(face, f"{place}, faces[{i}]") for i, face in enumerate(faces)]
     gallery.stamp.require(model, where)
@@ -112,10 +114,10 @@ def import_faces(gallery: Gallery, path: str | Path, *, merge: bool = False) -> 
 
 
 def read_stamp(document: Any, where: str) -> Stamp:
-    """The stamp of an exported gallery.
+    """Reads the stamp of an exported gallery.
 
     Raises:
-        InputError: It has none.
+        InputError: If the stamp is missing or invalid.
     """
     try:
         return Stamp.from_dict(_field(document, "stamp", dict, where), where)
@@ -129,7 +131,7 @@ def _store(gallery: Gallery, people: dict[str, list[NewFace]], merge: bool, wher
         for name, listed in people.items():
             for face in listed:
                 check_embedding(face.embedding, gallery.stamp.size, f"{where}, '{name}'")
-            there = {
+            enrolled = {
                 uid
                 for (uid,) in gallery.database.rows(
                     "SELECT uid FROM face JOIN person ON person.id = person WHERE name = ?", (name,)
@@ -140,11 +142,11 @@ def _store(gallery: Gallery, people: dict[str, list[NewFace]], merge: bool, wher
                 face for face in listed if not gallery.database.value(query, (face.uid or None,))
             ]
             known += len(listed) - len(fresh)
-            if fresh and there and not merge:
+            if fresh and enrolled and not merge:
                 raise InputError(
-                    f"'{name}' is enrolled already with other faces",
+                    f"'{name}' is already enrolled with other faces",
                     where=where,
-                    hint="if it is the same person, merge; else rename one of them first",
+                    hint="merge if it is the same person, otherwise rename one of them first",
                 )
             if fresh:
                 names, faces = names + 1, faces + len(gallery.add(name, fresh))
@@ -169,7 +171,7 @@ def _export_json(gallery: Gallery, path: Path, crops: bool) -> int:
 
 
 def _record(face: NewFace, crops: bool) -> dict[str, Any]:
-    values = {name: getattr(face, name) for name in _PLAIN}
+    values = {name: getattr(face, name) for name in _JSON_FIELDS}
     if crops and face.crop is not None:
         values["crop"] = base64.b64encode(face.crop).decode("ascii")
     else:
@@ -200,12 +202,12 @@ def _export_npz(gallery: Gallery, path: Path, crops: bool) -> int:
 
 
 def _read_npz(path: Path) -> tuple[str, dict[str, list[NewFace]]]:
-    """The model, and the faces by name."""
+    """Reads the .npz form: the model, and the faces by name."""
     found = EmbeddingSet.load(path)
     with np.load(path, allow_pickle=False) as data:
         more = {name: data[name] for name in ("names", "uids") if name in data.files}
     if "names" not in more or any(array.shape != (len(found),) for array in more.values()):
-        raise InputError("does not say whose faces they are: no 'names'", where=str(path))
+        raise InputError("'names' or 'uids' is missing or has the wrong shape", where=str(path))
     uids = more.get("uids", np.full(len(found), ""))
     people: dict[str, list[NewFace]] = {}
     for name, uid, file, vector in zip(
@@ -220,10 +222,10 @@ def _read_json(path: Path) -> Any:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"no exported gallery ({reason(error)})", where=str(path)) from error
+        raise InputError(f"not an exported gallery ({reason(error)})", where=str(path)) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if type(schema) is not int or schema < 1:
-        raise InputError("no exported gallery: it has no 'schema'", where=str(path))
+        raise InputError("not an exported gallery: 'schema' is missing", where=str(path))
     if schema > _SCHEMA:
         raise InputError(
             f"schema {schema} is newer than {_SCHEMA}", where=str(path), hint="upgrade mobileface"
@@ -232,7 +234,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _face(data: Any, where: str) -> NewFace:
-    """One face, each field checked."""
+    """Reads one face and checks each field."""
     vector = np.array(_numbers(_list(data, "embedding", where), f"{where}, embedding"), np.float32)
     values: dict[str, Any] = {}
     for name in _TEXTS:
@@ -264,17 +266,18 @@ def _crop(text: str, where: str) -> bytes:
         content = base64.b64decode(text, validate=True)
         decode(content, where)
     except (binascii.Error, ValueError, GalleryError) as error:
-        raise InputError("no picture in base64", where=where) from error
+        raise InputError("not an image in base64", where=where) from error
     return content
 
 
 def _numbers(values: Any, where: str, count: int | None = None) -> tuple[float, ...]:
-    """A list of finite numbers."""
+    """Checks that ``values`` is a list of finite numbers."""
     if not isinstance(values, list | tuple) or (count is not None and len(values) != count):
-        raise InputError(f"not a list of {count or 'some'} numbers", where=where)
+        wanted = "numbers" if count is None else f"{count} numbers"
+        raise InputError(f"not a list of {wanted}", where=where)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"{value!r} is no number", where=where)
+            raise InputError(f"{value!r} is not a number", where=where)
         if not abs(value) < 1e30:  # false for nan
             raise InputError(f"{value} is not finite", where=where)
     return tuple(float(value) for value in values)
@@ -282,7 +285,7 @@ def _numbers(values: Any, where: str, count: int | None = None) -> tuple[float, 
 
 def _field(data: Any, name: str, kind: type, where: str) -> Any:
     if not isinstance(data, dict) or not isinstance(data.get(name), kind):
-        raise InputError(f"'{name}' is missing or no {kind.__name__}", where=where)
+        raise InputError(f"'{name}' is missing or not a {kind.__name__}", where=where)
     return data[name]
 
 

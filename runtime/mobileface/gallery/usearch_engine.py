@@ -1,8 +1,9 @@
-"""Candidates from a graph of neighbours (HNSW, arXiv 1603.09320) by usearch: for millions of faces.
+"""Candidates from usearch's nearest-neighbour graph (HNSW, arXiv 1603.09320): millions of faces.
 
-The index is a file beside the gallery, made from its matrix and replaced when that is; faces that
-were enrolled since are compared exactly. It finds most of the nearest faces, not always all:
-`mobileface.gallery.recall.measure` says how many.
+The index is a file next to the gallery, built from the gallery's matrix file and replaced together
+with it; faces enrolled since are compared exactly. The search is approximate: it finds most, but
+not always all, of the nearest faces; `mobileface.gallery.recall.measure_recall` measures its
+recall.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ __all__ = ["UsearchEngine"]
 
 _BLOCK = 10_000
 _DIGITS = 16
-"""Of the SHA-256 of an index, at the end of its name."""
+"""Number of digits of an index file's SHA-256 at the end of its name."""
 
 
 class UsearchEngine:
-    """An approximate search by usearch (extra ``[index]``).
+    """An approximate search engine that uses usearch (extra ``[index]``).
 
     Args:
-        connectivity: Neighbours of a node in the graph; more cost memory and find more.
-        expansion_add: Nodes that are looked at when one is added.
-        expansion_search: Nodes that are looked at in a search; more take longer and find more.
-        step: Called with rows done and rows in all while the index is made.
+        connectivity: Neighbours per node of the graph; more need more memory and increase recall.
+        expansion_add: Nodes visited when a node is added.
+        expansion_search: Nodes visited per search; more take longer and increase recall.
+        step: Progress callback while the index is built, called with the rows done and the total
+            number of rows.
 
     Raises:
-        InputError: The package is absent, or a number below 1.
+        InputError: If the package usearch is not installed, or a number is below 1.
     """
 
     name = "usearch"
@@ -53,7 +55,10 @@ class UsearchEngine:
         step: Callable[[int, int], None] | None = None,
     ) -> None:
         if min(connectivity, expansion_add, expansion_search) < 1:
-            raise InputError("an option of the index is below 1")
+            raise InputError(
+                "connectivity, expansion_add and expansion_search must be at least 1, not "
+                f"{connectivity}, {expansion_add} and {expansion_search}"
+            )
         self._make = _index_class()
         self._options = {"connectivity": connectivity, "expansion_add": expansion_add}
         self._expansion = expansion_search
@@ -64,7 +69,7 @@ class UsearchEngine:
     def candidates(
         self, matrix: FaceMatrix, probes: FloatArray, count: int
     ) -> list[npt.NDArray[np.int64]]:
-        """As `mobileface.gallery.engine.SearchEngine.candidates`."""
+        """See `mobileface.gallery.engine.SearchEngine.candidates`."""
         known = len(matrix.base[1])
         new = [part[0] for part in matrix.parts()[1 if known else 0 :]]
         added = [rows + known for rows, _ in best_rows(new, probes, count)]
@@ -82,7 +87,7 @@ class UsearchEngine:
         ]
 
     def _current(self, matrix: FaceMatrix) -> Any:
-        """The index of the matrix's file: the one at hand, the one beside it, or a new one."""
+        """The index of the matrix file: the loaded one, the stored one, or a new one."""
         if self._index is not None and self._key == matrix.base_key:
             return self._index
         index = self._stored(matrix)
@@ -95,13 +100,13 @@ class UsearchEngine:
         return index
 
     def _stored(self, matrix: FaceMatrix) -> Any:
-        """The index beside the gallery, if there is one for this content and it is intact."""
+        """The index file next to the gallery; None if it is missing, outdated or corrupt."""
         if matrix.private:
             return None
         pattern = f"{glob.escape(_name(matrix))}-*"
         for path in sorted(matrix.path.parent.glob(pattern)):
             with contextlib.suppress(OSError):
-                # usearch reads what a damaged file tells it to, and crashes.
+                # usearch does not validate its files and crashes on a corrupt one.
                 if sha256(path)[:_DIGITS] != path.name[-_DIGITS:]:
                     continue
                 index = self._empty(matrix)
@@ -110,7 +115,7 @@ class UsearchEngine:
         return None
 
     def _save(self, index: Any, matrix: FaceMatrix) -> None:
-        """Writes the index under a name that says what it is of and what its content is."""
+        """Writes the index; its file name contains the matrix's key and the content's hash."""
         path = matrix.path.with_name(_name(matrix))
         with replacing(path, private=True) as temporary:
             index.save(str(temporary))
@@ -137,12 +142,12 @@ class UsearchEngine:
 
 
 def _start(matrix: FaceMatrix) -> str:
-    """How the names of all index files of a gallery begin."""
+    """Prefix of the names of all index files of a gallery."""
     return f"{matrix.path.name.removesuffix('-matrix')}-usearch-"
 
 
 def _name(matrix: FaceMatrix) -> str:
-    """How the names of index files of the matrix's present file begin."""
+    """Prefix of the names of index files for the current matrix file."""
     return _start(matrix) + matrix.base_key
 
 

@@ -1,1 +1,1 @@
-"""What this machine is: CPU, threads, memory, folders and files. Standard library only."""
+"""The host: CPU, threads, memory, folders and files. Standard library only."""

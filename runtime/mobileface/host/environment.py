@@ -1,4 +1,4 @@
-"""What measured times depend on: the machine, what of it this process may use, and versions."""
+"""The environment that timings depend on: machine, usable CPUs and package versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["PACKAGES", "describe_environment", "package_version", "vector_units"
 PACKAGES: Mapping[str, str] = MappingProxyType(
     {"numpy": "numpy", "onnxruntime": "onnxruntime", "opencv-python-headless": "cv2"}
 )
-"""What the runtime needs: distribution and import name."""
+"""Packages that the runtime needs: distribution name and import name."""
 
 _VECTOR_UNITS = (
     "avx2",
@@ -30,16 +30,16 @@ _VECTOR_UNITS = (
     "bf16",
     "sve",
 )
-"""CPU features that decide how fast networks run, in the words of Linux."""
+"""CPU features that determine how fast networks run, as named by Linux."""
 
 
 def describe_environment() -> dict[str, object]:
-    """The machine as JSON types; names no path, user or host.
+    """Describes the environment as JSON types, without paths, user names or host names.
 
     Returns:
-        ``machine`` ("x86_64"), ``cpu``, ``features`` (those that matter), ``cpus`` (in the
-        machine), ``cpus_usable`` (by affinity and cgroup quota), ``system`` (with its release),
-        ``python``, and the version of each package.
+        ``machine`` ("x86_64"), ``cpu``, ``features`` (see `vector_units`), ``cpus`` (number of CPUs
+        of the machine), ``cpus_usable`` (by affinity and cgroup quota), ``system`` (with its
+        release), ``python``, ``mobileface``, and the version of each package.
     """
     machine = this_machine()
     return {
@@ -56,12 +56,12 @@ def describe_environment() -> dict[str, object]:
 
 
 def vector_units(machine: Machine) -> list[str]:
-    """The features of a machine's CPU that decide how fast networks run."""
+    """The features of a machine's CPU that determine how fast networks run."""
     return [word for word in _VECTOR_UNITS if word in machine.features]
 
 
 def package_version(distribution: str) -> str:
-    """The version of an installed distribution; empty if pip did not install it."""
+    """The version of an installed distribution; empty if it has no metadata."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

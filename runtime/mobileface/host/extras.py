@@ -1,4 +1,4 @@
-"""Commands whose packages come with an extra of the distribution. Standard library only."""
+"""Runs commands whose packages belong to an extra of the distribution. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["run_with_extra"]
 def run_with_extra(
     program: str, extra: str, packages: Collection[str], run: Callable[[], int]
 ) -> int:
-    """Runs a command; if a package of its extra is missing, says which pip line installs it.
+    """Runs a command; if a package of its extra is missing, prints the pip command to install it.
 
     Args:
         program: Name of the command, for the message.
         extra: The extra, e.g. "convert".
-        packages: Top-level packages that the extra installs. Other missing modules are faults of
-            the project itself and are raised.
-        run: Imports the command and runs it.
+        packages: Top-level packages that the extra installs. The error for any other missing module
+            is a bug of the project and is raised unchanged.
+        run: Function that imports and runs the command.
 
     Returns:
         The command's exit code; 2 if a package is missing.

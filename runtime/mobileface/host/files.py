@@ -1,4 +1,4 @@
-"""Small things about files: hashes, and writing without leaving halves behind."""
+"""File helpers: hashes and atomic writes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..errors import ModelError, ModelIntegrityError, OutputError
 __all__ = ["check_sha256", "reason", "replacing", "sha256", "write_aside"]
 
 _BLOCK = 1 << 16
-"""Bytes hashed at a time: they stay in the cache, which makes it a third faster than megabytes."""
+"""Bytes hashed at a time: they stay in the CPU cache, so this is faster than megabytes."""
 
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: If the file cannot be read.
     """
     with path.open("rb", buffering=0) as stream:
         digest = hashlib.sha256()
@@ -30,44 +30,44 @@ def sha256(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Refuses a model file that is not what an index promises.
+    """Checks a model file against the hash in its index.
 
     Raises:
-        ModelError: It cannot be read.
-        ModelIntegrityError: Its content has another hash; names both.
+        ModelError: If the file cannot be read.
+        ModelIntegrityError: If the file has another hash; the error gives both.
     """
     try:
         found = sha256(path)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         raise ModelError(f"cannot be read ({reason(error)})", where=str(path)) from error
     if found != expected:
         raise ModelIntegrityError(
-            f"its SHA-256 is {found}, the index promises {expected}",
+            f"its SHA-256 is {found}, but the index lists {expected}",
             where=str(path),
-            hint="the file is damaged or was replaced; convert or fetch it anew",
+            hint="the file is corrupt or was replaced; convert or fetch it again",
         )
 
 
 def reason(error: Exception) -> str:
-    """What the system says of a file that it cannot open, in a few words."""
+    """A short reason why a file cannot be opened, as reported by the system."""
     return getattr(error, "strerror", None) or str(error)
 
 
 @contextlib.contextmanager
 def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` and renames it to ``path`` on success.
+    """Yields a temporary path next to ``path`` and renames it to ``path`` on success.
 
-    On any error the temporary file is removed and ``path`` stays as it was. The temporary name
-    keeps the suffix, because writers choose the format by it.
+    On any error the temporary file is removed and ``path`` is left unchanged. The temporary name
+    keeps the suffix, because some writers select the format by it.
 
     Args:
         path: The file to write.
-        private: Nobody but its owner may read it.
+        private: Make the file readable by its owner only.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: If the file or its folder cannot be written.
     """
-    import tempfile  # and random, bz2 and lzma with it: most processes only read
+    import tempfile  # imported here: it loads random, bz2 and lzma, and most processes only read
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if not private:
-            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+            temporary.chmod(0o666 & ~_umask())  # mkstemp creates private files
         temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
@@ -90,10 +90,10 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 def write_aside(path: Path, content: bytes | str) -> None:
-    """Writes a file so that a reader sees the old or the new content, never a part.
+    """Writes a file atomically: readers see either the old or the new content.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: If the file cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     with replacing(path) as temporary:

@@ -1,8 +1,8 @@
-"""What machine this is, and whether it is one that a model's variant was made for.
+"""Detects the machine's architecture and CPU features, which select the variant of a model.
 
-Read from what the system tells, without extra packages: ``/proc/cpuinfo`` on Linux, ``sysctl`` on
-macOS, ``IsProcessorFeaturePresent`` on Windows. What cannot be read is taken as absent, so that the
-portable variant is picked. Standard library only.
+The sources are ``/proc/cpuinfo`` on Linux, ``sysctl`` on macOS and ``IsProcessorFeaturePresent`` on
+Windows. Features that cannot be read count as absent, so that the portable variant is selected.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ __all__ = [
 ]
 
 _NAMES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
-"""Other spellings of a kind of machine."""
+"""Alternative names of architectures."""
 
 _MACOS = {"hw.optional.avx2_0": "avx2", "hw.optional.avx512f": "avx512f"}
 _WINDOWS = {40: "avx2", 41: "avx512f"}
-"""Numbers that ``IsProcessorFeaturePresent`` knows features by."""
+"""Feature numbers of ``IsProcessorFeaturePresent``."""
 
 
 _VNNI = frozenset({"avx512_vnni", "avx_vnni"})
-"""Features of x86 CPUs that add products of uint8 and int8 in 32 bits."""
+"""Features of x86 CPUs that accumulate products of uint8 and int8 in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A kind of machine.
+    """Architecture and CPU of a machine.
 
     Attributes:
-        name: "x86_64", "aarch64" or what else the system calls it.
-        features: What its CPU can do, in the words of Linux: "avx2", "avx512f", "asimd".
-        cpu: The CPU or board, for people; may be empty.
+        name: The architecture: "x86_64", "aarch64" or another name given by the system.
+        features: CPU features, as named by Linux: "avx2", "avx512f", "asimd".
+        cpu: Human-readable name of the CPU or board; may be empty.
     """
 
     name: str
@@ -53,18 +53,18 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a machine must be for a variant to be picked on it.
+    """The machines that a variant runs on.
 
     Attributes:
-        machines: It is one of these; empty: any.
-        features: Its CPU has all of these.
+        machines: Allowed architectures; empty allows any.
+        features: CPU features that are all required.
     """
 
     machines: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
 
     def refusal(self, machine: Machine) -> str:
-        """Why it does not hold on a machine; empty if it does."""
+        """Why a machine does not meet the condition; empty if it does."""
         if self.machines and machine.name not in self.machines:
             return f"for {' or '.join(self.machines)}, this is {machine.name or 'unknown'}"
         absent = [feature for feature in self.features if feature not in machine.features]
@@ -76,7 +76,7 @@ class Condition:
 
 
 def integer_sums_overflow(machine: Machine) -> bool:
-    """True where sums of products of uint8 and int8 overflow: x86 without VNNI adds in 16 bits."""
+    """True if int8 arithmetic may overflow: x86 without VNNI accumulates in 16 bits."""
     return machine.name == "x86_64" and not machine.features & _VNNI
 
 
@@ -91,7 +91,7 @@ def this_machine() -> Machine:
 
 
 def _machine_name() -> str:
-    """What `platform.machine` gives, without the import of that module where that is possible."""
+    """The result of `platform.machine`, if possible without importing that module."""
     if hasattr(os, "uname"):
         return os.uname().machine
     import platform
@@ -100,12 +100,12 @@ def _machine_name() -> str:
 
 
 def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
-    """Reads what a machine can do.
+    """Reads the CPU and its features.
 
     Args:
-        name: As `platform.machine` gives it.
-        system: As `sys.platform` gives it.
-        root: Where ``proc`` and ``sys`` are found.
+        name: Value of `platform.machine`.
+        system: Value of `sys.platform`.
+        root: Folder that contains ``proc`` and ``sys``.
     """
     name = _NAMES.get(name.lower(), name.lower())
     if system == "darwin":
@@ -116,7 +116,7 @@ def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
 
         return Machine(name, _windows_features(), platform.processor())
     fields = _cpuinfo(root)
-    # x86 says "flags", ARM "Features"; under an emulator the file is the host's.
+    # The field is "flags" on x86 and "Features" on ARM; in an emulator the file is the host's.
     words = fields.get("flags", "") if name == "x86_64" else fields.get("features", "")
     board = read_system_file(root / "sys/firmware/devicetree/base/model").strip("\0\n ")
     cpu = board or fields.get("model name", "") or _arm_part(fields)
@@ -124,20 +124,20 @@ def read_machine(name: str, system: str, root: Path = Path("/")) -> Machine:
 
 
 def _cpuinfo(root: Path) -> dict[str, str]:
-    """The fields of the first CPU, by their names in small letters."""
+    """The fields of the first CPU, by their lower-case names."""
     first = read_system_file(root / "proc/cpuinfo").partition("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {key.strip().lower(): value.strip() for key, _, value in pairs}
 
 
 def _arm_part(fields: dict[str, str]) -> str:
-    """The numbers that ARM CPUs go by: implementer and part."""
+    """Name of an ARM CPU by its implementer and part numbers; empty if unknown."""
     numbers = [fields.get("cpu implementer", ""), fields.get("cpu part", "")]
     return f"ARM {' '.join(numbers)}" if all(numbers) else ""
 
 
 def _sysctl(name: str) -> int:
-    """A number that macOS keeps; 0 if it does not know it."""
+    """An integer value of macOS's ``sysctl``; 0 if the name is unknown."""
     import ctypes
 
     value, size = ctypes.c_int(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
@@ -149,7 +149,7 @@ def _sysctl(name: str) -> int:
 
 
 def _sysctl_text(name: str) -> str:
-    """A text that macOS keeps; empty if it does not know it."""
+    """A text value of macOS's ``sysctl``; empty if the name is unknown."""
     import ctypes
 
     value = ctypes.create_string_buffer(256)
@@ -164,7 +164,7 @@ def _sysctl_text(name: str) -> str:
 def _windows_features() -> frozenset[str]:
     import ctypes
 
-    kernel = getattr(ctypes, "windll", None)  # absent elsewhere
+    kernel = getattr(ctypes, "windll", None)  # Windows only
     if kernel is None:
         return frozenset()
     present = kernel.kernel32.IsProcessorFeaturePresent

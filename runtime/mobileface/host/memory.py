@@ -1,4 +1,4 @@
-"""How much memory this process may use. Standard library only."""
+"""The memory that this process may use. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["memory_limit"]
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may use: what is available, limited by its cgroups.
+    """Memory that this process may use, in bytes: the available memory, limited by its cgroups.
 
     Args:
-        root: Where ``proc`` and ``sys`` are found.
+        root: Folder that contains ``proc`` and ``sys``.
 
     Returns:
-        None where the system does not tell.
+        None if the system does not provide this value.
     """
     found = [_available(root), *(_group(folder) for folder in cgroup_folders(root, "memory"))]
     return min((value for value in found if value is not None), default=None)
@@ -33,7 +33,7 @@ def _available(root: Path) -> int | None:
 
 
 def _group(folder: Path) -> int | None:
-    """What a group's limit leaves of it; version 2, then version 1."""
+    """Remaining memory of a cgroup (version 2 or 1) in bytes; None without a limit."""
     pairs = (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),

@@ -1,4 +1,4 @@
-"""The folders that models, settings and caches of one user lie in. Standard library only."""
+"""The folders of a user's models, settings and caches. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = [
 ]
 
 HOME_VARIABLE = "MOBILEFACE_HOME"
-"""Environment variable that names a folder with models."""
+"""Environment variable with the path of a folder with models."""
 
 MODELS_PACKAGE = "mobileface_models"
-"""Import package of a wheel that holds models and nothing else."""
+"""Import package of a wheel that contains only models."""
 
 
 _FOLDERS = {
@@ -31,29 +31,29 @@ _FOLDERS = {
     "settings": ("XDG_CONFIG_HOME", ".config", "Library/Application Support"),
     "caches": ("XDG_CACHE_HOME", ".cache", "Library/Caches"),
 }
-"""For each purpose the variable and the default of the XDG specification, and the folder of macOS;
-Windows has one folder for all."""
+"""By purpose: the variable and the default folder of the XDG specification, and the folder on
+macOS; Windows has one folder for all."""
 
 
 def user_models() -> Path | None:
-    """The user's own models folder by the custom of the system; None for a user without a home."""
+    """The user's models folder by the convention of the system; None without a home folder."""
     folder = _user_folder("data")
     return None if folder is None else folder / "models"
 
 
 def user_settings() -> Path | None:
-    """The folder of the user's settings by the custom of the system; None without a home."""
+    """The user's settings folder by the convention of the system; None without a home folder."""
     return _user_folder("settings")
 
 
 def tuning_file() -> Path | None:
-    """Where ``mobileface tune`` stores its settings; None for a user without a home."""
+    """The settings file of ``mobileface tune``; None without a home folder."""
     folder = user_settings()
     return None if folder is None else folder / "tuning.json"
 
 
 def default_cache_dir() -> Path:
-    """``MOBILEFACE_CACHE``, or the folder ``mobileface`` among the user's caches.
+    """``MOBILEFACE_CACHE`` if set, else the folder ``mobileface`` in the user's cache folder.
 
     Raises:
         OutputError: If the variable is not set and the user has no home folder.
@@ -67,7 +67,7 @@ def default_cache_dir() -> Path:
 
 
 def installed_models() -> Path | None:
-    """The folder of an installed wheel of models; None if there is none. Nothing is imported."""
+    """The folder of an installed models wheel, found without importing it; None if not found."""
     found = importlib.machinery.PathFinder.find_spec(MODELS_PACKAGE)
     if found is None or not found.submodule_search_locations:
         return None
@@ -75,9 +75,9 @@ def installed_models() -> Path | None:
 
 
 def _user_folder(purpose: str) -> Path | None:
-    """The user's folder for this project: by an environment variable, or below the home.
+    """The user's folder for mobileface: from an environment variable, or in the home folder.
 
-    A variable that holds a relative path is ignored, as the XDG specification demands.
+    A variable with a relative path is ignored, as required by the XDG specification.
     """
     variable, below, on_macos = _FOLDERS[purpose]
     if os.name == "nt" or sys.platform == "win32":

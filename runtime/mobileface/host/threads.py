@@ -1,7 +1,7 @@
-"""How many CPUs this process may really use.
+"""The number of CPUs that this process may use, and of threads to start.
 
-A container or a systemd unit often allows fewer CPUs than the machine has. Starting a thread for
-each CPU of the machine then makes inference slower, not faster.
+A container or a systemd unit often allows fewer CPUs than the machine has. Starting one thread per
+CPU of the machine then makes inference slower, not faster.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ VARIABLE = "MOBILEFACE_THREADS"
 
 
 def default_threads() -> int:
-    """Threads for one session: `VARIABLE` if set, else `available_cpus`.
+    """Number of threads of a session: `VARIABLE` if set, otherwise `available_cpus`.
 
     Raises:
-        InputError: The variable is not a whole number from 1 to 9999.
+        InputError: If the variable is not a whole number from 1 to 9999.
     """
     text = os.environ.get(VARIABLE)
     if text is None:
@@ -34,29 +34,29 @@ def default_threads() -> int:
 
 
 _FEW = 2
-"""With no more threads than this, one that spins takes the CPU from whoever has work to do."""
+"""Up to this many threads, a spinning thread takes CPU time from threads that have work."""
 
 
 def spins(threads: int, wanted: bool | None = None) -> bool:
-    """Whether a session's threads wait for work in a busy loop while a model runs.
+    """Whether a session's threads spin (busy-wait for work) while a model runs.
 
     Args:
-        threads: How many it has.
-        wanted: What was asked for; None: only with more than `_FEW` threads.
+        threads: Number of threads of the session.
+        wanted: The requested setting; None enables spinning for more than `_FEW` threads.
     """
     return threads > _FEW if wanted is None else wanted and threads > 1
 
 
 def available_cpus(root: Path = Path("/")) -> int:
-    """CPUs that this process may use: scheduling affinity, limited by the cgroup CPU quota.
+    """Number of CPUs that this process may use: CPU affinity, limited by the cgroup CPU quota.
 
     Args:
-        root: Where ``proc`` and ``sys`` are found.
+        root: Folder that contains ``proc`` and ``sys``.
 
     Returns:
         At least 1; a quota of 1.5 CPUs counts as 2.
     """
-    # macOS and Windows have no affinity in the standard library.
+    # The standard library does not provide the affinity on macOS and Windows.
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     cpus = len(affinity) or os.cpu_count() or 1
     quota = _cgroup_quota(root)
@@ -75,11 +75,11 @@ def _cgroup_quota(root: Path) -> float | None:
 
 
 def cgroup_folders(root: Path, controller: str) -> list[Path]:
-    """The folders of this process's control groups, each from its own up to the root group.
+    """The folders of this process's cgroups, each followed by its parents up to the root group.
 
     Args:
-        root: Where ``proc`` and ``sys`` are found.
-        controller: Of version 1, the hierarchy: "cpu" or "memory"; version 2 has one for all.
+        root: Folder that contains ``proc`` and ``sys``.
+        controller: Hierarchy of cgroup version 1: "cpu" or "memory"; version 2 has only one.
     """
     found: list[Path] = []
     for line in read_system_file(root / "proc/self/cgroup").splitlines():
@@ -91,7 +91,7 @@ def cgroup_folders(root: Path, controller: str) -> list[Path]:
             base = root / "sys/fs/cgroup" / controller
         else:
             continue
-        # Inside a container the path may be that of the host: then only the base exists.
+        # In a container the path may be the host's: then only the base folder exists.
         group = base / path.strip("/")
         for folder in (group, *group.parents):
             found.append(folder)
@@ -106,7 +106,7 @@ def _quota_v2(folder: Path) -> float | None:
 
 
 def _quota_v1(folder: Path) -> float | None:
-    """``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``; -1 is no limit."""
+    """``cpu.cfs_quota_us`` over ``cpu.cfs_period_us``; -1 means no limit."""
     return _ratio(
         *read_system_file(folder / "cpu.cfs_quota_us").split(),
         *read_system_file(folder / "cpu.cfs_period_us").split(),
@@ -114,7 +114,7 @@ def _quota_v1(folder: Path) -> float | None:
 
 
 def _ratio(*words: str) -> float | None:
-    """Quota over period, or None where there is no limit."""
+    """Quota divided by period, or None without a limit."""
     if len(words) != 2 or not all(word.isdecimal() for word in words):
         return None
     quota, period = int(words[0]), int(words[1])

@@ -1,1 +1,1 @@
-"""What similarities mean: sets of embeddings, calibrated thresholds, error rates."""
+"""Comparison of embeddings: sets of embeddings, calibrated thresholds and error rates."""

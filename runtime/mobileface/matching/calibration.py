@@ -1,6 +1,6 @@
-"""What a similarity means: the error rates of one model, measured, with their uncertainty.
+"""Calibrations: the measured error rates of one model by similarity, with their uncertainty.
 
-A calibration is a file ``NAME.calibration.json`` that ``mobileface-eval calibrate`` writes::
+A calibration is a file ``NAME.calibration.json``, written by ``mobileface-eval calibrate``::
 
     {"schema": 1,
      "model": "identification_v2@0123456789ab",
@@ -12,10 +12,11 @@ A calibration is a file ``NAME.calibration.json`` that ``mobileface-eval calibra
      "false_match_rate": {"value": […], "low": […], "high": […]},
      "false_non_match_rate": {"value": […], "low": […], "high": […]}}
 
-``similarity`` grows strictly from −1 to 1; each list has as many numbers. At a similarity s the
-false match rate (FMR) is the share of pairs of different people with a cosine of s or more, the
-false non-match rate (FNMR) the share of pairs of one person with less. Between two similarities
-the rates are interpolated linearly. ``low`` and ``high`` are the limits of a confidence interval.
+``similarity`` is strictly increasing from −1 to 1, and all lists have the same length. At a
+similarity s, the false match rate (FMR) is the share of impostor pairs (different people) with a
+cosine of s or more; the false non-match rate (FNMR) is the share of genuine pairs (same person)
+with a smaller cosine. Rates between two similarities are interpolated linearly. ``low`` and
+``high`` are the limits of the confidence interval.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from .error_rates import Basis, Decision, Rate, RateCurve, check_basis, check_cu
 __all__ = ["Basis", "Calibration", "Decision", "Rate", "RateCurve", "find_calibration"]
 
 SCHEMA = 1
-"""Version of the JSON form; a runtime refuses a newer one."""
+"""Version of the JSON form; newer versions are rejected."""
 
 SUFFIX = ".calibration.json"
 
-_LARGEST_FILE = 1 << 22
-_LARGEST_GALLERY = 10**12
+_MAX_FILE_BYTES = 1 << 22
+_MAX_GALLERY_SIZE = 10**12
 _DIGITS = 6
-"""Significant digits that are stored."""
+"""Number of significant digits stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ class Calibration:
 
     Attributes:
         model: `Embedder.identity` of the model, "name@fingerprint".
-        basis: What the rates were measured on.
-        similarity: Cosines, strictly ascending from −1 to 1.
-        false_match_curve: The false match rate at each.
-        false_non_match_curve: The false non-match rate at each.
-        lowest_false_match_rate: The lowest rate that the data can support.
-        confidence: Of the intervals.
+        basis: The data that the rates were measured on.
+        similarity: Cosines, strictly increasing from −1 to 1.
+        false_match_curve: False match rate at each similarity.
+        false_non_match_curve: False non-match rate at each similarity.
+        lowest_false_match_rate: The lowest false match rate that the data support.
+        confidence: Confidence level of the intervals, 0 to 1.
     """
 
     model: str
@@ -74,16 +75,17 @@ class Calibration:
         """Reads a calibration file.
 
         Raises:
-            CalibrationError: It is absent or no calibration; names the field.
+            CalibrationError: If the file cannot be read or is not a calibration; the error names
+                the invalid field.
         """
         path = Path(path)
         try:
             size = path.stat().st_size
-            content = path.read_bytes() if size <= _LARGEST_FILE else b""
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            content = path.read_bytes() if size <= _MAX_FILE_BYTES else b""
+        except (OSError, ValueError) as error:  # ValueError: an invalid file name
             raise CalibrationError(f"cannot be read ({reason(error)})", where=str(path)) from error
-        if size > _LARGEST_FILE:
-            raise CalibrationError(f"{size} bytes are too many for a calibration", where=str(path))
+        if size > _MAX_FILE_BYTES:
+            raise CalibrationError(f"too large for a calibration ({size} bytes)", where=str(path))
         try:
             data = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -92,14 +94,14 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "calibration") -> Calibration:
-        """Reads what `to_dict` gave.
+        """Reads the output of `to_dict`.
 
         Args:
             data: JSON types.
-            where: What error messages call it.
+            where: Location for error messages.
 
         Raises:
-            CalibrationError: It is no calibration; names the field.
+            CalibrationError: If ``data`` is not a calibration; the error names the invalid field.
         """
         try:
             return _from_dict(data, where)
@@ -110,15 +112,15 @@ class Calibration:
         """Writes a calibration file, rounded to six significant digits.
 
         Raises:
-            CalibrationError: Its numbers make no sense.
-            OutputError: It cannot be written.
+            CalibrationError: If the calibration is invalid.
+            OutputError: If the file cannot be written.
         """
         document = self.to_dict()
         self.from_dict(document, str(path))
         write_aside(Path(path), json.dumps(document, allow_nan=False) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
-        """The file's content as JSON types."""
+        """The content of the file as JSON types."""
         return {
             "schema": SCHEMA,
             "model": self.model,
@@ -131,79 +133,84 @@ class Calibration:
         }
 
     def false_match_rate(self, similarity: float) -> Rate:
-        """How often two different people are at least so similar.
+        """False match rate: share of impostor pairs at or above a similarity.
 
         Raises:
-            InputError: ``similarity`` is no cosine.
+            InputError: If ``similarity`` is not a cosine between −1 and 1.
         """
         return self._rate(self.false_match_curve, similarity)
 
     def false_non_match_rate(self, similarity: float) -> Rate:
-        """How often two pictures of one person are less similar.
+        """False non-match rate: share of genuine pairs below a similarity.
 
         Raises:
-            InputError: ``similarity`` is no cosine.
+            InputError: If ``similarity`` is not a cosine between −1 and 1.
         """
         return self._rate(self.false_non_match_curve, similarity)
 
     def false_identification_rate(self, similarity: float, gallery_size: int) -> Rate:
-        """How often somebody who is not enrolled is at least so similar to any of N enrolled faces.
+        """False positive identification rate: how often a non-mated search reaches a similarity.
 
-        It is 1 − (1 − FMR)^N, as if the N comparisons were independent. Comparisons with several
-        faces of one person, or with people who are alike, are not: then the true rate is lower. A
-        person who is like everybody ("wolf") makes errors in series: fewer searches err, each more
-        often.
+        A non-mated search is one for a person who is not enrolled. The rate is 1 − (1 − FMR)^N for
+        N independent comparisons. Comparisons with several faces of one person, or with similar
+        people, are not independent: then the true rate is lower. The errors of a probe that is
+        similar to many people ("wolf") occur together: fewer searches fail, but with more false
+        matches each.
 
         Args:
             similarity: The cosine found.
-            gallery_size: N, the faces that were compared.
+            gallery_size: N, the number of faces compared.
 
         Raises:
-            InputError: ``similarity`` is no cosine or ``gallery_size`` below 0.
+            InputError: If ``similarity`` is not a cosine between −1 and 1, or ``gallery_size`` is
+                negative or above 10¹².
         """
-        if not 0 <= gallery_size <= _LARGEST_GALLERY:
-            raise InputError(f"a gallery of {gallery_size} faces cannot be")
+        if not 0 <= gallery_size <= _MAX_GALLERY_SIZE:
+            raise InputError(
+                f"gallery_size must be from 0 to {_MAX_GALLERY_SIZE}, not {gallery_size}"
+            )
         single = self.false_match_rate(similarity)
         return Rate(*(_any_of(p, gallery_size) for p in (single.value, single.low, single.high)))
 
     def threshold(self, false_match_rate: float) -> float:
-        """The lowest similarity whose false match rate is no more than asked for.
+        """The lowest similarity whose false match rate is not above the given rate.
 
         Args:
-            false_match_rate: E.g. 0.001.
+            false_match_rate: The requested rate, e.g. 0.001.
 
         Returns:
-            Cosine: pairs of at least this similarity are taken for one person.
+            Similarity threshold (cosine): pairs at or above it are considered the same person.
 
         Raises:
-            InputError: The rate is not between 0 and 1, or lower than the data can support; says
-                which rate it supports.
+            InputError: If the rate is not between 0 and 1, or is lower than the data support; the
+                error gives the lowest supported rate.
         """
         if not 0 < false_match_rate < 1:  # false for nan
-            raise InputError(f"a false match rate of {false_match_rate} is not between 0 and 1")
+            raise InputError(f"false match rate {false_match_rate} is not between 0 and 1")
         lowest = max(self.lowest_false_match_rate, self.false_match_curve.value[-1])
         if false_match_rate < lowest:
             raise InputError(
-                f"a false match rate of {false_match_rate:g} cannot be told from "
+                f"a false match rate of {false_match_rate:g} cannot be estimated from "
                 f"{self.basis.impostor_pairs:,} pairs of {self.basis.identities:,} people "
                 f"({self.basis.data})",
                 where=self.model,
                 hint=f"the lowest it supports is {lowest:.2g}; "
                 "calibrate on more people with 'mobileface-eval calibrate'",
             )
-        # np.interp wants ascending rates; of equal rates it takes the last, here the lowest cosine.
+        # np.interp needs ascending rates; of equal rates it uses the last, here the lowest cosine.
         rates = np.array(self.false_match_curve.value[::-1])
         return float(np.interp(false_match_rate, rates, self.similarity[::-1]))
 
     def decide(self, similarity: float, fmr: float) -> Decision:
-        """Whether a similarity is one person's.
+        """Decides whether two faces belong to the same person.
 
         Args:
-            similarity: Cosine of two embeddings.
-            fmr: The false match rate that can be borne, e.g. 0.001.
+            similarity: Cosine of the two embeddings.
+            fmr: Acceptable false match rate, e.g. 0.001.
 
         Raises:
-            InputError: ``similarity`` is no cosine, or the data cannot support the rate.
+            InputError: If ``similarity`` is not a cosine between −1 and 1, or the data do not
+                support the rate.
         """
         threshold = self.threshold(fmr)
         return Decision(
@@ -217,26 +224,26 @@ class Calibration:
         )
 
     def _rate(self, curve: RateCurve, similarity: float) -> Rate:
-        # A float32 cosine of a face with itself may be a little over 1.
+        # The float32 cosine of a face with itself may slightly exceed 1.
         if not -1.001 <= similarity <= 1.001:  # false for nan
-            raise InputError(f"a similarity of {similarity} is no cosine")
+            raise InputError(f"similarity {similarity} is not a cosine between -1 and 1")
         limits = (curve.value, curve.low, curve.high)
         return Rate(*(float(np.interp(similarity, self.similarity, row)) for row in limits))
 
 
 def find_calibration(identity: str, models: str | Path | None = None) -> Calibration:
-    """The calibration of a model: the user's own beside the model, or one from the package.
+    """Finds the calibration of a model: the user's own next to the model, or a bundled one.
 
-    Searched are the folders of `mobileface.models.lookup`, and then what came with the package. A
-    file of the right name for another fingerprint is passed over.
+    The folders of `mobileface.models.lookup` are searched first, then the calibrations bundled with
+    the package. A file with the right name but another fingerprint is skipped.
 
     Args:
         identity: `Embedder.identity`, "name@fingerprint".
-        models: The caller's own folder, which comes first.
+        models: An additional folder, which is searched first.
 
     Raises:
-        ModelNotFoundError: There is none.
-        CalibrationError: The file found cannot be read.
+        ModelNotFoundError: If no calibration of the model is found.
+        CalibrationError: If a calibration file cannot be read.
     """
     file = identity.partition("@")[0] + SUFFIX
     others = []
@@ -248,12 +255,12 @@ def find_calibration(identity: str, models: str | Path | None = None) -> Calibra
             others.append(found.model)
     raise ModelNotFoundError(
         f"no calibration of {identity}" + (f", only of {', '.join(others)}" if others else ""),
-        hint="make one with 'mobileface-eval calibrate'",
+        hint="create one with 'mobileface-eval calibrate'",
     )
 
 
 def _any_of(probability: float, count: int) -> float:
-    """Probability that at least one of so many independent trials succeeds."""
+    """Probability that at least one of ``count`` independent trials succeeds."""
     if probability >= 1:
         return 1.0 if count else 0.0
     return -math.expm1(count * math.log1p(-probability))
@@ -271,7 +278,7 @@ def _curve_dict(curve: RateCurve) -> dict[str, list[float]]:
 
 
 def _from_dict(data: Any, where: str) -> Calibration:
-    """Reads what `Calibration.to_dict` wrote; raises SpecError that names the field."""
+    """Reads the output of `Calibration.to_dict`; raises a SpecError that names the field."""
     given = dict(fields.mapping(data, where))
     schema = fields.integer(1)(given.pop("schema", None), f"{where}, schema")
     if schema > SCHEMA:
@@ -282,7 +289,7 @@ def _from_dict(data: Any, where: str) -> Calibration:
         "false_match_rate": "false_match_curve",
         "false_non_match_rate": "false_non_match_curve",
     }
-    made = fields.build(
+    calibration = fields.build(
         Calibration,
         {names.get(key, key): value for key, value in given.items()},
         where,
@@ -295,12 +302,12 @@ def _from_dict(data: Any, where: str) -> Calibration:
             **dict.fromkeys(names.values(), check_curve),
         },
     )
-    places = np.array(made.similarity)
+    places = np.array(calibration.similarity)
     if len(places) < 2 or places[0] != -1 or places[-1] != 1 or (np.diff(places) <= 0).any():
-        raise SpecError("does not grow strictly from -1 to 1", where=f"{where}, similarity")
+        raise SpecError("must increase strictly from -1 to 1", where=f"{where}, similarity")
     for curve, name, sign in (
-        (made.false_match_curve, "false_match_rate", -1),
-        (made.false_non_match_curve, "false_non_match_rate", 1),
+        (calibration.false_match_curve, "false_match_rate", -1),
+        (calibration.false_non_match_curve, "false_non_match_rate", 1),
     ):
         if len(curve.value) != len(places):
             raise SpecError(
@@ -309,7 +316,7 @@ def _from_dict(data: Any, where: str) -> Calibration:
             )
         if (sign * np.diff(curve.value) < 0).any():
             raise SpecError(
-                f"must not {'fall' if sign > 0 else 'rise'} with the similarity",
+                f"must not {'decrease' if sign > 0 else 'increase'} with the similarity",
                 where=f"{where}, {name}",
             )
-    return made
+    return calibration

@@ -1,7 +1,7 @@
-"""Embeddings that know which model made them, and their file.
+"""Sets of embeddings, labelled with the model that computed them, and their file format.
 
 The file is an ``.npz`` with ``embeddings`` (N, D) float32, ``files`` (N,), ``model`` and, for faces
-found in photos, ``bboxes`` (N, 4).
+detected in photos, ``bboxes`` (N, 4).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class EmbeddingSet:
     """Embeddings of one model.
 
     Attributes:
-        model: `Embedder.identity` of the model that made them.
-        embeddings: float32 (N, D), each row of unit length.
-        files: (N,) the picture that each is from.
-        bboxes: float32 (N, 4): x1, y1, x2, y2 of each face in its picture; None for crops.
+        model: `Embedder.identity` of the model that computed them.
+        embeddings: float32 (N, D), each row L2-normalized.
+        files: (N,) the image file of each embedding.
+        bboxes: float32 (N, 4): x1, y1, x2, y2 of each face in its image; None for face crops.
     """
 
     model: str
@@ -42,13 +42,13 @@ class EmbeddingSet:
         return len(self.embeddings)
 
     def similarity(self, other: EmbeddingSet) -> FloatArray:
-        """Cosine between each embedding here and each there.
+        """Cosine similarity between each embedding of this set and each of another set.
 
         Returns:
             float32 (N, M), −1 to 1.
 
         Raises:
-            InputError: They are of different models; names both.
+            InputError: If the sets belong to different models; the error names both.
         """
         require_same_model(self.model, other.model)
         return cosine_similarity(self.embeddings, other.embeddings)
@@ -58,12 +58,12 @@ class EmbeddingSet:
 
         Args:
             path: The file.
-            private: Nobody but its owner may read it.
-            more: Arrays to write beside the others.
+            private: Make the file readable by its owner only.
+            more: Additional arrays to write.
 
         Raises:
-            InputError: Its name does not end in .npz.
-            OutputError: It cannot be written.
+            InputError: If the file name does not end in .npz.
+            OutputError: If the file cannot be written.
         """
         if path.suffix != ".npz":
             raise InputError(f"'{path}' does not end in .npz")
@@ -83,17 +83,17 @@ class EmbeddingSet:
         """Reads the file.
 
         Raises:
-            InputError: It is absent, or no such file.
+            InputError: If the file cannot be read or is not an embeddings file.
         """
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
                 arrays = {name: data[name] for name in data.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            text = f"no file of embeddings ({reason(error)})"
+            text = f"not an embeddings file ({reason(error)})"
             raise InputError(text, where=str(path)) from error
         missing = [name for name in ("embeddings", "files", "model") if name not in arrays]
         if missing:
-            raise InputError(f"no file of embeddings: '{missing[0]}' is missing", where=str(path))
+            raise InputError(f"not an embeddings file: '{missing[0]}' is missing", where=str(path))
         vectors, files, boxes = arrays["embeddings"], arrays["files"], arrays.get("bboxes")
         if (
             vectors.ndim != 2
@@ -103,6 +103,9 @@ class EmbeddingSet:
             or arrays["model"].shape != ()
             or (boxes is not None and boxes.shape != (len(vectors), 4))
         ):
-            raise InputError("its arrays are no embeddings", where=str(path))
+            raise InputError(
+                "not an embeddings file: an array has the wrong shape or type, or is not finite",
+                where=str(path),
+            )
         names = tuple(str(name) for name in files)
         return cls(str(arrays["model"]), vectors, names, boxes)

@@ -1,4 +1,4 @@
-"""Error rates with what is known of their uncertainty, and how they are read from JSON."""
+"""Error rates with confidence intervals, and checks for reading them from JSON."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Rate:
     """A rate with its 95 % confidence interval.
 
     Attributes:
-        value: The estimate, 0 to 1; 0: not seen in the data, see `high`.
-        low: Lower limit.
-        high: Upper limit.
+        value: The estimate, 0 to 1; 0 means that no error occurred in the data, see `high`.
+        low: Lower limit of the interval.
+        high: Upper limit of the interval.
     """
 
     value: float
@@ -42,16 +42,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a calibration rests on.
+    """The data that a calibration was measured on.
 
     Attributes:
         data: Name of the data set.
-        identities: People in it.
-        faces: Pictures of them.
-        genuine_pairs: Pairs of pictures of one person.
-        impostor_pairs: Pairs of pictures of two people.
-        date: When it was measured, as YYYY-MM-DD.
-        note: What else is to be known, e.g. what kind of pictures.
+        identities: Number of people.
+        faces: Number of face images.
+        genuine_pairs: Number of genuine pairs (two images of one person).
+        impostor_pairs: Number of impostor pairs (images of two people).
+        date: Date of the measurement, as YYYY-MM-DD.
+        note: Further information, e.g. the kind of images.
     """
 
     data: str
@@ -80,16 +80,16 @@ class RateCurve:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether two faces are one person's, and how often such answers are wrong.
+    """Whether two faces belong to the same person, with the error rates of the decision.
 
     Attributes:
-        same: They are taken for one person: `similarity` reaches `threshold`.
-        similarity: Cosine of their embeddings.
-        threshold: The lowest similarity whose false match rate is no more than was asked for.
-        false_match_rate: How often two people reach the threshold.
-        false_non_match_rate: How often two pictures of one person do not.
-        as_similar: How often two people are as similar as these two faces.
-        basis: What these rates rest on.
+        same: True for the same person: `similarity` is at or above `threshold`.
+        similarity: Cosine of the two embeddings.
+        threshold: The lowest similarity whose false match rate is not above the requested rate.
+        false_match_rate: Share of impostor pairs at or above the threshold.
+        false_non_match_rate: Share of genuine pairs below the threshold.
+        as_similar: Share of impostor pairs at or above `similarity`.
+        basis: The data that the rates were measured on.
     """
 
     same: bool
@@ -103,9 +103,9 @@ class Decision:
     def __str__(self) -> str:
         return (
             f"{'same person' if self.same else 'different people'}: similarity "
-            f"{self.similarity:.4f}, threshold {self.threshold:.4f}; two people reach the "
-            f"threshold in {self.false_match_rate} of cases, one person's pictures miss it in "
-            f"{self.false_non_match_rate} ({self.basis.data}, {self.basis.identities:,} people)"
+            f"{self.similarity:.4f}, threshold {self.threshold:.4f}; false match rate "
+            f"{self.false_match_rate}, false non-match rate {self.false_non_match_rate} "
+            f"({self.basis.data}, {self.basis.identities:,} people)"
         )
 
 
@@ -121,7 +121,11 @@ _BASIS: dict[str, fields.Check] = {
 
 
 def check_share(value: Any, where: str) -> float:
-    """A number from 0 to 1."""
+    """Checks a number from 0 to 1.
+
+    Raises:
+        SpecError: If ``value`` is not such a number.
+    """
     share = fields.number(value, where)
     if not 0 <= share <= 1:
         raise SpecError(f"{value!r} is not between 0 and 1", where=where)
@@ -129,7 +133,11 @@ def check_share(value: Any, where: str) -> float:
 
 
 def check_curve(value: Any, where: str) -> RateCurve:
-    """A curve whose limits enclose its values."""
+    """Checks a curve whose confidence limits enclose its values.
+
+    Raises:
+        SpecError: If the lists differ in length, or a limit does not enclose its value.
+    """
     rows = dict.fromkeys(("value", "low", "high"), fields.list_of(check_share))
     curve = fields.build(RateCurve, value, where, rows)
     arrays: list[npt.NDArray[np.float64]] = [
@@ -138,10 +146,14 @@ def check_curve(value: Any, where: str) -> RateCurve:
     if len({len(row) for row in arrays}) != 1:
         raise SpecError("value, low and high differ in length", where=where)
     if (np.diff(arrays, axis=0) < 0).any():
-        raise SpecError("low ≤ value ≤ high does not hold", where=where)
+        raise SpecError("must satisfy low ≤ value ≤ high", where=where)
     return curve
 
 
 def check_basis(value: Any, where: str) -> Basis:
-    """What a calibration rests on."""
+    """Checks the description of a calibration's data.
+
+    Raises:
+        SpecError: If a field is missing, unknown or invalid.
+    """
     return fields.build(Basis, value, where, _BASIS)

@@ -1,4 +1,4 @@
-"""How similar embeddings are."""
+"""Similarity of embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["cosine_similarity"]
 
 
 def cosine_similarity(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Cosine between each row of ``a`` and each row of ``b``.
+    """Cosine similarity between each row of ``a`` and each row of ``b``.
 
     Args:
         a: (N, D) unit vectors.
@@ -21,8 +21,8 @@ def cosine_similarity(a: FloatArray, b: FloatArray) -> FloatArray:
         float32 (N, M), −1 to 1.
 
     Raises:
-        InputError: The vectors have different lengths.
+        InputError: If an array is not two-dimensional or the vectors differ in length.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise InputError(f"embeddings of shape {a.shape} and {b.shape} cannot be compared")
+        raise InputError(f"embeddings of shapes {a.shape} and {b.shape} cannot be compared")
     return np.clip(a @ b.T, -1, 1)

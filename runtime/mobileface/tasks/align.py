@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError, InputError
-from ..types import Landmarks
+from ..types import FloatArray, Landmarks
 from ..vision.chips import ChipPlace, extract_chip, place_chip
 from ..vision.crops import CROPS, CropTemplate
 from ..vision.image import Image, check_image
@@ -17,6 +19,7 @@ __all__ = ["align", "allows_crop", "crop_matrix"]
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
 _MAX_CROP_SIDE = 4096
 _MIN_POINTS = 3
+_EYE_CORNERS = ("left_eye_outer", "left_eye_inner", "right_eye_outer", "right_eye_inner")
 _MAX_IMAGE_SIDE = 32766
 """Maximum side, in pixels, of an image that OpenCV's warp can address."""
 
@@ -29,6 +32,7 @@ def align(
     *,
     crop: str = "mobileface",
     size: int | tuple[int, int] | None = None,
+    box: FloatArray | None = None,
 ) -> Image:
     """Crops and aligns a face.
 
@@ -37,9 +41,11 @@ def align(
         landmarks: Landmarks of the face.
         crop: Name of the template, see `mobileface.vision.crops`: "mobileface" (as published:
             affine, from both eyes and the mouth), "arcface" (similarity transform, from five
-            points, or from eyes, nose and mouth) or "dlib" (dlib's face chip, from the corners of
-            the eyes and the base of the nose).
+            points, or from eyes, nose and mouth), "dlib" and "dlib_20" (dlib's face chips with a
+            margin of 0.25 and 0.2, from the corners of the eyes and the base of the nose) or "box"
+            (the square around the face box, rotated so that the eyes, if available, are level).
         size: Side of the crop, or its height and width; by default the template's.
+        box: float32 (4,): x1, y1, x2, y2 of the face in pixels; only needed for the crop "box".
 
     Returns:
         uint8 (height, width, 3) or (height, width); black outside the image.
@@ -47,7 +53,8 @@ def align(
     Raises:
         ImageError: If ``image`` is not an image, or is too large.
         InputError: If the template is unknown, landmarks that it needs are missing, all landmarks
-            lie on a line (affine) or coincide, or a face chip is not square.
+            lie on a line (affine) or coincide, a face chip is not square, or the box is missing,
+            empty or not finite.
     """
     image = check_image(image)
     if max(image.shape[:2]) > _MAX_IMAGE_SIDE:
@@ -58,6 +65,8 @@ def align(
     height, width = (size, size) if isinstance(size, int) else (size or (template.size,) * 2)
     if template.transform == "chip":
         return extract_chip(image, _chip(landmarks, template, height, width))
+    if template.transform == "box":
+        return extract_chip(image, _box_chip(landmarks, box, height, width))
     matrix = crop_matrix(landmarks, template, height, width)
     method = _INTERPOLATION[template.interpolation]
     return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=method), np.uint8)
@@ -71,6 +80,8 @@ def allows_crop(names: tuple[str, ...], crop: str) -> bool:
     """
     blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
     template = _template(crop)
+    if template.transform == "box":
+        return True
     try:
         _matching(blank, template)
     except InputError:
@@ -84,6 +95,8 @@ def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width
     Raises:
         InputError: See `align`.
     """
+    if template.transform == "box":
+        raise InputError("the crop 'box' needs the face box, not only landmarks")
     if template.transform == "chip":
         return _chip(landmarks, template, height, width).matrix()
     source, target = _pairs(landmarks, template, height, width)
@@ -95,6 +108,40 @@ def _chip(landmarks: Landmarks, template: CropTemplate, height: int, width: int)
     if height != width:
         raise InputError(f"a face chip must be square, not {height}×{width} pixels")
     return place_chip(*_pairs(landmarks, template, height, width), height)
+
+
+def _box_chip(landmarks: Landmarks, box: FloatArray | None, height: int, width: int) -> ChipPlace:
+    """The square around a box, rotated with the eyes; upright without the eyes."""
+    if height != width:
+        raise InputError(f"the crop 'box' must be square, not {height}×{width} pixels")
+    if not 1 <= height <= _MAX_CROP_SIDE:
+        raise InputError(
+            f"the sides of a crop must be from 1 to {_MAX_CROP_SIDE} pixels, not {height}×{width}"
+        )
+    if box is None:
+        raise InputError("the crop 'box' needs the face box", hint="align(…, box=face.bbox)")
+    corners = np.asarray(box, np.float64).reshape(-1)
+    if corners.shape != (4,) or not np.isfinite(corners).all():
+        raise InputError(f"{corners.tolist()} is not a box")
+    x1, y1, x2, y2 = corners.tolist()
+    side = max(x2 - x1, y2 - y1)
+    if min(x2 - x1, y2 - y1) <= 0 or side <= 1:
+        raise InputError(f"{corners.tolist()} is an empty box")
+    return ChipPlace(((x1 + x2) / 2, (y1 + y2) / 2), _tilt(landmarks), side / height, height)
+
+
+def _tilt(landmarks: Landmarks) -> float:
+    """Clockwise angle in radians from the horizontal to the line through the eyes."""
+    eyes = landmarks.select(("left_eye", "right_eye"))
+    if eyes is None:
+        corners = landmarks.select(_EYE_CORNERS)
+        if corners is None:
+            return 0.0
+        eyes = np.asarray(corners.reshape(2, 2, 2).mean(axis=1), np.float32)
+    if not np.isfinite(eyes).all():
+        raise InputError("the landmarks are not finite")
+    across, down = (eyes[1] - eyes[0]).tolist()
+    return math.atan2(down, across)
 
 
 def _pairs(

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..models.lookup import Precision
@@ -65,9 +66,11 @@ class Stage(ABC):
 
     Attributes:
         models: The task's loaded models.
+        refused: The task's models that were rejected, by name, with the reason; the others run.
     """
 
     models: list[Any]
+    refused: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:

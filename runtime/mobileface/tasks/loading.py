@@ -22,7 +22,7 @@ from ..vision.crops import CROPS
 
 if TYPE_CHECKING:
     from ..models.tuning import Setting
-    from .attributes import AttributePredictor
+    from .attribute_set import AttributeSet
     from .detection import Detector
     from .embedding import Embedder
     from .landmarks import LandmarkSet
@@ -77,7 +77,7 @@ def load(
 
     Returns:
         The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
-        `AttributePredictor` or a `PoseEstimator`.
+        `AttributePredictor`, a `HeadPredictor` or a `PoseEstimator`.
 
     Raises:
         ModelNotFoundError: If the model or the variant is not found.
@@ -137,12 +137,34 @@ def load_attributes(
     precision: Precision = None,
     variant: str | None = None,
     **options: Any,
-) -> AttributePredictor:
-    """Loads an attribute model by name or path, or the preferred one; see `load`."""
-    found: AttributePredictor = load(
-        name, models=models, precision=precision, variant=variant, task="attributes", **options
-    )
-    return found
+) -> AttributeSet:
+    """Loads an attribute model by name or path, or all models with the highest preference.
+
+    Models with the same preference complement each other: together they fill
+    `mobileface.types.Attributes`. The arguments are those of `load`.
+
+    Without a name, skips models that cannot be loaded; `AttributeSet.refused` lists the reasons.
+
+    Raises:
+        ModelNotFoundError: If no such model is found.
+        ModelError: If no model can be loaded; `ModelIntegrityError` if a file does not match its
+            index.
+    """
+    from .attribute_set import AttributeSet
+
+    choice: dict[str, Any] = {"precision": precision, "variant": variant}
+    if name is not None:
+        return AttributeSet([load(name, task="attributes", models=models, **choice, **options)])
+    group = next(iter(_by_preference("attributes", models)))
+    found, refused = [], dict[str, ModelError]()
+    for item in group:
+        try:
+            found.append(_run(_open(item, options, **choice), "attributes", {}))
+        except ModelError as error:
+            refused[item.name] = error
+    if not found:
+        raise next(iter(refused.values()))
+    return AttributeSet(found, {name: str(error) for name, error in refused.items()})
 
 
 def load_pose(
@@ -185,14 +207,8 @@ def load_landmarks(
     if name is not None:
         choice: dict[str, Any] = {"models": models, "precision": precision, "variant": variant}
         return LandmarkSet([load(name, task="landmarks", **choice, **options)])
-    find_model(task="landmarks", models=models)  # raises if there are no landmark models
-    own = None if models is None else Path(models)
-    groups: dict[tuple[bool, int], list[StoredModel]] = {}
-    for stored in candidate_models(models, "landmarks"):
-        key = (stored.path.parent == own, stored.entry.preference)
-        groups.setdefault(key, []).append(stored)
     seen: list[str] = []
-    for group in groups.values():  # the preferred group first
+    for group in _by_preference("landmarks", models):  # the preferred group first
         opened = [_open(item, options, precision, variant) for item in group]
         found = LandmarkSet([_run(model, "landmarks", {}) for model in opened])
         if crop is None or allows_crop(found.point_names, crop):
@@ -203,6 +219,21 @@ def load_landmarks(
         f"available: {', '.join(seen)}",
         hint="convert a landmark model that outputs them",
     )
+
+
+def _by_preference(task: str, models: Folder) -> list[list[StoredModel]]:
+    """The models for a task, grouped by folder and preference; the preferred group is first.
+
+    Raises:
+        ModelNotFoundError: If no model is found.
+    """
+    find_model(task=task, models=models)  # raises if there are no models
+    own = None if models is None else Path(models)
+    groups: dict[tuple[bool, int], list[StoredModel]] = {}
+    for stored in candidate_models(models, task):
+        key = (stored.path.parent == own, stored.entry.preference)
+        groups.setdefault(key, []).append(stored)
+    return list(groups.values())
 
 
 def require_precision(precision: str, sessions: Sequence[Session]) -> None:

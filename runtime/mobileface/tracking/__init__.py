@@ -1,1 +1,1 @@
-"""Following faces through a video: SORT, its filter and its assignment."""
+"""Face tracking in videos: the SORT tracker, its Kalman filter and its assignment."""

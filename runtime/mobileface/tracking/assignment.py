@@ -1,10 +1,10 @@
-"""Which detection belongs to which track: the assignment with the largest sum of weights.
+"""Linear assignment of detections to tracks: maximises the sum of the weights.
 
-Pairs of weight 0 gain nothing, so the problem falls apart into groups of rows and columns that are
-connected by positive weights. Faces overlap with few others: most groups are a single pair. What is
-left is solved exactly by shortest augmenting paths (Kuhn, "The Hungarian Method for the Assignment
-Problem", 1955; in the form of Jonker and Volgenant, "A Shortest Augmenting Path Algorithm for Dense
-and Sparse Linear Assignment Problems", 1987).
+Pairs of weight 0 add nothing to the sum, so the problem splits into groups of rows and columns that
+are connected by positive weights. Faces overlap with few other faces, so most groups are a single
+pair. The remaining groups are solved exactly by shortest augmenting paths (Kuhn, "The Hungarian
+Method for the Assignment Problem", 1955; in the form of Jonker and Volgenant, "A Shortest
+Augmenting Path Algorithm for Dense and Sparse Linear Assignment Problems", 1987).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ Pairs = npt.NDArray[np.int64]
 
 
 def assign(weights: npt.ArrayLike) -> Pairs:
-    """Pairs rows with columns so that the sum of their weights is the largest possible.
+    """Pairs rows with columns so that the sum of their weights is maximal.
 
     Args:
         weights: (R, C), finite and not negative.
 
     Returns:
-        int64 (K, 2): row and column of each pair of positive weight, by row. Each row and each
-        column occurs at most once.
+        int64 (K, 2): row and column of each pair with a positive weight, sorted by row. Each row
+        and each column occurs at most once.
 
     Raises:
-        InputError: Not such an array.
+        InputError: If ``weights`` is not such an array.
     """
     array = np.asarray(weights, np.float64)
     if array.ndim != 2 or not np.isfinite(array).all() or (array < 0).any():
-        raise InputError("weights are no (R, C) array of finite numbers that are not negative")
+        raise InputError("weights must be an (R, C) array of finite, non-negative numbers")
     pairs = []
     for rows, columns in _groups(*np.nonzero(array)):
         if len(rows) == len(columns) == 1:
@@ -47,7 +47,7 @@ def assign(weights: npt.ArrayLike) -> Pairs:
 
 
 def _groups(rows: Pairs, columns: Pairs) -> list[tuple[list[int], list[int]]]:
-    """Rows and columns that pairs connect, directly or through others."""
+    """Groups rows and columns that are connected by pairs, directly or indirectly."""
     group_of_row: dict[int, int] = {}
     group_of_column: dict[int, int] = {}
     groups: dict[int, tuple[list[int], list[int]]] = {}
@@ -72,7 +72,7 @@ def _groups(rows: Pairs, columns: Pairs) -> list[tuple[list[int], list[int]]]:
 
 
 def _solve(weights: FloatArray) -> list[tuple[int, int]]:
-    """The best assignment of a small dense problem, every row or every column assigned."""
+    """Solves a small dense problem, assigning every row or every column."""
     if weights.shape[0] > weights.shape[1]:
         return [(row, column) for column, row in _solve(weights.T)]
     if weights.shape[0] == 1:
@@ -98,7 +98,7 @@ def _augment(
     owner: npt.NDArray[np.int64],
     start: int,
 ) -> None:
-    """Gives one more row a column, along the path that costs least; prices stay consistent."""
+    """Assigns one more row along the shortest augmenting path, and updates the dual prices."""
     columns = costs.shape[1]
     shortest, came_from = np.full(columns, np.inf), np.full(columns, -1)
     done = np.zeros(columns, bool)

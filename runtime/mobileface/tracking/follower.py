@@ -1,4 +1,4 @@
-"""Faces through a video: detected when needed, always tracked, described when useful."""
+"""Detects, tracks and describes the faces of a video, with detection only in some frames."""
 
 from __future__ import annotations
 
@@ -22,36 +22,37 @@ from .tracker import Tracker
 
 __all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
 
-_SURPRISE = 0.7
-"""A detection that overlaps its track's prediction less than this was needed."""
+_SURPRISE_IOU = 0.7
+"""A detection whose IoU with its track's prediction is below this shows that it was needed."""
 
-_BETTER = 1.25
-"""A face is described again when its view is this much better than the best so far."""
+_BETTER_VIEW = 1.25
+"""A face is described again when its view score is this many times the best so far."""
 
-_LONGEST_PAUSE = 0.2
-"""Seconds of video without a detection, at most, when its interval is chosen automatically."""
+_MAX_PAUSE = 0.2
+"""Maximum seconds of video without a detection when the interval is chosen automatically."""
 
 _PATIENCE = 3
-"""Frames running in which the detector looks for a face that it missed, or one that is new."""
+"""Number of consecutive frames with a detection after a face was missed or is new."""
 
-_STEP, _CUT = 24, 20.0
-"""A frame whose every so many-th pixels differ by so much in the mean is a new scene."""
+_SCENE_STEP, _SCENE_CHANGE = 24, 20.0
+"""A new scene begins if every ``_SCENE_STEP``-th pixel differs by more than ``_SCENE_CHANGE`` on
+average."""
 
 Interval = int | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowedFace:
-    """A face in one frame of a video.
+    """A tracked face in one frame of a video.
 
     Attributes:
-        track_id: Its number, the same in all frames.
-        face: What is known of it. Embedding and attributes may be of an earlier frame, when it was
-            seen best.
-        measured: What was measured in this frame: "bbox", "det_score", "kps", "pose",
+        track_id: ID of the track, the same in all frames.
+        face: The face. Its embedding and attributes may come from the earlier frame with the best
+            view.
+        measured: Fields that were measured in this frame: "bbox", "det_score", "kps", "pose",
             "attributes", "embedding".
-        predicted: What was predicted by the tracker: "bbox", or nothing.
-        kept: What is of an earlier frame: "attributes", "embedding".
+        predicted: Fields that were predicted by the tracker: "bbox" or none.
+        kept: Fields that come from an earlier frame: "attributes", "embedding".
     """
 
     track_id: int
@@ -66,10 +67,10 @@ class FollowedFrame:
     """One frame of a video.
 
     Attributes:
-        number: From 0 on.
-        detected: True if the detector ran.
-        faces: The faces, by `track_id`.
-        seconds: What each stage took: "detection", "tracking", "tasks".
+        number: Number of the frame, starting at 0.
+        detected: True if the detector ran in this frame.
+        faces: The faces, sorted by `track_id`.
+        seconds: Run time of each stage: "detection", "tracking", "tasks".
     """
 
     number: int
@@ -80,7 +81,7 @@ class FollowedFrame:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one identity, from the frame in which it was seen best."""
+    """What is known about one identity, from the frame with its best view."""
 
     view: float = 0.0
     last_seen: int = 0
@@ -89,18 +90,23 @@ class _Known:
 
 @dataclass(slots=True)
 class _Schedule:
-    """When the detector runs next.
+    """Decides when the detector runs.
 
     Attributes:
-        every: Frames from one detection to the next; "auto": as few as suffice.
-        fps: Frames a second of the video.
-        most: Detections a second of video, at most; None: no limit.
-        live: Frames that come while one is worked on are lost.
+        every: Frames from one detection to the next; "auto" chooses the interval automatically.
+        fps: Frames per second of the video.
+        max_rate: Maximum number of detections per second of video; None for no limit.
+        live: Frames that arrive while another one is processed are lost.
+        interval: Current interval in frames, with "auto".
+        since: Frames since the last detection.
+        cost: Smoothed run time of a frame with a detection, in seconds.
+        looks: Consecutive detections while the tracks were unsettled.
+        scene: Subsampled previous frame.
     """
 
     every: Interval
     fps: float
-    most: float | None
+    max_rate: float | None
     live: bool
     interval: int = 1
     since: float = math.inf
@@ -109,8 +115,8 @@ class _Schedule:
     scene: Image | None = None
 
     def due(self, frame: Image) -> bool:
-        """True if the detector is to run on the frame that comes now."""
-        least = 1 if self.most is None else math.ceil(self.fps / self.most)
+        """True if the detector must run on this frame."""
+        least = 1 if self.max_rate is None else math.ceil(self.fps / self.max_rate)
         if self.every == "auto":
             every = 1 if self._is_new_scene(frame) else self.interval
         else:
@@ -120,27 +126,33 @@ class _Schedule:
         return now
 
     def learn(self, surprised: bool, unsettled: bool, seconds: float) -> None:
-        """Takes in how a detection went: sooner after a surprise, later and later without."""
+        """Adapts the interval after a detection: shorter after a surprise, otherwise longer.
+
+        Args:
+            surprised: The detection was needed, see `_surprised`.
+            unsettled: See `Tracker.unsettled`.
+            seconds: Run time of the frame.
+        """
         self.cost = seconds if not self.cost else 0.8 * self.cost + 0.2 * seconds
         self.looks = self.looks + 1 if unsettled else 0
         if unsettled and self.looks <= _PATIENCE:
-            wanted = 1
+            interval = 1
         else:
-            wanted = max(self.interval // 2, 1) if surprised else self.interval + 1
+            interval = max(self.interval // 2, 1) if surprised else self.interval + 1
         keeps_up = math.ceil(self.cost * self.fps) if self.live else 1
-        self.interval = max(min(wanted, int(self.fps * _LONGEST_PAUSE)), keeps_up, 1)
+        self.interval = max(min(interval, int(self.fps * _MAX_PAUSE)), keeps_up, 1)
 
     def _is_new_scene(self, frame: Image) -> bool:
-        """True after a cut: the boxes that were predicted mean nothing any more."""
-        before, self.scene = self.scene, np.array(frame[::_STEP, ::_STEP])
+        """True after a cut: the predicted boxes are no longer valid."""
+        before, self.scene = self.scene, np.array(frame[::_SCENE_STEP, ::_SCENE_STEP])
         if before is None or before.shape != self.scene.shape:
             return True
-        return float(cv2.absdiff(before, self.scene).mean()) > _CUT
+        return float(cv2.absdiff(before, self.scene).mean()) > _SCENE_CHANGE
 
 
 @dataclass(slots=True)
 class _Clock:
-    """Seconds by stage."""
+    """Accumulates run times by stage, in seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -151,25 +163,25 @@ class _Clock:
 
 
 class FaceFollower:
-    """Finds and follows the faces of one video, frame by frame.
+    """Detects and tracks the faces of one video, frame by frame.
 
     Args:
-        analyzer: Detector and tasks. Landmarks and pose are found in each frame that is detected
-            in; embedding and attributes once a track, and again when the face is larger or more
-            frontal than before.
-        detect_every: Frames from one detection to the next, between which boxes are predicted;
-            "auto": as few detections as the movement and the time they take ask for.
-        max_detections: Detections a second of video, at most; None: no limit.
-        fps: Frames a second of the video.
-        live: The frames are a camera's: "auto" then leaves as many out as the detector needs to
-            keep up with them.
-        max_age: As `Tracker` takes it, in frames with a detection.
-        min_hits: As `Tracker` takes it.
-        iou_threshold: As `Tracker` takes it.
-        same_person: As `Tracker` takes it; needs an embedder.
+        analyzer: Provides the detector and the tasks. Landmarks and pose are computed in each frame
+            with a detection; embedding and attributes once per track, and again when the face is
+            larger or more frontal than before.
+        detect_every: Frames from one detection to the next; boxes in between are predicted. "auto"
+            adapts the interval to the movement of the faces and the run time of a detection.
+        max_detections: Maximum number of detections per second of video; None for no limit.
+        fps: Frames per second of the video.
+        live: True for a camera: "auto" then makes the interval long enough for the detector to keep
+            up with the frame rate.
+        max_age: See `Tracker`; counted in frames with a detection.
+        min_hits: See `Tracker`.
+        iou_threshold: See `Tracker`.
+        same_person: See `Tracker`; needs an embedder.
 
     Raises:
-        InputError: An option out of range.
+        InputError: If an option is out of range, or ``same_person`` is given without an embedder.
     """
 
     def __init__(
@@ -186,7 +198,9 @@ class FaceFollower:
         same_person: float | None = None,
     ) -> None:
         if detect_every != "auto" and not (isinstance(detect_every, int) and detect_every >= 1):
-            raise InputError(f"detect_every {detect_every!r} is neither 'auto' nor a number from 1")
+            raise InputError(
+                f"detect_every must be 'auto' or an integer of at least 1, not {detect_every!r}"
+            )
         if max_detections is not None and not 0 < max_detections < math.inf:
             raise InputError(f"max_detections {max_detections} is not a positive number")
         if not 0 < fps < math.inf:
@@ -205,19 +219,20 @@ class FaceFollower:
         self._known: dict[int, _Known] = {}
         self._number = -1
         self._previous: list[Track] = []
-        once = [task for task in ("attributes", "embedding") if task in analyzer.tasks]
-        self._once = tuple(once)
-        self._always = tuple(task for task in analyzer.tasks if task not in (*once, "detection"))
+        per_track = tuple(task for task in ("attributes", "embedding") if task in analyzer.tasks)
+        others = (*per_track, "detection")
+        self._per_track = per_track
+        self._per_frame = tuple(task for task in analyzer.tasks if task not in others)
 
     def __call__(self, frame: Image, *, color: ChannelOrder = "bgr") -> FollowedFrame:
-        """Takes the next frame.
+        """Processes the next frame.
 
         Args:
             frame: uint8 (H, W, 3) or (H, W).
             color: Channel order of a colour frame.
 
         Raises:
-            ImageError: Not a picture.
+            ImageError: If ``frame`` does not have this type or shape.
         """
         frame = check_image(frame)
         self._number += 1
@@ -248,8 +263,8 @@ class FaceFollower:
             found = self.analyzer.describe(frame, chosen, ("embedding",), color=color)
             described.update(zip(indices, found, strict=True))
             assert self.analyzer.embedder is not None
-            nobody = np.zeros(self.analyzer.embedder.size, np.float32)
-            return np.stack([nobody if f.embedding is None else f.embedding for f in found])
+            unknown = np.zeros(self.analyzer.embedder.size, np.float32)
+            return np.stack([unknown if f.embedding is None else f.embedding for f in found])
 
         boxes = np.array([face.bbox for face in detected], np.float32).reshape(-1, 4)
         scores = [face.det_score for face in detected]
@@ -260,8 +275,8 @@ class FaceFollower:
         for track in tracks:
             assert track.detection is not None
             chosen.append(described.get(track.detection, detected[track.detection]))
-        if self._always:
-            chosen = self.analyzer.describe(frame, chosen, self._always, color=color)
+        if self._per_frame:
+            chosen = self.analyzer.describe(frame, chosen, self._per_frame, color=color)
         faces = [
             self._complete(frame, track, face, color)
             for track, face in zip(tracks, chosen, strict=True)
@@ -273,20 +288,20 @@ class FaceFollower:
     def _complete(
         self, frame: Image, track: Track, face: Face, color: ChannelOrder
     ) -> FollowedFace:
-        """Adds what is found once a track, now if the view is better than before."""
+        """Adds embedding and attributes: new ones if the view is better, else the kept ones."""
         known = self._known.setdefault(track.track_id, _Known())
         known.last_seen = self._number
         view = _view(face)
         kept: tuple[str, ...] = ()
         fresh: tuple[str, ...] = ()
-        if self._once and (known.face is None or view >= _BETTER * known.view):
-            tasks = [t for t in self._once if t != "embedding" or face.embedding is None]
+        if self._per_track and (known.face is None or view >= _BETTER_VIEW * known.view):
+            tasks = [t for t in self._per_track if t != "embedding" or face.embedding is None]
             face = self.analyzer.describe(frame, [face], tasks, color=color)[0]
-            known.view, known.face, fresh = view, face, self._once
+            known.view, known.face, fresh = view, face, self._per_track
             if face.embedding is not None:
                 self._tracker.remember(track.track_id, face.embedding)
         elif known.face is not None:
-            face, kept = _keeping(face, known.face), self._once
+            face, kept = _keeping(face, known.face), self._per_track
         face = dataclasses.replace(face, bbox=track.bbox)
         return FollowedFace(
             track.track_id,
@@ -303,11 +318,11 @@ class FaceFollower:
         if known is not None and known.face is not None:
             face = _keeping(face, known.face)
             known.last_seen = self._number
-        kept = _present(face, self._once)
+        kept = _present(face, self._per_track)
         return FollowedFace(track.track_id, face, (), ("bbox",), kept)
 
     def _drop_old(self) -> None:
-        """Forgets what faces looked like that were not seen for long: memory stays constant."""
+        """Forgets faces that have not been seen for long, so that memory use stays constant."""
         if self._number % self._forget_after == 0:
             self._known = {
                 track_id: known
@@ -317,7 +332,7 @@ class FaceFollower:
 
 
 def _keeping(face: Face, best: Face) -> Face:
-    """A face with what was found of it when it was seen best."""
+    """A face with the attributes and embedding of its best view."""
     return dataclasses.replace(
         face,
         attributes=best.attributes,
@@ -327,19 +342,19 @@ def _keeping(face: Face, best: Face) -> Face:
 
 
 def _surprised(before: Sequence[Track], now: Sequence[Track]) -> bool:
-    """True if a detection was needed: a face came, went, or is not where it was expected."""
+    """True if a detection was needed: a face appeared, disappeared or was not where predicted."""
     expected = {track.track_id: track.bbox.astype(np.float64) for track in before}
     if expected.keys() != {track.track_id for track in now}:
         return True
     overlaps = [
         iou(expected[track.track_id][None], track.bbox[None].astype(np.float64)) for track in now
     ]
-    return any(float(overlap[0, 0]) < _SURPRISE for overlap in overlaps)
+    return any(float(overlap[0, 0]) < _SURPRISE_IOU for overlap in overlaps)
 
 
 def _present(face: Face, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the names that the face has."""
-    there = {
+    """The given fields that are set in the face."""
+    present = {
         "bbox": True,
         "det_score": True,
         "kps": face.landmarks is not None,
@@ -347,11 +362,11 @@ def _present(face: Face, names: Sequence[str]) -> tuple[str, ...]:
         "attributes": face.attributes is not None,
         "embedding": face.embedding is not None,
     }
-    return tuple(name for name in names if there[name])
+    return tuple(name for name in names if present[name])
 
 
 def _view(face: Face) -> float:
-    """How well a face is seen: its side in pixels, less the more it is turned away."""
+    """View score of a face: its side length in pixels, times its frontality if known."""
     width, height = face.bbox[2:] - face.bbox[:2]
     side = float(np.sqrt(max(width, 0) * max(height, 0)))
     ratio = None if face.landmarks is None else frontality(face.landmarks)

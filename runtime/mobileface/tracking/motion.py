@@ -1,13 +1,13 @@
-"""Where a box will be in the next frame: SORT's motion model, for all tracks at once.
+"""SORT's motion model: predicts the boxes of all tracks in the next frame.
 
 Bewley et al., "Simple Online and Realtime Tracking" (arXiv 1602.00763), section 3.2: the state of a
-track is [u, v, s, r, u̇, v̇, ṡ], centre, area, aspect ratio and the speeds of the first three, in a
-Kalman filter with constant speed. Each measurement touches one of u, v, s, r, and no noise is
-shared between them, so the filter of seven numbers is four filters side by side: three of a value
-and its speed, one of a value. Their covariances are three numbers each, in closed form.
+track is [u, v, s, r, u̇, v̇, ṡ], i.e. centre, area, aspect ratio and the speeds of the first three,
+in a Kalman filter with constant speed. Each measurement affects one of u, v, s, r, and their noise
+is independent, so the seven-dimensional filter separates into four filters: three of a value and
+its speed, one of a value. The covariance of each is three numbers, in closed form.
 
-The paper leaves the noise open. Ours is in shares of the box: a detector is some percent of a
-face's side off, and a face changes its speed by some percent of its side a frame.
+The paper does not specify the noise. Here it is relative to the box: the error of a detector is a
+few per cent of the face's side, and so is the change of a face's speed per frame.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["BoxFilter", "iou"]
 FloatArray = npt.NDArray[np.float64]
 
 MEASURED = np.array([0.05, 0.05, 0.10, 0.05])
-"""Standard deviation of a measured u, v (in sides), s (in areas), r (in ratios)."""
+"""Standard deviation of measurements of u, v (in sides), s (in areas), r (in ratios)."""
 
 DRIFT = np.array([0.01, 0.01, 0.02, 0.01])
-"""Standard deviation of what a frame adds to u, v, s, r beyond their speeds."""
+"""Process noise: standard deviation of the change of u, v, s, r per frame, beyond their speeds."""
 
 ACCELERATION = np.array([0.02, 0.02, 0.02, 0.0])
-"""Standard deviation of what a frame adds to the speeds of u, v, s; r has none."""
+"""Process noise: standard deviation of the change of speed per frame of u, v, s; r has none."""
 
 UNKNOWN_SPEED = np.array([0.5, 0.5, 0.5, 0.0])
 """Standard deviation of a new track's speeds."""
@@ -39,7 +39,7 @@ class BoxFilter:
 
     Attributes:
         value: float64 (T, 4): u, v, s, r.
-        speed: float64 (T, 4): their change a frame; that of r is 0.
+        speed: float64 (T, 4): change per frame; 0 for r.
         covariance: float64 (T, 4, 3): variance of the value, covariance, variance of the speed.
     """
 
@@ -52,7 +52,7 @@ class BoxFilter:
         return len(self.value)
 
     def add(self, boxes: FloatArray) -> None:
-        """New tracks, (N, 4) boxes as measured, of unknown speed."""
+        """Adds tracks of unknown speed from measured boxes, (N, 4)."""
         value = to_state(boxes)
         scale = _scale(value)
         covariance = np.zeros((len(value), 4, 3))
@@ -63,13 +63,13 @@ class BoxFilter:
         self.covariance = np.concatenate([self.covariance, covariance])
 
     def keep(self, which: npt.NDArray[np.bool_]) -> None:
-        """Drops all tracks but those, (T,)."""
+        """Keeps only the tracks selected by a mask, bool (T,)."""
         self.value = self.value[which]
         self.speed = self.speed[which]
         self.covariance = self.covariance[which]
 
     def predict(self) -> FloatArray:
-        """One frame on; returns the boxes expected there, (T, 4)."""
+        """Advances all tracks by one frame; returns the predicted boxes, (T, 4)."""
         scale = _scale(self.value)
         shrinks = self.value[:, 2] + self.speed[:, 2] < _SMALLEST_AREA
         self.speed[shrinks, 2] = 0.0
@@ -81,11 +81,11 @@ class BoxFilter:
         return self.boxes()
 
     def correct(self, tracks: npt.NDArray[np.int64], boxes: FloatArray) -> None:
-        """Takes measured boxes in.
+        """Updates tracks with measured boxes.
 
         Args:
-            tracks: (N,) index of each box's track.
-            boxes: (N, 4).
+            tracks: (N,) index of the track of each box.
+            boxes: (N, 4): x1, y1, x2, y2.
         """
         position, shared, speed = np.moveaxis(self.covariance[tracks], 2, 0)
         error = to_state(boxes) - self.value[tracks]
@@ -97,7 +97,7 @@ class BoxFilter:
         self.covariance[tracks] = np.stack(remaining, axis=2)
 
     def boxes(self) -> FloatArray:
-        """The boxes as they are now, (T, 4)."""
+        """The current boxes, (T, 4)."""
         u, v, area, ratio = self.value.T
         area, ratio = np.maximum(area, _SMALLEST_AREA), np.maximum(ratio, 1e-3)
         width = np.sqrt(area * ratio)
@@ -107,24 +107,24 @@ class BoxFilter:
 
 
 def to_state(boxes: FloatArray) -> FloatArray:
-    """Boxes (N, 4) as centre, area and ratio of width to height, (N, 4)."""
+    """Converts boxes (N, 4) to centre, area and ratio of width to height, (N, 4)."""
     sides = boxes[:, 2:] - boxes[:, :2]
     center = boxes[:, :2] + sides / 2
     return np.hstack([center, sides.prod(axis=1)[:, None], (sides[:, 0] / sides[:, 1])[:, None]])
 
 
 def _scale(value: FloatArray) -> FloatArray:
-    """What noise is measured in: the side of a square as large, twice, the area and the ratio."""
+    """Units of the noise: the square root of the area (for u and v), the area and the ratio."""
     area = np.maximum(value[:, 2], _SMALLEST_AREA)
     return np.stack([np.sqrt(area), np.sqrt(area), area, value[:, 3]], axis=1)
 
 
 def iou(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Intersection over union of each box here with each there.
+    """Intersection over union of each box of ``one`` with each of ``other``.
 
     Args:
         one: (N, 4): x1, y1, x2, y2.
-        other: (M, 4).
+        other: (M, 4): x1, y1, x2, y2.
 
     Returns:
         float64 (N, M), 0 to 1.

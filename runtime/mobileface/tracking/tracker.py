@@ -1,10 +1,11 @@
-"""Tracking: which face in this frame is which of the frames before.
+"""Multi-object tracking: matches the faces of each frame with those of earlier frames.
 
 SORT (Bewley et al., "Simple Online and Realtime Tracking", arXiv 1602.00763): a motion model
-predicts each track's box, detections are assigned to the predictions so that the sum of IoU is the
-largest, pairs below a threshold are dropped. A track counts once it was detected in several frames
-running, and ends after several frames without. Optionally faces that motion cannot explain, after
-an occlusion or a cut, get their identity back by their embeddings.
+predicts the box of each track, detections are assigned to predictions so that the sum of their IoU
+is maximal, and pairs below a threshold are dropped. A track is confirmed once it was detected in
+several consecutive frames, and ends after several frames without a detection. Optionally, faces
+that cannot be matched by motion, after an occlusion or a cut, get their identity back by their
+embeddings.
 """
 
 from __future__ import annotations
@@ -26,26 +27,27 @@ __all__ = ["Tracker"]
 FloatArray64 = npt.NDArray[np.float64]
 Pairs = npt.NDArray[np.int64]
 Describe = Callable[[Sequence[int]], FloatArray]
-"""Indices of detections → their embeddings, float32 (K, D), each of unit length; zeros: unknown."""
+"""Indices of detections → their embeddings, float32 (K, D), L2-normalized; zeros if unknown."""
 
-_UNSURE = 0.5
-"""A pair that overlaps less is confirmed by embeddings, in the mode that uses them."""
+_UNSURE_IOU = 0.5
+"""Pairs whose IoU is below this are confirmed by embeddings, if they are used."""
 
 
 class Tracker:
-    """Follows faces through the frames of one video.
+    """Tracks the faces of one video, frame by frame.
 
     Args:
-        max_age: Frames that a track outlives without a detection.
-        min_hits: Detections in frames running until a track counts. In the first frames of the
-            video, as many as this, tracks count at once, as published.
-        iou_threshold: Least IoU of a detection with the predicted box of its track.
-        same_person: Least cosine at which two embeddings are one person's; None: embeddings are
-            not used. The scale is the identification model's own.
-        memory: Identities that are remembered, the latest seen, in the mode with embeddings.
+        max_age: Number of frames that a track survives without a detection.
+        min_hits: Number of consecutive frames with a detection until a track is confirmed. In the
+            first ``min_hits`` frames of the video, tracks are confirmed at once, as published.
+        iou_threshold: Minimum IoU of a detection with the predicted box of its track.
+        same_person: Cosine at or above which two embeddings are considered the same person; it
+            depends on the identification model. None disables the use of embeddings.
+        memory: Maximum number of identities that are remembered, the most recent ones, if
+            embeddings are used.
 
     Raises:
-        InputError: An option out of range.
+        InputError: If an option is out of range.
 
     Example:
         >>> tracker = Tracker()                              # doctest: +SKIP
@@ -65,23 +67,25 @@ class Tracker:
     ) -> None:
         for name, value, least in (("max_age", max_age, 0), ("min_hits", min_hits, 1)):
             if value < least:
-                raise InputError(f"{name} {value} is below {least}")
+                raise InputError(f"{name} must be at least {least}, not {value}")
         if not 0 < iou_threshold <= 1:
-            raise InputError(f"iou_threshold {iou_threshold} is not above 0 and at most 1")
+            raise InputError(
+                f"iou_threshold must be greater than 0 and at most 1, not {iou_threshold}"
+            )
         self._max_age, self._min_hits, self._iou = max_age, min_hits, iou_threshold
         self._frames = 0
         self._filter = BoxFilter()
-        # One element a track, in the filter's order; identity 0: it does not count yet.
+        # One element per track, in the filter's order; ID 0 means not confirmed yet.
         self._age, self._streak, self._missed, self._ids = (np.zeros(0, np.int64) for _ in range(4))
         self._identities = Identities(same_person, memory)
 
     def __len__(self) -> int:
-        """Tracks that are followed, those included that do not count yet."""
+        """Number of tracks, including unconfirmed ones."""
         return len(self._ids)
 
     @property
     def unsettled(self) -> bool:
-        """True if the next detection will tell more: a track does not count yet, or was missed."""
+        """True if a track is unconfirmed or was missed, so that another detection is useful."""
         return bool(((self._ids == 0) | (self._missed > 0)).any())
 
     def update(
@@ -90,19 +94,19 @@ class Tracker:
         scores: npt.ArrayLike | None = None,
         describe: Describe | None = None,
     ) -> list[Track]:
-        """Takes the detections of the next frame.
+        """Updates the tracks with the detections of the next frame.
 
         Args:
             boxes: (N, 4): x1, y1, x2, y2 in pixels, finite, x1 < x2 and y1 < y2.
-            scores: (N,): det_score of each; copied to the tracks.
-            describe: Gives embeddings of detections by index; asked only for those whose identity
-                motion does not settle, and only in the mode that uses embeddings.
+            scores: (N,): det_score of each box; copied to the tracks.
+            describe: Returns embeddings of detections by index. It is called only if embeddings are
+                used, and only for detections whose identity is not determined by motion.
 
         Returns:
-            The tracks that count and were detected in this frame, by identity.
+            The confirmed tracks that were detected in this frame, sorted by ID.
 
         Raises:
-            InputError: No such boxes, or another number of scores.
+            InputError: If a box is invalid, or the number of scores differs from that of boxes.
         """
         found = _checked(boxes)
         marks = [] if scores is None else np.asarray(scores, np.float64).reshape(-1).tolist()
@@ -122,16 +126,16 @@ class Tracker:
         self._age += 1
         self._missed = np.where(hit, 0, self._missed + 1)
         self._streak = np.where(hit, self._streak + 1, 0)
-        detections = self._renew(detections, found)
-        self._name(detections, describe)
+        detections = self._end_and_begin(detections, found)
+        self._identify(detections, describe)
         return self._tracks(detections, marks)
 
     def predict(self) -> list[Track]:
-        """Goes one frame on in which no detector ran.
+        """Advances by one frame without detections.
 
         Returns:
-            The tracks that count, at their predicted boxes, by identity; without `det_score`.
-            Tracks that the last detection missed are left out.
+            The confirmed tracks with their predicted boxes, sorted by ID, without `det_score`.
+            Tracks that were missed by the last detection are omitted.
         """
         self._frames += 1
         self._filter.predict()
@@ -139,17 +143,17 @@ class Tracker:
         return self._tracks(np.full(len(self), -1), [])
 
     def _confirm(self, pairs: Pairs, overlaps: FloatArray64, describe: Describe) -> Pairs:
-        """Drops pairs that barely overlap and do not look alike: another face came in its place."""
+        """Drops pairs with little overlap and different embeddings: another face took the place."""
         kept = np.ones(len(pairs), bool)
         for number, (track, detection) in enumerate(pairs.tolist()):
             track_id = int(self._ids[track])
-            if track_id and overlaps[track, detection] < _UNSURE:
+            if track_id and overlaps[track, detection] < _UNSURE_IOU:
                 kept[number] = self._identities.agrees(track_id, describe([detection])[0])
-        self._missed[pairs[~kept, 0]] = self._max_age  # its place is taken: it ends here
+        self._missed[pairs[~kept, 0]] = self._max_age  # the track ends
         return np.asarray(pairs[kept])
 
-    def _renew(self, detections: Pairs, found: FloatArray64) -> Pairs:
-        """Ends tracks that were missed too long and begins new ones; each track's detection."""
+    def _end_and_begin(self, detections: Pairs, found: FloatArray64) -> Pairs:
+        """Ends lost tracks and begins new ones; returns the index of each track's detection."""
         fresh = np.setdiff1d(np.arange(len(found)), detections)
         alive = self._missed <= self._max_age
         if not alive.all():
@@ -165,8 +169,8 @@ class Tracker:
             detections = np.concatenate([detections, fresh])
         return detections
 
-    def _name(self, detections: Pairs, describe: Describe | None) -> None:
-        """Gives tracks that count their identity: one that was lost, or the next number."""
+    def _identify(self, detections: Pairs, describe: Describe | None) -> None:
+        """Assigns IDs to tracks that are now confirmed: that of a lost identity, or a new one."""
         early = self._frames <= self._min_hits
         counts = early | (self._streak >= self._min_hits)
         for index in np.flatnonzero((self._ids == 0) & (detections >= 0)).tolist():
@@ -174,16 +178,16 @@ class Tracker:
                 if counts[index]:
                     self._ids[index] = self._identities.next()
             elif counts[index] or self._streak[index] == 1:
-                # Between its first look, which was of nobody known, and the one that counts: none.
+                # Embed only the first detection and the one that confirms the track.
                 embedding = describe([int(detections[index])])[0]
                 self._recognise(index, embedding, counts=bool(counts[index]))
 
     def _recognise(self, index: int, embedding: FloatArray, *, counts: bool) -> None:
-        """A known identity comes back at once; a new one is numbered when its track counts."""
+        """Assigns a known identity at once, and a new ID once the track is confirmed."""
         present = set(self._ids[self._missed == 0].tolist())
         track_id = self._identities.find(embedding, without=present)
         if track_id is not None:
-            lost = self._ids == track_id  # where it was followed before, nobody is any more
+            lost = self._ids == track_id  # the identity's previous track ends
             self._ids[lost], self._missed[lost], self._streak[lost] = 0, self._max_age, 0
         elif counts:
             track_id = self._identities.next()
@@ -192,17 +196,17 @@ class Tracker:
             self._identities.remember(track_id, embedding)
 
     def remember(self, track_id: int, embedding: FloatArray) -> None:
-        """Refines what an identity looks like, in the mode that uses embeddings.
+        """Adds an embedding to an identity, if embeddings are used.
 
         Args:
-            track_id: An identity that `update` gave.
-            embedding: float32 (D,), of unit length.
+            track_id: ID of a track that `update` returned.
+            embedding: float32 (D,), L2-normalized.
         """
         if self._identities.used:
             self._identities.remember(track_id, embedding)
 
     def _tracks(self, detections: Pairs, scores: list[float]) -> list[Track]:
-        """What is reported: tracks that count and that the last detection did not miss."""
+        """The confirmed tracks that were not missed by the last detection, sorted by ID."""
         shown = np.flatnonzero((self._ids > 0) & (self._missed == 0))
         shown = shown[self._ids[shown].argsort()]
         boxes = self._filter.boxes()[shown].astype(np.float32)
@@ -225,14 +229,17 @@ class Tracker:
 
 
 def _checked(boxes: npt.ArrayLike) -> FloatArray64:
-    """Boxes as float64 (N, 4).
+    """Checks boxes and converts them to float64 (N, 4).
 
     Raises:
-        InputError: They are none; names the first that is wrong.
+        InputError: If a box is invalid; the error names the first one.
     """
     array = as_boxes(boxes)
     bad = ~np.isfinite(array).all(axis=1) | (array[:, 2:] <= array[:, :2]).any(axis=1)
     if bad.any():
         number = int(bad.argmax())
-        raise InputError(f"{array[number].tolist()} is no box", where=f"box {number}")
+        raise InputError(
+            f"{array[number].tolist()} is not a box (finite, x1 < x2, y1 < y2)",
+            where=f"box {number}",
+        )
     return array

@@ -202,7 +202,7 @@ def test_damaged_model(capsys: Output, copied_models: Path, crops: Crops) -> Non
     with (copied_models / "tiny_color.onnx").open("ab") as stream:
         stream.write(b"\0")
     message = fails(capsys, "embed", crops[0][0], "--crops", "--json", "--models", copied_models)
-    assert "the index promises" in message
+    assert "but the index lists" in message
 
 
 def test_damaged_index(capsys: Output, copied_models: Path, crops: Crops) -> None:

@@ -203,5 +203,5 @@ def test_what_is_no_picture() -> None:
     for function in (enhance, makeup):
         with pytest.raises(ImageError):
             function(np.zeros((4, 4, 4), np.uint8))
-    with pytest.raises(InputError, match="a grey picture has no colours"):
+    with pytest.raises(InputError, match="a colour image is required, not a greyscale"):
         makeup(np.zeros((4, 4), np.uint8))

@@ -186,12 +186,12 @@ def orthogonal(vector: Array) -> Array:
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "no calibration": ({"fmr": 0.01}, "no calibration says .* invented@0123456789ab"),
-    "no calibration either": ({"fpir": 0.01}, "no calibration"),
-    "two limits": ({"fmr": 0.01, "threshold": 0.3}, "give one of"),
-    "no cosine": ({"threshold": float("nan")}, "no cosine"),
-    "no people": ({"top": 0}, "top 0"),
-    "templates": ({"templates": "median"}, "neither 'best' nor 'mean'"),
+    "no calibration": ({"fmr": 0.01}, "fmr needs a calibration of invented@0123456789ab"),
+    "no calibration either": ({"fpir": 0.01}, "fpir needs a calibration"),
+    "two limits": ({"fmr": 0.01, "threshold": 0.3}, "pass only one of"),
+    "no cosine": ({"threshold": float("nan")}, "not a cosine"),
+    "no people": ({"top": 0}, "top must be from 1 to 10000, not 0"),
+    "templates": ({"templates": "median"}, "must be 'best' or 'mean'"),
 }
 
 

@@ -104,7 +104,7 @@ BAD_ARRAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", BAD_ARRAYS)
 def test_arrays_that_are_no_embeddings(name: str, tmp_path: Path) -> None:
     path = archive(tmp_path / "bad.npz", **{**GOOD, **BAD_ARRAYS[name]})
-    with pytest.raises(InputError, match="its arrays are no embeddings") as caught:
+    with pytest.raises(InputError, match="an array has the wrong shape or type") as caught:
         EmbeddingSet.load(path)
     assert caught.value.where == str(path)
 
@@ -125,7 +125,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     for name in ("absent.npz", "pickled.npz", *contents):
-        with pytest.raises(InputError, match="no file of embeddings") as caught:
+        with pytest.raises(InputError, match="not an embeddings file") as caught:
             EmbeddingSet.load(tmp_path / name)
         print(caught.value)
 

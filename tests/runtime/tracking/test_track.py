@@ -171,7 +171,7 @@ def test_assignment_is_the_best_of_all() -> None:
 
 @pytest.mark.parametrize("bad", [[[np.nan]], [[-1.0]], [1.0, 2.0], [[np.inf]]])
 def test_weights_that_are_none(bad: Any) -> None:
-    with pytest.raises(InputError, match="weights are no"):
+    with pytest.raises(InputError, match="weights must be"):
         assign(bad)
 
 
