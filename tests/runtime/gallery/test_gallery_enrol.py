@@ -241,13 +241,13 @@ def test_the_commands(
     (done,) = run(capsys, "gallery", "remove", "Eileen Collins", "--json")
     assert done == {"name": "Eileen Collins", "faces": 2, "erased": True}
     assert main(["gallery", "search", str(portrait)]) == 0
-    assert "nobody to compare with" in capsys.readouterr().out
+    assert "the gallery is empty" in capsys.readouterr().out
 
 
 def test_no_gallery_is_named(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOBILEFACE_GALLERY", raising=False)
     assert main(["gallery", "list"]) == 2
-    assert "no gallery is named" in capsys.readouterr().err
+    assert "no gallery specified" in capsys.readouterr().err
 
 
 def test_names_in_a_video(
