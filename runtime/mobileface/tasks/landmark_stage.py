@@ -16,7 +16,7 @@ from .base import Request, Stage, Task
 from .detection import Detector
 from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
 from .loading import load_landmarks
-from .upright import TurnedFace, turned_patch, upright_face
+from .upright import TurnedFace, eye_roll, turned_patch, upright_face
 
 __all__ = ["TASK", "LandmarkStage"]
 
@@ -94,7 +94,8 @@ class LandmarkStage(Stage):
             if self.models and (known is None or not wanted <= set(known.names)):
                 parts = self._predict(image, face, found)
                 merged = merge_landmarks(parts if known is None else [known, *parts])
-                marked[number] = dataclasses.replace(face, landmarks=merged)
+                roll = face.roll if found is None else eye_roll(merged, face.roll)
+                marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
         return marked
 
     def _measure(self, image: Image, face: Face, color: ChannelOrder) -> TurnedFace | None:

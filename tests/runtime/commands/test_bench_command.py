@@ -67,7 +67,7 @@ def test_every_model_and_stage(
     assert {row["threads"] for row in networks} == {1}
     whole = next(row for row in rows if row["stage"] == "pipeline")
     assert whole["start_up_ms"] > 0  # of all fresh processes this one is always run
-    assert document["pipeline"]["detection"] == ["detection_hog"]
+    assert document["pipeline"]["detection"] == ["detection_yunet"]
     assert {row["published_ms"] for row in rows if row["stage"] == "tracking"} == {"< 2"}
 
 

@@ -273,7 +273,7 @@ def test_on_one_cpu_no_session_starts_a_thread(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     command = [sys.executable, "-c", ONE_CPU, str(starter())]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout == "[1, 1, 1] 0\n"
+    assert result.stdout == "[1, 1, 1, 1, 1, 1] 0\n"
 
 
 def starter() -> Path:

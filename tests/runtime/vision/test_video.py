@@ -224,15 +224,15 @@ def test_track_a_walking_face(walk: Path, tmp_path: Path, capsys: Output) -> Non
     assert "1 identities" in capsys.readouterr().out
     header, *frames, summary = records(lines)
     assert (header["schema"], header["width"], header["height"]) == (1, 480, HEIGHT)
-    assert header["models"]["detection"] == ["detection_hog"]
+    assert header["models"]["detection"] == ["detection_yunet"]
     count = FRAMES + 16
     assert [frame["frame"] for frame in frames] == list(range(count))
     seen = [frame["frame"] for frame in frames if frame["faces"]]
     assert set(range(2, FRAMES)) <= set(seen)
     assert {face["track_id"] for frame in frames for face in frame["faces"]} == {1}
     first, later = frames[0]["faces"][0], frames[10]["faces"][0]
-    assert first["measured"] == ["bbox", "det_score", "kps", "embedding"]
-    assert later["kept"] == ["embedding"]
+    assert first["measured"] == ["bbox", "det_score", "kps", "attributes", "embedding"]
+    assert later["kept"] == ["attributes", "embedding"]
     moved = later["bbox"][0] - first["bbox"][0]
     assert abs(moved - 70) < 8
     assert summary["summary"]["frames"] == count
@@ -344,7 +344,9 @@ def test_analyzer_steps_give_what_the_whole_gives(portrait: Path) -> None:
     analyzer = FaceAnalyzer()
     (whole,) = analyzer(image)
     (found,) = analyzer.detect(image)
-    assert (found.landmarks, found.embedding) == (None, None)
+    assert found.landmarks is not None
+    assert found.landmarks.names == ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+    assert (found.roll, found.embedding) == (None, None)
     (marked,) = analyzer.describe(image, [found], ("landmarks",))
     assert marked.embedding is None
     (full,) = analyzer.describe(image, [marked], ("embedding",))
