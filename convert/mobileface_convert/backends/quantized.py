@@ -21,7 +21,6 @@ What stays in float32, by what the graph is and not by whose it is:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ import numpy.typing as npt
 import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.host.files import scratch_folder
 
 from .quiet import quiet
 
@@ -101,7 +101,7 @@ def quantize(
     # The loaded package costs half a second; most commands do without.
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with scratch_folder() as folder, quiet():
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)  # of a model in memory the package moves the weights away
         try:

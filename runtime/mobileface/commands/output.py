@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-__all__ = ["INTERRUPTED", "print_json", "print_text", "say_interrupted"]
+from ..host.ending import exit_code, sentence
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+__all__ = ["print_json", "print_text", "say_interrupted"]
 
 
 def print_text(text: str) -> None:
@@ -22,6 +21,11 @@ def print_json(document: object) -> None:
     print(json.dumps(document, allow_nan=False), flush=True)
 
 
-def say_interrupted() -> None:
-    """Says that Ctrl-C ended a video early, and that its files are complete so far."""
-    print("mobileface: interrupted; what was done is written", file=sys.stderr)
+def say_interrupted(error: KeyboardInterrupt) -> int:
+    """Says that a signal ended a command early, and that its files are complete so far.
+
+    Returns:
+        The exit code.
+    """
+    print(f"mobileface: {sentence(error, 'what was done is written')}", file=sys.stderr)
+    return exit_code(error)
