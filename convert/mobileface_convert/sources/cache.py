@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mobileface.host.ending import held
 from mobileface.host.places import default_cache_dir
 
 __all__ = ["default_cache_dir", "exclusive_folder", "exclusive_part"]

@@ -24,24 +24,25 @@ class JsonLines:
 
     Args:
         path: The file.
+        header: The first document; it is written with the second one.
 
     Raises:
         OutputError: If the file cannot be written; later, if the disk is full: a line of which only
             a part fits is taken back.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, header: Any) -> None:
+        self._path, self._header = path, header
         self._stream: BinaryIO | None = None
         self._size = 0
         self._regular = not path.exists() or path.is_file()
 
     def write(self, document: Any) -> None:
         """Adds one document."""
-        line = json.dumps(document, allow_nan=False).encode() + b"\n"
+        line = _line(document)
         with held():  # a line is there or not
             if self._stream is None:
-                self._begin(line)
+                self._begin(_line(self._header) + line)
             else:
                 self._add(line)
 
@@ -92,3 +93,7 @@ class JsonLines:
 
     def _failed(self, error: OSError) -> OutputError:
         return OutputError(f"cannot be written ({reason(error)})", where=str(self._path))
+
+
+def _line(document: Any) -> bytes:
+    return json.dumps(document, allow_nan=False).encode() + b"\n"

@@ -140,6 +140,8 @@ def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]
                 writer.write(change(frame))
                 progress.step()
         except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
             interrupted = error
         progress.end()
     broken = f"; {video.broken} broken frames skipped" if video.broken else ""

@@ -170,9 +170,10 @@ def _follow(
         if options.output is not None:
             shape = (video.width, video.height)
             writer = stack.enter_context(VideoWriter(options.output, video.fps, *shape))
-        lines = None if options.tracks is None else stack.enter_context(JsonLines(options.tracks))
-        if lines is not None:
-            lines.write(_header(options.video, video, analyzer, names))
+        lines = None
+        if options.tracks is not None:
+            header = _header(options.video, video, analyzer, names)
+            lines = stack.enter_context(JsonLines(options.tracks, header))
         progress = Progress(video.count, "frames")
         ended: KeyboardInterrupt | None = None
         try:
@@ -193,6 +194,8 @@ def _follow(
                     writer.write(_drawn(frame, found, people, rate))
                 progress.step()
         except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
             ended = error
         with held():
             progress.end()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,7 +60,7 @@ class Database:
         self._link = Connection(self._file, self._open_existing, opened)
 
     @property
-    def _lock(self) -> threading.RLock:  # type: ignore[valid-type]
+    def _lock(self) -> AbstractContextManager[bool]:
         return self._link.lock
 
     @property

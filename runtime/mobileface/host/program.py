@@ -96,11 +96,11 @@ def _streams() -> Iterator[bool]:
     messages: TextIO | None = sys.stderr
     if out is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-    elif out is sys.__stdout__:
+    elif isinstance(out, io.TextIOWrapper) and out is sys.__stdout__:
         sys.stdout = _like(out, _Output(1, "w", closefd=False))
     if messages is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-    elif messages is sys.__stderr__:
+    elif isinstance(messages, io.TextIOWrapper) and messages is sys.__stderr__:
         sys.stderr = _like(messages, _Messages(2, "w", closefd=False))
     try:
         yield not closed
@@ -109,10 +109,10 @@ def _streams() -> Iterator[bool]:
             if mine is not out and mine is not messages:
                 with contextlib.suppress(OSError, MobileFaceError):
                     mine.close()
-        sys.stdout, sys.stderr = out, messages  # type: ignore[assignment]  # None stays None
+        sys.stdout, sys.stderr = out, messages
 
 
-def _like(stream: TextIO, raw: io.FileIO) -> TextIO:
+def _like(stream: TextIO | io.TextIOWrapper, raw: io.FileIO) -> TextIO:
     """A text stream on another file, with the settings of a given one."""
     stream.flush()
     through = bool(getattr(stream, "write_through", False))

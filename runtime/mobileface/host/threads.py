@@ -41,7 +41,7 @@ def default_threads() -> int:
         raise InputError(
             f"'{text[:20]}' is not a whole number from 1 to {most}",
             where=VARIABLE,
-            hint=f"this machine has {most // _PER_CPU} CPUs; more threads only cost time and memory",
+            hint=f"at most {_PER_CPU} for each CPU; more only cost time and memory",
         )
     return int(text)
 
