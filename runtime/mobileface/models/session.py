@@ -165,8 +165,9 @@ class Session:
         Raises:
             ModelError: ONNX Runtime refuses the inputs or fails.
         """
+        network = self._session
         try:
-            results = self._session.run(self.outputs, dict(inputs))
+            results = network.run(self.outputs, dict(inputs))
         except Exception as error:
             raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
         return dict(zip(self.outputs, results, strict=True))
