@@ -174,9 +174,11 @@ def work():
     with replacing(Path(sys.argv[1])) as path, scratch_folder() as folder:
         path.write_text("half")
         print("ready", flush=True)
-        print(folder, flush=True)
+        words = [folder]
         while True:
             try:
+                while words:
+                    print(words.pop(), flush=True)
                 time.sleep(60)
             except KeyboardInterrupt:
                 print("first", flush=True)

@@ -24,7 +24,7 @@ TESTS = Path(__file__).resolve().parents[1]
 YOLO = TESTS / "models" / "yolo"
 
 PROGRAM = '''
-import asyncio, concurrent.futures, multiprocessing, os, sys, threading, time
+import asyncio, concurrent.futures, multiprocessing, os, sys
 import numpy as np
 import mobileface
 
@@ -65,13 +65,7 @@ def by_asyncio(_, analyzer, image):
     return asyncio.run(run())
 
 def bare_fork(use, analyzer, image):
-    """Children that use, or only inherit, the models, and grandchildren; threads run meanwhile."""
-    stop = threading.Event()
-    def work():
-        while not stop.is_set():
-            numbers(analyzer, image)
-    busy = threading.Thread(target=work)
-    busy.start()
+    """Children that use, or only inherit, the models, and grandchildren."""
     found = []
     for generation in range(3):
         read, write = os.pipe()
@@ -94,8 +88,6 @@ def bare_fork(use, analyzer, image):
             found.append(np.frombuffer(data))
         _, status = os.waitpid(number, 0)
         assert status == 0, status
-    stop.set()
-    busy.join()
     return found
 
 if __name__ == "__main__":
