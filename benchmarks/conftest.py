@@ -1,4 +1,4 @@
-"""Shared by all suites: one CPU, real faces, converted models, and what is written at the end."""
+"""Fixtures and hooks of all benchmark suites: one CPU, real faces, converted models, output."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-# Before numpy and MXNet are imported: they read these once.
+# numpy and MXNet read these variables once, on import.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ["MXNET_SUBGRAPH_BACKEND"] = "NONE"
-os.environ["MOBILEFACE_THREADS"] = "1"  # and nothing that was tuned
+os.environ["MOBILEFACE_THREADS"] = "1"  # also overrides tuned settings
 
-# One thread means one CPU: MXNet's gluon otherwise runs Python and kernels on two at a time.
+# One thread means one CPU: otherwise MXNet's gluon runs Python and its kernels on two CPUs.
 PINNED = None
 if hasattr(os, "sched_setaffinity"):
     PINNED = max(os.sched_getaffinity(0))
@@ -43,13 +43,13 @@ def source() -> Path:
 
 @pytest.fixture(scope="session")
 def faces(source: Path) -> Faces:
-    """Aligned faces, half of the people for calibration."""
+    """Aligned faces; half of the people are reserved for calibration."""
     return find_faces(source)
 
 
 @pytest.fixture(scope="session")
 def converted(source: Path, faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every model of the source in all its variants."""
+    """A folder with all variants of every model of the source."""
     folder = tmp_path_factory.mktemp("converted")
     calibration = tmp_path_factory.mktemp("calibration")
     for path in faces.calibration:
@@ -62,7 +62,7 @@ def converted(source: Path, faces: Faces, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def plain(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the identification models as they are, batch normalisation folded."""
+    """A folder with the identification models, only batch normalisation folded."""
     folder = tmp_path_factory.mktemp("plain")
     for version in (1, 2, 3):
         recipe = load_recipe(f"identification_v{version}").targeting("plain")
@@ -72,12 +72,12 @@ def plain(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def facts(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
-    """What is known beside times: sizes, accuracies, engines that are absent."""
+    """Results other than timings: sizes, accuracies, missing engines."""
     return pytestconfig.stash.setdefault(FACTS, [])
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """The machine by what times depend on; no host name and no path."""
+    """Records what timings depend on; no host name, no path."""
     machine_info.clear()
     machine_info.update(describe_environment())
     machine_info.update(threads=1, pinned_cpu=PINNED, peers=results.peer_versions())
@@ -89,7 +89,7 @@ def pytest_benchmark_update_commit_info(commit_info: dict[str, Any]) -> None:
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Leaves the single measurements out, and puts facts and ratios in."""
+    """Removes the individual measurements and adds facts, ratios and figures."""
     for benchmark in output_json["benchmarks"]:
         benchmark["stats"].pop("data", None)
         benchmark.pop("params", None)
@@ -99,7 +99,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Prints each engine's median over ours, group by group, and the figures to hold."""
+    """Prints the ratio of each engine's median to ours by group, and the target figures."""
     session = getattr(config, "_benchmarksession", None)
     if session is None or not session.benchmarks:
         return

@@ -1,7 +1,8 @@
-"""Engines that the same network runs on, one thread each: a call from input to output, copied out.
+"""Inference engines that run the same network on one thread each.
 
-An engine that is not installed, or that cannot take a network, raises `UnavailableError`; the
-report says so. All are told to compute in float32.
+Every engine is a function from an input array to a copy of the output. An engine that is not
+installed, or that cannot run a network, raises `UnavailableError`, which the report lists. All
+engines compute in float32.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from mobileface_convert.oracles.mxnet_oracle import import_mxnet, mxnet_is_insta
 
 __all__ = [
     "FloatArray",
-    "Pictures",
+    "Images",
     "Run",
     "UnavailableError",
-    "example_pictures",
+    "example_images",
     "ncnn_engine",
     "onnxruntime_engine",
     "opencv_engine",
@@ -34,12 +35,12 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float32]
-Pictures = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 Run = Callable[[npt.NDArray[Any]], Any]
 
 
 class UnavailableError(Exception):
-    """An engine that is not there, or that cannot run a network; says why."""
+    """An engine that is not available or cannot run a network; the message is the reason."""
 
 
 def session_engine(session: Session) -> Run:
@@ -49,11 +50,11 @@ def session_engine(session: Session) -> Run:
 
 
 def onnxruntime_engine(path: Path, without: Sequence[str] = ()) -> Run:
-    """ONNX Runtime as it comes, apart from its threads.
+    """ONNX Runtime with default settings, on one thread.
 
     Args:
         path: The ONNX file.
-        without: Optimisations of ONNX Runtime that fail on this file.
+        without: Names of ONNX Runtime optimisers to disable because they fail on this file.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -79,12 +80,12 @@ def onnxruntime_engine(path: Path, without: Sequence[str] = ()) -> Run:
 
 
 def symbol_engine(symbol: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> Run:
-    """MXNet's symbol executor, bound once: its fastest documented way.
+    """MXNet's symbol executor, bound once: the fastest documented method.
 
     Args:
         symbol: The -symbol.json file.
-        arrays: MXNet arrays, or numpy's, by the symbol's names.
-        shape: Of the input "data".
+        arrays: MXNet or numpy arrays by the symbol's names.
+        shape: Shape of the input "data".
     """
     if not mxnet_is_installed():
         raise UnavailableError("mxnet is not installed")
@@ -105,7 +106,7 @@ def openvino_engine(path: Path, shape: tuple[int, ...]) -> Run:
 
     Args:
         path: The ONNX file.
-        shape: Of its first input.
+        shape: Shape of its first input.
     """
     openvino = _import("openvino")
     settings = {
@@ -130,7 +131,7 @@ def openvino_engine(path: Path, shape: tuple[int, ...]) -> Run:
 
 
 def opencv_engine(path: Path) -> Run:
-    """OpenCV's own network module."""
+    """OpenCV's DNN module."""
     cv2.setNumThreads(1)
     try:
         network = cv2.dnn.readNetFromONNX(str(path))
@@ -148,11 +149,11 @@ def opencv_engine(path: Path) -> Run:
 
 
 def ncnn_engine(param: Path, weights: Path) -> Run:
-    """ncnn in float32; it knows no batches, so pictures run one after the other.
+    """ncnn in float32; it does not support batches, so images run one after the other.
 
     Args:
-        param: The network as pnnx writes it, with the blobs in0 and out0.
-        weights: Its weights.
+        param: The .param file that pnnx wrote, with the blobs in0 and out0.
+        weights: The .bin file with the weights.
     """
     ncnn = _import("ncnn")
     network = ncnn.Net()
@@ -160,29 +161,29 @@ def ncnn_engine(param: Path, weights: Path) -> Run:
     for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(network.opt, f"use_{name}", False)
     if network.load_param(str(param)) or network.load_model(str(weights)):
-        raise UnavailableError("ncnn cannot load what pnnx made")
+        raise UnavailableError("ncnn cannot load the output of pnnx")
 
-    def run_one(picture: npt.NDArray[Any]) -> Any:
+    def run_one(image: npt.NDArray[Any]) -> Any:
         extractor = network.create_extractor()
-        extractor.input("in0", ncnn.Mat(picture).clone())
+        extractor.input("in0", ncnn.Mat(image).clone())
         failed, output = extractor.extract("out0")
         if failed:
-            raise UnavailableError("ncnn cannot run what pnnx made")
+            raise UnavailableError("ncnn cannot run the output of pnnx")
         return np.array(output)
 
     def run(tensor: npt.NDArray[Any]) -> Any:
-        return np.stack([run_one(picture).reshape(-1) for picture in tensor])
+        return np.stack([run_one(image).reshape(-1) for image in tensor])
 
     return run
 
 
-def example_pictures(source: Path, height: int, width: int) -> list[Pictures]:
+def example_images(source: Path, height: int, width: int) -> list[Images]:
     """Upstream's example photos, uint8 (1, height, width, 3) RGB."""
     paths = sorted((source / "example").rglob("*.jpg"))
     found = []
     for path in paths:
-        picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        found.append(np.asarray(cv2.resize(picture, (width, height)), np.uint8)[np.newaxis])
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        found.append(np.asarray(cv2.resize(image, (width, height)), np.uint8)[np.newaxis])
     return found
 
 
@@ -194,6 +195,6 @@ def _import(name: str) -> Any:
 
 
 def _line(error: Exception) -> str:
-    """A message of several lines, as one that is not too long and names no path."""
+    """An error message as one line of up to 200 characters, without paths."""
     words = [word for word in str(error).split() if "/" not in word]
     return " ".join(words)[:200]

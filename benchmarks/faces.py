@@ -1,4 +1,4 @@
-"""Real faces to measure on: upstream's aligned pairs, half of the people kept for calibration."""
+"""Real faces for benchmarks: upstream's aligned pairs, half of the people for calibration."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from mobileface.vision.image import Image, read_image, resize
 __all__ = ["Faces", "auc", "find_faces", "read_frames"]
 
 _EVERY = 40
-"""Frames of a video from one that is taken to the next: neighbours are too alike."""
+"""Every 40th frame of a video is used: neighbouring frames are too similar."""
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Aligned faces of people.
+    """Files of aligned faces.
 
     Attributes:
         calibration: Files of the first half of the people.
-        evaluation: Files of the second half, two a person, one after the other.
+        evaluation: Files of the second half, two consecutive files per person.
     """
 
     calibration: list[Path]
     evaluation: list[Path]
 
     def crops(self, side: tuple[int, int]) -> list[Image]:
-        """The faces for evaluation, uint8 (height, width, 3) BGR."""
+        """The evaluation faces, each uint8 (height, width, 3) BGR."""
         return [resize(read_image(path), *side) for path in self.evaluation]
 
     def people(self) -> npt.NDArray[np.int64]:
-        """A number for each face for evaluation, the same for one person's."""
+        """int64 (N,): the person ID of each evaluation face."""
         names = [path.parent.name for path in self.evaluation]
         return np.unique(names, return_inverse=True)[1]
 
 
 def find_faces(source: Path) -> Faces:
-    """The pairs in a checkout of upstream."""
+    """Finds the aligned pairs in a checkout of upstream."""
     people = sorted(p for p in (source / "data" / "LFW-Aligned-100Pair").iterdir() if p.is_dir())
     halves = people[: len(people) // 2], people[len(people) // 2 :]
     first, second = ([path for p in half for path in sorted(p.glob("*.jpg"))] for half in halves)
@@ -48,7 +48,7 @@ def find_faces(source: Path) -> Faces:
 
 
 def auc(embeddings: npt.NDArray[np.float32], people: npt.NDArray[np.int64]) -> float:
-    """Probability that a pair of one person's faces is more alike than another pair (ROC AUC)."""
+    """ROC AUC: the probability that a genuine pair is more similar than an impostor pair."""
     rows, columns = np.triu_indices(len(people), 1)
     scores = (embeddings @ embeddings.T)[rows, columns]
     same = people[rows] == people[columns]
@@ -58,7 +58,7 @@ def auc(embeddings: npt.NDArray[np.float32], people: npt.NDArray[np.int64]) -> f
 
 
 def read_frames(path: Path) -> list[Image]:
-    """Frames of a video, far apart, uint8 (H, W, 3) BGR."""
+    """Every 40th frame of a video, each uint8 (H, W, 3) BGR."""
     capture, frames = cv2.VideoCapture(str(path)), []
     while True:
         done, frame = capture.read()

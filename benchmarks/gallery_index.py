@@ -1,10 +1,11 @@
-"""How many of the nearest faces usearch finds in a large gallery, and how fast; prints JSON.
+"""Measures recall and speed of usearch in a large gallery; prints JSON.
 
     python benchmarks/gallery_index.py FOLDER [--rows 1000000]
 
-Embeddings of faces vary in few directions. These are invented accordingly: people are random in 32
-directions of 256, five pictures of each differ in the same directions and a little in all, and the
-probes are sixth pictures. (Among vectors that are random in all 256 directions nothing is near.)
+Face embeddings vary in few directions, and so do these synthetic ones: people are random in a
+32-dimensional subspace of 256 dimensions, five images of each person vary in the same subspace and
+a little in all dimensions, and the probes are sixth images. (Vectors that are random in all 256
+dimensions have no near neighbours.)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from mobileface.gallery import Gallery, NewFace, Stamp, measure_recall
 from mobileface.gallery.usearch_engine import UsearchEngine
 
-SIZE, DIRECTIONS, PICTURES, PEOPLE, PROBES = 256, 32, 5, 2000, 1000
+SIZE, DIRECTIONS, IMAGES, PEOPLE, PROBES = 256, 32, 5, 2000, 1000
 EXPANSIONS = (64, 128, 256)
 
 Vectors = npt.NDArray[np.float32]
@@ -38,7 +39,7 @@ def main() -> None:
     if not path.exists():
         fill(path, options.rows, mixing)
     with Gallery.open(path) as gallery:
-        probes = pictures(people(0, mixing)[:PROBES], mixing, np.random.default_rng(99))
+        probes = images(people(0, mixing)[:PROBES], mixing, np.random.default_rng(99))
         for expansion in EXPANSIONS:
             engine = UsearchEngine(expansion_search=expansion)
             start = time.perf_counter()
@@ -49,15 +50,16 @@ def main() -> None:
 
 
 def people(block: int, mixing: Vectors) -> Vectors:
+    """float32 (PEOPLE, SIZE): the centres of a block of people."""
     random = np.random.default_rng((1, block))
     found = random.standard_normal((PEOPLE, DIRECTIONS), dtype=np.float32) @ mixing
     return np.asarray(found, np.float32)
 
 
-def pictures(of: Vectors, mixing: Vectors, random: np.random.Generator) -> Vectors:
-    """One picture of each person, at unit length."""
-    alike = random.standard_normal((len(of), DIRECTIONS), dtype=np.float32) @ mixing
-    found = of + 0.35 * alike + 0.15 * random.standard_normal(of.shape, dtype=np.float32)
+def images(of: Vectors, mixing: Vectors, random: np.random.Generator) -> Vectors:
+    """The L2-normalised embedding of one image of each person."""
+    within = random.standard_normal((len(of), DIRECTIONS), dtype=np.float32) @ mixing
+    found = of + 0.35 * within + 0.15 * random.standard_normal(of.shape, dtype=np.float32)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
@@ -66,10 +68,10 @@ def fill(path: Path, rows: int, mixing: Vectors) -> None:
         "invented@0123456789ab", "0" * 64, SIZE, "arcface", 112, 112, "rgb", storage="float16"
     )
     with Gallery.create(path, stamp) as gallery:
-        for block in range(rows // (PEOPLE * PICTURES)):
+        for block in range(rows // (PEOPLE * IMAGES)):
             random = np.random.default_rng((2, block))
             centres = people(block, mixing)
-            taken = [pictures(centres, mixing, random) for _ in range(PICTURES)]
+            taken = [images(centres, mixing, random) for _ in range(IMAGES)]
             with gallery.database.write():
                 for number, faces in enumerate(zip(*taken, strict=True), block * PEOPLE):
                     gallery.add(f"person {number}", [NewFace(face) for face in faces])

@@ -1,9 +1,9 @@
-"""A gallery of a million people beside faiss-cpu's flat index, in one process; prints JSON.
+"""Compares a gallery of a million people with faiss-cpu's flat index in one process; prints JSON.
 
     python benchmarks/gallery_million.py FOLDER [--rows 1000000]
 
-The gallery (random unit vectors of 256, as float16) is made in the folder if it is not there.
-Memory is that of making the matrix file and searching, before faiss is given its own copy.
+The gallery (random 256-d unit vectors, stored as float16) is created in the folder if it does not
+exist. Peak memory covers writing the matrix file and searching, before faiss gets its own copy.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure(gallery: Gallery, rows: int) -> dict[str, object]:
     first = time.perf_counter() - start
     found = gallery.search(probes, top=TOP)
     peak = peak_memory()
-    import faiss  # only now: its copy of the matrix does not count
+    import faiss  # imported late so that its copy of the matrix is not measured
 
     index = faiss.IndexFlatIP(SIZE)
     for number in range(rows // BLOCK):
@@ -82,7 +82,7 @@ def measure(gallery: Gallery, rows: int) -> dict[str, object]:
     seconds = {}
     for count, turns in TURNS.items():
         some = probes[:count]
-        seconds[count] = in_turn(
+        seconds[count] = interleaved(
             lambda some=some: gallery.search(some, top=TOP),  # type: ignore[misc]
             lambda some=some: index.search(some, TOP),  # type: ignore[misc]
             turns,
@@ -97,10 +97,10 @@ def measure(gallery: Gallery, rows: int) -> dict[str, object]:
     }
 
 
-def in_turn(
+def interleaved(
     ours: Callable[[], object], theirs: Callable[[], object], turns: int
 ) -> tuple[float, float]:
-    """Medians of both, measured one after the other."""
+    """Median seconds of both functions, runs interleaved."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
         for run, spent in zip((ours, theirs), times, strict=True):

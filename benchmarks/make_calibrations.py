@@ -1,11 +1,11 @@
-"""Measures the default calibrations anew, into runtime/mobileface/calibrations.
+"""Measures the default calibrations again and writes them to runtime/mobileface/calibrations.
 
     python benchmarks/make_calibrations.py MODELS [--source DIR]
 
-MODELS is a folder that ``mobileface-convert all`` wrote. The set is LFW-Aligned-100Pair, which lies
-among MobileFace's files: gray crops of 100×100. They are V1's own crops. For the other models,
-which want another crop, each is enlarged and surrounded by its mirror image, so that our own
-detector finds the face again and our own landmarks cut it out.
+MODELS is a folder that ``mobileface-convert all`` wrote. The data set is LFW-Aligned-100Pair from
+MobileFace's files: grey crops of 100×100 pixels, aligned for V1. The other models need another
+crop, so each image is enlarged and padded with its mirror image; our own detector and landmarks
+then find and align the face again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure(name: str, folder: Path, options: list[str], models: Path) -> int:
 
 
 def enlarge(crops: Path, target: Path) -> None:
-    """Writes each crop enlarged, in the middle of nine."""
+    """Writes each crop enlarged, with a mirrored border as wide as the crop on all sides."""
     for path in sorted(crops.glob("*/*.jpg")):
         large = cv2.resize(
             read_image(path), None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC

@@ -1,14 +1,14 @@
-"""Memory of a process that analyses many pictures of many sizes, and of each task by itself.
+"""Memory use of a process that analyses many images of many sizes, and of each task on its own.
 
     python benchmarks/memory_growth.py [--images 10000] [--sizes 200] [--largest 300]
     python benchmarks/memory_growth.py --video [--images 4000]
     python benchmarks/memory_growth.py --tasks [--largest 1280]
 
-Prints one JSON object. The first form analyses pictures of so many sizes in random order with the
-starter set, on one thread, and fits a line to the resident memory after a warm-up in which every
-size was there. The second reads a video over and over, follows its face and writes what it sees.
-The third runs each task in a fresh process on pictures of 32 sizes and gives the most memory that
-the process ever held.
+Prints one JSON object. The first form analyses images of many sizes in random order with the
+starter set, on one thread, and fits a line to the resident memory after a warm-up that includes
+every size. The second reads a video in a loop, tracks its face and writes an annotated video. The
+third runs each task in a fresh process on images of 32 sizes and prints the peak memory of the
+process.
 """
 
 from __future__ import annotations
@@ -55,11 +55,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--sizes", type=int, default=200)
-    parser.add_argument("--largest", type=int, help="pixels a side; 300, or 1280 with --tasks")
+    parser.add_argument(
+        "--largest", type=int, help="largest side in pixels; default: 300, or 1280 with --tasks"
+    )
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--video", action="store_true")
     parser.add_argument("--tasks", action="store_true")
-    parser.add_argument("--task", choices=TASKS, help="this one, in this process")
+    parser.add_argument("--task", choices=TASKS, help="run only this task, in this process")
     options = parser.parse_args()
     if options.task:
         print(json.dumps(run_task(options.task, options.models, options.largest or 1280)))
@@ -81,7 +83,7 @@ def output(command: list[object]) -> str:
 
 
 def growth(images: int, sizes: int, largest: int, models: Path) -> dict[str, float]:
-    """How the resident memory grows over pictures of many sizes."""
+    """Measures the growth of resident memory over images of many sizes."""
     random = np.random.RandomState(0)
     sides = random.randint(SMALLEST, largest + 1, (sizes, 2)).tolist()
     frames = [make_frame(height, width, seed) for seed, (height, width) in enumerate(sides)]
@@ -92,7 +94,7 @@ def growth(images: int, sizes: int, largest: int, models: Path) -> dict[str, flo
 
 
 def video(images: int, models: Path) -> dict[str, float]:
-    """How the resident memory grows over the frames of a video that is read again and again."""
+    """Measures the growth of resident memory over the frames of a video read in a loop."""
     analyzer = FaceAnalyzer(models, intra_op_num_threads=1, spinning=False)
     follower = FaceFollower(analyzer, detect_every=5)
     with tempfile.TemporaryDirectory() as folder:
@@ -111,7 +113,7 @@ def video(images: int, models: Path) -> dict[str, float]:
 
 
 def loop(path: Path, count: int) -> Iterator[Image]:
-    """So many frames of a video that begins anew whenever it ends."""
+    """Yields ``count`` frames of a video, which restarts when it ends."""
     done = 0
     while True:
         with VideoReader(path) as reader:
@@ -123,7 +125,7 @@ def loop(path: Path, count: int) -> Iterator[Image]:
 
 
 def grown(items: Iterable[Item], work: Callable[[Item], int]) -> dict[str, float]:
-    """Works on everything, and fits a line to the memory held after the warm-up."""
+    """Processes all items and fits a line to the resident memory after the warm-up."""
     rows, faces, start = [], 0, time.perf_counter()
     for number, item in enumerate(items):
         faces += work(item)
@@ -142,14 +144,14 @@ def grown(items: Iterable[Item], work: Callable[[Item], int]) -> dict[str, float
 
 
 def make_frame(height: int, width: int, seed: int = 0) -> Image:
-    """A drawn face of a part of the picture's size, made in little memory."""
+    """A synthetic face image, padded to the given size; drawing it takes little memory."""
     side = min(height, width)
     face = cv2.resize(draw_frames(1, SMALLEST, SMALLEST, seed)[0], (side, side))
     return np.asarray(cv2.copyMakeBorder(face, 0, height - side, 0, width - side, BORDER), np.uint8)
 
 
 def run_task(task: str, models: Path, largest: int) -> dict[str, float]:
-    """The most memory that a process with this task alone ever holds."""
+    """Peak memory of a process that runs only this task."""
     random = np.random.RandomState(0)
     sides = random.randint(largest // 4, largest + 1, (32, 2)).tolist()
     sides = [[largest * 9 // 16, largest], *sides]
@@ -160,7 +162,7 @@ def run_task(task: str, models: Path, largest: int) -> dict[str, float]:
 
 
 def work_of(task: str, models: Path) -> Callable[[Image], object]:
-    """What a task does with a picture."""
+    """The function that a task runs on an image."""
     if task == "import":
         return len
     if task == "enhance":
@@ -174,7 +176,7 @@ def work_of(task: str, models: Path) -> Callable[[Image], object]:
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 

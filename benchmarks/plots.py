@@ -1,4 +1,4 @@
-"""The plots of the report, as SVG elements to be put into a page."""
+"""The plots of the benchmark report, as SVG elements to embed in a page."""
 
 from __future__ import annotations
 
@@ -50,11 +50,14 @@ mpl.rcParams.update(
 
 
 def latencies(document: Document, groups: Mapping[str, str]) -> str:
-    """Bars of each engine's median, a panel for each group.
+    """Bar charts of each engine's median, one panel per group.
 
     Args:
-        document: A run.
-        groups: Titles by group; groups that were not measured are left out.
+        document: The JSON document of a benchmark run.
+        groups: Titles by group; groups that were not measured are omitted.
+
+    Returns:
+        The SVG element; empty if none of the groups was measured.
     """
     times = medians(document)
     found = [(title, times[group]) for group, title in groups.items() if group in times]
@@ -68,14 +71,15 @@ def latencies(document: Document, groups: Mapping[str, str]) -> str:
         values = [1e3 * value for _, value in ordered]
         colors = [SHADES.get(name, OTHER_COLOR) for name in names]
         _bars(axes, names, values, colors, engines.get(OURS))
-        axes.set_ylim(-0.6 - (rows - len(names)), len(names) - 0.4)  # bars of one thickness
+        # The same limits in all panels, so that all bars have the same thickness.
+        axes.set_ylim(-0.6 - (rows - len(names)), len(names) - 0.4)
         axes.set_title(title, loc="left", fontweight="bold")
         axes.set_xlabel("ms")
     return _svg(figure, "Latency by engine")
 
 
 def batches(document: Document, models: Sequence[str], sizes: Sequence[int]) -> str:
-    """Milliseconds a face over the batch, a panel for each model."""
+    """Milliseconds per face against batch size, one panel per model."""
     times = medians(document)
     engines = (OURS, "mobileface int8", "onnxruntime", "openvino", "ncnn", "mxnet")
     colors = (OURS_COLOR, "#7cc4a8", "#e15554", "#4d9de0", "#f3a712", "#7768ae")
@@ -100,15 +104,15 @@ def batches(document: Document, models: Sequence[str], sizes: Sequence[int]) -> 
         axes.yaxis.set_minor_formatter(FormatStrFormatter("%g"))
         axes.tick_params(axis="y", which="minor", labelsize=7)
         axes.set_title(model, loc="left", fontweight="bold")
-        axes.set_xlabel("faces a run")
+        axes.set_xlabel("batch size (faces)")
         axes.grid(axis="y", color="#d8dee4", linewidth=0.6, which="both")
-    panels[0].set_ylabel("ms a face")
+    panels[0].set_ylabel("ms per face")
     panels[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure, "Milliseconds a face over the batch")
+    return _svg(figure, "Milliseconds per face against batch size")
 
 
 def sizes(document: Document) -> str:
-    """Pair AUC over size, a point for each variant."""
+    """Pair AUC against file size, one point per variant."""
     facts = [fact for fact in document["facts"] if fact["fact"] == "accuracy"]
     if not facts:
         return ""
@@ -139,7 +143,7 @@ def sizes(document: Document) -> str:
 
 
 def pipeline(document: Document) -> str:
-    """Stages of the pipelines, stacked."""
+    """Stacked bars of the pipeline stages."""
     prefix = "pipeline "
     found = {g: e for g, e in medians(document).items() if g.startswith(prefix)}
     if not found:
@@ -167,14 +171,14 @@ def pipeline(document: Document) -> str:
         if any(stage in engines for engines in found.values()):
             axes.barh(0, 0, color=color, label=stage)
     axes.set_yticks(range(len(found)), [g.removeprefix(prefix) for g in found])
-    axes.set_xlabel("ms a photo")
+    axes.set_xlabel("ms per photo")
     axes.margins(x=0.12)
     axes.legend(frameon=False, fontsize=8, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
     return _svg(figure, "Stages of the pipeline")
 
 
 def starts(document: Document, group: str) -> str:
-    """Start-up and peak memory of each engine."""
+    """Start-up time and peak memory of each engine."""
     engines = medians(document).get(group, {})
     facts = [f for f in document["facts"] if f["fact"] == "start" and f["what"] == group]
     peaks = {f["engine"]: f["peak_bytes"] / 2**20 for f in facts if f["peak_bytes"]}
@@ -184,18 +188,18 @@ def starts(document: Document, group: str) -> str:
     left, right = _row(figure, 2)
     for axes, values, unit in (
         (left, {name: 1e3 * value for name, value in engines.items()}, "ms to the first embedding"),
-        (right, peaks, "MiB at most"),
+        (right, peaks, "peak MiB"),
     ):
         ordered = sorted(values.items(), key=lambda pair: -pair[1])
         names = [name for name, _ in ordered]
         colors = [SHADES.get(name, OTHER_COLOR) for name in names]
         _bars(axes, names, [value for _, value in ordered], colors, None)
         axes.set_xlabel(unit)
-    return _svg(figure, "Start-up and peak memory")
+    return _svg(figure, "Start-up time and peak memory")
 
 
 def memory(document: Document) -> str:
-    """What each step adds to the memory of a small process."""
+    """Memory that each step adds to a small process."""
     facts = [fact for fact in document["facts"] if fact["fact"] == "memory"]
     if not facts:
         return ""
@@ -210,13 +214,13 @@ def memory(document: Document) -> str:
         before = held
     axes.axvline(facts[-1]["peak"] / 2**20, color=INK, linewidth=1, linestyle="--", label="peak")
     axes.set_yticks([])
-    axes.set_xlabel("MiB in memory")
+    axes.set_xlabel("resident memory (MiB)")
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     return _svg(figure, "Memory, step by step")
 
 
 def _row(figure: Figure, count: int) -> list[Axes]:
-    """Axes beside each other."""
+    """Axes side by side in one row."""
     return [figure.add_subplot(1, count, number + 1) for number in range(count)]
 
 
@@ -227,7 +231,7 @@ def _bars(
     colors: Sequence[str],
     ours: float | None,
 ) -> None:
-    """Horizontal bars with their values, and how many times ours that is."""
+    """Draws horizontal bars, labelled with their values and ratios to ours."""
     axes.barh(range(len(names)), values, color=list(colors), height=0.7)
     for row, value in enumerate(values):
         digits = 0 if value >= 100 else 1 if value >= 10 else 3 if value < 1 else 2
@@ -242,7 +246,7 @@ def _bars(
 
 
 def _svg(figure: Figure, title: str) -> str:
-    """The figure as an SVG element that names itself to screen readers."""
+    """The figure as an SVG element with a label for screen readers."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     text = stream.getvalue()

@@ -1,6 +1,7 @@
-"""Engines measured in turn, and handed to pytest-benchmark engine by engine.
+"""Measures engines with interleaved runs and passes the timings to pytest-benchmark.
 
-Measuring one engine after the other would charge a change of the machine's speed to one of them.
+If the engines ran one after the other, a change in the machine's speed would affect only one of
+them.
 """
 
 from __future__ import annotations
@@ -18,24 +19,27 @@ from mobileface.diagnostics.measure import measure_in_turn, summarise
 __all__ = ["OURS", "Contest", "replay", "report"]
 
 OURS = "mobileface"
-"""The engine that others are compared with."""
+"""The engine that the others are compared with."""
 
 Item = TypeVar("Item")
 
 
 @dataclass
 class Contest(Generic[Item]):
-    """Engines that do the same, measured in turn on rotating inputs when the first is asked for.
+    """Engines for the same task, measured with interleaved runs on rotating inputs.
+
+    The measurement happens when the timings of any engine are first requested.
 
     Attributes:
-        group: What they do.
-        makers: Makes each engine; raises `UnavailableError` where it is not there.
+        group: Name of the benchmark group.
+        makers: Functions that create each engine; they raise `UnavailableError` if the engine is
+            not available.
         items: The inputs.
-        rounds: Measurements an engine.
-        extra: What the results say beside the times: task, model, batch …
-        turn: As `measure_in_turn` takes it.
-        absent: Engines that are not there, with the reason.
-        outputs: What each engine gave for the first inputs, where that is an array.
+        rounds: Number of measurements per engine.
+        extra: Additional fields of the results: task, model, batch …
+        turn: As for `measure_in_turn`.
+        absent: Reasons by name for engines that are not available.
+        outputs: Outputs of each engine for all inputs, if they are arrays.
     """
 
     group: str
@@ -49,10 +53,10 @@ class Contest(Generic[Item]):
     _seconds: dict[str, list[float]] = field(default_factory=dict)
 
     def seconds(self, engine: str) -> list[float]:
-        """An engine's times, in seconds.
+        """An engine's timings, in seconds.
 
         Raises:
-            UnavailableError: It is not there.
+            UnavailableError: If the engine is not available.
         """
         if not self._seconds:
             engines = self._make()
@@ -65,7 +69,7 @@ class Contest(Generic[Item]):
         return self._seconds[engine]
 
     def error(self, engine: str, oracle: str) -> float | None:
-        """Largest difference of an engine's outputs from another's; None if one has none."""
+        """Largest difference between the outputs of two engines; None if either has no outputs."""
         pair = self.outputs.get(engine), self.outputs.get(oracle)
         if pair[0] is None or pair[1] is None:
             return None
@@ -73,7 +77,7 @@ class Contest(Generic[Item]):
         return float(max(differences))
 
     def _make(self) -> dict[str, Callable[[Item], Any]]:
-        """The engines that are there; each has run every input once."""
+        """Creates the available engines and runs every input once on each."""
         engines = {}
         for name, make in self.makers.items():
             try:
@@ -94,9 +98,9 @@ def report(
     engine: str,
     facts: list[dict[str, Any]] | None = None,
 ) -> None:
-    """Hands an engine's times to pytest-benchmark's statistics, through a clock that replays them.
+    """Passes an engine's timings to pytest-benchmark, using a clock that replays them.
 
-    An engine that is not there is skipped, and noted among the facts.
+    If the engine is not available, the test is skipped and the reason is added to ``facts``.
     """
     try:
         seconds = contest.seconds(engine)
@@ -112,7 +116,7 @@ def report(
 
 
 def replay(benchmark: Any, group: str, seconds: Sequence[float]) -> None:
-    """Replays measured times."""
+    """Replays measured times, in seconds, as one pytest-benchmark run."""
     clock = _Clock()
     times = iter(seconds)
     benchmark.group = group
@@ -122,7 +126,7 @@ def replay(benchmark: Any, group: str, seconds: Sequence[float]) -> None:
 
 
 class _Clock:
-    """A timer that stands still except where a measured time is replayed."""
+    """A timer that advances only when a measured time is replayed."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -1,8 +1,8 @@
-"""The report of a benchmark run: Markdown, and one static page with plots.
+"""Writes the report of a benchmark run: Markdown, and one static HTML page with plots.
 
     python -m benchmarks.report benchmarks/results/latest.json
 
-writes latest.md and latest.html beside it. The page needs no other file and no network.
+writes latest.md and latest.html next to it. The page needs no other file and no network.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Rows = Sequence[Sequence[str]]
 
 _IDENTIFICATION = tuple(f"identification_v{version}" for version in (1, 2, 3))
 _START = "start-up, identification_v2"
-_UPSTREAM = "Beside upstream's published times"
+_UPSTREAM = "Comparison with upstream's published times"
 _PUBLISHED: Mapping[str, tuple[str, str]] = {
     **{name: (f"{name}, end to end", "mobileface") for name in _IDENTIFICATION},
     "detection": ("detection_v2, 256x468", "mobileface"),
@@ -35,15 +35,16 @@ _PUBLISHED: Mapping[str, tuple[str, str]] = {
     "attributes": ("attribute_v1, batch 1", "mobileface"),
     "tracking": ("tracker, 10 faces", "mobileface"),
 }
-"""What upstream published, and where this project's number for it is found: group and engine."""
+"""Tasks that upstream published timings for, each with the group and engine of our measurement."""
 
 _METHOD = (
-    "One thread on one CPU that the process is pinned to. Engines run in turn, input by input, on "
-    "rotating real faces, frames or photos, after a warm-up; a number is the median of all runs, "
-    "p90 their 90th percentile. Start-up and peak memory are those of fresh processes, from their "
-    "first import to the first result. Detection and attributes run with random weights of the "
-    "published networks. ONNX Runtime alone runs the plain export: batch normalisation folded, "
-    "nothing else changed. ncnn knows no batches and runs faces one after the other."
+    "One thread; the process is pinned to one CPU. After a warm-up, the runs of all engines are "
+    "interleaved, input by input, on rotating real faces, frames or photos; timings are medians "
+    "of all runs, p90 is their 90th percentile. Start-up time and peak memory are those of fresh "
+    "processes, from the first import to the first result. The detection and attribute networks "
+    "are the published ones with random weights. The engine onnxruntime runs a plain export: "
+    "batch normalisation folded, nothing else changed. ncnn does not support batches and runs "
+    "faces one after the other."
 )
 
 
@@ -78,13 +79,13 @@ def page(document: Document) -> str:
         "starter, embedding": "embedding_dlib",
     }
     drawn = [
-        ("Identification, a face", plots.latencies(document, identification)),
+        ("Identification, one face", plots.latencies(document, identification)),
         ("Detection, attributes, dlib's embedding", plots.latencies(document, larger)),
-        ("Faces in batches", plots.batches(document, _IDENTIFICATION, (1, 4, 16))),
+        ("Batches of faces", plots.batches(document, _IDENTIFICATION, (1, 4, 16))),
         ("Size against accuracy", plots.sizes(document)),
         ("Stages of the pipeline, photos of 1280×720", plots.pipeline(document)),
-        ("Start-up and peak memory, identification_v2", plots.starts(document, _START)),
-        ("Where the memory is", plots.memory(document)),
+        ("Start-up time and peak memory, identification_v2", plots.starts(document, _START)),
+        ("Memory use by step", plots.memory(document)),
     ]
     body = [f"<h1>Benchmarks</h1><p>{_escape(_machine(document))}</p><p>{_escape(_METHOD)}</p>"]
     tables = _tables(document)
@@ -96,7 +97,7 @@ def page(document: Document) -> str:
 
 
 def _machine(document: Document) -> str:
-    """The machine in a sentence."""
+    """The description of the machine, as one paragraph."""
     about = document["machine_info"]
     peers = ", ".join(f"{name} {version}" for name, version in sorted(about["peers"].items()))
     features = ", ".join(about["features"])
@@ -114,31 +115,32 @@ def _tables(document: Document) -> list[tuple[str, str, Sequence[str], Rows]]:
     found = [
         (
             "Figures",
-            "What this project holds itself to.",
-            ("", "measured", "should be", "figure"),
+            "The performance targets of this project.",
+            ("", "measured", "target", "figure"),
             [_figure(f.record()) for f in figures(document)],
         ),
         (
             _UPSTREAM,
-            "Theirs were measured on their own hardware, in ms.",
+            "In ms. Upstream's times were measured on upstream's hardware.",
             ("task", "published", "here", "p90"),
             _published(document),
         ),
         (
             "Variants",
-            "On faces of people that calibration did not see, in identification_v1's crop; the "
-            "others have a crop of their own, so models cannot be compared by these, variants can.",
-            ("model", "variant", "MB", "pair AUC", "mean cosine to fp32", "least"),
+            "Measured on people who are not in the calibration images, with identification_v1's "
+            "crop. The other models expect another crop, so these numbers compare variants of "
+            "one model, not models.",
+            ("model", "variant", "MB", "pair AUC", "mean cosine to fp32", "minimum"),
             _variants(document),
         ),
         ("Start-up", "", ("process", "engine", "ms", "peak MiB"), _starts(document)),
         (
-            "Memory, step by step",
+            "Memory use by step",
             "Resident memory of a process that embeds one face.",
-            ("after", "MiB", "added", "of these private"),
+            ("after", "MiB", "added", "private"),
             _memory(document),
         ),
-        ("All times", "", ("group", "engine", "ms", "p90", "over ours"), _times(document)),
+        ("All timings", "", ("group", "engine", "ms", "p90", "ratio to ours"), _times(document)),
         (
             "Not measured",
             "",
@@ -208,7 +210,7 @@ def _memory(document: Document) -> Rows:
             before = fact["bytes"]
             last = fact
     if rows:
-        rows.append(["the most at a time", f"{last['peak'] / 2**20:.1f}", "", ""])
+        rows.append(["peak", f"{last['peak'] / 2**20:.1f}", "", ""])
     return rows
 
 

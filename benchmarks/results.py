@@ -1,6 +1,6 @@
-"""What a benchmark run says: ratios of medians, and the figures that this project holds itself to.
+"""Evaluates a benchmark run: ratios of medians, and figures compared with this project's targets.
 
-The document is pytest-benchmark's JSON, with ``facts``, ``ratios`` and ``figures`` beside
+The document is pytest-benchmark's JSON, with ``facts``, ``ratios`` and ``figures`` in addition to
 ``benchmarks`` and ``machine_info``, and ``engine``, ``task``, ``model``, ``batch``, ``kind`` and
 ``p90`` (seconds) in each benchmark's ``extra_info``.
 """
@@ -39,7 +39,7 @@ _RATIOS: tuple[tuple[str, str, str, float], ...] = (
     ("start-up, identification_v2", OURS, "mxnet", 0.15),
     ("start-up, identification_v2", OURS, "openvino", 0.50),
 )
-"""Group, engine, other engine, and the largest ratio of their medians."""
+"""Group, engine, other engine, and the largest allowed ratio of their medians."""
 
 _LARGEST_ERROR = 5e-5
 _LARGEST_SPREAD = 1.1
@@ -56,13 +56,13 @@ _LEAST_COSINE = {
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Something that was measured, and what it should be.
+    """A measured value and its target.
 
     Attributes:
-        what: In words.
-        value: Measured.
-        bound: What it should be.
-        at_least: The bound is the least, not the most.
+        what: Description.
+        value: The measured value.
+        bound: The target.
+        at_least: Whether the bound is a minimum; otherwise it is a maximum.
     """
 
     what: str
@@ -72,11 +72,11 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether the value meets its target."""
         return self.value >= self.bound if self.at_least else self.value <= self.bound
 
     def record(self) -> dict[str, Any]:
-        """The figure as JSON types."""
+        """The figure as a JSON object."""
         return {
             "what": self.what,
             "value": self.value,
@@ -91,7 +91,7 @@ class Figure:
 
 
 def medians(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Seconds by group and engine."""
+    """Median seconds by group and engine."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for benchmark in document["benchmarks"]:
         engine = benchmark["extra_info"].get("engine", OURS)
@@ -100,7 +100,7 @@ def medians(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def ratios(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each engine's median over ours, group by group; None where we are not measured."""
+    """Ratio of each engine's median to ours by group; None if the group has no timing of ours."""
     rows = []
     for group, engines in medians(document).items():
         ours = engines.get(OURS)
@@ -125,7 +125,7 @@ def figures(document: Mapping[str, Any]) -> list[Figure]:
 
 
 def _spreads(times: Mapping[str, Mapping[str, float]]) -> list[Figure]:
-    """How much the time depends on the picture."""
+    """How much the run time depends on the content of the image."""
     prefix = f"{OURS}, "
     values = [
         time
@@ -149,7 +149,7 @@ def _of_fact(fact: Mapping[str, Any]) -> list[Figure]:
 
 
 def _of_variants(facts: list[Mapping[str, Any]]) -> list[Figure]:
-    """Sizes, cosines and losses of the variants beside the model in fp32."""
+    """Sizes, cosines and losses of the variants relative to the fp32 model."""
     found = []
     for fact in facts:
         key = (fact["model"], fact["precision"])
@@ -167,7 +167,7 @@ def _of_variants(facts: list[Mapping[str, Any]]) -> list[Figure]:
 
 
 def peer_versions() -> dict[str, str]:
-    """Versions of what is measured beside this project, where it is installed."""
+    """Versions of the installed packages that this project is compared with."""
     found = {}
     for name in _PEERS:
         try:

@@ -1,7 +1,7 @@
-"""What fresh processes run: imports, the network, the first embedding of a crop; engine by engine.
+"""Code that fresh processes run for each engine: imports, loading, the first embedding of a crop.
 
 Every snippet gets the paths of its files and of the crop in ``sys.argv[1:]``: uint8 (112, 112, 3)
-BGR in a .npy file. It ends with ``embedding``.
+BGR in a .npy file. It ends with the variable ``embedding`` set.
 """
 
 from __future__ import annotations
@@ -80,4 +80,4 @@ network.setInput(tensor)
 embedding = network.forward()
 """,
 }
-"""Python statements by engine."""
+"""Python code by engine."""

@@ -1,7 +1,7 @@
-"""Attributes, batch 1, one thread, rotating real faces, engines in turn; random weights.
+"""Attribute network: one thread, rotating real faces, interleaved engines, random weights.
 
-The published weights are in no source to rely on; seeded random ones of the same network stand in,
-whose speed is the same.
+No reliable source offers the published weights; seeded random weights of the same network run at
+the same speed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NAME = "attribute_v1"
 
 @pytest.fixture(scope="module")
 def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The network with random weights, for every engine."""
+    """The network with random weights, in the form that each engine needs."""
     folder = tmp_path_factory.mktemp("random")
     net = gluon_networks.make_attribute(seed=3)
     gluon_networks.save_structural(net, source_file(folder, NAME, "gluon"))

@@ -1,8 +1,8 @@
-"""Detection at 256×468, batch 1, one thread, rotating photos, engines in turn; random weights.
+"""Detection at 256×468, batch 1: one thread, rotating photos, interleaved engines, random weights.
 
-The published weights are in no source to rely on; seeded random ones of the same network stand in,
-whose speed is the same. All engines start from RGB pictures and end with boxes. OpenCV's module
-knows no loops, so it cannot suppress boxes; ncnn the same.
+No reliable source offers the published weights; seeded random weights of the same network run at
+the same speed. All engines start from RGB images and end with boxes. OpenCV's DNN module and ncnn
+do not support loops, so they cannot run non-maximum suppression.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tests import gluon_networks
 from tests.convert.frontends.random_source import make_random_source, source_file
 
 from benchmarks.engines import (
-    Pictures,
+    Images,
     Run,
     UnavailableError,
-    example_pictures,
+    example_images,
     onnxruntime_engine,
     opencv_engine,
     openvino_engine,
@@ -47,15 +47,15 @@ PEERS = ("onnxruntime", "gluon", "mxnet", "mxnet export", "openvino", "opencv")
 
 @pytest.fixture(scope="module")
 def photos(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames of both example videos, to calibrate with."""
+    """Frames of both example videos, as calibration images."""
     folder = tmp_path_factory.mktemp("photos")
     for number in (1, 2):
         for count, frame in enumerate(read_frames(source / "example" / f"friends{number}.mp4")):
             for half, part in enumerate(np.array_split(frame, 2, axis=1)):
                 for flip in (0, 1):
-                    picture = part[:, :: -1 if flip else 1]
+                    image = part[:, :: -1 if flip else 1]
                     path = folder / f"{number}_{count}_{half}_{flip}.png"
-                    cv2.imwrite(str(path), cv2.resize(picture, None, fx=0.5, fy=0.5))
+                    cv2.imwrite(str(path), cv2.resize(image, None, fx=0.5, fy=0.5))
     return folder
 
 
@@ -65,7 +65,7 @@ def contest(
     source: Path,
     photos: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Contest[Pictures]:
+) -> Contest[Images]:
     name = f"detection_v{request.param}"
     folder = tmp_path_factory.mktemp("random")
     net = make_random_source(folder, source)[name]
@@ -84,17 +84,17 @@ def contest(
             )
         except ModelNotFoundError as error:
             raise UnavailableError(error.what) from error
-        return lambda pictures: task.session.run({"image": pictures})
+        return lambda images: task.session.run({"image": images})
 
     def exported() -> Run:
         held = {key: import_mxnet().nd.array(array) for key, array in arrays.items()}
         path = export_by_mxnet(symbol, held, shape, folder / "exported.onnx")
-        run = onnxruntime_engine(path, without=["ConstantFolding"])  # it fails on this file
-        return lambda pictures: run(pictures.astype(np.float32))
+        run = onnxruntime_engine(path, without=["ConstantFolding"])  # fails on this file
+        return lambda images: run(images.astype(np.float32))
 
     def by_symbol() -> Run:
         run = symbol_engine(symbol, arrays, shape)
-        return lambda pictures: run(pictures.astype(np.float32))
+        return lambda images: run(images.astype(np.float32))
 
     makers: dict[str, Callable[[], Run]] = {
         engine: (lambda precision=precision: ours(precision))  # type: ignore[misc]
@@ -102,19 +102,19 @@ def contest(
     }
     makers |= {
         "onnxruntime": lambda: onnxruntime_engine(plain),
-        "gluon": lambda: lambda pictures: gluon_networks.run(net, pictures),
+        "gluon": lambda: lambda images: gluon_networks.run(net, images),
         "mxnet": by_symbol,
         "mxnet export": exported,
         "openvino": lambda: openvino_engine(plain, shape),
         "opencv": lambda: opencv_engine(plain),
     }
     extra = {"task": "detection", "model": name, "batch": 1, "kind": "network"}
-    pictures = example_pictures(source, HEIGHT, WIDTH)
-    return Contest(f"{name}, {HEIGHT}x{WIDTH}", makers, pictures, ROUNDS, extra)
+    images = example_images(source, HEIGHT, WIDTH)
+    return Contest(f"{name}, {HEIGHT}x{WIDTH}", makers, images, ROUNDS, extra)
 
 
 @pytest.mark.parametrize("engine", [*PRECISIONS, *PEERS])
 def test_detection(
-    benchmark: Any, contest: Contest[Pictures], engine: str, facts: list[dict[str, Any]]
+    benchmark: Any, contest: Contest[Images], engine: str, facts: list[dict[str, Any]]
 ) -> None:
     report(benchmark, contest, engine, facts)

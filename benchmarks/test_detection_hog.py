@@ -1,4 +1,4 @@
-"""The frontal face detector on grey frames of both videos, one thread: dlib and ours in turn."""
+"""Frontal face detector on grey frames of both videos, one thread: dlib and ours interleaved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A million people in a gallery, on all CPUs: time beside faiss-cpu's flat index, and memory."""
+"""A gallery of a million people on all CPUs: run time compared with faiss-cpu, and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LARGEST_PEAK = 1.3e9
 
 
 def test_a_million(tmp_path: Path) -> None:
-    """In a process of its own: this suite runs on one CPU."""
+    """Runs in a separate process, because this suite is pinned to one CPU."""
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {name: value for name, value in os.environ.items() if name not in threads}
     code = (

@@ -1,7 +1,8 @@
-"""Identification on rotating real faces: the network by itself in batches, and from pixels.
+"""Identification on rotating real faces: the network alone in batches, and end to end from pixels.
 
-All engines get the same float32 tensors, or the same uint8 crops, in turn; another group shows
-how much the time depends on what is in the picture. Accuracy and size of every variant go with it.
+All engines get the same float32 tensors, or the same uint8 crops, with interleaved runs; another
+group shows how much the run time depends on the content of the image. Accuracy and size of every
+variant are recorded as well.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from mobileface_convert.recipes.recipe import load_recipe
 
 VERSIONS = (1, 2, 3)
 ROUNDS = {1: 300, 4: 80, 16: 24}
-"""Measurements an engine, by batch."""
+"""Number of measurements per engine, by batch size."""
 
 PRECISIONS = {OURS: None, "mobileface fp16": "fp16", "mobileface int8": "int8"}
 ENGINES = (
@@ -62,10 +63,10 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def embedder(folder: Path, name: str, precision: str | None = None) -> Embedder:
-    """Ours on one thread.
+    """Our embedder on one thread.
 
     Raises:
-        UnavailableError: There is no such variant.
+        UnavailableError: If the model has no variant of this precision.
     """
     try:
         return load_embedder(name, models=folder, precision=precision, intra_op_num_threads=1)
@@ -76,7 +77,7 @@ def embedder(folder: Path, name: str, precision: str | None = None) -> Embedder:
 def network_makers(
     version: int, shape: tuple[int, ...], source: Path, converted: Path, plain: Path, scratch: Path
 ) -> dict[str, Callable[[], Run]]:
-    """Every engine on one network, for tensors of one shape."""
+    """Functions that create every engine for one network and one tensor shape."""
     name = f"identification_v{version}"
     path = plain / f"{name}.onnx"
     prefix = f"{source / 'MobileFace_Identification' / f'MobileFace_Identification_V{version}'}"
@@ -148,7 +149,7 @@ def test_network(
 def whole(
     request: pytest.FixtureRequest, converted: Path, plain: Path, faces: Faces
 ) -> Contest[Image]:
-    """From a uint8 crop to a unit vector."""
+    """From a uint8 crop to an L2-normalised embedding."""
     name = f"identification_v{request.param}"
 
     def by_task(folder: Path, precision: str | None) -> Callable[[Image], Any]:
@@ -174,7 +175,7 @@ def test_end_to_end(benchmark: Any, whole: Contest[Image], engine: str) -> None:
 def kinds(
     request: pytest.FixtureRequest, converted: Path, plain: Path, faces: Faces
 ) -> Contest[int]:
-    """Ours and the plain export on pictures of different kinds."""
+    """Our variant and the plain export on different kinds of images."""
     name = f"identification_v{request.param}"
     image = load_recipe(name).spec.input
     assert image is not None
@@ -193,7 +194,7 @@ def kinds(
 
 
 def _kinds(tensor: FloatArray) -> dict[str, list[FloatArray]]:
-    """Inputs of one picture each."""
+    """Inputs with one image each, by kind."""
     random = np.random.RandomState(0)
     shape = (20, 1, *tensor.shape[1:])
     low, high = float(tensor.min()), float(tensor.max())
@@ -214,10 +215,10 @@ def test_inputs(benchmark: Any, kinds: Contest[int], engine: str, kind: str) -> 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_accuracy(version: int, converted: Path, faces: Faces, facts: list[dict[str, Any]]) -> None:
-    """Size, cosine to fp32 and pair AUC of every variant, on people it was not calibrated with."""
+    """Size, cosine to fp32 and pair AUC of every variant, on people not used for calibration."""
     name, people = f"identification_v{version}", faces.people()
     reference: npt.NDArray[np.float32] | None = None
-    for item in reversed(find_model(name, models=converted).variants):  # the model's own first
+    for item in reversed(find_model(name, models=converted).variants):  # the fp32 reference first
         ours = load_embedder(
             name, models=converted, variant=item.variant.name, intra_op_num_threads=1
         )

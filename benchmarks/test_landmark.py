@@ -1,4 +1,4 @@
-"""Landmarks at 1280x700, one thread, rotating boxes of real faces: dlib and ours in turn."""
+"""Landmarks at 1280x700, one thread, rotating boxes of real faces: dlib and ours interleaved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Boxes = npt.NDArray[np.int64]
 
 
 def box_sets(count: int) -> list[Boxes]:
-    """Sets of boxes around the six published faces, each moved by a few pixels."""
+    """Sets of boxes around the six published faces, each shifted by a few pixels."""
     random = np.random.RandomState(0)
     faces = [face["landmark_box"] for face in json.loads(GOLDEN.read_text())["faces"]]
     sets = []

@@ -1,4 +1,4 @@
-"""Photos of 1280×720 from pixels to described faces, one thread: the whole and its stages."""
+"""The full pipeline on 1280×720 photos, one thread: total run time and run time of each stage."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def photos(source: Path) -> list[Image]:
 def stages(
     request: pytest.FixtureRequest, converted: Path, photos: list[Image]
 ) -> tuple[str, dict[str, list[float]], float, dict[str, Any]]:
-    """Name, seconds a photo by stage, faces a photo, and the models that run."""
+    """Name of the set, seconds per photo by stage, faces per photo, and the models that run."""
     folder = MODELS if request.param == "starter" else converted
     analyzer = FaceAnalyzer(folder, intra_op_num_threads=1)
     seconds: dict[str, list[float]] = {}
@@ -49,7 +49,7 @@ def stages(
 
 
 def _run(analyzer: FaceAnalyzer, photo: Image) -> tuple[dict[str, float], int]:
-    """Seconds by stage, and the number of faces."""
+    """Seconds by stage, and the number of faces of one photo."""
     spent: dict[str, float] = {}
     start = time.perf_counter()
     faces: Sequence[Face] = analyzer(photo)

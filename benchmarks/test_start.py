@@ -1,7 +1,7 @@
-"""Start-up and peak memory, in fresh processes: imports, the network, the first result.
+"""Start-up time and peak memory of fresh processes: imports, the network, the first result.
 
-What stands in memory is shown step by step as well: how much the interpreter, numpy, ONNX Runtime,
-this package, the network and the first run add.
+Resident memory is recorded by step as well: how much the interpreter, numpy, ONNX Runtime, this
+package, the network and the first run add.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def crop(faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> str:
 def starts(
     source: Path, converted: Path, plain: Path, crop: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[Fresh] | str]:
-    """Fresh processes of each engine in turn; the reason where there are none."""
+    """Measurements of fresh processes by engine, interleaved; or why there are none."""
     prefix = source / "MobileFace_Identification" / "MobileFace_Identification_V2"
     path = str(plain / f"{MODEL}.onnx")
     files = {
@@ -99,7 +99,7 @@ def starts(
             except InputError as error:
                 found[engine] = error.what
                 continue
-            if round_number:  # the first fills the disk cache
+            if round_number:  # the first round fills the disk cache
                 measured[engine].append(fresh)
     return {**measured, **found}
 

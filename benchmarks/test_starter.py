@@ -1,4 +1,4 @@
-"""The starter set on real faces, one thread: dlib and ours in turn, step by step and as a whole."""
+"""The starter set on real faces, one thread: dlib and ours interleaved, each step and the whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Rgb = npt.NDArray[np.uint8]
 
 
 class Dlib:
-    """dlib's whole pipeline, from its own files."""
+    """dlib's full pipeline with dlib's model files."""
 
     def __init__(self) -> None:
         source = PackageSource("face_recognition_models", "starter-build")
@@ -68,7 +68,7 @@ def photos(source: Path) -> list[Rgb]:
 
 @pytest.fixture(scope="module")
 def faces(theirs: Dlib, photos: list[Rgb]) -> list[tuple[Rgb, Any]]:
-    """Each photo with the landmarks of each of its faces."""
+    """Pairs of a photo and the landmarks of one of its faces."""
     return [(p, theirs.predict(p, box)) for p in photos for box in theirs.detect(p, 0)]
 
 
@@ -82,7 +82,7 @@ def embedding(theirs: Dlib, faces: list[tuple[Rgb, Any]]) -> Contest[Any]:
 
 
 def ours_embeds(precision: str | None) -> Any:
-    """Ours on one thread, from a chip in RGB."""
+    """Our embedder on one thread, for RGB face chips."""
     try:
         ours = load_embedder(
             "embedding_dlib", models=MODELS, precision=precision, intra_op_num_threads=1

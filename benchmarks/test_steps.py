@@ -33,7 +33,7 @@ Step = Callable[[int], Any]
 
 @pytest.fixture(scope="module")
 def steps(source: Path, converted: Path) -> dict[str, Step]:
-    """Every step on the faces of the example videos."""
+    """Every step, applied to the faces of the example videos."""
     frames = [f for n in (1, 2) for f in read_frames(source / "example" / f"friends{n}.mp4")]
     analyzer = FaceAnalyzer(MODELS, ("detection", "landmarks"), intra_op_num_threads=1)
     found = [(frame, analyzer(frame)) for frame in frames]

@@ -1,8 +1,8 @@
-"""Identification for each kind of machine and input, one thread, rotating real faces, in turn.
+"""Identification for each target machine and input type: one thread, real faces, interleaved.
 
-"network" is the network alone, its input prepared; "crop" begins with the aligned crop, uint8 BGR,
-so that the making of a float input counts. "steady" compares pictures of other kinds, because the
-time of a PReLU depends on what it reads. Run: ``pytest benchmarks/test_targets.py -s``.
+"network" is the network only, with a prepared input; "crop" starts from the aligned crop, uint8
+BGR, so it includes the conversion to float. "steady" compares different kinds of images, because
+the run time of PReLU depends on its input. Run: ``pytest benchmarks/test_targets.py -s``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROUNDS = 400
 
 
 class Engine:
-    """One model."""
+    """One model, converted for a target machine with a float32 or a uint8 input."""
 
     def __init__(self, source: Path, folder: Path, version: int, name: str) -> None:
         target, dtype = name.split("_")
@@ -45,12 +45,12 @@ class Engine:
         return self.session.run({self.image.name: tensor})
 
     def prepared(self, crops: list[Image]) -> Callable[[int], Any]:
-        """Runs on the crop of a number, made an input beforehand."""
+        """A function that runs the n-th crop, whose input tensor is prepared in advance."""
         tensors = [to_tensor([crop], self.image) for crop in crops]
         return lambda number: self.run(tensors[number])
 
     def whole(self, crops: list[Image]) -> Callable[[int], Any]:
-        """Runs on the crop of a number."""
+        """A function that runs the n-th crop, including its conversion to a tensor."""
         return lambda number: self.run(to_tensor([crops[number]], self.image))
 
 
@@ -69,7 +69,7 @@ def engines(
 
 @pytest.fixture(scope="module")
 def crops(version: int, source: Path) -> list[Image]:
-    """The 200 crops at the size of the model's own."""
+    """The 200 crops, resized to the model's input size."""
     side = 100 if version == 1 else 112
     paths = sorted((source / "data" / "LFW-Aligned-100Pair").glob("*/*.jpg"))
     return [resize(read_image(path), side, side) for path in paths]
@@ -79,7 +79,7 @@ def crops(version: int, source: Path) -> list[Image]:
 def contest(
     request: pytest.FixtureRequest, version: int, engines: dict[str, Engine], crops: list[Image]
 ) -> Contest[int]:
-    """The engines on the crops by number."""
+    """The engines on the crops; the items are crop indices."""
     runs = {
         name: engine.prepared(crops) if request.param == "network" else engine.whole(crops)
         for name, engine in engines.items()
@@ -104,16 +104,16 @@ def test_targets(benchmark: Any, contest: Contest[int], engine: str) -> None:
 def test_steady(
     benchmark: Any, version: int, engines: dict[str, Engine], crops: list[Image]
 ) -> None:
-    """The slowest picture over the fastest, for each engine."""
+    """Ratio of the slowest to the fastest image, for each engine."""
     noise = np.random.RandomState(0).randint(0, 256, crops[0].shape).astype(np.uint8)
-    pictures = [*crops[:6], np.full_like(noise, 128), np.zeros_like(noise), noise]
+    images = [*crops[:6], np.full_like(noise, 128), np.zeros_like(noise), noise]
     floats = {name: engine for name, engine in engines.items() if name.endswith("float32")}
-    runs = {name: engine.prepared(pictures) for name, engine in floats.items()}
-    count = len(pictures)
+    runs = {name: engine.prepared(images) for name, engine in floats.items()}
+    count = len(images)
     contest = _contest(f"identification_v{version} steady", runs, count, 100 * count)
     for name in runs:
         medians = np.median(np.reshape(contest.seconds(name), (-1, count)), axis=0)
         ratio = float(medians.max() / medians.min())
         benchmark.extra_info[f"{name} slowest over fastest"] = ratio
-        print(f"V{version}, {name}: slowest over fastest picture {ratio:.3f}")
+        print(f"V{version}, {name}: slowest over fastest image {ratio:.3f}")
     report(benchmark, contest, "x86_float32")

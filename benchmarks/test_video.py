@@ -1,4 +1,4 @@
-"""Tracking and video: the tracker alone on one thread, and whole videos on all CPUs."""
+"""Tracking: the tracker alone on one thread, and complete videos on all CPUs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST_SLOPE = 1000
 
 @pytest.mark.parametrize("faces", [10, 100])
 def test_tracker(benchmark: Any, faces: int) -> None:
-    """Faces of 60 pixels that walk anywhere in 1800×1800, 1 px off, 5 % missed."""
+    """60-pixel faces moving at random in 1800×1800 pixels, 1 px of noise, 5 % of them missed."""
     random = np.random.RandomState(0)
     place, pace = random.rand(faces, 2) * 1800, random.randn(faces, 2) * 4
     frames = []
@@ -45,7 +45,7 @@ def run(source: Path, *options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("every", ["1", "auto"])
 def test_video(benchmark: Any, source: Path, every: str) -> None:
-    """1280×720, drawn and encoded; prints frames a second and each stage's share."""
+    """1280×720 with drawing and encoding; prints fps and the run time of each stage."""
     found = run(source, "--every", every, "--frames", "100")
     print(f"\nfriends1.mp4, detection every {every}: {json.dumps(found)}")
     benchmark.extra_info.update(found, engine=OURS, kind="video")
@@ -53,7 +53,7 @@ def test_video(benchmark: Any, source: Path, every: str) -> None:
 
 
 def test_memory(source: Path) -> None:
-    """No growth over 2,000 frames."""
+    """Memory does not grow over 2,000 frames."""
     found = run(source, "--frames", "1", "--memory", "2000")
-    print(f"\n{found['bytes_a_frame']:.0f} bytes a frame")
+    print(f"\n{found['bytes_a_frame']:.0f} bytes per frame")
     assert found["bytes_a_frame"] <= LARGEST_SLOPE

@@ -1,10 +1,11 @@
-"""What threads cost and bring: the whole analysis of a picture, time and CPU time.
+"""Costs and benefits of threads: wall time and CPU time of the full analysis of an image.
 
     python benchmarks/thread_costs.py [--cpus N] [--rate 10] [--rounds 12] [--models DIR]
 
-Several ways to set ONNX Runtime's threads take turns in one process, at full speed and at the rate
-of a camera. Prints one JSON object: by way, milliseconds and CPU milliseconds a picture (medians of
-rounds), and how many threads its sessions started. ``--cpus`` confines the process first.
+Compares several thread settings of ONNX Runtime in one process, runs interleaved, at full speed and
+at the frame rate of a camera. Prints one JSON object: for each setting the milliseconds and CPU
+milliseconds per image (medians of the rounds) and the number of threads that its sessions started.
+``--cpus`` restricts the process to this many CPUs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ FRAMES = 4
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpus", type=int)
-    parser.add_argument("--rate", type=float, default=10, help="pictures a second of the camera")
+    parser.add_argument("--rate", type=float, default=10, help="frame rate of the camera")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--models", type=Path, default=STARTER)
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
@@ -64,8 +65,8 @@ def main() -> None:
 
 
 def measure(analyzer: FaceAnalyzer, frames: list, pause: float) -> tuple[float, float]:
-    """Milliseconds of work and of CPU time a picture, pictures coming after such a pause."""
-    analyzer(frames[0])  # whatever the way before left spinning has ended by now
+    """Wall and CPU milliseconds per image, for images that arrive every ``pause`` seconds."""
+    analyzer(frames[0])  # threads of the previous setting have stopped spinning after this
     cpu, busy = time.process_time(), 0.0
     for frame in frames:
         start = time.perf_counter()
@@ -78,7 +79,7 @@ def measure(analyzer: FaceAnalyzer, frames: list, pause: float) -> tuple[float, 
 
 
 def plain(models: Path) -> FaceAnalyzer:
-    """ONNX Runtime's own settings, with as many threads as there are CPUs."""
+    """ONNX Runtime's default settings, with one thread per CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cpus()
     options.log_severity_level = 3

@@ -1,9 +1,10 @@
-"""Following the faces of a video, all CPUs: frames a second by stage, and memory over many frames.
+"""Tracks the faces of a video on all CPUs: fps, run time by stage, and memory over many frames.
 
     python benchmarks/video_stages.py VIDEO [--frames N] [--every N|auto] [--memory N]
 
-Prints one JSON object: ``fps`` of the whole and of each stage by itself, and with ``--memory`` the
-slope of the resident memory in bytes a frame, over a video that is looped N frames long.
+Prints one JSON object: ``fps`` of the whole, milliseconds per frame of each stage, and with
+``--memory`` the slope of the resident memory in bytes per frame while N frames of the looped video
+are processed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
-    if hasattr(os, "sched_setaffinity"):  # a benchmark that calls this may be confined to one
+    if hasattr(os, "sched_setaffinity"):  # the calling benchmark may be pinned to one CPU
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", type=Path)
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def stages(path: Path, count: int, every: int | str) -> dict[str, object]:
-    """Frames a second of the whole, and milliseconds a frame of each stage."""
+    """Frames per second of the whole, and milliseconds per frame of each stage."""
     seconds: dict[str, float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder, VideoReader(path) as video:
         follower = FaceFollower(FaceAnalyzer(MODELS), detect_every=every, fps=video.fps)  # type: ignore[arg-type]
@@ -79,7 +80,7 @@ def stages(path: Path, count: int, every: int | str) -> dict[str, object]:
 
 
 def memory_slope(path: Path, count: int) -> float:
-    """Bytes a frame that the resident memory grows by, after a warm-up; a quarter of the size."""
+    """Growth of resident memory in bytes per frame after a warm-up, at a quarter of the size."""
     with VideoReader(path) as video:
         small = [np.asarray(cv2.resize(frame, None, fx=0.5, fy=0.5)) for _, frame in video][:100]
     follower = FaceFollower(FaceAnalyzer(MODELS), detect_every=5)
@@ -93,7 +94,7 @@ def memory_slope(path: Path, count: int) -> float:
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 

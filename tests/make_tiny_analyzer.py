@@ -1,11 +1,11 @@
-"""Makes tests/models/analyzer: a detector, landmarks, a pose model and an embedder for the runtime.
+"""Builds tests/models/analyzer: detector, landmarks, pose model and embedder for runtime tests.
 
     python tests/make_tiny_analyzer.py
 
-The weights are seeded random numbers: what is found is no face, but every step of the analysis
-runs, on machines that have nothing but the runtime. expected.npz holds what the independent
-evaluator of the offline stage (landmarks) and the machine that made it (the rest) gave for a probe
-picture.
+The weights are seeded random numbers: the detections are not faces, but every step of the analysis
+runs on machines that have only the runtime. expected.npz contains the expected results for a probe
+image: landmarks from the independent evaluator of the offline stage, everything else as computed
+when the file was built.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def make_spec(name: str, task: str, section: Mapping[str, Any]) -> ModelSpec:
 
 
 def write(spec: ModelSpec, model: onnx.ModelProto | None, folder: Path = FOLDER) -> IndexEntry:
-    """One model with its certificate."""
+    """Writes one model with its certificate; returns its index entry."""
     if model is None:
         content, suffix = (json.dumps(spec.to_dict(), indent=1) + "\n").encode(), ".json"
     else:
@@ -92,7 +92,7 @@ def write(spec: ModelSpec, model: onnx.ModelProto | None, folder: Path = FOLDER)
 
 
 def write_expected(predictor: Any) -> None:
-    """Boxes, scores and vectors of this machine; landmarks of the independent evaluator."""
+    """Writes this machine's boxes, scores and embeddings and the reference landmarks."""
     image = make_probes(2, HEIGHT, WIDTH, 3, 7)[1]
     faces = FaceAnalyzer(FOLDER, score_threshold=THRESHOLD)(image)
     boxes = np.array([face.bbox for face in faces], np.float32)

@@ -1,18 +1,18 @@
-"""Makes tests/models: networks of a few kilobytes for the runtime's tests, by the offline stage.
+"""Builds tests/models with the offline stage: networks of a few kilobytes for runtime tests.
 
     python tests/make_tiny_models.py [FOLDER]
 
-Two embedding networks with seeded random weights, converted, indexed and certified as real ones:
+Two embedding networks with seeded random weights, converted, indexed and certified like real ones:
 
-    tiny_gray    20×20 gray, scaled outside the network, unit vectors of 8
-    tiny_color   24×24 RGB, scaled outside the network, vectors of 16 of any length
+    tiny_gray    20×20 grey, scaled outside the network, 8-d L2-normalised embeddings
+    tiny_color   24×24 RGB, scaled outside the network, 16-d embeddings, not normalised
 
-weights.npz has their weights before conversion, in 64ths, for an independent evaluation. Smaller
-networks outside the index have one fault each: no spec, a broken spec, or a spec that names an
+weights.npz contains their weights before conversion, in 64ths, for an independent evaluation.
+Smaller networks outside the index have one fault each: no spec, an invalid spec, or a spec with an
 output, an input, a size or a type that the network does not have. pixels/tiny_color.onnx is
-tiny_color with uint8 input and vectors of unit length.
+tiny_color with uint8 input and L2-normalised embeddings.
 
-Two runs with the same tools give the same bytes; the certificates do not list the tools' versions.
+Two runs with the same tools produce identical files; the certificates do not list tool versions.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ FAULTS: dict[str, Mapping[str, Any]] = {
 
 @dataclass
 class NetworkWriter:
-    """Collects layers with random weights into a source graph; weights are whole 64ths."""
+    """Builds a source graph from layers with random weights, which are multiples of 1/64."""
 
     seed: int
     params: dict[str, Array] = field(default_factory=dict)
@@ -95,13 +95,13 @@ class NetworkWriter:
         self.random = np.random.RandomState(self.seed)
 
     def weight(self, name: str, low: int, high: int, *shape: int) -> Edge:
-        """A uniform array between two numbers of 64ths."""
+        """A uniformly distributed array between ``low`` / 64 and ``high`` / 64."""
         values = self.random.randint(low, high + 1, shape)
         self.params[name] = (values / UNIT).astype(np.float32)
         return variable(name)
 
     def convolution(self, x: Edge, channels: int, filters: int, size: int) -> Edge:
-        """Patches that do not overlap, batch normalisation, ReLU."""
+        """Convolution of non-overlapping patches, batch normalisation, ReLU."""
         weight = self.weight("conv_weight", -16, 16, filters, channels, size, size)
         attrs = {"kernel": f"({size}, {size})", "stride": f"({size}, {size})", "no_bias": "True"}
         attrs["num_filter"] = str(filters)
@@ -144,7 +144,7 @@ def plain() -> Graph:
 
 
 def write_weights(path: Path, graphs: Mapping[str, Graph]) -> None:
-    """The weights before conversion; the four arrays of a batch normalisation as one."""
+    """Writes the weights before conversion; the four batch normalisation arrays are stacked."""
     arrays = {}
     for name, graph in graphs.items():
         found = {
@@ -171,8 +171,8 @@ def model_spec(fields: Mapping[str, Any]) -> ModelSpec:
 
 
 def export(graph: Graph, spec: ModelSpec) -> tuple[onnx.ModelProto, list[PassRecord]]:
-    """The ONNX model without its spec, and what the passes did."""
-    # Named, because otherwise the last fully connected layer is taken for a classifier.
+    """The ONNX model without its spec, and the records of the passes."""
+    # The output is named because otherwise the last fully connected layer counts as a classifier.
     pruned = prune(graph, graph.outputs[0].node.name)
     graph, records = apply_passes(pruned.graph, first=spec_passes(spec))
     image, embedding = spec.require_input(), spec.require(EmbeddingSpec)
@@ -187,7 +187,7 @@ def export(graph: Graph, spec: ModelSpec) -> tuple[onnx.ModelProto, list[PassRec
 
 
 def write_model(folder: Path, graph: Graph, spec: ModelSpec) -> IndexEntry:
-    """One model, its certificate, and its entry for the index."""
+    """Writes one model and its certificate; returns its index entry."""
     model, records = export(graph, spec)
     properties = {METADATA_KEY: spec.to_json(), "license": spec.license.name}
     onnx.helper.set_model_props(model, properties)
@@ -220,7 +220,7 @@ def write_faulty(folder: Path) -> None:
 
 
 def write_pixels(folder: Path) -> None:
-    """tiny_color once more: it reads pixels as they lie in memory and gives unit vectors."""
+    """Writes tiny_color with uint8 NHWC input and L2-normalised embeddings."""
     image = {**COLOR["input"], "dtype": "uint8", "layout": "nhwc"}
     embedding = {**COLOR["embedding"], "normalized": True, "normalization_added": True}
     spec = model_spec({**COLOR, "input": image, "embedding": embedding})
@@ -244,7 +244,7 @@ def main() -> None:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for path in files:
         print(f"{path.stat().st_size:6} {path.name}")
-    print(f"{sum(path.stat().st_size for path in files):6} in all")
+    print(f"{sum(path.stat().st_size for path in files):6} in total")
 
 
 if __name__ == "__main__":

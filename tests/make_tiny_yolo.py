@@ -1,9 +1,9 @@
-"""Makes tests/models/yolo: a detector of the YOLO kind, landmarks and attributes for the runtime.
+"""Builds tests/models/yolo: a YOLO detector, landmarks and attributes for runtime tests.
 
     python tests/make_tiny_yolo.py
 
-Seeded random weights in real graphs: what is found is no face, but every step of the analysis runs
-on machines that have nothing but the runtime.
+The graphs are real, the weights are seeded random numbers: the detections are not faces, but every
+step of the analysis runs on machines that have only the runtime.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def detector(spec: ModelSpec) -> Any:
-    """One convolution predicts three anchors in cells of 8 pixels."""
+    """One convolution that predicts three anchors per cell of 8×8 pixels."""
     random = np.random.RandomState(5)
     weight = random.standard_normal((VALUES * 3, 3, 8, 8)).astype(np.float32) * 2e-3
     bias = np.tile(np.float32([0, 0, 0, 0, 0.5, 1.5]), 3)
@@ -117,7 +117,7 @@ def detector(spec: ModelSpec) -> Any:
 
 
 def attributes(spec: ModelSpec) -> Any:
-    """Means of 4×4 pixels, and a matrix for each head."""
+    """Average pooling over 4×4 pixels, and a fully connected layer for each head."""
     random = np.random.RandomState(6)
     assert spec.input is not None
     heads = spec.require(AttributeSpec)
@@ -144,7 +144,7 @@ def operator(op: str, name: str, inputs: list[str], attrs: dict[str, str]) -> di
 
 
 def network(operators: list[dict[str, Any]], arrays: dict[str, Any], heads: list[str]) -> Graph:
-    """A graph whose nodes name their inputs."""
+    """A source graph from operators that refer to their inputs by name."""
     variables = [{"op": "null", "name": name, "inputs": []} for name in ("data", *arrays)]
     nodes = [*variables, *operators]
     places = {node["name"]: place for place, node in enumerate(nodes)}

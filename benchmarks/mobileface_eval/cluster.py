@@ -1,4 +1,4 @@
-"""The embedding stage on a cluster: Ray Data, with one copy of the network for each worker."""
+"""The embedding stage on a cluster, with Ray Data and one copy of the network per worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from mobileface.errors import InputError
 
-from .datasets.face_sets import Picture
+from .datasets.face_sets import FaceImage
 from .embedding import FaceSource
 from .vector_cache import Vectors
 
@@ -20,17 +20,17 @@ __all__ = ["RayEngine"]
 
 
 class RayEngine:
-    """Embeds batches of pictures with Ray Data; the results are those of one machine.
+    """Embeds batches of images with Ray Data; the results are the same as on one machine.
 
-    Each worker reads the pictures' files and loads the models, so these lie in a file system that
-    all machines share; pictures that are no files of their own travel with their content.
+    Each worker reads the image files and loads the models, so both must be in a file system that
+    all machines share. Images without a file of their own are sent with their content.
 
     Args:
-        address: Of the cluster; None: one on this machine, for the time of the run.
-        workers: Copies of the network.
+        address: Address of the cluster; None: a temporary one on this machine.
+        workers: Number of workers, each with a copy of the network.
 
     Raises:
-        InputError: Ray is not installed, or the cluster cannot be reached.
+        InputError: If Ray is not installed or the cluster cannot be reached.
     """
 
     def __init__(self, address: str | None = None, workers: int = 2) -> None:
@@ -41,9 +41,9 @@ class RayEngine:
         self._address, self._workers = address, workers
 
     def __call__(
-        self, source: FaceSource, batches: Sequence[Sequence[Picture]]
+        self, source: FaceSource, batches: Sequence[Sequence[FaceImage]]
     ) -> Iterator[list[Vectors]]:
-        """Embeds batches, in their order."""
+        """Embeds batches and yields the results in the same order."""
         import ray
         import ray.data
 
@@ -55,7 +55,9 @@ class RayEngine:
             try:
                 ray.init(address=self._address, log_to_driver=False, include_dashboard=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise InputError(f"no Ray cluster ({error})", where=str(self._address)) from error
+                raise InputError(
+                    f"cannot connect to a Ray cluster ({error})", where=str(self._address)
+                ) from error
         try:
             results = self._run(ray, source, rows)
         finally:
@@ -66,7 +68,7 @@ class RayEngine:
             yield list(itertools.islice(ordered, len(batch)))
 
     def _run(self, ray: Any, source: FaceSource, rows: list[dict[str, Any]]) -> dict[int, Vectors]:
-        """The results by the number of their row."""
+        """The results by row number."""
         data = ray.data.from_items(rows, override_num_blocks=max(self._workers * 4, 1))
         done = data.map_batches(
             _Worker,
@@ -82,14 +84,14 @@ class RayEngine:
         return found
 
 
-def _row(number: int, picture: Picture) -> dict[str, Any]:
-    """What of a picture travels to a worker."""
+def _row(number: int, face_image: FaceImage) -> dict[str, Any]:
+    """The fields of an image that are sent to a worker."""
     return {
         "number": number,
-        "name": picture.name,
-        "path": "" if picture.path is None else str(picture.path.resolve()),
-        "content": picture.data or b"",
-        "crop": picture.crop,
+        "name": face_image.name,
+        "path": "" if face_image.path is None else str(face_image.path.resolve()),
+        "content": face_image.data or b"",
+        "crop": face_image.crop,
     }
 
 
@@ -101,11 +103,11 @@ class _Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         columns = zip(batch["name"], batch["path"], batch["content"], batch["crop"], strict=True)
-        pictures = [
-            Picture(str(name), Path(path) if path else None, bytes(data) or None, bool(crop))
+        images = [
+            FaceImage(str(name), Path(path) if path else None, bytes(data) or None, bool(crop))
             for name, path, data, crop in columns
         ]
-        results = self._source.embed(pictures)
+        results = self._source.embed(images)
         none = np.zeros((2, self._source.model.size), np.float32)
         return {
             "number": batch["number"],

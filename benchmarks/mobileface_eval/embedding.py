@@ -1,4 +1,4 @@
-"""From a set of pictures to embeddings: once, in batches, and kept for the next run."""
+"""Embeds a set of images in batches and caches the results for the next run."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from mobileface.tasks.loading import load_embedder
 from mobileface.types import Face
 from mobileface.vision.image import Image
 
-from .datasets.face_sets import Picture, PictureSet
+from .datasets.face_sets import FaceImage, FaceSet
 from .vector_cache import VectorCache, Vectors
 
-__all__ = ["BATCH", "Embedded", "FaceSource", "LeftOut", "embed_set", "open_embedder"]
+__all__ = ["BATCH", "Embedded", "FaceSource", "SkippedImage", "embed_set", "open_embedder"]
 
 BATCH = 64
-"""Pictures that are embedded and kept at once."""
+"""Number of images that are embedded and cached at once."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A picture that could not be used.
+class SkippedImage:
+    """An image that could not be used.
 
     Attributes:
-        picture: Its name.
-        reason: Why.
+        name: Name of the image.
+        reason: Why it could not be used.
     """
 
-    picture: str
+    name: str
     reason: str
 
 
@@ -56,29 +56,29 @@ class Embedded:
 
     Attributes:
         model: `Embedder.identity`.
-        set: The pictures that are embedded, in order.
-        vectors: float32 (N, D), each row of unit length.
-        left_out: The others.
-        computed: How many were computed and not taken from the cache.
+        set: The embedded images, in order.
+        vectors: float32 (N, D), rows L2-normalised.
+        skipped: The skipped images.
+        computed: Number of images that were not in the cache.
     """
 
     model: str
-    set: PictureSet
+    set: FaceSet
     vectors: Floats
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[SkippedImage, ...] = ()
     computed: int = 0
 
 
 @dataclass(frozen=True)
 class FaceSource:
-    """How pictures become embeddings; can be sent to other processes.
+    """The models and settings for embedding images; can be pickled.
 
     Attributes:
-        embedder: The model, as `open_embedder` takes it.
-        models: Folder to look for models in.
+        embedder: The model, as for `open_embedder`.
+        models: Folder to search for models.
         detector: Name of the detector; None: the preferred one.
-        crops: All pictures are aligned crops; else those that the set says are, and those of
-            exactly the model's size. In the others a face is searched for.
+        crops: Whether all images are aligned face crops. If False, only images that the set marks
+            as crops and images of exactly the model's size are; faces are detected in the others.
     """
 
     embedder: str | None = None
@@ -100,20 +100,20 @@ class FaceSource:
         )
 
     def __getstate__(self) -> dict[str, object]:
-        """The settings alone: sessions of ONNX Runtime stay where they are."""
+        """Only the settings; sessions of ONNX Runtime cannot be pickled."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @cached_property
     def label(self) -> str:
-        """What tables call it: the model's name, or the file's where one was given."""
+        """Label in tables: the model's name, or the file name if the embedder is a file."""
         named = self.embedder or self.model.name
         return Path(named).stem if named.endswith(".onnx") else named
 
     def key(self, photos: bool) -> str:
-        """Names everything that the embeddings of pictures depend on.
+        """Cache key of everything that the embeddings of images depend on.
 
         Args:
-            photos: A face is searched for.
+            photos: Whether faces are detected in the images.
         """
         parts = [self.model.identity, sha256(self.model.session.path)]
         if photos:
@@ -123,29 +123,30 @@ class FaceSource:
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return f"{self.model.name}-{'photos' if photos else 'crops'}-{digest[:16]}"
 
-    def takes_as_crop(self, picture: Picture, image: Image) -> bool:
-        """Whether a picture is embedded as it is."""
+    def takes_as_crop(self, face_image: FaceImage, image: Image) -> bool:
+        """Whether an image is embedded unchanged, without face detection."""
         spec = self.model.image
-        return self.crops or picture.crop or image.shape[:2] == (spec.height, spec.width)
+        return self.crops or face_image.crop or image.shape[:2] == (spec.height, spec.width)
 
-    def embed(self, pictures: Sequence[Picture]) -> list[Vectors]:
-        """Embeds pictures and their mirror images.
+    def embed(self, images: Sequence[FaceImage]) -> list[Vectors]:
+        """Embeds images and their mirror images.
 
         Returns:
-            For each float32 (2, D), as the network gives them, or why there is none.
+            For each image, float32 (2, D) as the network outputs them, or the reason why it cannot
+            be embedded.
         """
-        faces = [self._face(picture) for picture in pictures]
+        faces = [self._face(face_image) for face_image in images]
         found = [face for face in faces if not isinstance(face, str)]
         plain = self.model.embed(found, normalize=False)
         mirrored = [np.ascontiguousarray(face[:, ::-1]) for face in found]
         both = iter(np.stack([plain, self.model.embed(mirrored, normalize=False)], axis=1))
         return [face if isinstance(face, str) else next(both) for face in faces]
 
-    def _face(self, picture: Picture) -> Image | str:
-        """The crop of a picture's face, or why there is none."""
+    def _face(self, face_image: FaceImage) -> Image | str:
+        """The aligned face crop of an image, or the reason why there is none."""
         try:
-            image = picture.image()
-            if self.takes_as_crop(picture, image):
+            image = face_image.image()
+            if self.takes_as_crop(face_image, image):
                 return image
             faces = [face for face in self._analyzer(image) if face.landmarks is not None]
             if not faces:
@@ -159,16 +160,16 @@ class FaceSource:
 
 
 def open_embedder(name: str | None, models: Path | None, **session_options: Any) -> Embedder:
-    """An identification model for measurements: in fp32 where it has that, however it was tuned.
+    """Loads an identification model for measurements: in fp32 if available, regardless of tuning.
 
     Args:
-        name: Name of the model, or NAME:VARIANT with a precision or a variant of it, or path of an
-            ONNX file; None: the preferred one.
-        models: Folder to look for models in.
-        session_options: As `mobileface.load` takes them.
+        name: Name of the model, or NAME:VARIANT with one of its precisions or variants, or path of
+            an ONNX file; None: the preferred model.
+        models: Folder to search for models.
+        session_options: As for `mobileface.load`.
 
     Raises:
-        ModelNotFoundError: No such model or variant.
+        ModelNotFoundError: If there is no such model or variant.
     """
     if name is not None and not Path(name).is_file():
         name, _, variant = name.partition(":")
@@ -180,7 +181,7 @@ def open_embedder(name: str | None, models: Path | None, **session_options: Any)
 
 
 def _middle(faces: Sequence[Face], image: Image) -> Face:
-    """The face that a picture of one person shows: large and near the middle."""
+    """The most likely subject of an image of one person: a large face near the centre."""
     middle = np.array(image.shape[1::-1]) / 2
 
     def weight(face: Face) -> float:
@@ -191,53 +192,57 @@ def _middle(faces: Sequence[Face], image: Image) -> Face:
     return max(faces, key=weight)
 
 
-Engine = Callable[[FaceSource, Sequence[Sequence[Picture]]], Iterator[list[Vectors]]]
-"""Embeds batches, in their order."""
+Engine = Callable[[FaceSource, Sequence[Sequence[FaceImage]]], Iterator[list[Vectors]]]
+"""Embeds batches and returns the results in the same order."""
 
 
-def embed_here(source: FaceSource, batches: Sequence[Sequence[Picture]]) -> Iterator[list[Vectors]]:
+def embed_here(
+    source: FaceSource, batches: Sequence[Sequence[FaceImage]]
+) -> Iterator[list[Vectors]]:
     """Embeds batches in this process."""
     return (source.embed(batch) for batch in batches)
 
 
 def embed_set(
     source: FaceSource,
-    pictures: PictureSet,
+    face_set: FaceSet,
     *,
     cache: Path | None = None,
     flip: bool = False,
     allow_missing: bool = False,
     engine: Engine = embed_here,
 ) -> Embedded:
-    """Embeds a set of pictures.
+    """Embeds a set of images.
 
     Args:
-        source: How.
-        pictures: The set.
-        cache: Folder of embeddings that were computed before.
-        flip: Add the embedding of the mirror image before scaling, as published for LFW.
-        allow_missing: Leave out pictures that cannot be used; else they are an error.
-        engine: What runs the network.
+        source: The models and settings.
+        face_set: The set.
+        cache: Folder of the embedding cache; None: no cache.
+        flip: Whether to add the embedding of the mirror image before normalisation, as published
+            for LFW.
+        allow_missing: Whether to skip unusable images; if False, they are an error.
+        engine: Runs the network.
 
     Returns:
-        The embeddings of what is left.
+        The embeddings of the usable images.
 
     Raises:
-        InputError: The set is empty, or pictures cannot be used; all are named on stderr.
+        InputError: If the set is empty or images cannot be used; all of these are listed on
+            stderr.
     """
-    if not pictures.pictures:
-        raise InputError("no pictures in it", where=pictures.name)
-    contents, refused = _hash_all(pictures)
-    photos = not source.crops and not all(picture.crop for picture in pictures.pictures)
+    if not face_set.images:
+        raise InputError("no images found", where=face_set.name)
+    contents, refused = _hash_all(face_set)
+    photos = not source.crops and not all(face_image.crop for face_image in face_set.images)
     kept = VectorCache(cache, source.key(photos))
     known = kept.read(sorted(set(contents.values())))
-    # Every content once, whoever has it.
+    # Identical files are embedded once.
     first = {digest: number for number, digest in reversed(contents.items())}
     wanted = [number for digest, number in first.items() if digest not in known]
     wanted.sort()
-    progress = Progress(len(wanted), "pictures")
+    progress = Progress(len(wanted), "images")
     groups = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
-    batches = [[pictures.pictures[number] for number in group] for group in groups]
+    batches = [[face_set.images[number] for number in group] for group in groups]
     for group, results in zip(groups, engine(source, batches), strict=True):
         fresh = {contents[number]: vectors for number, vectors in zip(group, results, strict=True)}
         kept.write(fresh)
@@ -248,32 +253,32 @@ def embed_set(
         vectors = known[digest]
         if isinstance(vectors, str):
             refused[number] = vectors
-    refused.update(_duplicates(pictures, contents))
-    left_out = _report(pictures, refused, allow_missing)
-    rest = pictures.without(set(refused)) if refused else pictures
-    rows = [known[contents[n]] for n in range(len(pictures.pictures)) if n not in refused]
+    refused.update(_duplicates(face_set, contents))
+    skipped = _report(face_set, refused, allow_missing)
+    rest = face_set.without(set(refused)) if refused else face_set
+    rows = [known[contents[n]] for n in range(len(face_set.images)) if n not in refused]
     return Embedded(
-        source.model.identity, rest, _scaled(rows, flip, pictures.name), left_out, len(wanted)
+        source.model.identity, rest, _normalized(rows, flip, face_set.name), skipped, len(wanted)
     )
 
 
-def _hash_all(pictures: PictureSet) -> tuple[dict[int, str], dict[int, str]]:
-    """SHA-256 of each picture's content by its number, and why others cannot be read."""
+def _hash_all(face_set: FaceSet) -> tuple[dict[int, str], dict[int, str]]:
+    """SHA-256 of each readable image by its number, and the error of each unreadable one."""
     contents, refused = {}, {}
-    for number, picture in enumerate(pictures.pictures):
+    for number, face_image in enumerate(face_set.images):
         try:
-            contents[number] = hashlib.sha256(picture.content()).hexdigest()
+            contents[number] = hashlib.sha256(face_image.content()).hexdigest()
         except ImageError as error:
             refused[number] = error.what
     return contents, refused
 
 
-def _duplicates(pictures: PictureSet, contents: dict[int, str]) -> dict[int, str]:
-    """Files that say nothing new, or nothing true, in a set where everybody is compared.
+def _duplicates(face_set: FaceSet, contents: dict[int, str]) -> dict[int, str]:
+    """Identical files in a set whose images are all compared, with the reason to skip each.
 
-    A second copy of one person's picture is left out; a picture of two people is refused.
+    A further copy of the same person's image is skipped; an image under two people is rejected.
     """
-    if pictures.people is None or pictures.pairs is not None:
+    if face_set.people is None or face_set.pairs is not None:
         return {}
     seen: dict[str, int] = {}
     found: dict[int, str] = {}
@@ -281,14 +286,12 @@ def _duplicates(pictures: PictureSet, contents: dict[int, str]) -> dict[int, str
         other = seen.setdefault(digest, number)
         if other == number:
             continue
-        name = pictures.pictures[other].name
-        if pictures.people[other] == pictures.people[number]:
+        name = face_set.images[other].name
+        if face_set.people[other] == face_set.people[number]:
             found[number] = f"{_COPY} {name}"
         else:
-            found[number] = f"the same picture as {name}, of another person"
-            found[other] = (
-                f"the same picture as {pictures.pictures[number].name}, of another person"
-            )
+            found[number] = f"identical to {name}, of another person"
+            found[other] = f"identical to {face_set.images[number].name}, of another person"
     return found
 
 
@@ -296,28 +299,28 @@ _COPY = "a copy of"
 
 
 def _report(
-    pictures: PictureSet, refused: dict[int, str], allow_missing: bool
-) -> tuple[LeftOut, ...]:
-    """Says on stderr what is left out; raises unless that is allowed, or only copies are."""
-    found = tuple(LeftOut(pictures.pictures[n].name, refused[n]) for n in sorted(refused))
+    face_set: FaceSet, refused: dict[int, str], allow_missing: bool
+) -> tuple[SkippedImage, ...]:
+    """Lists skipped images on stderr; raises unless that is allowed or all of them are copies."""
+    found = tuple(SkippedImage(face_set.images[n].name, refused[n]) for n in sorted(refused))
     for item in found:
-        print(f"mobileface-eval: left out: {item.picture}: {item.reason}", file=sys.stderr)
+        print(f"mobileface-eval: skipped: {item.name}: {item.reason}", file=sys.stderr)
     harmful = [item for item in found if not item.reason.startswith(_COPY)]
     if harmful and not allow_missing:
         raise InputError(
-            f"{len(harmful)} of {len(pictures.pictures)} pictures cannot be used, "
-            f"the first is {harmful[0].picture} ({harmful[0].reason})",
-            where=pictures.name,
-            hint="mend the set, or leave them out with --allow-missing",
+            f"{len(harmful)} of {len(face_set.images)} images cannot be used, "
+            f"the first is {harmful[0].name} ({harmful[0].reason})",
+            where=face_set.name,
+            hint="fix the set, or skip them with --allow-missing",
         )
     return found
 
 
-def _scaled(rows: Sequence[Vectors], flip: bool, where: str) -> Floats:
-    """Unit vectors (N, D) of pictures, or of the sums with their mirror images."""
+def _normalized(rows: Sequence[Vectors], flip: bool, where: str) -> Floats:
+    """L2-normalised embeddings (N, D) of images, or of the sums with their mirror images."""
     both = np.stack([row for row in rows if not isinstance(row, str)])
     chosen = both.sum(axis=1) if flip else both[:, 0]
-    lengths = np.linalg.norm(chosen, axis=1, keepdims=True)
-    if not np.isfinite(lengths).all() or not lengths.all():
-        raise InputError("an embedding is not finite or has no length", where=where)
-    return np.asarray(chosen / lengths, np.float32)
+    norms = np.linalg.norm(chosen, axis=1, keepdims=True)
+    if not np.isfinite(norms).all() or not norms.all():
+        raise InputError("an embedding is not finite or is zero", where=where)
+    return np.asarray(chosen / norms, np.float32)

@@ -1,25 +1,26 @@
 """Confidence intervals of error rates whose pairs share people.
 
-A rate is a share of pairs, and pairs that share a person are not independent: one face that is like
-everybody's makes many false matches. So people are resampled, not pairs. The variance that a
-bootstrap over identities converges to has a closed form for a ratio of sums, which is used here: no
-random numbers, and every threshold at once.
+A rate is a proportion of pairs, and pairs that share a person are not independent: one face that
+resembles many others causes many false matches. Therefore people are resampled, not pairs. The
+variance that a bootstrap over people converges to has a closed form for a ratio of sums, which is
+used here: it needs no random numbers and covers all thresholds at once.
 
 - Genuine pairs belong to one person each: Σᵢ (kᵢ − p·mᵢ)² / M², with kᵢ errors among the mᵢ pairs
   of person i and M = Σ mᵢ (W. G. Cochran, "Sampling Techniques", 3rd ed. 1977, 6.4, 9A).
-- Impostor pairs belong to two people each. Resampling people counts the noise of a pair for both of
-  them, up to three times too much (A. B. Owen, "The pigeonhole bootstrap", 2007). The variance
+- Impostor pairs belong to two people each. Resampling people counts the noise of a pair for both
+  people, which overstates the variance up to three times (A. B. Owen, "The pigeonhole bootstrap",
+  2007). The variance
   Σᵢ rᵢ² − Σᵢ<ⱼ eᵢⱼ², with the residuals eᵢⱼ = kᵢⱼ − p·mᵢⱼ of two people's pairs and rᵢ = Σⱼ eᵢⱼ,
-  is right with and without effects of people (M. Fafchamps and F. Gubert, "The formation of risk
+  is correct with and without person effects (M. Fafchamps and F. Gubert, "The formation of risk
   sharing networks", 2007; T. A. B. Snijders and S. P. Borgatti, "Non-parametric standard errors
-  and tests for network statistics", 1999). It is not taken lower than Σᵢ<ⱼ eᵢⱼ², that of
+  and tests for network statistics", 1999). Its lower bound is Σᵢ<ⱼ eᵢⱼ², the variance of
   independent pairs.
 
-From rate and variance comes an effective number of independent pairs, and from it an exact
-binomial interval (E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small
-expected number of positive counts estimated from survey data", 1998). The variance itself is
-uncertain where few people make most of the errors: its degrees of freedom come from the kurtosis
-of what each person adds.
+Rate and variance yield an effective number of independent pairs, and this yields an exact binomial
+interval (E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected
+number of positive counts estimated from survey data", 1998). The variance itself is uncertain if
+few people cause most of the errors: its degrees of freedom are computed from the kurtosis of the
+contributions of each person.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = ["FEWEST_ERRORS", "RateEstimate", "estimate_genuine", "estimate_impost
 Floats = npt.NDArray[np.float64]
 
 FEWEST_ERRORS = 10.0
-"""Independent errors, and as many right answers, that an estimate must rest on to be supported."""
+"""Effective numbers of errors and of correct decisions that a supported estimate needs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +47,9 @@ class RateEstimate:
         value: float64 (T,), 0 to 1.
         low: float64 (T,): lower limits of the confidence intervals.
         high: float64 (T,): upper limits.
-        supported: bool (T,): it rests on at least `FEWEST_ERRORS` independent errors.
-        effective: float64 (T,): pairs that would say as much if they were independent.
+        supported: bool (T,): whether the rate is based on at least `FEWEST_ERRORS` independent
+            errors and as many correct decisions.
+        effective: float64 (T,): effective number of independent pairs.
     """
 
     value: Floats
@@ -58,12 +60,12 @@ class RateEstimate:
 
 
 def estimate_genuine(errors: Floats, pairs: Floats, confidence: float = 0.95) -> RateEstimate:
-    """Estimates a rate among pairs of one person each.
+    """Estimates an error rate of genuine pairs.
 
     Args:
-        errors: float64 (I, T): wrong pairs of each of I people at each threshold.
-        pairs: float64 (I,): pairs of each person.
-        confidence: Of the intervals.
+        errors: float64 (I, T): number of errors of each of I people at each threshold.
+        pairs: float64 (I,): number of pairs of each person.
+        confidence: Confidence level of the intervals.
     """
     errors, pairs = errors[pairs > 0], pairs[pairs > 0]
     people = len(pairs)
@@ -81,15 +83,15 @@ def estimate_impostor(
     squares: tuple[Floats, Floats, float],
     confidence: float = 0.95,
 ) -> RateEstimate:
-    """Estimates a rate among pairs of two people each.
+    """Estimates an error rate of impostor pairs.
 
     Args:
-        row_errors: float64 (I, T): wrong pairs that each of I people takes part in, at each
+        row_errors: float64 (I, T): number of errors in the pairs of each of I people, at each
             threshold.
-        row_pairs: float64 (I,): pairs that each person takes part in.
-        squares: Over each two people: Σ k² and Σ k·m, float64 (T,), and Σ m², with k wrong ones
-            among the m pairs of the two.
-        confidence: Of the intervals.
+        row_pairs: float64 (I,): number of pairs of each person.
+        squares: Sums over all combinations of two people: Σ k² and Σ k·m, float64 (T,), and Σ m²,
+            with k errors among the m pairs of the two.
+        confidence: Confidence level of the intervals.
     """
     row_errors, row_pairs = row_errors[row_pairs > 0], row_pairs[row_pairs > 0]
     people, total = len(row_pairs), float(row_pairs.sum()) / 2
@@ -120,9 +122,10 @@ def _intervals(
 ) -> RateEstimate:
     """Korn and Graubard's intervals.
 
-    Where errors (or right answers) are too few for a variance, the effective number of pairs is
-    that of the nearest supported threshold: rarer errors depend less on each other, so this is
-    rather too wide. If there is none, it is ``fewest``, pairs that surely share nobody.
+    Where errors (or correct decisions) are too few for a variance, the effective number of pairs is
+    that of the nearest supported threshold. Rarer errors depend less on each other, so these
+    intervals tend to be too wide. If no threshold is supported, the effective number is ``fewest``,
+    the number of pairs that certainly share no person.
     """
     tail = (1 - confidence) / 2
     shrink = (stats.norm.isf(tail) / stats.t.isf(tail, freedom)) ** 2
@@ -142,5 +145,5 @@ def _intervals(
     high = stats.beta.isf(tail, errors + 1, effective - errors)
     low = np.where(rate <= 0, 0.0, low)
     high = np.where(rate >= 1, 1.0, high)
-    # Limits of the exact interval enclose the rate; rounding must not let it out.
+    # The exact interval contains the rate; rounding must not change that.
     return RateEstimate(rate, np.minimum(low, rate), np.maximum(high, rate), supported, effective)

@@ -1,4 +1,4 @@
-"""Plots fit for a paper: axes with names and units, one look for all, no colour alone."""
+"""Plots for papers: labelled axes with units, one style, and never distinguished by colour only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
-# Okabe and Ito's colours, which people who confuse red and green can tell apart.
+# Okabe and Ito's palette, which is safe for colour-blind readers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
 _MOST_TICKS = 40
@@ -38,7 +38,7 @@ _SMALLEST_RATE = 1e-6
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure; width and height are in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -68,7 +68,7 @@ def _rate_axes(axes: Axes, title: str, smallest: float) -> None:
 
 
 def plot_roc(results: Mapping[str, tuple[PairScores, Verification]], data: str) -> Figure:
-    """ROC curves, and beside them the similarities of each model."""
+    """ROC curves, next to histograms of the similarities of each model."""
     figure = _figure(9.5, max(4.2, 1.5 * len(results)))
     grid = figure.add_gridspec(len(results), 2, width_ratios=(1.1, 1))
     roc = figure.add_subplot(grid[:, 0])
@@ -96,8 +96,8 @@ def _histograms(axes: Axes, scores: PairScores, found: Verification, name: str) 
     low = min(scores.impostor.min(), scores.genuine.min())
     edges = np.linspace(low, max(scores.genuine.max(), scores.impostor.max()) + 1e-9, 61)
     for values, color, label in (
-        (scores.impostor, _COLORS[1], "two people"),
-        (scores.genuine, _COLORS[0], "one person"),
+        (scores.impostor, _COLORS[1], "impostor"),
+        (scores.genuine, _COLORS[0], "genuine"),
     ):
         axes.hist(
             values,
@@ -136,14 +136,14 @@ def plot_lfw(results: Mapping[str, LfwResult], data: str) -> Figure:
 def plot_tsne(
     points: Floats, labels: npt.NDArray[np.int64], names: Sequence[str], title: str, axis: str
 ) -> Figure:
-    """A map of embeddings; pictures of one person are joined to their middle.
+    """A map of embeddings; lines connect the images of a person to their mean.
 
     Args:
-        points: (N, 2) places of N pictures.
-        labels: (N,) the person of each.
-        names: The people, in the order of their numbers.
-        title: Of the plot.
-        axis: What the axes are called, e.g. "t-SNE".
+        points: float64 (N, 2): coordinates of N images.
+        labels: int64 (N,): the person of each image.
+        names: The people, in the order of their labels.
+        title: Title of the plot.
+        axis: Name of the axes, e.g. "t-SNE".
     """
     figure = _figure(7, 6)
     axes = figure.subplots()
@@ -170,7 +170,7 @@ def plot_tsne(
     if few:
         axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     else:
-        note = f"{len(names)} people, {len(points)} pictures; lines join pictures of one person"
+        note = f"{len(names)} people, {len(points)} images; lines join images of one person"
         axes.set_xlabel(f"{axis} 1\n({note})")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -181,10 +181,10 @@ def plot_heat_map(similarity: Floats, names: Sequence[str], title: str) -> Figur
     """Mean similarity between every two people.
 
     Args:
-        similarity: (I, I); on the diagonal between different pictures of one person, nan where
-            there is one picture only.
-        names: (I,) the people.
-        title: Of the plot.
+        similarity: float64 (I, I); the diagonal is the mean between different images of a person,
+            or nan for people with one image.
+        names: Names of the I people.
+        title: Title of the plot.
     """
     figure = _figure(7.2, 6.2)
     axes = figure.subplots()
@@ -202,7 +202,7 @@ def plot_heat_map(similarity: Floats, names: Sequence[str], title: str) -> Figur
 
 
 def plot_megaface(found: MegafaceResult, title: str) -> Figure:
-    """CMC, rank-1 by size of the gallery, and accepted mates by accepted strangers."""
+    """CMC curve, rank-1 rate by gallery size, and true accept rate by false accept rate."""
     figure = _figure(11, 3.8)
     cmc, sizes, roc = figure.subplots(1, 3)
     ranks = np.unique(np.geomspace(1, found.distractors + 1, 200).astype(np.int64))
@@ -218,7 +218,7 @@ def plot_megaface(found: MegafaceResult, title: str) -> Figure:
 
 
 def plot_calibration(calibration: Calibration) -> Figure:
-    """Both error rates by similarity, with their confidence intervals."""
+    """Both error rates by similarity threshold, with their confidence intervals."""
     figure = _figure(6.5, 4.5)
     axes = figure.subplots()
     basis = calibration.basis
@@ -263,15 +263,15 @@ def plot_calibration(calibration: Calibration) -> Figure:
 
 
 def plot_speed(rows: Sequence[tuple[str, float, float, float]], title: str) -> Figure:
-    """Median time for a crop, with the middle half of the runs.
+    """Median run time per crop, with error bars from the lower to the upper quartile.
 
     Args:
         rows: Name, median, and lower and upper quartile, in milliseconds.
-        title: Of the plot.
+        title: Title of the plot.
     """
     figure = _figure(6.5, 1.2 + 0.45 * len(rows))
     axes = figure.subplots()
-    _axes(axes, "Time for a crop (ms)", "", title)
+    _axes(axes, "Run time per crop (ms)", "", title)
     places = np.arange(len(rows))[::-1]
     middle, low, high = (np.array([row[column] for row in rows]) for column in (1, 2, 3))
     axes.barh(

@@ -1,4 +1,4 @@
-"""Verification: how well a similarity tells pairs of one person from pairs of two."""
+"""Verification: how well similarities separate genuine from impostor pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 
 _BLOCK = 512
 _MOST_PAIRS = 10**8
-"""Pairs whose similarities are sorted at once: four gigabytes of memory."""
+"""Maximum number of pairs, whose similarities are sorted at once in 4 GB of memory."""
 
 _FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -26,37 +26,44 @@ class PairScores:
     """Similarities of pairs.
 
     Attributes:
-        genuine: float64 (G,): of pairs of one person.
-        impostor: float64 (I,): of pairs of two people.
+        genuine: float64 (G,): of pairs of the same person.
+        impostor: float64 (I,): of pairs of different people.
+
+    Raises:
+        InputError: If there are no genuine or no impostor pairs, or a similarity is not finite.
     """
 
     genuine: Floats
     impostor: Floats
 
     def __post_init__(self) -> None:
-        for name, scores in (("one person", self.genuine), ("two people", self.impostor)):
+        for name, scores in (("genuine", self.genuine), ("impostor", self.impostor)):
             if not len(scores):
-                raise InputError(f"no pairs of {name}", hint="nothing can be told apart")
+                raise InputError(
+                    f"no {name} pairs",
+                    hint="use several images per person, of at least two people",
+                )
             if not np.isfinite(scores).all():
-                raise InputError(f"a similarity of {name} is not a finite number")
+                raise InputError(f"a similarity of {name} pairs is not a finite number")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verification:
-    """What similarities tell.
+    """Verification metrics of a set of pairs.
 
     Attributes:
-        false_match: float64 (T,): the ROC curve's rates of accepted pairs of two people.
-        true_match: float64 (T,): and of one person.
-        auc: Area under the curve; the probability that a pair of one person is more similar than
-            one of two.
-        eer: Rate at which both errors are equal.
-        balanced_accuracy: The best mean of both rates of right answers over all thresholds.
-        threshold: The similarity that gives it.
-        true_match_at: By false match rate, the share of pairs of one person that are accepted;
-            only rates of which the pairs could show one match at least.
-        genuine_mean: Mean similarity of pairs of one person.
-        impostor_mean: Of two.
+        false_match: float64 (T,): false match rates of the ROC curve.
+        true_match: float64 (T,): true match rates of the ROC curve.
+        auc: Area under the ROC curve: the probability that a genuine pair is more similar than an
+            impostor pair.
+        eer: Equal error rate.
+        balanced_accuracy: Maximum over all thresholds of the mean of true match rate and true
+            non-match rate.
+        threshold: The similarity threshold at this maximum.
+        true_match_at: True match rate by false match rate; only false match rates at which at least
+            one of the impostor pairs can match.
+        genuine_mean: Mean similarity of genuine pairs.
+        impostor_mean: Mean similarity of impostor pairs.
     """
 
     false_match: Floats
@@ -71,20 +78,20 @@ class Verification:
 
 
 def all_pairs(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> PairScores:
-    """Cosines of every two pictures.
+    """Cosines of all pairs of images.
 
     Args:
-        vectors: float32 (N, D), each row of unit length.
-        labels: (N,) the person of each.
+        vectors: float32 (N, D), rows L2-normalised.
+        labels: int64 (N,): the person of each image.
 
     Raises:
-        InputError: No two pictures of one person, or of two.
+        InputError: If there are no genuine or no impostor pairs, or more than 10**8 pairs.
     """
     count = len(vectors)
     if count * (count - 1) // 2 > _MOST_PAIRS:
         raise InputError(
-            f"{count:,} pictures make {count * (count - 1) // 2:,} pairs",
-            hint="take fewer people with --people",
+            f"{count:,} images form {count * (count - 1) // 2:,} pairs, more than {_MOST_PAIRS:,}",
+            hint="use fewer people with --people",
         )
     genuine, impostor = [], []
     for start in range(0, count, _BLOCK):
@@ -103,22 +110,22 @@ def listed_pairs(
     pairs: npt.NDArray[np.int64],
     same: npt.NDArray[np.bool_],
 ) -> PairScores:
-    """Cosines of the pairs of a list.
+    """Cosines of listed pairs.
 
     Args:
-        vectors: float32 (N, D), each row of unit length.
-        pairs: (P, 2) rows of ``vectors``.
-        same: (P,) whether a pair is of one person.
+        vectors: float32 (N, D), rows L2-normalised.
+        pairs: int64 (P, 2): row indices into ``vectors``.
+        same: bool (P,): whether a pair shows the same person.
 
     Raises:
-        InputError: No pairs of one person, or of two.
+        InputError: If there are no genuine or no impostor pairs.
     """
     scores = np.einsum("pd,pd->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]]).astype(np.float64)
     return PairScores(scores[same], scores[~same])
 
 
 def verify(scores: PairScores) -> Verification:
-    """The figures of a set of pairs; the curve and its area are scikit-learn's."""
+    """Computes the metrics of a set of pairs; ROC curve and AUC come from scikit-learn."""
     values = np.concatenate([scores.genuine, scores.impostor])
     truth = np.concatenate([np.ones(len(scores.genuine)), np.zeros(len(scores.impostor))])
     false_match, true_match, thresholds = metrics.roc_curve(truth, values, drop_intermediate=False)
@@ -142,7 +149,7 @@ def verify(scores: PairScores) -> Verification:
 
 
 def equal_error_rate(false_match: Floats, true_match: Floats) -> float:
-    """Where a ROC curve, its points joined by straight lines, meets false match = false non-match.
+    """Equal error rate of a ROC curve, linearly interpolated between its points.
 
     Args:
         false_match: float64 (T,), ascending from 0 to 1.

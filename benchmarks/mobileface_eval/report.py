@@ -1,4 +1,4 @@
-"""What a command leaves behind: a plot, the numbers, and a summary."""
+"""Writes the results of a command: a plot, the numbers, and a summary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mobileface.host.files import replacing, write_aside
 __all__ = ["table", "write_report"]
 
 SCHEMA = 1
-"""Version of the JSON form."""
+"""Version of the JSON schema."""
 
 _DOTS_PER_INCH = 200
 
@@ -26,17 +26,17 @@ _DOTS_PER_INCH = 200
 def write_report(
     folder: Path, name: str, figure: Figure, numbers: dict[str, Any], summary: Sequence[str]
 ) -> None:
-    """Writes ``name.png``, ``.svg``, ``.json`` and ``.md`` into a folder and prints the summary.
+    """Writes ``name.png``, ``.svg``, ``.json`` and ``.md`` to a folder and prints the summary.
 
     Args:
-        folder: Is made if it is not there.
-        name: Of the files, without suffix.
+        folder: The folder; created if it does not exist.
+        name: File name without suffix.
         figure: The plot.
-        numbers: What the JSON file holds besides schema, command, version and time.
-        summary: The Markdown file's lines after its title.
+        numbers: Content of the JSON file, in addition to schema, command, version and time.
+        summary: Lines of the Markdown file below its title.
 
     Raises:
-        OutputError: A file cannot be written.
+        OutputError: If a file cannot be written.
     """
     document = {
         "schema": SCHEMA,
@@ -46,7 +46,7 @@ def write_report(
         **numbers,
     }
     text = json.dumps(document, allow_nan=False, indent=1)
-    # The same numbers give the same SVG file: no date, no random names in it.
+    # The same numbers produce the same SVG file: no date, no random IDs.
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
             with replacing(folder / f"{name}{suffix}") as temporary:
@@ -59,6 +59,6 @@ def write_report(
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; the first column to the left, numbers to the right."""
+    """Lines of a Markdown table, the first column left-aligned, the others right-aligned."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return [f"| {' | '.join(cells)} |" for cells in lines]

@@ -1,7 +1,7 @@
-"""Embeddings that were computed before, by the picture's content; shared by concurrent runs.
+"""A cache of embeddings by image content, shared by concurrent runs.
 
-One SQLite file for each model and way of cropping. A row holds the network's result for a picture
-and for its mirror image, before it is scaled, or why there is none.
+There is one SQLite file per model and cropping method. A row holds the network's outputs for an
+image and its mirror image, not normalised, or the reason why the image cannot be embedded.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from mobileface.errors import InputError
 __all__ = ["VectorCache", "Vectors"]
 
 Vectors = npt.NDArray[np.float32] | str
-"""float32 (2, D): of the picture and of its mirror image; or why there are none."""
+"""float32 (2, D) for an image and its mirror image, or the reason why there are none."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS vectors
     (content TEXT PRIMARY KEY, size INTEGER NOT NULL, vectors BLOB, refusal TEXT)
 """
 _WAIT = 60.0
-"""Seconds to wait for another run that writes."""
+"""Seconds to wait while another run writes."""
 
 _AT_ONCE = 500
-"""Rows a query: SQLite allows 999 parameters at least."""
+"""Rows per query; every build of SQLite allows at least 999 parameters."""
 
 
 class VectorCache:
-    """The embeddings of one model.
+    """The cached embeddings of one model.
 
     Args:
-        folder: Where the files lie; None: nothing is kept.
-        key: Of the model and of how faces are cut out.
+        folder: Folder of the cache; None: nothing is cached.
+        key: Identifies the model and the cropping method.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._path = None if folder is None else folder / "vectors" / f"{key}.sqlite"
 
     def read(self, contents: Sequence[str]) -> dict[str, Vectors]:
-        """What is known of pictures, by the SHA-256 of their content.
+        """The cached entries by the SHA-256 of the image content; others are missing.
 
         Raises:
-            InputError: The file is damaged.
+            InputError: If the cache file is corrupt.
         """
         if self._path is None or not self._path.is_file():
             return {}
@@ -64,14 +64,14 @@ class VectorCache:
                     for content, size, data, refusal in database.execute(query, asked):
                         found[content] = refusal if data is None else _array(data, size)
         except (sqlite3.Error, ValueError) as error:
-            raise self._damaged(error) from error
+            raise self._corrupt(error) from error
         return found
 
     def write(self, rows: Mapping[str, Vectors]) -> None:
-        """Keeps what was computed; what is known already stays.
+        """Adds entries; existing entries are kept.
 
         Raises:
-            InputError: The file is damaged or cannot be written.
+            InputError: If the cache file is corrupt or cannot be written.
         """
         if self._path is None or not rows:
             return
@@ -82,18 +82,18 @@ class VectorCache:
                     "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?, ?)", _rows(rows.items())
                 )
         except (sqlite3.Error, OSError) as error:
-            raise self._damaged(error) from error
+            raise self._corrupt(error) from error
 
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(str(self._path), timeout=_WAIT)
         database.execute(_SCHEMA)
         return database
 
-    def _damaged(self, error: Exception) -> InputError:
+    def _corrupt(self, error: Exception) -> InputError:
         return InputError(
-            f"the embeddings kept here cannot be used ({error})",
+            f"the embedding cache cannot be used ({error})",
             where=str(self._path),
-            hint="remove the file, or go without with --no-cache",
+            hint="delete the file, or use --no-cache",
         )
 
 
@@ -108,5 +108,5 @@ def _rows(
 
 
 def _array(data: bytes, size: int) -> npt.NDArray[np.float32]:
-    """float32 (2, D); raises ValueError if the bytes are not that many."""
+    """float32 (2, D); raises ValueError if the number of bytes does not match."""
     return np.frombuffer(data, "<f4").astype(np.float32).reshape(2, size)

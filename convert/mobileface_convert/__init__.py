@@ -1,1 +1,1 @@
-"""mobileface_convert: the offline stage, from MXNet and dlib files to verified ONNX models."""
+"""mobileface_convert: the offline stage, converts MXNet and dlib files to verified ONNX models."""

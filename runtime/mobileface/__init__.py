@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from .models.session import Session
     from .models.spec import ModelSpec
     from .tasks.align import align
+    from .tasks.attribute_set import AttributeSet
     from .tasks.attributes import AttributePredictor
     from .tasks.detection import Detector
     from .tasks.drawing import draw_faces
     from .tasks.embedding import Embedder
+    from .tasks.head_predictor import HeadPredictor
     from .tasks.landmarks import LandmarkPredictor
     from .tasks.loading import (
         load,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttributePredictor",
+    "AttributeSet",
     "Attributes",
     "Calibration",
     "Decision",
@@ -61,6 +64,7 @@ __all__ = [
     "FaceAnalyzer",
     "FaceFollower",
     "Gallery",
+    "HeadPredictor",
     "LandmarkPredictor",
     "Landmarks",
     "MobileFaceError",
@@ -99,6 +103,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "AttributePredictor": "tasks.attributes",
+    "AttributeSet": "tasks.attribute_set",
     "Attributes": "types",
     "Calibration": "matching.calibration",
     "Decision": "matching.error_rates",
@@ -111,6 +116,7 @@ _HOMES = {
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
     "Gallery": "gallery.gallery",
+    "HeadPredictor": "tasks.head_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
     "MobileFaceError": "errors",

@@ -183,6 +183,13 @@ class FaceAnalyzer:
         }
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Models that do not run although their task does, by name, with the reason."""
+        return {
+            name: reason for _, stage in self._ordered() for name, reason in stage.refused.items()
+        }
+
+    @property
     def sessions(self) -> dict[str, list[Session]]:
         """The networks that run, by task."""
         return {name: stage.sessions for name, stage in self._ordered() if stage.sessions}

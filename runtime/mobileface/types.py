@@ -95,27 +95,34 @@ class Pose:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attributes:
-    """What a face looks like to an attribute network; classes are those of the model's spec.
+    """What a face looks like to one attribute network or several.
+
+    What no model told is None. Classes and their order are those of the spec of the model that
+    told, see ``mobileface models`` and the models' cards. MobileFace's attribute_v1 knows the
+    expressions laugh, smile, calm, anger, despised and complicated; the starter set's own model
+    angry, disgust, fear, happy, sad, surprise and neutral.
 
     Attributes:
         gender: The more probable one.
         gender_probs: float32 (G,): probability of each.
         age: Years: expectation over the classes of age.
         age_published: Years as upstream prints them: each class's share is cut to whole years
-            before they are summed, which gives up to one year less for each class.
+            before they are summed, which gives up to one year less for each class. Only
+            MobileFace's own model has it.
         age_probs: float32 (A,).
         expressions: Words for the two most probable classes, surest first (they may be the same
-            word); one word alone if no class is probable enough.
+            word). One word alone if MobileFace's model finds no class probable enough, or if
+            another model finds one more probable than all others together.
         expression_probs: float32 (E,).
     """
 
-    gender: str
-    gender_probs: FloatArray
-    age: float
-    age_published: int
-    age_probs: FloatArray
-    expressions: tuple[str, ...]
-    expression_probs: FloatArray
+    gender: str | None = None
+    gender_probs: FloatArray | None = None
+    age: float | None = None
+    age_published: int | None = None
+    age_probs: FloatArray | None = None
+    expressions: tuple[str, ...] | None = None
+    expression_probs: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +137,8 @@ class Face:
         embedding: float32 (D,) of unit length, or None if that task did not run.
         embedding_model: `Embedder.identity` of the model that made the embedding.
         attributes: Gender, age and expression, or None if that task did not run.
+        roll: Degrees by which the head is turned clockwise in the image, −180 to 180, measured
+            from points that turn with it; None if the detector gives no points.
     """
 
     bbox: FloatArray
@@ -139,6 +148,7 @@ class Face:
     embedding: FloatArray | None = None
     attributes: Attributes | None = None
     embedding_model: str | None = None
+    roll: float | None = None
 
     def similarity(self, other: Face) -> float:
         """Cosine of two faces' embeddings, −1 to 1; higher is more alike.

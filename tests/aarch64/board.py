@@ -1,13 +1,13 @@
-"""Runs every task of an installed mobileface and keeps the numbers, here and on the board alike.
+"""Runs every task of an installed mobileface and stores the results, on any machine.
 
     python board.py CASES OUT.npz [--models DIR ...]
 
-CASES holds PNG pictures and ``faces.json``, the boxes and landmarks that the tasks are given: what
-one task finds never depends on what another found on this machine. Networks get their pictures in
-their own size, because OpenCV's scaling rounds otherwise on ARM (one grey level, in up to a quarter
-of the pixels); how that tells in the end is measured from whole photos. Each array is named
-``measure/model.variant/what``; the measure says how it is compared, see `compare`. Nothing but the
-runtime's dependencies is imported.
+CASES contains PNG images and ``faces.json``, the boxes and landmarks that are passed to the tasks:
+the input of a task never depends on the results of another task on the same machine. Networks get
+images of their own input size, because OpenCV's scaling rounds differently on ARM (by one grey
+level, in up to a quarter of the pixels); the effect on the final results is measured from whole
+photos. Each array is named ``measure/model.variant/image``; the measure determines how it is
+compared, see `compare`. Only the runtime's dependencies are imported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--models", type=Path, nargs="*", default=[])
     options = parser.parse_args()
-    pictures = {
+    images = {
         path.stem: np.asarray(cv2.imread(str(path)), np.uint8)
         for path in sorted(options.cases.glob("*.png"))
     }
@@ -49,17 +49,17 @@ def main() -> None:
                 name, machines = stored.variant.name, stored.variant.condition.machines
                 if not machines or BOARD in machines:
                     task = mobileface.load(model.name, models=folder, variant=name)
-                    found |= dict(run(task, f"{model.name}.{name}", pictures, faces))
-    found |= dict(pipeline(pictures)) | dict(other_tasks(pictures, faces))
+                    found |= dict(run(task, f"{model.name}.{name}", images, faces))
+    found |= dict(pipeline(images)) | dict(other_tasks(images, faces))
     np.savez(options.output, **found)
     print(f"{len(found)} arrays from {mobileface.__file__}")
 
 
 def read_faces(path: Path) -> Faces:
-    """The faces of each picture."""
+    """The faces of each image."""
     document = json.loads(path.read_text())
     return {
-        picture: [
+        image: [
             Face(
                 bbox=np.array(face["bbox"], np.float32),
                 det_score=1.0,
@@ -67,20 +67,20 @@ def read_faces(path: Path) -> Faces:
             )
             for face in found
         ]
-        for picture, found in document.items()
+        for image, found in document.items()
     }
 
 
-def run(task: Any, label: str, pictures: Arrays, faces: Faces) -> Iterator[tuple[str, Any]]:
-    """What one model gives for all pictures."""
+def run(task: Any, label: str, images: Arrays, faces: Faces) -> Iterator[tuple[str, Any]]:
+    """Yields the outputs of one model for all images."""
     if isinstance(task, mobileface.PoseEstimator):
         points = np.random.RandomState(0).randint(0, 200, (20, len(task.points), 2))
         poses = [task.estimate(face) for face in points]
         yield f"pose/{label}/", np.array([(p.pitch, p.roll, p.yaw) for p in poses])
         return
-    for picture, image in pictures.items():
-        where = f"{label}/{picture}"
-        here = faces[picture]
+    for name, image in images.items():
+        where = f"{label}/{name}"
+        here = faces[name]
         if isinstance(task, mobileface.Detector):
             yolo = task.spec.get(YoloSpec)
             small = sample(image, yolo.short_side, yolo.short_side) if yolo else image
@@ -92,26 +92,26 @@ def run(task: Any, label: str, pictures: Arrays, faces: Faces) -> Iterator[tuple
             yield f"point/{where}", np.stack([mark.points for mark in marks])
         else:
             size = (task.image.height, task.image.width)
-            crops = [sample(cut(image, face), *size) for face in here]
+            crops = [sample(crop_box(image, face), *size) for face in here]
             if isinstance(task, mobileface.AttributePredictor):
                 found = task.predict(crops)
                 yield f"probability/{where}", np.stack([probabilities(each) for each in found])
                 continue
-            integers = label.endswith("int8")
-            yield f"{'integer-' if integers else ''}embedding/{where}", task.embed(crops)
+            int8 = label.endswith("int8")
+            yield f"{'integer-' if int8 else ''}embedding/{where}", task.embed(crops)
             photos = aligned(image, here, task.crop)
             if photos:
                 yield f"photo-embedding/{where}", task.embed(photos)
 
 
-def cut(image: Any, face: Face) -> Any:
-    """The face's box out of its picture."""
+def crop_box(image: Any, face: Face) -> Any:
+    """Crops the face box from an image."""
     x1, y1, x2, y2 = np.maximum(face.bbox, 0).astype(int)
     return image[y1:y2, x1:x2]
 
 
 def sample(image: Any, height: int, width: int) -> Any:
-    """Pixels of the picture at another size, in whole numbers: the same on every machine."""
+    """Resizes an image by nearest-neighbour sampling in integers, the same on every machine."""
     rows, columns = (
         np.arange(n) * m // n for n, m in ((height, len(image)), (width, len(image[0])))
     )
@@ -119,7 +119,7 @@ def sample(image: Any, height: int, width: int) -> Any:
 
 
 def aligned(image: Any, faces: list[Face], crop: str) -> list[Any]:
-    """Crops of the faces whose landmarks allow it."""
+    """Aligned crops of the faces whose landmarks are sufficient for the crop."""
     found = []
     for face in faces:
         assert face.landmarks is not None
@@ -132,26 +132,26 @@ def probabilities(found: Attributes) -> Any:
     return np.concatenate([found.gender_probs, found.age_probs, found.expression_probs])
 
 
-def pipeline(pictures: Arrays) -> Iterator[tuple[str, Any]]:
-    """Everything on every picture, each task fed by the one before, with the models preferred."""
+def pipeline(images: Arrays) -> Iterator[tuple[str, Any]]:
+    """Yields the results of the full pipeline with the preferred models on every image."""
     analyzer = mobileface.FaceAnalyzer()
-    for picture, image in pictures.items():
+    for name, image in images.items():
         found = analyzer(image)
-        assert found, f"no face in {picture}"
-        yield f"box/analyzer/{picture}", np.stack([face.bbox for face in found])
-        yield f"point/analyzer/{picture}", np.stack([face.kps for face in found])
-        yield f"photo-embedding/analyzer/{picture}", np.stack([face.embedding for face in found])
+        assert found, f"no face in {name}"
+        yield f"box/analyzer/{name}", np.stack([face.bbox for face in found])
+        yield f"point/analyzer/{name}", np.stack([face.kps for face in found])
+        yield f"photo-embedding/analyzer/{name}", np.stack([face.embedding for face in found])
 
 
-def other_tasks(pictures: Arrays, faces: Faces) -> Iterator[tuple[str, Any]]:
-    """The tasks without a model."""
-    for picture, image in pictures.items():
+def other_tasks(images: Arrays, faces: Faces) -> Iterator[tuple[str, Any]]:
+    """Yields the results of the tasks without a model."""
+    for name, image in images.items():
         for crop in ("mobileface", "arcface", "dlib"):
-            crops = aligned(image, faces[picture], crop)
+            crops = aligned(image, faces[name], crop)
             if crops:
-                yield f"level/align {crop}/{picture}", np.stack(crops)
-        yield f"level/enhance/{picture}", mobileface.enhance(image)
-        yield f"level/makeup/{picture}", mobileface.makeup(image, faces[picture])
+                yield f"level/align {crop}/{name}", np.stack(crops)
+        yield f"level/enhance/{name}", mobileface.enhance(image)
+        yield f"level/makeup/{name}", mobileface.makeup(image, faces[name])
     random, tracker = np.random.RandomState(0), Tracker()
     place = random.rand(10, 2) * 500
     for number in range(30):

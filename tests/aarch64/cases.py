@@ -1,4 +1,4 @@
-"""What both machines are given: pictures without loss, and faces in them."""
+"""The inputs for both machines: lossless images and the faces in them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ __all__ = ["convert_models", "write_cases"]
 CROPS = "data/LFW-Aligned-100Pair"
 GROUP = "example/friends.jpg"
 SHARE = slice(0, 700), slice(200, 900)
-"""Of the group picture: emulation takes its time."""
+"""Part of the group photo that is used, because emulation is slow."""
 
 
 def convert_models(folder: Path) -> list[Path]:
-    """Converts MobileFace's models with all variants, if its files are there; where they are."""
+    """Converts MobileFace's models with all variants.
+
+    Returns:
+        The folders with converted models; empty if MobileFace's files are not available.
+    """
     if not (SOURCE / "MobileFace_Identification").is_dir():
         return []
     command = [sys.executable, "-m", "mobileface_convert.commands.main", "all", "--no-verify"]
@@ -33,19 +37,19 @@ def convert_models(folder: Path) -> list[Path]:
 
 
 def write_cases(folder: Path, models: Path | None) -> None:
-    """Writes pictures as PNG and their faces as JSON.
+    """Writes images as PNG and their faces as JSON.
 
     Args:
-        folder: Where they go.
-        models: Folder with models whose landmarks take part; None: the starter set's alone.
+        folder: The output folder.
+        models: Folder of models whose landmarks are used as well; None: only the starter set.
     """
-    pictures = {"portrait": read_image(find_portrait())}
+    images = {"portrait": read_image(find_portrait())}
     if (SOURCE / GROUP).is_file():
-        pictures["group"] = read_image(SOURCE / GROUP)[SHARE]
+        images["group"] = read_image(SOURCE / GROUP)[SHARE]
     crops = ("dlib",) if models is None else ("dlib", "mobileface")
     analyzer = FaceAnalyzer(models, ("detection", "landmarks"), crops=crops)
     document = {}
-    for name, image in pictures.items():
+    for name, image in images.items():
         write_picture(folder / f"{name}.png", image)
         document[name] = [
             {"bbox": face.bbox.tolist(), "names": marks.names, "points": marks.points.tolist()}

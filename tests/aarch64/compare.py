@@ -1,4 +1,4 @@
-"""How the numbers of two machines are compared, and within which bounds."""
+"""Compares the results of two machines and checks them against tolerances."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ BOUNDS = {
     "photo-embedding": 2e-2,
     "integer-embedding": 1e-7,
 }
-"""The largest difference allowed, by measure: pixels of boxes and points, grey levels of pictures,
-1 − cosine of embeddings; the other differences are absolute. Embeddings that are computed in whole
-numbers are equal, but for the last bit of a length that is computed in float32 at the end. Those
-from photos include OpenCV's scaling, which rounds otherwise on ARM."""
+"""Largest allowed difference by measure: pixels for boxes and points, grey levels for images,
+1 − cosine for embeddings; the other differences are absolute. Embeddings of int8 variants are
+equal except for the last bit of the norm, which is computed in float32 at the end. Embeddings
+from photos include OpenCV's scaling, which rounds differently on ARM."""
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far one model's numbers are apart, over all pictures.
+    """Deviation of one model's results between two machines, over all images.
 
     Attributes:
         measure: One of `BOUNDS`.
-        largest: The largest difference; infinite if there are more or fewer numbers.
-        numbers: How many were compared.
+        largest: The largest difference; infinite if the results have different shapes.
+        numbers: Number of values that were compared.
     """
 
     measure: str
@@ -43,21 +43,21 @@ class Deviation:
 
     @property
     def broken(self) -> bool:
-        """True if it is more than allowed."""
+        """Whether the deviation is outside the tolerance."""
         return not self.largest <= BOUNDS[self.measure]
 
     def to_json(self) -> dict[str, object]:
-        """As JSON types; the largest difference is null if it is infinite."""
+        """A JSON object; the largest difference is null if it is infinite."""
         largest = self.largest if np.isfinite(self.largest) else None
         return {"largest": largest, "bound": BOUNDS[self.measure], "numbers": self.numbers}
 
 
 def compare(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Deviation]:
-    """Deviations by what was compared, e.g. ``embedding/identification_v2.fp32``.
+    """Deviations by measure and model, e.g. ``embedding/identification_v2.fp32``.
 
     Args:
-        here: Arrays by ``measure/model/picture``, from the one machine.
-        there: The same from the other.
+        here: Arrays by ``measure/model/image`` from one machine.
+        there: Same as ``here``, from the other machine.
     """
     found: dict[str, Deviation] = {}
     for name in sorted({*here, *there}):
@@ -72,11 +72,11 @@ def compare(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Devi
 
 
 def _difference(measure: str, a: Any, b: Any) -> float:
-    """The largest difference by a measure; NaN counts as infinite."""
+    """The largest difference of two arrays; NaN counts as infinite."""
     first, second = a.astype(np.float64), b.astype(np.float64)
     if measure in ("embedding", "photo-embedding"):
-        lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        difference = 1 - (first * second).sum(axis=1) / lengths
+        norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+        difference = 1 - (first * second).sum(axis=1) / norms
     else:
         difference = np.abs(first - second)
     return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))

@@ -1,8 +1,8 @@
-"""An aarch64 Python of Debian's, run by qemu's user mode: no root, no chroot, no binfmt.
+"""Debian's Python for aarch64 in qemu's user mode emulation: no root, no chroot, no binfmt.
 
-Debian's packages for arm64 are fetched with an apt configuration of their own, so that the state of
-the machine's own apt and dpkg stays as it is, and are unpacked into a folder. Programs that the
-emulated Python starts by itself would not be emulated: who needs one runs it through `Emulator`.
+Debian's arm64 packages are downloaded with a separate apt configuration, which leaves the state of
+the system's apt and dpkg unchanged, and are unpacked into a folder. Programs that the emulated
+Python starts are not emulated; run them through `Emulator` instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["CPUS", "Emulator", "UnavailableError", "make_emulator"]
 
 CPUS = {"cortex-a72": ("Raspberry Pi 4", "0xd08"), "cortex-a76": ("Raspberry Pi 5", "0xd0b")}
-"""CPU models of qemu, with the board that has one and the part number that Linux shows."""
+"""CPU models of qemu, each with a board that has this CPU and the part number that Linux shows."""
 
 PYTHON = "usr/bin/python3"
 PACKAGES = ("python3", "libstdc++6")
@@ -33,15 +33,15 @@ FEATURES = {
 
 
 class UnavailableError(Exception):
-    """The emulator or the packages of the emulated Python cannot be had here."""
+    """The emulator or the packages of the emulated Python are not available."""
 
 
 class Emulator:
     """Runs programs of an unpacked aarch64 root folder.
 
     Args:
-        qemu: The emulator.
-        root: The folder with the aarch64 files.
+        qemu: Path of the emulator.
+        root: Folder with the aarch64 files.
     """
 
     def __init__(self, qemu: Path, root: Path) -> None:
@@ -60,15 +60,16 @@ class Emulator:
         """Runs the emulated Python.
 
         Args:
-            arguments: Of Python: a script and its own, or ``-m`` and a module.
+            arguments: Arguments of Python: a script and its arguments, or ``-m`` and a module.
             cpu: One of `CPUS`.
-            python: The python of a virtual environment made with this one.
-            environment: Variables beside PATH, which is all that is handed on.
-            folder: Where it runs.
-            check: Raise if it fails.
+            python: The interpreter of a virtual environment created by this Python; None: this
+                Python.
+            environment: Environment variables in addition to PATH; no others are passed on.
+            folder: The working directory.
+            check: Whether to raise an error if the program fails.
 
         Raises:
-            RuntimeError: It failed; with the end of what it said.
+            RuntimeError: If ``check`` is set and the program fails; with the end of its output.
         """
         root = self._root_of(cpu)
         command = [self.qemu, "-L", root, "-cpu", cpu, python or self.root / PYTHON]
@@ -86,10 +87,10 @@ class Emulator:
         return result
 
     def _root_of(self, cpu: str) -> Path:
-        """The root folder that a CPU sees: links to the one there is, and a /proc of its own.
+        """The root folder for a CPU: links to the common root folder, and its own /proc.
 
-        /proc/cpuinfo is that of a board: the emulator would show the host's, and ONNX Runtime
-        crashes at its import where it finds no ARM part number there.
+        /proc/cpuinfo is that of a board. The emulator would show the host's file, and importing
+        ONNX Runtime crashes if the file contains no ARM part number.
         """
         root = self.root.with_name(f"{self.root.name}-{cpu}")
         if not root.exists():
@@ -109,14 +110,14 @@ class Emulator:
 
 
 def make_emulator(folder: Path, say: Callable[[str], None]) -> Emulator:
-    """Fetches and unpacks what `Emulator` needs; what is there already is used again.
+    """Downloads and unpacks the packages that `Emulator` needs; existing files are reused.
 
     Args:
-        folder: Where it goes.
-        say: Called with a line before each step.
+        folder: Folder for all files.
+        say: Called with a line of text before each step.
 
     Raises:
-        UnavailableError: The machine has no apt, or it finds no such packages.
+        UnavailableError: If the system has no apt, or apt cannot download the packages.
     """
     root, tools = folder / "root", folder / "tools"
     found = shutil.which(EMULATOR) or tools / "usr" / "bin" / EMULATOR
@@ -124,25 +125,25 @@ def make_emulator(folder: Path, say: Callable[[str], None]) -> Emulator:
         return Emulator(Path(found), root)
     for program in ("apt-get", "dpkg-deb", "dpkg", "tar"):
         if not shutil.which(program):
-            raise UnavailableError(f"no {program}: this needs Debian or a system made from it")
+            raise UnavailableError(f"no {program}: Debian or a derived system is required")
     configuration = _private_apt(folder / "apt")
-    say("fetching the list of arm64 packages")
+    say("downloading the list of arm64 packages")
     _apt(configuration, "update", "-o", "APT::Update::Error-Mode=any")
     if not Path(found).exists():
-        say("fetching the emulator")
+        say("downloading the emulator")
         native = _output("dpkg", "--print-architecture")
         _apt(configuration, "download", f"{QEMU}:{native}", folder=folder / "apt")
         _unpack((folder / "apt").glob(f"{QEMU}_*.deb"), tools, f"./usr/bin/{EMULATOR}")
-    say("fetching an arm64 Python")
+    say("downloading an arm64 Python")
     _apt(configuration, "install", "-y", "--no-install-recommends", "--download-only", *PACKAGES)
     _unpack((folder / "apt" / "cache" / "archives").glob("*.deb"), root)
     return Emulator(Path(found), root)
 
 
 def _private_apt(folder: Path) -> Path:
-    """An apt configuration that knows arm64, nothing installed, and no folder of the system's.
+    """An apt configuration for arm64 with no installed packages and its own folders.
 
-    Only where packages come from, and the keys they are signed with, are the system's own.
+    Only the package sources and the signing keys are those of the system.
     """
     for name in ("state/lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ def _apt(configuration: Path, *words: str, folder: Path | None = None) -> None:
     """Runs apt-get with our configuration.
 
     Raises:
-        UnavailableError: It fails.
+        UnavailableError: If apt-get fails.
     """
     result = subprocess.run(
         ["apt-get", "-q", *words],
@@ -179,7 +180,7 @@ def _apt(configuration: Path, *words: str, folder: Path | None = None) -> None:
 
 
 def _unpack(packages: Iterable[Path], target: Path, *members: str) -> None:
-    """Unpacks packages, or some of their files."""
+    """Unpacks packages, or only the given members."""
     target.mkdir(parents=True, exist_ok=True)
     for package in sorted(packages):
         content = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE)
@@ -192,7 +193,7 @@ def _output(*command: str) -> str:
 
 
 def _end(result: subprocess.CompletedProcess[str]) -> str:
-    return (result.stderr + result.stdout).strip()[-2000:] or "(it said nothing)"
+    return (result.stderr + result.stdout).strip()[-2000:] or "(no output)"
 
 
 if __name__ == "__main__":

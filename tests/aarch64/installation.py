@@ -1,4 +1,4 @@
-"""The runtime installed by pip from a folder of wheels, without an index; emulated, and here."""
+"""Installs the runtime with pip from a folder of wheels, in the emulator and on this machine."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NETWORK = re.compile(r"PIP_.*|(https?|no|all)_proxy|SSL_CERT_.*|REQUESTS_CA_BUND
 
 
 class Installation:
-    """An emulated virtual environment with the runtime in it.
+    """An emulated virtual environment for the runtime.
 
     Args:
-        emulator: What runs it.
-        folder: An empty folder for the environment, its wheels, and a home.
+        emulator: The emulator.
+        folder: An empty folder for the environment, its wheels, and a home directory.
         project: The project's own wheels.
 
     Raises:
-        UnavailableError: The package index cannot be reached.
+        UnavailableError: If the package index cannot be reached.
     """
 
     def __init__(self, emulator: Emulator, folder: Path, project: list[Path]) -> None:
@@ -42,7 +42,7 @@ class Installation:
         self._download(project)
 
     def _download(self, project: list[Path]) -> None:
-        """Fills the folder of wheels: pip's own tags choose those for aarch64."""
+        """Downloads the wheels; the emulated pip selects those for aarch64."""
         kept = {key: value for key, value in os.environ.items() if NETWORK.fullmatch(key)}
         options = ["--only-binary=:all:", "--dest", str(self.wheels)]
         result = self.pip("download", *options, *map(str, project), more=kept, check=False)
@@ -52,7 +52,7 @@ class Installation:
     def pip(
         self, *words: str, more: Mapping[str, str] | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Runs pip in the environment; it reaches no index unless ``more`` says which."""
+        """Runs pip in the environment; without index settings in ``more``, it uses no index."""
         common = ["-m", "pip", "-q", "--disable-pip-version-check", "--no-cache-dir"]
         environment = {"PYTHONPATH": str(self._pip), "HOME": str(self.home), **(more or {})}
         return self.emulator.run(
@@ -60,15 +60,15 @@ class Installation:
         )
 
     def install(self, *names: str) -> None:
-        """Installs from the folder of wheels alone."""
+        """Installs packages from the folder of wheels only."""
         self.pip("install", "--no-index", "--find-links", str(self.wheels), *names)
 
     def uninstall(self) -> None:
-        """Removes what is the project's own."""
+        """Uninstalls the project's own packages."""
         self.pip("uninstall", "-y", *self.names)
 
     def run(self, *arguments: str | Path, cpu: str, check: bool = True) -> str:
-        """Runs Python in the environment, as a user with a home of its own; what it printed."""
+        """Runs Python in the environment with its own home directory; returns its output."""
         environment = {"HOME": str(self.home), "TMPDIR": str(self.folder)}
         result = self.emulator.run(
             *arguments,
@@ -86,24 +86,24 @@ class Installation:
 
     @property
     def dependencies(self) -> list[str]:
-        """``name==version`` of every wheel that is not the project's."""
+        """``name==version`` of every wheel except the project's own."""
         found = [wheel.name.split("-")[:2] for wheel in sorted(self.wheels.glob("*.whl"))]
         return [f"{n}=={v}" for n, v in found if n.replace("_", "-") not in PROJECT]
 
     @property
     def download_bytes(self) -> int:
-        """Size of all wheels."""
+        """Total size of all wheels."""
         return sum(wheel.stat().st_size for wheel in self.wheels.iterdir())
 
     def files(self) -> set[Path]:
-        """Every file of environment and home, but for what Python compiles by itself."""
+        """All files of the environment and the home directory, except Python's bytecode caches."""
         places = [self.folder / "venv", self.home]
         found = {path for place in places for path in place.rglob("*") if not path.is_dir()}
         return {path for path in found if "__pycache__" not in path.parts}
 
 
 def install_here(folder: Path, project: list[Path], dependencies: list[str]) -> Path:
-    """The same versions in an environment for this machine, to compare with; its Python."""
+    """Installs the same versions in an environment on this machine; returns its Python."""
     python = folder / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip = [python, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
@@ -112,14 +112,14 @@ def install_here(folder: Path, project: list[Path], dependencies: list[str]) -> 
 
 
 def _find_pip() -> Path:
-    """The wheel of pip that comes with Python.
+    """The pip wheel that is bundled with Python.
 
     Raises:
-        UnavailableError: This Python has none.
+        UnavailableError: If this Python does not include pip.
     """
     import ensurepip
 
     bundled = sorted((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
     if not bundled:
-        raise UnavailableError("this Python carries no wheel of pip")
+        raise UnavailableError("this Python has no bundled pip wheel")
     return bundled[-1]

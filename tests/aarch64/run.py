@@ -1,14 +1,15 @@
-"""Proves the runtime on aarch64 without a board: pip's own wheels in an emulated Python.
+"""Verifies the runtime on aarch64 without a board, with the released wheels in an emulated Python.
 
     python -m tests.aarch64.run [--folder DIR] [--report OUT.json] [--cpus cortex-a72 cortex-a76]
 
-Builds the runtime's wheel and one of converted models, installs both from a folder of wheels inside
-an emulated Debian, runs every task there for the CPUs of two boards, compares with this machine,
-and uninstalls again. MobileFace's own models take part where its files are (MOBILEFACE_SOURCE or
-../shared/mobileface). Ends with exit code 1 if a bound is broken, and with 0 and a reason if the
-packages or the emulator cannot be had; in CI (CI=true) that is a failure too.
+Builds the wheels of the runtime and of converted models, installs both from a folder of wheels in
+an emulated Debian, runs every task there on the CPU models of two boards, compares the results with
+this machine, and uninstalls the packages. MobileFace's own models are included if its files are
+available (MOBILEFACE_SOURCE or ../shared/mobileface). The exit code is 1 if a result is outside its
+tolerance. If the packages or the emulator are not available, it is 0 and the reason is printed; in
+CI (CI=true) it is 1.
 
-How fast an emulated program is says nothing about a board.
+Timings of an emulated program are not representative of a board.
 """
 
 from __future__ import annotations
@@ -50,39 +51,45 @@ MORE_MODELS = ROOT / "tests" / "models" / "yolo"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="keep what was fetched here, and use it again")
-    parser.add_argument("--report", type=Path, help="write the deviations here, JSON")
+    parser.add_argument("--folder", type=Path, help="folder to keep and reuse downloads in")
+    parser.add_argument("--report", type=Path, help="JSON file to write the deviations to")
     parser.add_argument(
-        "--certificates", type=Path, metavar="DIR", help="state it in the certificates of a folder"
+        "--certificates",
+        type=Path,
+        metavar="DIR",
+        help="models folder whose certificates get the results",
     )
     parser.add_argument("--cpus", nargs="+", choices=CPUS, default=list(CPUS))
     options = parser.parse_args()
     say = Clock()
     with _folder(options.folder) as folder:
         try:
-            report = prove(folder, options.cpus, say)
+            report = verify(folder, options.cpus, say)
         except UnavailableError as error:
             print(f"aarch64 not tested: {error}")
             return 1 if IN_CI else 0
     report["seconds"] = round(say.seconds, 1)
     if options.certificates:
         stated = state_platforms(options.certificates, report)
-        say(f"stated in the certificates of {', '.join(stated) or 'no model: other files ran'}")
+        say(f"updated the certificates of {', '.join(stated) or 'no model: other files were run'}")
     if options.report:
         options.report.write_text(json.dumps(report, indent=2) + "\n")
     broken = [*report["left_behind"]]
     broken += [name for name, state in report["certificates"].items() if state == "broken"]
     for found in report["platforms"]:
         broken += [f"{found['cpu']} {name}" for name in found["broken"]]
-    say(f"done; broken: {', '.join(broken) or 'nothing'}")
+    say(f"done; outside the tolerance or left behind: {', '.join(broken) or 'nothing'}")
     return 1 if broken else 0
 
 
-def prove(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
-    """Installs, runs, compares and uninstalls; what was found, as JSON types.
+def verify(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
+    """Installs, runs, compares and uninstalls.
+
+    Returns:
+        The report as a JSON object.
 
     Raises:
-        UnavailableError: The packages or the emulator cannot be had.
+        UnavailableError: If the packages or the emulator are not available.
     """
     emulator = make_emulator(folder, say)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -91,7 +98,7 @@ def prove(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
         converted = convert_models(work / "converted")
         project = [build_wheel(), *(make_bundle(models, work).path for models in converted)]
         write_cases(work / "cases", converted[0] if converted else None)
-        say("fetching wheels with the emulated pip")
+        say("downloading wheels with the emulated pip")
         board = Installation(emulator, work / "board", project)
         say("installing from the folder of wheels, without an index")
         board.install(*board.dependencies)
@@ -99,16 +106,16 @@ def prove(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
         board.install(*board.names)
         own = board.home / ".local" / "share" / "mobileface"
         shutil.copytree(MORE_MODELS, own / "models")
-        say("the same versions on this machine")
+        say("running the same versions on this machine")
         native = run_natively(work, project, board)
-        say(f"every task on {', '.join(f'{cpu} ({CPUS[cpu][0]})' for cpu in cpus)}")
+        say(f"running every task on {', '.join(f'{cpu} ({CPUS[cpu][0]})' for cpu in cpus)}")
         with ThreadPoolExecutor(len(cpus)) as pool:
             results = list(pool.map(partial(run_emulated, work, board), cpus))
         platforms = [
             describe(cpu, compare(native, result), say)
             for cpu, result in zip(cpus, results, strict=True)
         ]
-        say("the installed command")
+        say("running the installed command")
         certified = use_command(board, work / "cases" / "portrait.png", cpus[0])
         report = {
             "schema": 1,
@@ -135,7 +142,7 @@ def prove(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
 
 
 def run_natively(work: Path, project: list[Path], board: Installation) -> dict[str, Any]:
-    """The numbers of this machine."""
+    """The results on this machine."""
     install_here(work / "native", project, board.dependencies)
     target = work / "native.npz"
     run_here(work, HERE / "board.py", work / "cases", target)
@@ -143,7 +150,7 @@ def run_natively(work: Path, project: list[Path], board: Installation) -> dict[s
 
 
 def run_here(work: Path, *arguments: str | Path) -> None:
-    """Runs Python in this machine's environment, with the home of the board's user."""
+    """Runs Python in this machine's environment, with the home directory of the board."""
     hidden = ("PYTHONPATH", "MOBILEFACE_HOME", "XDG_DATA_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment["HOME"] = str(work / "board" / "home")
@@ -152,7 +159,7 @@ def run_here(work: Path, *arguments: str | Path) -> None:
 
 
 def run_emulated(work: Path, board: Installation, cpu: str) -> dict[str, Any]:
-    """The numbers of an emulated board."""
+    """The results on an emulated board."""
     target = work / f"{cpu}.npz"
     board.run(HERE / "board.py", work / "cases", target, cpu=cpu)
     return read(target)
@@ -164,7 +171,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def describe(cpu: str, found: Mapping[str, Deviation], say: Clock) -> dict[str, Any]:
-    """Prints a table of deviations; the same as JSON types."""
+    """Prints a table of deviations and returns them as a JSON object."""
     for name, deviation in found.items():
         state = "BROKEN" if deviation.broken else "ok"
         say(
@@ -182,10 +189,10 @@ def describe(cpu: str, found: Mapping[str, Deviation], say: Clock) -> dict[str, 
 
 
 def use_command(board: Installation, portrait: Path, cpu: str) -> dict[str, str]:
-    """The console script does its work, and its picture comes out.
+    """Checks that the console script analyses a photo and writes an annotated image.
 
     Returns:
-        What became of each certificate that was replayed.
+        The state of each replayed certificate.
     """
     drawn = board.folder / "out.png"
     printed = board.command("analyze", portrait, "--json", "--draw", drawn, cpu=cpu)
@@ -195,13 +202,13 @@ def use_command(board: Installation, portrait: Path, cpu: str) -> dict[str, str]
     assert all(model["intact"] for model in listed), listed
     healthy = json.loads(board.command("doctor", "--json", cpu=cpu))
     assert healthy["healthy"], healthy
-    # Exit code 2 for certificates that hold no record; what is broken is seen by its state.
+    # The exit code is 2 if certificates hold no record; broken ones are recognised by their state.
     replayed = json.loads(board.command("certify", "--json", cpu=cpu, check=False))["variants"]
     return {f"{item['model']}.{item['variant']}": item["state"] for item in replayed}
 
 
 def count_blocked(python: Callable[..., object], work: Path) -> int:
-    """Nodes of ONNX Runtime's blocked layout in a network as a machine optimises it."""
+    """Number of nodes in ONNX Runtime's blocked layout after optimisation on a machine."""
     target = work / "optimised.onnx"
     code = (
         "import mobileface, onnxruntime; options = onnxruntime.SessionOptions();"
@@ -214,14 +221,14 @@ def count_blocked(python: Callable[..., object], work: Path) -> int:
 
 
 class Clock:
-    """Prints lines with the seconds since its start."""
+    """Prints lines with the seconds since the start."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self.start
 
     def __call__(self, line: str) -> None:
@@ -230,7 +237,7 @@ class Clock:
 
 @contextlib.contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder given, or one that is gone afterwards."""
+    """The given folder, or a temporary one."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
         yield given.resolve()

@@ -1,4 +1,4 @@
-"""Says in certificates on which platforms a model was run and compared, and how far it was apart.
+"""Records in certificates on which platforms a model was compared, and the deviations.
 
 ::
 
@@ -31,10 +31,10 @@ def state_platforms(folder: Path, report: Mapping[str, Any]) -> list[str]:
 
     Args:
         folder: A models folder.
-        report: What `tests.aarch64.run.prove` found.
+        report: The report of `tests.aarch64.run.verify`.
 
     Returns:
-        The variants that were checked: those whose files are the ones that ran.
+        The updated variants: those whose files are the ones that were run.
     """
     stated = []
     for model in list_models(folder):
@@ -52,7 +52,7 @@ def state_platforms(folder: Path, report: Mapping[str, Any]) -> list[str]:
 
 
 def _entry(found: Mapping[str, Any], name: str, packages: list[str]) -> dict[str, Any]:
-    """One platform, for one variant."""
+    """The entry of one platform for one variant."""
     kept = {field: found[field] for field in ("machine", "cpu", "board", "emulated")}
     largest = {
         key.partition("/")[0]: deviation["largest"]

@@ -1,4 +1,4 @@
-"""The report of a benchmark run, from an invented one; its statistics against scipy."""
+"""The report of a synthetic benchmark run; its statistics against scipy."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_markdown(document: dict[str, Any]) -> None:
 
 
 def test_page_is_one_file(document: dict[str, Any]) -> None:
-    """Well-formed, with plots, and nothing that a browser would have to fetch."""
+    """The page is well-formed, has plots, and refers to no other resource."""
     text = report.page(document)
     root = ElementTree.fromstring(
         text.replace("<!DOCTYPE html>", "")
@@ -155,12 +155,12 @@ def test_page_is_one_file(document: dict[str, Any]) -> None:
     assert report.page(copy.deepcopy(document)) == text
 
 
-def test_a_run_without_anything_else(document: dict[str, Any]) -> None:
-    """A part of the suites alone still gives a report."""
+def test_a_partial_run(document: dict[str, Any]) -> None:
+    """A run of only some suites still produces a report."""
     document["facts"] = []
     document["benchmarks"] = document["benchmarks"][:1]
-    assert "## All times" in report.markdown(document)
-    assert "<h2>All times</h2>" in report.page(document)
+    assert "## All timings" in report.markdown(document)
+    assert "<h2>All timings</h2>" in report.page(document)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -178,13 +178,13 @@ def test_auc_is_the_u_statistic(seed: int) -> None:
     assert auc(unit, people) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_committed_report_is_what_its_numbers_say() -> None:
+def test_the_committed_report_matches_its_numbers() -> None:
     document = json.loads((RESULTS / "reference.json").read_text(encoding="utf-8"))
     written = (RESULTS / "reference.md").read_text(encoding="utf-8")
     assert written == report.markdown(document), "python -m benchmarks.report …/reference.json"
 
 
-def test_the_committed_report_names_no_place() -> None:
+def test_the_committed_report_contains_no_paths() -> None:
     for suffix in (".json", ".md", ".html"):
         text = (RESULTS / f"reference{suffix}").read_text(encoding="utf-8")
         for place in ("/home/", "/root/", "/tmp/", "/work", "/usr/", "C:\\"):

@@ -1,4 +1,4 @@
-"""Verification sets in one file: every way they are written, and every way to do harm."""
+"""Single-file verification sets: all ways to write them, and malicious or invalid files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def written(folder: Path, data: bytes) -> Path:
 
 
 def python2(contents: list[bytes], flags: list[bool]) -> bytes:
-    """What Python 2 wrote with protocol 2: texts are bytes, a pair is a tuple."""
+    """A set as Python 2 wrote it with protocol 2: strings are bytes."""
     listed = b"".join(b"T" + struct.pack("<I", len(item)) + item for item in contents)
     truths = b"".join(b"\x88" if flag else b"\x89" for flag in flags)
     return b"\x80\x02](" + listed + b"e](" + truths + b"e\x86."
@@ -69,7 +69,7 @@ def test_python_2(tmp_path: Path) -> None:
 
 
 class Harm:
-    """Runs something when it is unpickled."""
+    """Calls a function when it is unpickled."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self._call = function, arguments
@@ -92,7 +92,7 @@ def test_hostile_pickle_does_nothing(tmp_path: Path, name: str, protocol: int) -
     marker = tmp_path / "harm"
     data = pickle.dumps(ARMED[name](str(marker)), protocol)
     pickle.loads(data)
-    assert marker.is_dir(), "the pickle of this test is harmless, so the test shows nothing"
+    assert marker.is_dir(), "the pickle of this test is harmless, so the test proves nothing"
     marker.rmdir()
     path = written(tmp_path, data)
     with pytest.raises(InputError, match="is not allowed; a verification set") as caught:
@@ -102,13 +102,13 @@ def test_hostile_pickle_does_nothing(tmp_path: Path, name: str, protocol: int) -
 
 
 def encoded_again(times: int) -> bytes:
-    """The same text of 10 kB turned into bytes so many times, each a new object."""
+    """A pickle that encodes the same 10 kB string many times, each time as a new object."""
     long = b"X" + struct.pack("<I", 10_000) + b"a" * 10_000
     start = b"\x80\x02c_codecs\nencode\nq\x00" + long + b"q\x01X\x06\x00\x00\x00latin1q\x02]("
     return start + b"h\x00h\x01h\x02\x86R" * times + b"e."
 
 
-REFUSED = {
+REJECTED = {
     "empty": (b"", "not a pickle"),
     "text": (b"hello world", "OBJ is not allowed"),
     "jpeg": (b"\xff\xd8\xff\xe0" + bytes(50), "not a pickle"),
@@ -119,23 +119,23 @@ REFUSED = {
     "object array": (pickle.dumps((np.array([1, "a"], object), FLAGS), 4), "is not allowed"),
     "float array": (pickle.dumps((CONTENTS, np.ones(2)), 4), "type 'f8' is not allowed"),
     "matrix": (pickle.dumps((CONTENTS, np.ones((1, 2), bool)), 4), "do not fill the shape"),
-    "no pair": (pickle.dumps([1], 4), "not a pair"),
-    "no flags": (pickle.dumps(([], []), 4), "0 pictures for 0 pairs"),
-    "odd": (pickle.dumps((CONTENTS[:3], FLAGS), 4), "3 pictures for 2 pairs"),
+    "no pair": (pickle.dumps([1], 4), "not a tuple of images and flags"),
+    "no flags": (pickle.dumps(([], []), 4), "0 images for 0 pairs"),
+    "odd": (pickle.dumps((CONTENTS[:3], FLAGS), 4), "3 images for 2 pairs"),
     "flag 2": (pickle.dumps((CONTENTS, [2, 0]), 4), "flag 0 is neither"),
     "flag None": (pickle.dumps((CONTENTS, [True, None]), 4), "flag 1 is neither"),
-    "empty picture": (pickle.dumps(([*CONTENTS[:3], b""], FLAGS), 4), "picture 3 is no"),
-    "text picture": (pickle.dumps(([*CONTENTS[:3], "jpeg"], FLAGS), 4), "picture 3 is no"),
+    "empty image": (pickle.dumps(([*CONTENTS[:3], b""], FLAGS), 4), "image 3 is not an"),
+    "text as image": (pickle.dumps(([*CONTENTS[:3], "jpeg"], FLAGS), 4), "image 3 is not an"),
     "huge memo": (b"\x80\x04]r\xff\xff\xff\x7f.", "memo number"),
     "state of a name": (b"\x80\x02cnumpy\ndtype\nN}b.", "EMPTY_DICT"),
-    "state of a name, none": (b"\x80\x02cnumpy\ndtype\nNb.", "a name has no state"),
-    "bytes again and again": (encoded_again(100_000), "again and again"),
+    "state of a name, none": (b"\x80\x02cnumpy\ndtype\nNb.", "the state of a name cannot be set"),
+    "repeated bytes": (encoded_again(100_000), "repeats the same bytes"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused(tmp_path: Path, name: str) -> None:
-    data, message = REFUSED[name]
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejected(tmp_path: Path, name: str) -> None:
+    data, message = REJECTED[name]
     path = written(tmp_path, data)
     tracemalloc.start()
     try:
@@ -144,7 +144,7 @@ def test_refused(tmp_path: Path, name: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    print(f"{len(data)} bytes, {peak} bytes of memory at most: {caught.value}")
+    print(f"{len(data)} bytes, peak memory {peak} bytes: {caught.value}")
     assert str(path) in str(caught.value)
     assert peak < 10 * len(data) + (1 << 20)
 
@@ -156,7 +156,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_mutated_files(tmp_path: Path) -> None:
-    """Each is refused with our own error, or gives pictures and flags."""
+    """Each file is either rejected with our own error or read as images and flags."""
     random = np.random.default_rng(3)
     values = [(CONTENTS, FLAGS), (CONTENTS, [np.bool_(True), np.int64(0)]),
               ([np.frombuffer(item, np.uint8) for item in CONTENTS], np.array(FLAGS))]  # fmt: skip
@@ -169,10 +169,10 @@ def test_mutated_files(tmp_path: Path) -> None:
         try:
             contents, same = read_bin(written(tmp_path, bytes(data)))
         except InputError:
-            outcomes["refused"] += 1
+            outcomes["rejected"] += 1
         else:
             assert len(contents) == 2 * len(same)
             assert all(isinstance(item, bytes) for item in contents)
             outcomes["read"] += 1
     print(dict(outcomes))
-    assert min(outcomes["refused"], outcomes["read"]) > 100
+    assert min(outcomes["rejected"], outcomes["read"]) > 100

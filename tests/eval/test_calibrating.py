@@ -1,4 +1,4 @@
-"""Calibrations: counts against loops, listed pairs against all, bad scores; what is shipped."""
+"""Calibrations: counts against loops, listed against all pairs, bad scores, bundled files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource
 from mobileface_eval.calibrating import PersonScores, calibrate, scores_of_people
-from mobileface_eval.datasets.face_sets import Picture, PictureSet
+from mobileface_eval.datasets.face_sets import FaceImage, FaceSet
 from mobileface_eval.embedding import Embedded
 
 PEOPLE = 60
@@ -26,17 +26,17 @@ SHIPPED = ("embedding_dlib", "identification_v1", "identification_v2", "identifi
 Pairs = npt.NDArray[np.int64]
 
 
-def embedded(pictures: int = 3, pairs: Pairs | None = None) -> Embedded:
-    """Embeddings of invented people, in no order."""
+def embedded(images: int = 3, pairs: Pairs | None = None) -> Embedded:
+    """Embeddings of synthetic people, in random order."""
     random = np.random.default_rng(8)
-    labels = np.repeat(np.arange(PEOPLE), pictures)
+    labels = np.repeat(np.arange(PEOPLE), images)
     vectors = random.normal(size=(PEOPLE, 24))[labels] + random.normal(size=(len(labels), 24)) * 0.8
     order = random.permutation(len(labels))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[order].astype(np.float32)
     names = tuple(f"person{label:02d}" for label in labels[order])
     same = None if pairs is None else labels[order][pairs[:, 0]] == labels[order][pairs[:, 1]]
-    found = tuple(Picture(f"{number}.png") for number in range(len(labels)))
-    return Embedded("net@0", PictureSet("invented", found, names, pairs, same), vectors)
+    found = tuple(FaceImage(f"{number}.png") for number in range(len(labels)))
+    return Embedded("net@0", FaceSet("invented", found, names, pairs, same), vectors)
 
 
 def made(given: Embedded) -> Calibration:
@@ -59,7 +59,7 @@ def test_rates_against_a_loop() -> None:
         found.false_non_match_curve.value,
         strict=True,
     ):
-        # A similarity within rounding of a stored one may fall on either side of it.
+        # Rounding may put a similarity on either side of a stored one.
         low, high = ((scores[~same] >= place + shift).mean() for shift in (2e-7, -2e-7))
         assert low - 1e-12 <= matched <= high + 1e-12
         low, high = ((scores[same] < place + shift).mean() for shift in (-2e-7, 2e-7))
@@ -75,7 +75,7 @@ def test_listed_pairs_give_the_same_as_all() -> None:
     random = np.random.default_rng(3)
     shuffled = random.permuted(every, axis=1)[random.permutation(len(every))]
     one, other = made(embedded()), made(embedded(pairs=shuffled))
-    # Sums in another order may move a similarity over the border of a step of 1e-5.
+    # Another order of summation may move a similarity to the next step of 1e-5.
     for similarity in np.linspace(-0.9, 0.99, 80):
         for rate in ("false_match_rate", "false_non_match_rate"):
             a, b = getattr(one, rate)(similarity), getattr(other, rate)(similarity)
@@ -94,7 +94,7 @@ def test_more_people_support_lower_rates_and_narrow_the_intervals(tmp_path: Path
     assert beyond.value == 0
     assert 1 / found.basis.impostor_pairs < beyond.high < 0.01
     few = embedded(1, np.array([[0, 1], [2, 3]]))
-    with pytest.raises(InputError, match="no pairs of one person"):
+    with pytest.raises(InputError, match="no genuine pairs"):
         made(few)
 
 
@@ -103,26 +103,26 @@ def walk(scores: list[float]) -> PersonScores:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1.5, -2.0])
-def test_scores_that_are_none(bad: float) -> None:
+def test_scores_that_are_not_cosines(bad: float) -> None:
     basis = Basis("invented", 2, 3, 1, 1, "2026-11-26")
-    with pytest.raises(InputError, match="no cosine"):
+    with pytest.raises(InputError, match="is not a cosine between -1 and 1"):
         calibrate(lambda: iter([walk([0.1, bad])]), 2, "net@0", basis)
 
 
 def test_too_few_people() -> None:
     basis = Basis("invented", 2, 3, 1, 1, "2026-11-26")
-    with pytest.raises(InputError, match="2 people with 2 pairs of two are too few"):
+    with pytest.raises(InputError, match="2 people with 2 impostor pairs are too few"):
         calibrate(lambda: iter([walk([0.1, 0.2])]), 2, "net@0", basis)
 
 
-def test_people_who_are_not_named() -> None:
+def test_a_set_without_person_labels() -> None:
     given = embedded()
-    nameless = Embedded("net@0", PictureSet("lfw", given.set.pictures), given.vectors)
-    with pytest.raises(InputError, match="does not say who is in its pictures"):
+    nameless = Embedded("net@0", FaceSet("lfw", given.set.images), given.vectors)
+    with pytest.raises(InputError, match="the set has no person labels"):
         scores_of_people(nameless)
 
 
-# What is shipped
+# bundled calibrations
 
 
 def test_the_starter_embedder_is_calibrated() -> None:
@@ -136,7 +136,7 @@ def test_the_starter_embedder_is_calibrated() -> None:
 
 @pytest.mark.needs_source
 @pytest.mark.parametrize("version", [1, 2, 3])
-def test_shipped_calibrations_fit_the_converted_models(
+def test_bundled_calibrations_match_the_converted_models(
     source: Path, tmp_path: Path, version: int
 ) -> None:
     name = f"identification_v{version}"

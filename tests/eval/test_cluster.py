@@ -1,4 +1,4 @@
-"""The embedding stage on Ray: the same numbers as here, in an environment of its own."""
+"""The embedding stage on Ray, in a separate environment: the same numbers as on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENVIRONMENT = ROOT / ".venv-cluster"
 
 @pytest.fixture(scope="module")
 def command() -> Path:
-    """mobileface-eval with the extra [cluster]: Ray is too heavy for everybody's environment."""
+    """mobileface-eval with the extra [cluster]; Ray is too large for the shared environment."""
     folder = ENVIRONMENT / f"{sys.version_info.major}.{sys.version_info.minor}"
     found = folder / "bin" / "mobileface-eval"
     if not (folder / ".done").is_file():
@@ -29,7 +29,7 @@ def command() -> Path:
 
 @pytest.mark.endurance
 def test_ray_gives_the_same(command: Path, people: Path, models: Path, tmp_path: Path) -> None:
-    (people / "person04" / "person04_0002.png").write_bytes(b"no picture")
+    (people / "person04" / "person04_0002.png").write_bytes(b"no image")
     results = []
     for name, options in (("here", ()), ("ray", ("--cluster", "--workers", "2"))):
         cache = tmp_path / name
@@ -49,7 +49,7 @@ def test_ray_gives_the_same(command: Path, people: Path, models: Path, tmp_path:
     assert results[0]["cmc"] == results[1]["cmc"]
     assert results[0]["rank1"] == results[1]["rank1"]
     for result in results:
-        [left_out] = result["data"]["left_out"]
-        assert left_out["picture"] == "person04/person04_0002.png"
-        assert "not a picture" in left_out["reason"]
+        [skipped] = result["data"]["left_out"]
+        assert skipped["picture"] == "person04/person04_0002.png"
+        assert "not a picture" in skipped["reason"]
         assert result["distractors"]["count"] == 35

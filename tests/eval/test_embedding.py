@@ -1,4 +1,4 @@
-"""The embedding stage: right, once, kept, shared; and pictures that cannot be used."""
+"""The embedding stage: correct embeddings, the cache, and images that cannot be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from mobileface.errors import InputError
 from mobileface.vision.image import read_image
-from mobileface_eval.datasets.face_sets import Picture, PictureSet, read_folder
+from mobileface_eval.datasets.face_sets import FaceImage, FaceSet, read_folder
 from mobileface_eval.embedding import Embedded, FaceSource, embed_set
 from mobileface_eval.vector_cache import VectorCache
 
@@ -32,7 +32,7 @@ def test_embeddings_are_those_of_the_runtime(models: Path, people: Path) -> None
     images = [read_image(path) for path in paths]
     expected = source(models).model.embed(images)
     assert np.abs(found.vectors - expected).max() <= 1e-6
-    assert (found.computed, found.left_out) == (36, ())
+    assert (found.computed, found.skipped) == (36, ())
     mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
     model = source(models).model
     sums = model.embed(images, normalize=False) + model.embed(mirrored, normalize=False)
@@ -41,7 +41,9 @@ def test_embeddings_are_those_of_the_runtime(models: Path, people: Path) -> None
     assert np.abs(sums - expected).max() > 0.01
 
 
-def test_what_is_kept_is_not_computed_again(models: Path, people: Path, tmp_path: Path) -> None:
+def test_cached_embeddings_are_not_computed_again(
+    models: Path, people: Path, tmp_path: Path
+) -> None:
     first = embedded(models, people, tmp_path / "cache")
     again = embedded(models, people, tmp_path / "cache")
     assert (first.computed, again.computed) == (36, 0)
@@ -51,7 +53,7 @@ def test_what_is_kept_is_not_computed_again(models: Path, people: Path, tmp_path
     image[5:] = 255 - image[5:]
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     path.with_name("another.png").write_bytes((people / "person01/person01_0001.png").read_bytes())
-    with pytest.raises(InputError, match="2 of 37 pictures cannot be used"):  # of two people
+    with pytest.raises(InputError, match="2 of 37 images cannot be used"):  # both under two people
         embedded(models, people, tmp_path / "cache")
     path.with_name("another.png").unlink()
     assert embedded(models, people, tmp_path / "cache").computed == 0  # it was computed just now
@@ -74,7 +76,7 @@ def test_concurrent_runs_share_the_cache(models: Path, people: Path, tmp_path: P
     assert embedded(models, people, tmp_path / "cache").computed == 0
 
 
-def test_a_damaged_cache_is_named(models: Path, people: Path, tmp_path: Path) -> None:
+def test_a_corrupt_cache_is_named(models: Path, people: Path, tmp_path: Path) -> None:
     embedded(models, people, tmp_path)
     [file] = (tmp_path / "vectors").iterdir()
     file.write_bytes(b"no database" * 1000)
@@ -100,16 +102,16 @@ def test_cache_rows(tmp_path: Path) -> None:
 
 
 def spoil(people: Path) -> None:
-    (people / "person02" / "person02_0001.png").write_bytes(b"no picture")
+    (people / "person02" / "person02_0001.png").write_bytes(b"no image")
     (people / "person05" / "person05_0003.png").write_bytes(b"")
     (people / "person06" / "gone.png").symlink_to(people / "absent.png")
 
 
-def test_missing_pictures_fail_the_run(
+def test_unusable_images_fail_the_run(
     models: Path, people: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(people)
-    with pytest.raises(InputError, match=r"3 of 37 pictures .*person02.*--allow-missing"):
+    with pytest.raises(InputError, match=r"3 of 37 images .*person02.*--allow-missing"):
         embedded(models, people)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[2] for line in lines] == [
@@ -118,55 +120,55 @@ def test_missing_pictures_fail_the_run(
         "person06/gone.png",
     ]
     found = embedded(models, people, allow_missing=True)
-    assert len(found.vectors) == len(found.set.pictures) == 34
-    assert [item.picture for item in found.left_out] == [line.split(": ")[2] for line in lines]
-    assert "cannot be read" in found.left_out[2].reason
+    assert len(found.vectors) == len(found.set.images) == 34
+    assert [item.name for item in found.skipped] == [line.split(": ")[2] for line in lines]
+    assert "cannot be read" in found.skipped[2].reason
 
 
 def test_copies(models: Path, people: Path) -> None:
-    """A person's own copy is left out; it would be a pair that is too easy."""
+    """A copy under the same person is skipped; one under another person is an error."""
     content = (people / "person07" / "person07_0001.png").read_bytes()
     (people / "person07" / "person07_0009.png").write_bytes(content)
     found = embedded(models, people)
-    assert [(i.picture, i.reason) for i in found.left_out] == [
+    assert [(i.name, i.reason) for i in found.skipped] == [
         ("person07/person07_0009.png", "a copy of person07/person07_0001.png")
     ]
-    (people / "person08" / "stolen.png").write_bytes(content)
+    (people / "person08" / "copied.png").write_bytes(content)
     with pytest.raises(InputError, match="of another person"):
         embedded(models, people)
     found = embedded(models, people, allow_missing=True)
-    assert len(found.left_out) == 3
+    assert len(found.skipped) == 3
     assert len(found.vectors) == 35
 
 
 def test_empty_sets(models: Path) -> None:
-    with pytest.raises(InputError, match="no pictures in it"):
-        embed_set(source(models), PictureSet("empty", ()))
-    nothing = PictureSet("broken", (Picture("a", data=b"x"),), ("a",))
-    with pytest.raises(InputError, match="no picture is left"):
+    with pytest.raises(InputError, match="no images found"):
+        embed_set(source(models), FaceSet("empty", ()))
+    nothing = FaceSet("broken", (FaceImage("a", data=b"x"),), ("a",))
+    with pytest.raises(InputError, match="no usable images"):
         embed_set(source(models), nothing, allow_missing=True)
 
 
 def test_photos_are_aligned(portrait: Path, tmp_path: Path) -> None:
-    """In a photo the face is searched for; of several the large one in the middle counts."""
+    """A photo's face is detected and aligned; a photo without a face is skipped."""
     image = read_image(portrait)
     black = np.zeros_like(image)
     (tmp_path / "two").mkdir()
-    for name, picture in (("face", image), ("no_face", black)):
-        (tmp_path / "two" / f"{name}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    for name, pixels in (("face", image), ("no_face", black)):
+        (tmp_path / "two" / f"{name}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     found = embed_set(FaceSource(), read_folder(tmp_path), allow_missing=True)
-    assert [(i.picture, i.reason) for i in found.left_out] == [("two/no_face.png", "no face found")]
+    assert [(i.name, i.reason) for i in found.skipped] == [("two/no_face.png", "no face found")]
     from mobileface.analyzer import FaceAnalyzer
 
     faces = FaceAnalyzer(tasks=("detection", "landmarks", "embedding"))(image)
     assert float(faces[0].embedding @ found.vectors[0]) > 0.99999
 
 
-def test_a_source_travels_without_its_sessions(models: Path, people: Path) -> None:
+def test_a_source_is_pickled_without_its_sessions(models: Path, people: Path) -> None:
     here = source(models)
     assert here.model.size == 16
     there = pickle.loads(pickle.dumps(here))
     assert "model" not in vars(there)
-    pictures = read_folder(people).pictures[:3]
-    a, b = (np.stack([np.asarray(v) for v in s.embed(pictures)]) for s in (here, there))
+    images = read_folder(people).images[:3]
+    a, b = (np.stack([np.asarray(v) for v in s.embed(images)]) for s in (here, there))
     assert np.array_equal(a, b)

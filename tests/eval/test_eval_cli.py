@@ -1,4 +1,4 @@
-"""The commands from end to end: their four files, their numbers, and their errors."""
+"""The commands end to end: their four output files, their numbers, and their errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def call(*arguments: object) -> int:
 
 @pytest.fixture
 def run(tmp_path: Path, models: Path) -> Run:
-    """Runs a command with the tiny models and gives its numbers, once its files are looked at."""
+    """Runs a command with the tiny models, checks its files and returns its numbers."""
 
     def run_command(command: str, *arguments: object, common: bool = True) -> dict[str, Any]:
         output = tmp_path / "out"
@@ -78,7 +78,7 @@ def test_confusion(run: Run, people: Path) -> None:
     assert numbers["rank1_accuracy"] == pytest.approx(1 - wrong / 36, abs=1e-12)
 
 
-def test_confusion_with_people_of_one_picture(run: Run, people: Path) -> None:
+def test_confusion_with_people_with_one_image_each(run: Run, people: Path) -> None:
     for path in people.glob("*/*_000[23].png"):
         if path.parent.name > "person05":
             path.unlink()
@@ -88,30 +88,30 @@ def test_confusion_with_people_of_one_picture(run: Run, people: Path) -> None:
     ] * 6
 
 
-def lfw_bin(path: Path, invented: dict[str, list[bytes]]) -> list[bool]:
-    """Twenty pairs of one person and twenty of two, as lfw.bin has them."""
-    names = sorted(invented)
+def lfw_bin(path: Path, synthetic: dict[str, list[bytes]]) -> list[bool]:
+    """Writes 20 genuine and 20 impostor pairs in the format of lfw.bin."""
+    names = sorted(synthetic)
     contents, same = [], []
     for number in range(20):
-        a, b = invented[names[number % 12]], invented[names[(number + 1) % 12]]
+        a, b = synthetic[names[number % 12]], synthetic[names[(number + 1) % 12]]
         contents += [a[0], a[1 + number // 12], a[0], b[number // 12]]
         same += [True, False]
     path.write_bytes(pickle.dumps((contents, same), 4))
     return same
 
 
-def test_lfw_bin(run: Run, tmp_path: Path, invented: dict[str, list[bytes]]) -> None:
-    lfw_bin(tmp_path / "lfw.bin", invented)
+def test_lfw_bin(run: Run, tmp_path: Path, synthetic: dict[str, list[bytes]]) -> None:
+    lfw_bin(tmp_path / "lfw.bin", synthetic)
     numbers = run("lfw", "--data", tmp_path / "lfw.bin", "--embedder", "tiny_color")
     assert (numbers["data"]["pairs"], numbers["flip"]) == (40, True)
     assert len(numbers["models"][0]["fold_accuracies"]) == 10
     assert 0.5 <= numbers["models"][0]["accuracy"] <= 1
 
 
-def test_lfw_pairs_file_gives_what_the_bin_file_gives(
-    run: Run, people: Path, tmp_path: Path, invented: dict[str, list[bytes]]
+def test_lfw_pairs_file_and_bin_file_agree(
+    run: Run, people: Path, tmp_path: Path, synthetic: dict[str, list[bytes]]
 ) -> None:
-    lfw_bin(tmp_path / "lfw.bin", invented)
+    lfw_bin(tmp_path / "lfw.bin", synthetic)
     lines = ["10\t2"]
     for number in range(20):
         a, b = f"person{number % 12:02d}", f"person{(number + 1) % 12:02d}"
@@ -123,13 +123,13 @@ def test_lfw_pairs_file_gives_what_the_bin_file_gives(
     assert one == other
 
 
-def test_megaface_from_pictures_and_from_files(run: Run, people: Path, tmp_path: Path) -> None:
+def test_megaface_from_images_and_from_embeddings(run: Run, people: Path, tmp_path: Path) -> None:
     strangers = tmp_path / "strangers"
     strangers.mkdir()
     random = np.random.default_rng(5)
     for number in range(40):
-        picture = random.integers(0, 256, (24, 24, 3)).astype(np.uint8)
-        (strangers / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        pixels = random.integers(0, 256, (24, 24, 3)).astype(np.uint8)
+        (strangers / f"{number}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     options = ("--embedder", "tiny_color")
     one = run("megaface", "--probes", people, "--distractors", strangers, *options)
     assert one["distractors"]["count"] == 40
@@ -148,7 +148,7 @@ def test_megaface_from_pictures_and_from_files(run: Run, people: Path, tmp_path:
         assert again["rank1"]["40"] == one["rank1"]["40"]
 
 
-def test_calibrate_and_then_decide(
+def test_calibrate(
     run: Run, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = Path(__file__).resolve().parents[1] / "models"
@@ -170,7 +170,7 @@ def test_calibrate_and_then_decide(
     assert (listed["genuine_pairs"], listed["impostor_pairs"]) == (12, 132)
     capsys.readouterr()
     assert call("calibrate", "--models", models) == 2
-    assert "give --folder or --pairs" in capsys.readouterr().err
+    assert "pass --folder or --pairs" in capsys.readouterr().err
 
 
 def test_speed(run: Run) -> None:
@@ -184,7 +184,7 @@ def test_speed(run: Run) -> None:
 
 @pytest.mark.needs_source
 def test_the_published_pairs(run: Run, source: Path, tmp_path: Path) -> None:
-    """LFW-Aligned-100Pair by the converted V1: what upstream's embeddings give."""
+    """LFW-Aligned-100Pair with the converted V1 agrees with upstream's published embeddings."""
     from mobileface_convert.build.pipeline import convert
     from mobileface_convert.recipes.recipe import load_recipe
     from mobileface_convert.sources.files import DirectorySource
@@ -210,8 +210,8 @@ def test_the_published_pairs(run: Run, source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_source
-def test_variants_stand_in_one_table(source: Path, tmp_path: Path) -> None:
-    """fp32 and fp16 of V1 by name, each computed from its own file."""
+def test_variants_are_compared_in_one_table(source: Path, tmp_path: Path) -> None:
+    """V1's fp32 and fp16 variants, selected by name, each use their own file."""
     from mobileface_convert.build.pipeline import convert
     from mobileface_convert.build.variants import Plan
     from mobileface_convert.recipes.recipe import load_recipe
@@ -244,21 +244,21 @@ def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixtu
     ("arguments", "message"),
     [
         (("roc", "absent"), "no such folder"),
-        (("roc", "people", "--embedder", "tiny_color", "tiny_color"), "named twice"),
+        (("roc", "people", "--embedder", "tiny_color", "tiny_color"), "listed twice"),
         (("roc", "people", "--embedder", "nothing"), "no model 'nothing'"),
-        (("roc", "people", "--people", "1"), "no pairs of two people"),
+        (("roc", "people", "--people", "1"), "no impostor pairs"),
         (("lfw", "--data", "absent.bin"), "cannot be read"),
         (("lfw", "--data", "people"), "pairs.txt: cannot be read"),
-        (("lfw", "--data", "people", "--folds", "1"), "1 folds"),
+        (("lfw", "--data", "people", "--folds", "1"), "--folds must be at least 2, not 1"),
         (("lfw", "--data", "bad.npz"), "not a pickle|not allowed"),
-        (("tsne", "people", "--perplexity", "99"), "is not between 0 and 36"),
-        (("tsne", "people", "--people", "1"), "3 pictures are too few"),
+        (("tsne", "people", "--perplexity", "99"), "must be between 0 and 36"),
+        (("tsne", "people", "--people", "1"), "at least 4 images, not 3"),
         (("megaface", "--probes", "people", "--distractors", "absent"), "no such folder or file"),
         (("megaface", "--probes", "bad.npz", "--distractors", "people"), "not an embeddings file"),
-        (("megaface", "--probes", "people", "--distractors", "bad.npy"), "no matrix"),
+        (("megaface", "--probes", "people", "--distractors", "bad.npy"), "not a .npy matrix"),
         (("calibrate", "--folder", "bad.npz"), "not an embeddings file"),
         (("calibrate", "--folder", "nan.npz"), "no embeddings|not finite"),
-        (("roc", "long.npz"), "not of unit length"),
+        (("roc", "long.npz"), "not L2-normalised"),
     ],
 )
 def test_errors(

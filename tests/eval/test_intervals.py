@@ -1,4 +1,4 @@
-"""Confidence intervals: against resampling, scipy's exact intervals, and the truth."""
+"""Confidence intervals: against resampling, scipy's exact intervals, and known true rates."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOW, HIGH = 0.93, 0.97
 
 
 def impostor_scores(random: np.random.Generator, people: int, effect: float) -> Floats:
-    """Symmetric similarities of people with standard normal distribution; ``effect`` is the share
-    of the variance that the two people make, the rest is the pair's own."""
+    """Symmetric, standard normal similarities of people; ``effect`` is the share of the variance
+    that is due to the two people, the rest is due to the pair."""
     own = random.normal(size=people) * np.sqrt(effect / 2)
     pair = np.triu(random.normal(size=(people, people)), 1) * np.sqrt(1 - effect)
     return own[:, None] + own + pair + pair.T
@@ -40,7 +40,7 @@ def interval_of(rate: float, variance: float, freedom: float, total: float) -> R
 
 
 def test_independent_pairs_give_the_exact_interval() -> None:
-    """With the binomial variance and no uncertainty of it the interval is Clopper and Pearson's."""
+    """With a known, binomial variance, the interval is that of Clopper and Pearson."""
     for errors, total in ((20, 100), (50, 1000), (12, 4000)):
         rate = errors / total
         found = interval_of(rate, rate * (1 - rate) / total, 1e12, total)
@@ -58,7 +58,7 @@ def test_genuine_variance_is_that_of_resampled_people() -> None:
     chosen = random.integers(0, 200, (20_000, 200))
     rates = errors[chosen].sum(axis=1) / pairs[chosen].sum(axis=1)
     found = estimate_genuine(errors[:, None], pairs)
-    # The width says which variance was used.
+    # The width shows which variance was used.
     parts = errors - rate * pairs
     freedom = 2 * (parts**2).sum() ** 2 / ((parts**4).sum() - (parts**2).sum() ** 2 / 200)
     expected = interval_of(rate, rates.var() * 200 / 199, min(freedom, 199), pairs.sum())
@@ -70,8 +70,8 @@ def test_genuine_variance_is_that_of_resampled_people() -> None:
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.3])
-def test_impostor_variance_is_true_and_resampling_alone_is_not(effect: float) -> None:
-    """The width fits how rates really scatter; resampled people alone overstate it."""
+def test_impostor_variance_is_correct_and_resampling_overstates_it(effect: float) -> None:
+    """The variance matches the observed spread of rates; resampling people overstates it."""
     random = np.random.default_rng(2)
     threshold = stats.norm.isf([0.1])
     rates, claimed, resampled = [], [], []
@@ -87,7 +87,7 @@ def test_impostor_variance_is_true_and_resampling_alone_is_not(effect: float) ->
         resampled.append((both / pairs).var())
     ratio = np.mean(claimed) / np.var(rates)
     alone = np.mean(resampled) / np.var(rates)
-    print(f"claimed over true variance {ratio:.2f}, people resampled alone {alone:.2f}")
+    print(f"variance relative to the truth: ours {ratio:.2f}, people resampled {alone:.2f}")
     assert 0.85 < ratio < 1.35
     assert alone > 2 if effect == 0 else alone > ratio
 
@@ -105,7 +105,7 @@ def test_no_errors_and_only_errors() -> None:
 
 @pytest.mark.parametrize("effect", [0.0, 0.1, 0.3])
 def test_coverage_of_false_match_rates(effect: float) -> None:
-    """In 1,000 trials the interval holds the truth in 93 to 97 %, wherever data support a rate."""
+    """In 1,000 trials, 93 to 97 % of the intervals of supported rates contain the true rate."""
     random = np.random.default_rng(11)
     truth = np.array([0.3, 0.1, 0.03])
     thresholds = stats.norm.isf(truth)
@@ -141,20 +141,20 @@ def test_coverage_of_false_non_match_rates(people: int, effect: float) -> None:
 
 @pytest.mark.endurance
 def test_coverage_of_whole_calibrations() -> None:
-    """1,000 calibrations, each of 100 invented people with 3 pictures; read as users read them.
+    """1,000 calibrations of 100 synthetic people with 3 images each, read through the public API.
 
-    Similarities are cosines of a monotone map of normal scores with effects of people, of two
-    people and of pairs, so the truth at every similarity is known.
+    Similarities are a monotone function of normal scores with effects of one person, of two people
+    and of the image pair, so the true rate at every similarity is known.
     """
     random = np.random.default_rng(13)
-    people, pictures = 100, 3
-    basis = Basis("invented", people, people * pictures, 1, 1, "2026-11-26")
+    people, images = 100, 3
+    basis = Basis("invented", people, people * images, 1, 1, "2026-11-26")
     matched = {0.1: 0, 0.01: 0, 0.003: 0}
     missed = {0.3: 0, 0.15: 0}
     for _ in range(TRIALS):
         own = random.normal(size=people) * np.sqrt(0.1)
         both = random.normal(size=(people, people, 1)) * np.sqrt(0.1)
-        noise = random.normal(size=(people, people, pictures**2)) * np.sqrt(0.7)
+        noise = random.normal(size=(people, people, images**2)) * np.sqrt(0.7)
         between = np.tanh((own[:, None, None] + own[:, None] + both + noise) / 4)
         within = random.normal(size=(people, 1)) * np.sqrt(0.3)
         within = np.tanh((2 + within + random.normal(size=(people, 3)) * np.sqrt(0.7)) / 4)
@@ -162,7 +162,7 @@ def test_coverage_of_whole_calibrations() -> None:
         def walk(between: Floats = between, within: Floats = within):  # type: ignore[no-untyped-def]
             for person in range(people):
                 rest = between[person, person + 1 :]
-                partners = np.repeat(np.arange(person + 1, people), pictures**2)
+                partners = np.repeat(np.arange(person + 1, people), images**2)
                 yield PersonScores(person, within[person], partners, rest.ravel())
 
         made = calibrate(walk, people, "net@0", basis)

@@ -1,4 +1,4 @@
-"""The search among distractors: against brute force, at every size of a block."""
+"""The MegaFace protocol against brute force, at several block sizes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def unit(vectors: npt.NDArray[np.float64]) -> Floats:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def invented(people: int, pictures: int, strangers: int, size: int = 16) -> tuple[Floats, ...]:
+def synthetic(people: int, images: int, strangers: int, size: int = 16) -> tuple[Floats, ...]:
+    """Embeddings of probes and of distractors."""
     random = np.random.default_rng(people)
-    middles = random.normal(size=(people, size))
-    probes = np.repeat(middles, pictures, axis=0) + random.normal(size=(people * pictures, size))
+    centres = random.normal(size=(people, size))
+    probes = np.repeat(centres, images, axis=0) + random.normal(size=(people * images, size))
     return unit(probes), unit(random.normal(size=(strangers, size)))
 
 
@@ -33,7 +34,7 @@ def invented(people: int, pictures: int, strangers: int, size: int = 16) -> tupl
 def test_against_brute_force(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(megaface, "_BLOCK_BYTES", block)
     strangers = 60 if block == 1 else 3456
-    probes, distractors = invented(20, 3, strangers)
+    probes, distractors = synthetic(20, 3, strangers)
     labels = np.repeat(np.arange(20), 3)
     found = evaluate_megaface(probes, labels, distractors)
     exact = distractors.astype(np.float64)
@@ -43,7 +44,7 @@ def test_against_brute_force(block: int, monkeypatch: pytest.MonkeyPatch) -> Non
         for mate in range(60):
             if mate != probe and labels[mate] == labels[probe]:
                 own = float(probes[probe].astype(np.float64) @ probes[mate])
-                assert np.abs(similar - own).min() > 1e-7  # no tie that rounding decides
+                assert np.abs(similar - own).min() > 1e-7  # no ties within rounding errors
                 mates.append(own)
                 ranks.append(1 + int((similar > own).sum()))
     assert found.ranks.tolist() == ranks
@@ -64,7 +65,7 @@ def test_against_brute_force(block: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_order_of_small_galleries_is_seeded() -> None:
-    probes, distractors = invented(30, 2, 2000)
+    probes, distractors = synthetic(30, 2, 2000)
     labels = np.repeat(np.arange(30), 2)
     runs = [evaluate_megaface(probes, labels, distractors, seed=seed) for seed in (0, 0, 1)]
     assert runs[0].rank1 == runs[1].rank1
@@ -73,28 +74,28 @@ def test_the_order_of_small_galleries_is_seeded() -> None:
     assert np.array_equal(np.sort(runs[0].ranks), np.sort(runs[2].ranks))
 
 
-def test_a_tie_is_no_hit() -> None:
+def test_a_tie_is_not_a_hit() -> None:
     probes = np.eye(4, dtype=np.float32)[[0, 0]]
     found = evaluate_megaface(probes, np.zeros(2, int), probes[:1])
     assert found.ranks.tolist() == [2, 2]
     assert found.rank1 == {1: 0.0}
 
 
-def test_people_with_one_picture_are_no_probes() -> None:
-    probes, distractors = invented(5, 2, 50)
+def test_people_with_one_image_are_not_probes() -> None:
+    probes, distractors = synthetic(5, 2, 50)
     labels = np.array([0, 0, 1, 1, 2, 3, 4, 5, 6, 7])
     found = evaluate_megaface(probes, labels, distractors)
     assert (found.probes, len(found.ranks)) == (4, 4)
 
 
 def test_bad_input() -> None:
-    probes, distractors = invented(3, 2, 50)
+    probes, distractors = synthetic(3, 2, 50)
     labels = np.repeat(np.arange(3), 2)
-    with pytest.raises(InputError, match="no two probes are of one person"):
+    with pytest.raises(InputError, match="no two probes are of the same person"):
         evaluate_megaface(probes, np.arange(6), distractors)
     with pytest.raises(InputError, match="no distractors"):
         evaluate_megaface(probes, labels, distractors[:0])
-    with pytest.raises(InputError, match=r"probes of \(16,\) and distractors of \(8,\)"):
+    with pytest.raises(InputError, match=r"shape \(6, 16\), but distractors have shape \(50, 8\)"):
         evaluate_megaface(probes, labels, distractors[:, :8])
     for broken in (np.nan, np.inf):
         bad = distractors.copy()
@@ -109,7 +110,7 @@ def test_bad_input() -> None:
 
 @pytest.mark.endurance
 def test_a_million_distractors(tmp_path: Path) -> None:
-    """A million unit vectors of 256 numbers against 1,000 probes: bounded memory, exact ranks."""
+    """A million 256-d unit vectors and 1,000 probes: bounded memory, exact ranks."""
     random = np.random.default_rng(6)
     matrix = np.lib.format.open_memmap(
         tmp_path / "strangers.npy", "w+", np.float32, (1_000_000, 256)
@@ -134,10 +135,10 @@ def test_a_million_distractors(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     seconds, peak, ranks, mates = json.loads(done.stdout)
-    print(f"{seconds:.1f} s, {peak / 1e9:.2f} GB at most")
+    print(f"{seconds:.1f} s, peak memory {peak / 1e9:.2f} GB")
     assert peak <= 2e9
     for probe in random.choice(1000, 12, replace=False):
         similar = matrix @ probes[probe]
         own = np.float32(mates[probe])
-        # Sums in another order may decide ties of the last digit otherwise.
+        # Another order of summation may decide ties in the last digit differently.
         assert (similar > own + 3e-7).sum() <= ranks[probe] - 1 <= (similar >= own - 3e-7).sum()

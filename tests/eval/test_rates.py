@@ -1,4 +1,4 @@
-"""Verification figures and LFW's protocol against scikit-learn, scipy and plain loops."""
+"""Verification metrics and the LFW protocol against scikit-learn, scipy and plain loops."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_all_pairs_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(np.sort(listed.genuine) - np.sort(found.genuine)).max() <= 1e-6
 
 
-def test_what_cannot_be_told_apart() -> None:
-    with pytest.raises(InputError, match="no pairs of one person"):
+def test_invalid_pairs() -> None:
+    with pytest.raises(InputError, match="no genuine pairs"):
         all_pairs(np.eye(3, dtype=np.float32), np.arange(3))
-    with pytest.raises(InputError, match="no pairs of two people"):
+    with pytest.raises(InputError, match="no impostor pairs"):
         all_pairs(np.eye(3, dtype=np.float32), np.zeros(3, int))
     with pytest.raises(InputError, match="not a finite number"):
         PairScores(np.array([np.nan]), np.array([0.1]))
-    with pytest.raises(InputError, match=r"take fewer people"):
+    with pytest.raises(InputError, match=r"use fewer people"):
         all_pairs(np.zeros((20_000, 1), np.float32), np.zeros(20_000, int))
 
 
@@ -91,7 +91,7 @@ def test_what_cannot_be_told_apart() -> None:
 
 @functools.cache
 def published_accuracy() -> tuple[Floats, Floats]:
-    """Accuracy and threshold of each fold, threshold by threshold, with scikit-learn's counts."""
+    """Accuracy and threshold of each fold, computed by brute force with scikit-learn."""
     distances, same = lfw_pairs()
     rows = []
     coarse = np.arange(0, 4, 0.01)
@@ -120,7 +120,7 @@ def published_val(far_target: float) -> tuple[Floats, Floats]:
 
 
 def lfw_pairs(seed: int = 7, count: int = 6000) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Distances as of LFW: ten sets of 300 pairs of one person and 300 of two."""
+    """Distances in the order of LFW: ten sets of 300 genuine and 300 impostor pairs."""
     random = np.random.default_rng(seed)
     same = np.tile(np.repeat([True, False], count // 20), 10)
     distances = np.where(same, random.gamma(8, 0.09, count), random.normal(1.9, 0.22, count))
@@ -147,7 +147,7 @@ def test_lfw_against_an_independent_computation(far_target: float) -> None:
 
 
 def test_lfw_with_a_known_answer() -> None:
-    """Two clean groups and, in fold 3, exactly six pairs on the wrong side."""
+    """Two separate groups, except for exactly six pairs on the wrong side in fold 3."""
     same = np.tile(np.repeat([True, False], 30), 10)
     distances = np.where(same, 0.505, 2.005)
     wrong = 120 + np.array([0, 1, 2, 30, 31, 32])
@@ -162,7 +162,7 @@ def test_lfw_with_a_known_answer() -> None:
 
 
 def test_val_with_a_known_answer() -> None:
-    """False accept rates on a line: the threshold is where the line says."""
+    """The false accept rate is linear in the threshold, so the expected threshold is known."""
     count = 2000
     same = np.tile(np.repeat([True, False], 100), 10)
     distances = np.empty(count)
@@ -175,7 +175,7 @@ def test_val_with_a_known_answer() -> None:
 
 def test_val_that_is_not_reached() -> None:
     same = np.tile(np.repeat([True, False], 30), 10)
-    found = evaluate_lfw(np.where(same, 0.5, 4.0), same)  # nobody is falsely accepted at all
+    found = evaluate_lfw(np.where(same, 0.5, 4.0), same)  # no pair is falsely accepted
     assert found.val == 0
     assert found.far == 0
 
@@ -184,12 +184,12 @@ def test_val_that_is_not_reached() -> None:
     ("distances", "same", "message"),
     [
         (np.ones(9), np.ones(9, bool), "9 pairs are too few for 10 folds"),
-        (np.ones(20), np.ones(20, bool), "all of one kind"),
-        (np.full(20, np.nan), np.arange(20) % 2 == 0, "not a finite number"),
-        (np.full(20, -1.0), np.arange(20) % 2 == 0, "not a finite number"),
+        (np.ones(20), np.ones(20, bool), "all genuine or all impostor"),
+        (np.full(20, np.nan), np.arange(20) % 2 == 0, "negative or not a finite number"),
+        (np.full(20, -1.0), np.arange(20) % 2 == 0, "negative or not a finite number"),
         (np.empty(0), np.empty(0, bool), "0 pairs are too few"),
     ],
 )
-def test_pairs_that_do_not_do(distances: Floats, same: npt.NDArray[np.bool_], message: str) -> None:
+def test_invalid_distances(distances: Floats, same: npt.NDArray[np.bool_], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate_lfw(distances, same)

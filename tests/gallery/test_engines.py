@@ -1,4 +1,4 @@
-"""Other engines beside the exact search, and the exact search beside faiss's flat index."""
+"""Search engines compared with the exact search, and the exact search with faiss's flat index."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gallery(tmp_path: Path, given: np.ndarray) -> Iterator[Gallery]:
 
 @pytest.fixture
 def few(tmp_path: Path, given: np.ndarray) -> Iterator[Gallery]:
-    """As few as have a file: an index takes its time to be made."""
+    """The smallest gallery that has an index file; larger indexes take longer to build."""
     with made(tmp_path / "few.gallery", given[:2100]) as opened:
         yield opened
 
@@ -43,9 +43,7 @@ def names(gallery: Gallery, probes: np.ndarray, **options: object) -> list[list[
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_the_exact_search_is_faiss_flat_index(
-    tmp_path: Path, given: np.ndarray, dtype: str
-) -> None:
+def test_the_exact_search_agrees_with_faiss(tmp_path: Path, given: np.ndarray, dtype: str) -> None:
     with made(tmp_path / "g", given, storage=dtype) as gallery:
         probes = probes_like(gallery, 200, seed=1)
         index = faiss.IndexFlatIP(SIZE)
@@ -62,7 +60,7 @@ def test_the_exact_search_is_faiss_flat_index(
 
 
 def test_usearch_finds_what_the_exact_search_finds(few: Gallery, given: np.ndarray) -> None:
-    """Recall is measured; similarities are exact; what came since and what went is seen."""
+    """Recall is high, similarities are exact, and later additions and removals take effect."""
     engine = UsearchEngine(expansion_search=256)
     probes = probes_like(few, 200)
     report = measure_recall(few, engine, probes)
@@ -71,8 +69,8 @@ def test_usearch_finds_what_the_exact_search_finds(few: Gallery, given: np.ndarr
         [result.best for result in few.search(probes, engine=chosen)] for chosen in (None, engine)
     )
     hits = sum(a == b for a, b in zip(exact, found, strict=True))
-    print(f"the same best match, bit by bit, for {hits} of {len(probes)}")
-    assert report.recall >= 0.98  # of vectors that are random in all directions, the hardest
+    print(f"identical best match for {hits} of {len(probes)}")
+    assert report.recall >= 0.98  # vectors that are random in all directions are the hardest case
     assert hits >= 198
     (index,) = few.path.parent.glob("*-usearch-*")
     assert index.stat().st_mode & 0o077 == 0
@@ -82,12 +80,12 @@ def test_usearch_finds_what_the_exact_search_finds(few: Gallery, given: np.ndarr
     few.remove("person 17")
     assert not index.exists()
     assert "person 17" not in names(few, given[17], engine=engine)[0]
-    with Gallery.open(few.path) as other:  # uses the file that the first has made
+    with Gallery.open(few.path) as other:  # uses the index file of the first engine
         again = UsearchEngine(expansion_search=256)
         assert names(other, given[:3], engine=again) == names(few, given[:3], engine=engine)
 
 
-def test_a_damaged_index_is_made_anew(few: Gallery, given: np.ndarray) -> None:
+def test_a_corrupt_index_is_rebuilt(few: Gallery, given: np.ndarray) -> None:
     names(few, given[:1], engine=UsearchEngine())
     (index,) = few.path.parent.glob("*-usearch-*")
     whole = index.read_bytes()
@@ -118,7 +116,7 @@ def test_milvus_gives_the_same_best_match(
     assert names(gallery, probes, top=1, engine=engine) == names(gallery, probes, top=1)
     found, exact = (gallery.search(probes, engine=chosen) for chosen in (engine, None))
     same = sum(a == b for a, b in zip(found, exact, strict=True))
-    print(f"{same} of {len(probes)} results equal in every bit")
+    print(f"{same} of {len(probes)} results identical")
     assert same == len(probes)
     new = vectors(1, SIZE, 78)
     gallery.add("new", [NewFace(new[0])])
@@ -128,7 +126,7 @@ def test_milvus_gives_the_same_best_match(
     engine.close()
 
 
-def test_milvus_addresses_that_cannot_be(gallery: Gallery) -> None:
+def test_invalid_milvus_addresses(gallery: Gallery) -> None:
     with pytest.raises(InputError, match="neither a file name that ends in"):
         MilvusEngine("people")
     with pytest.raises(GalleryError, match="Milvus failed"):
@@ -152,7 +150,7 @@ def test_absent_packages(
 
 
 def test_encrypted_galleries(tmp_path: Path) -> None:
-    """Nothing lies in the clear, in no file; the key is needed; everything else is the same."""
+    """No file contains plaintext, the key is required, and everything else works as usual."""
     given = vectors(2500, 64)
     path, plain = tmp_path / "people.gallery", tmp_path / "plain.gallery"
     key = "a 'quoted' secret"
@@ -179,5 +177,5 @@ def test_encrypted_galleries(tmp_path: Path) -> None:
             Gallery.open(path, key=wrong)
     with Gallery.open(tmp_path / "copy.gallery", key=key) as copy:
         assert len(copy) == 2500
-    with Gallery.open(plain, key=key) as gallery:  # a key for others does not hurt
+    with Gallery.open(plain, key=key) as gallery:  # an unnecessary key is ignored
         assert not gallery.database.encrypted

@@ -25,7 +25,7 @@ RANK_1 = {
     "identification_v3": 39,
     "embedding_dlib": 79,
 }
-"""Of 100 people, on crops that are aligned for V1 alone."""
+"""Number of correct rank-1 matches for 100 people, on crops aligned for V1."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def models(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pairs(source: Path) -> list[tuple[str, Path, Path]]:
-    """Two crops of each of the hundred people of LFW-Aligned-100Pair."""
+    """Name and two crops of each of the 100 people of LFW-Aligned-100Pair."""
     folder = source / "data" / "LFW-Aligned-100Pair"
     people = sorted(path for path in folder.iterdir() if path.is_dir())
     return [(person.name, *sorted(person.glob("*.jpg"))[:2]) for person in people]
@@ -58,7 +58,7 @@ def gallery(tmp_path: Path, embedder: Embedder) -> Iterator[Gallery]:
 def test_rank_1_is_that_of_brute_force(
     gallery: Gallery, embedder: Embedder, pairs: list[tuple[str, Path, Path]]
 ) -> None:
-    """Enrol the first picture of each person, search the second."""
+    """The first image of each person is enrolled, the second is searched."""
     enroller = Enroller(gallery, embedder)
     for name, first, _ in pairs:
         done = enroller.enrol(name, [first])
@@ -75,8 +75,8 @@ def test_rank_1_is_that_of_brute_force(
         similar = [match.similarity for match in result.matches]
         error = max(error, float(np.abs(similar - row[best]).max()))
     hits = sum(result.name == pair[0] for result, pair in zip(found, pairs, strict=True))
-    print(f"{embedder.name}: rank 1 {hits} of {len(pairs)}; similarities {error:.2g} off")
-    assert error < 1e-6  # crops are embedded one by one here, and together there
+    print(f"{embedder.name}: rank 1 {hits} of {len(pairs)}; similarity error {error:.2g}")
+    assert error < 1e-6  # enrolment embeds single crops, the reference a batch
     assert hits == (products.argmax(axis=1) == np.arange(len(pairs))).sum()
     assert abs(hits - RANK_1[embedder.name]) <= 1
 
@@ -85,7 +85,7 @@ def test_rank_1_is_that_of_brute_force(
 def enrolled(
     tmp_path: Path, models: Path, pairs: list[tuple[str, Path, Path]]
 ) -> Iterator[Gallery]:
-    """Both pictures of forty people, by V2."""
+    """Both images of forty people, embedded by V2."""
     embedder = load_embedder("identification_v2", models=models)
     with Gallery.create(tmp_path / "v2.gallery", Stamp.of(embedder)) as gallery:
         enroller = Enroller(gallery, embedder)
@@ -95,7 +95,7 @@ def enrolled(
 
 
 def test_migration(enrolled: Gallery, models: Path, pairs: list[tuple[str, Path, Path]]) -> None:
-    """From V2 to V3, interrupted once; each embedding is that of the stored crop."""
+    """Migration from V2 to V3, interrupted once, embeds the stored crops."""
     target = load_embedder("identification_v3", models=models)
 
     def stop(done: int, total: int) -> None:
@@ -106,7 +106,7 @@ def test_migration(enrolled: Gallery, models: Path, pairs: list[tuple[str, Path,
     with pytest.raises(KeyboardInterrupt):
         migrate(enrolled, target, step=stop)
     before = load_embedder("identification_v2", models=models)
-    assert enrolled.stamp.model == before.identity  # still the old model's
+    assert enrolled.stamp.model == before.identity  # still the old model
     probes = [read_image(second) for _, _, second in pairs[:40]]
     assert enrolled.search(before.embed(probes[:1]))[0].name == pairs[0][0]
     report = migrate(enrolled, target)
@@ -130,14 +130,14 @@ def test_migration(enrolled: Gallery, models: Path, pairs: list[tuple[str, Path,
             for name, *two in pairs[:40]
             for record, file in zip(gallery.faces(name), two, strict=True)
         ]
-    print(f"least cosine to the embedding of the picture itself {min(cosines):.5f}")
+    print(f"minimum cosine to the embedding of the original image {min(cosines):.5f}")
     assert min(cosines) > 0.99
     with pytest.raises(InputError, match=r"already belongs to identification_v3"):
         migrate(enrolled, target)
 
 
-def test_migrations_that_cannot_be(enrolled: Gallery, models: Path) -> None:
-    """Other crops, or none: an error, and nothing changes; or the faces are dropped if asked."""
+def test_impossible_migrations(enrolled: Gallery, models: Path) -> None:
+    """Without suitable crops, migration fails and changes nothing, or drops faces on request."""
     v1, v3 = (load_embedder(name, models=models) for name in (OWN[0], OWN[2]))
     with pytest.raises(InputError, match=r"80 faces cannot be .* crop of 'arcface'"):
         migrate(enrolled, v1)

@@ -46,6 +46,19 @@ def color_tensor(pictures: npt.NDArray[np.uint8]) -> FloatArray:
     return scaled.transpose(0, 3, 1, 2)
 
 
+def head_weights(seed: int, inputs: int, classes: int) -> tuple[FloatArray, FloatArray]:
+    """Weights (inputs, classes) and biases of the tiny attribute heads, in 64ths."""
+    random = np.random.RandomState(seed)
+    weights = random.randint(-16, 17, (inputs, classes)) / UNIT
+    return weights, random.randint(-32, 33, classes) / UNIT
+
+
+def probabilities(logits: npt.NDArray[Any]) -> FloatArray:
+    """Softmax of each row, in float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
+
+
 def max_error(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     """The largest difference; printed, so that a failing test shows it."""
     assert found.shape == expected.shape

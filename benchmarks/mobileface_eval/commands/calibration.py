@@ -1,4 +1,4 @@
-"""``mobileface-eval calibrate``: what a model's similarities mean."""
+"""``mobileface-eval calibrate``: measures a model's error rates by similarity threshold."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ _RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 def add_calibrate(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval calibrate``."""
     add = parser.add_argument
-    place = "folder with a folder for each person, or .npz of embeddings"
-    add("--folder", type=Path, metavar="PLACE", help=f"{place}; default: that of --pairs")
+    place = "folder with one subfolder per person, or .npz file of embeddings"
+    add("--folder", type=Path, metavar="PLACE", help=f"{place}; default: the folder of --pairs")
     add(
-        "--pairs", type=Path, metavar="FILE", help="compare these pairs only, as in LFW's pairs.txt"
+        "--pairs",
+        type=Path,
+        metavar="FILE",
+        help="compare only these pairs, in the format of LFW's pairs.txt",
     )
-    add("--people", type=int, metavar="N", help="take so many people only")
-    add("--name", metavar="TEXT", help="what to call the data; default: the folder's name")
-    add("--note", metavar="TEXT", help="what else is to be known of it")
+    add("--people", type=int, metavar="N", help="use only the first N people")
+    add("--name", metavar="TEXT", help="name of the data set; default: the folder's name")
+    add("--note", metavar="TEXT", help="remark about the data set, stored in the calibration")
     add(
         "--write",
         type=Path,
         metavar="FILE",
-        help=f"the calibration; default: MODEL{SUFFIX} in the folder of --output; beside the "
-        "model it is found by 'mobileface compare --fmr'",
+        help=f"calibration file to write; default: MODEL{SUFFIX} in the folder of --output; "
+        "'mobileface compare --fmr' finds it next to the model",
     )
     add_embedders(parser, several=False)
     add_common(parser)
@@ -45,7 +48,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
 
 
 def run_calibrate(options: argparse.Namespace) -> int:
-    """Measures, and writes the calibration."""
+    """Measures and writes the calibration."""
     found = _embedded(options)
     people = set(found.set.people or ())
     basis = Basis(
@@ -70,18 +73,18 @@ def run_calibrate(options: argparse.Namespace) -> int:
 
 def _embedded(options: argparse.Namespace) -> Embedded:
     if options.folder is None and options.pairs is None:
-        raise InputError("nothing to calibrate on", hint="give --folder or --pairs")
+        raise InputError("no calibration data", hint="pass --folder or --pairs")
     folder = options.folder or options.pairs.parent
     if options.pairs is None:
         return next(embedded_sets(options, folder, people=options.people))[1]
     if options.people is not None or not folder.is_dir():
-        raise InputError("--pairs goes with a folder, and without --people")
+        raise InputError("--pairs requires a folder and cannot be combined with --people")
     [source] = sources(options)
     return embed(options, source, read_pairs(options.pairs, folder))
 
 
 def _summary(made: Calibration) -> list[str]:
-    """What the calibration says at a few rates."""
+    """Summary lines: the data, and thresholds at a few false match rates."""
     basis = made.basis
     lowest = made.lowest_false_match_rate
     rates = sorted({lowest, *(rate for rate in _RATES if rate > lowest)}, reverse=True)
@@ -95,12 +98,12 @@ def _summary(made: Calibration) -> list[str]:
         )
         for rate, similarity in rows
     ]
-    head = ("false match rate asked for", "threshold", "false match rate", "false non-match rate")
+    head = ("requested false match rate", "threshold", "false match rate", "false non-match rate")
     return [
-        f"{made.model} on {basis.data}: {basis.identities:,} people, {basis.faces:,} pictures, "
-        f"{basis.genuine_pairs:,} pairs of one person, {basis.impostor_pairs:,} of two. The "
-        f"lowest false match rate that they support is {lowest:.2g}. "
-        f"Intervals are of {made.confidence:.0%}, people resampled.",
+        f"{made.model} on {basis.data}: {basis.identities:,} people, {basis.faces:,} images, "
+        f"{basis.genuine_pairs:,} genuine pairs, {basis.impostor_pairs:,} impostor pairs. The "
+        f"lowest false match rate they support is {lowest:.2g}. "
+        f"{made.confidence:.0%} confidence intervals, people resampled.",
         "",
         *table(head, lines),
     ]

@@ -13,7 +13,7 @@ from mobileface.host.program import run_program
 __all__ = ["main"]
 
 _PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
-"""What the extra installs, by the name it is imported by."""
+"""Packages that the extra installs, by import name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # Only here: these need the packages of the extra.
+    # Imported late, because these modules need the packages of the extra.
     from .calibration import add_calibrate
     from .maps import add_confusion, add_tsne
     from .search import add_megaface
@@ -45,18 +45,18 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="mobileface-eval",
-        description="How good identification models are, and what their similarities mean.",
+        description="Evaluate and calibrate identification models.",
     )
     parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text, add in (
-        ("lfw", "ten folds of pairs, as published for LFW", add_lfw),
-        ("roc", "ROC curves of models, compared in one table", add_roc),
-        ("tsne", "a map of people's embeddings", add_tsne),
-        ("confusion", "how similar every two people are, and who is taken for whom", add_confusion),
-        ("megaface", "find people among many strangers", add_megaface),
-        ("calibrate", "measure a model's error rates by similarity", add_calibrate),
-        ("speed", "time for a crop", add_speed),
+        ("lfw", "run the LFW protocol: ten-fold verification accuracy", add_lfw),
+        ("roc", "compare the ROC curves of models", add_roc),
+        ("tsne", "draw a t-SNE map of embeddings", add_tsne),
+        ("confusion", "similarity of all people, and which are confused", add_confusion),
+        ("megaface", "run the MegaFace protocol: identification among distractors", add_megaface),
+        ("calibrate", "measure a model's error rates by similarity threshold", add_calibrate),
+        ("speed", "measure the run time per crop", add_speed),
     ):
         add(commands.add_parser(name, help=text))
     return parser

@@ -1,4 +1,4 @@
-"""``mobileface-eval tsne | confusion``: pictures of what a model makes of people."""
+"""``mobileface-eval tsne | confusion``: maps of embeddings and of similarities between people."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def add_tsne(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval tsne``."""
     add_people(parser, several=False)
     add = parser.add_argument
-    add("--perplexity", type=float, metavar="P", help="default: 30, or less for few pictures")
-    add("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    add("--perplexity", type=float, metavar="P", help="default: 30, or less for few images")
+    add("--seed", type=int, default=0, metavar="N", help="random seed; default: %(default)s")
     parser.set_defaults(run=run_tsne)
 
 
@@ -39,20 +39,25 @@ def add_confusion(parser: argparse.ArgumentParser) -> None:
 
 
 def _only(options: argparse.Namespace) -> tuple[str, Embedded]:
-    """The embeddings of the one model that is named."""
+    """Name and embeddings of the selected model."""
     return next(embedded_sets(options, options.folder, people=options.people, flip=options.flip))
 
 
 def run_tsne(options: argparse.Namespace) -> int:
-    """Draws the map."""
+    """Draws the t-SNE map."""
     name, found = _only(options)
     count = len(found.vectors)
     if count < 4:
-        raise InputError(f"{count} pictures are too few for a map", where=found.set.name)
+        raise InputError(
+            f"a map needs at least 4 images, not {count}",
+            where=found.set.name,
+        )
     perplexity = options.perplexity or min(30.0, (count - 1) / 3)
     if not 0 < perplexity < count:
-        raise InputError(f"--perplexity {perplexity} is not between 0 and {count} pictures")
-    # Between unit vectors the squared Euclidean distance is 2 − 2·cosine: the similarity counts.
+        raise InputError(
+            f"--perplexity must be between 0 and {count}, the number of images, not {perplexity}"
+        )
+    # The squared Euclidean distance of unit vectors is 2 − 2·cosine.
     model = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=options.seed)
     points = np.asarray(model.fit_transform(found.vectors), np.float64)
     people = sorted(set(found.set.people or ()))
@@ -60,7 +65,8 @@ def run_tsne(options: argparse.Namespace) -> int:
     summary = [
         f"t-SNE of {count} embeddings of {len(people)} people by {name}, perplexity "
         f"{perplexity:.3g}, seed {options.seed}, Kullback-Leibler divergence "
-        f"{model.kl_divergence_:.3f}; the nearest point is of the same person for {nearest:.1%}",
+        f"{model.kl_divergence_:.3f}; for {nearest:.1%} of the points, the nearest point is of the "
+        "same person",
     ]
     numbers = {
         "data": data_numbers(found),
@@ -70,9 +76,9 @@ def run_tsne(options: argparse.Namespace) -> int:
         "kl_divergence": float(model.kl_divergence_),
         "nearest_is_same_person": nearest,
         "points": [
-            {"picture": picture.name, "person": person, "x": float(x), "y": float(y)}
-            for picture, person, (x, y) in zip(
-                found.set.pictures, found.set.people or (), points, strict=True
+            {"picture": face_image.name, "person": person, "x": float(x), "y": float(y)}
+            for face_image, person, (x, y) in zip(
+                found.set.images, found.set.people or (), points, strict=True
             )
         ],
     }
@@ -83,7 +89,7 @@ def run_tsne(options: argparse.Namespace) -> int:
 
 
 def _nearest_right(points: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """Share of points, of people with several, whose nearest neighbour is of the same person."""
+    """Share of points with the nearest neighbour of the same person; lone points do not count."""
     gaps = ((points[:, None] - points) ** 2).sum(axis=2)
     np.fill_diagonal(gaps, np.inf)
     several = np.bincount(labels)[labels] > 1
@@ -92,7 +98,7 @@ def _nearest_right(points: Floats, labels: npt.NDArray[np.int64]) -> float:
 
 
 def run_confusion(options: argparse.Namespace) -> int:
-    """Draws the heat map and lists who is taken for whom."""
+    """Draws the heat map and lists which people are confused with each other."""
     name, found = _only(options)
     people = sorted(set(found.set.people or ()))
     labels = found.set.labels
@@ -107,15 +113,16 @@ def run_confusion(options: argparse.Namespace) -> int:
     first, second = np.unravel_index(
         np.argsort(np.triu(off, 1) - np.tri(len(off)) * 9, axis=None), off.shape
     )
-    alike = list(zip(first[::-1], second[::-1], strict=True))[:_MOST_CONFUSED]
-    shown = [(i, j) for i, j in alike if i < j]
+    similar = list(zip(first[::-1], second[::-1], strict=True))[:_MOST_CONFUSED]
+    shown = [(i, j) for i, j in similar if i < j]
     summary = [
-        f"{len(labels)} pictures of {len(people)} people by {name}. Mean similarity of one person "
-        f"{np.nanmean(np.diag(means)):.4f}, of two {_mean_off(means):.4f}. "
+        f"{len(labels)} images of {len(people)} people by {name}. Mean similarity of the same "
+        f"person {np.nanmean(np.diag(means)):.4f}, of different people {_mean_off(means):.4f}. "
         + (
-            f"The most similar other picture is of the same person for {accuracy:.1%} of {several}."
+            f"For {accuracy:.1%} of {several} images, the most similar other image is of the same "
+            "person."
             if accuracy is not None
-            else "Nobody has two pictures."
+            else "No person has two images."
         ),
         "",
         *table(
@@ -130,8 +137,7 @@ def run_confusion(options: argparse.Namespace) -> int:
         "mean_similarity": [[None if np.isnan(v) else float(v) for v in row] for row in means],
         "rank1_accuracy": accuracy,
         "confused": [
-            {"picture": found.set.pictures[n].name, "taken_for": people[other]}
-            for n, other in wrong
+            {"picture": found.set.images[n].name, "taken_for": people[other]} for n, other in wrong
         ],
     }
     title = f"Mean similarity between people, {name}, {found.set.name}"
@@ -140,7 +146,7 @@ def run_confusion(options: argparse.Namespace) -> int:
 
 
 def _person_means(similarity: Floats, labels: npt.NDArray[np.int64]) -> Floats:
-    """Mean similarity between every two people; between different pictures on the diagonal."""
+    """Mean similarity between every two people; on the diagonal, between a person's images."""
     member = np.eye(labels.max() + 1)[labels]
     counts = member.sum(axis=0)
     sums = member.T @ similarity @ member
@@ -153,7 +159,7 @@ def _person_means(similarity: Floats, labels: npt.NDArray[np.int64]) -> Floats:
 
 
 def _taken_for(similarity: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The person of the most similar other picture; -1 for people with one picture."""
+    """The person of the most similar other image; -1 for people with one image."""
     others = similarity.copy()
     np.fill_diagonal(others, -np.inf)
     several = np.bincount(labels)[labels] > 1
@@ -161,5 +167,5 @@ def _taken_for(similarity: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray
 
 
 def _mean_off(means: Floats) -> float:
-    """Mean over two different people."""
+    """Mean over all pairs of different people; nan for one person."""
     return float(means[~np.eye(len(means), dtype=bool)].mean()) if len(means) > 1 else float("nan")

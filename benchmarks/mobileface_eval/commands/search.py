@@ -1,4 +1,4 @@
-"""``mobileface-eval megaface``: people found again among strangers."""
+"""``mobileface-eval megaface``: identification of people among many distractors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobileface.errors import InputError
 from mobileface.host.files import reason
 from mobileface.types import require_same_model
 
-from ..datasets.face_sets import Picture, PictureSet
+from ..datasets.face_sets import FaceImage, FaceSet
 from ..datasets.megaface import evaluate_megaface
 from ..plots import plot_megaface
 from ..report import table, write_report
@@ -39,26 +39,32 @@ _RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 def add_megaface(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval megaface``."""
     add = parser.add_argument
-    place = "folder with a folder for each person, or .npz of embeddings"
+    place = "folder with one subfolder per person, or .npz file of embeddings"
     add("--probes", type=Path, required=True, metavar="PLACE", help=place)
     add(
         "--distractors",
         type=Path,
         required=True,
         metavar="PLACE",
-        help="folder of pictures, .npz of embeddings, or .npy with a float32 matrix",
+        help="folder of images, .npz file of embeddings, or .npy file with a float32 matrix",
     )
     add("--flip", action="store_true", help="add the embedding of the mirror image")
-    add("--seed", type=int, default=0, metavar="N", help="of the smaller galleries; default: 0")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random seed for the smaller galleries; default: %(default)s",
+    )
     add_embedders(parser, several=False)
     add_common(parser)
     parser.set_defaults(run=run_megaface)
 
 
 def run_megaface(options: argparse.Namespace) -> int:
-    """Searches every probe among the distractors."""
+    """Runs the protocol and writes its report."""
     name, probes = next(embedded_sets(options, options.probes, flip=options.flip))
-    distractors, left_out = _distractors(options, probes.model)
+    distractors, skipped = _distractors(options, probes.model)
     start = time.perf_counter()
     found = evaluate_megaface(probes.vectors, probes.set.labels, distractors, seed=options.seed)
     seconds = time.perf_counter() - start
@@ -69,26 +75,26 @@ def run_megaface(options: argparse.Namespace) -> int:
         f"distractors, by {name}; searched in {seconds:.1f} s",
         "",
         *table(
-            ("rank at most", "share"),
+            ("rank", "identification rate"),
             [(str(rank), f"{value:.3%}") for rank, value in zip(_RANKS, shares, strict=True)],
         ),
         "",
         *table(
             ("false accept rate", "true accept rate"),
             [
-                (f"{rate:g}", "not known" if value is None else f"{value:.3%}")
+                (f"{rate:g}", "unknown" if value is None else f"{value:.3%}")
                 for rate, value in accepted.items()
             ],
         ),
         "",
         *table(
-            ("distractors", "rank 1"),
+            ("distractors", "rank-1 rate"),
             [(f"{size:,}", f"{value:.3%}") for size, value in found.rank1.items()],
         ),
     ]
     numbers = {
         "data": data_numbers(probes),
-        "distractors": {"count": found.distractors, "left_out": left_out},
+        "distractors": {"count": found.distractors, "left_out": skipped},
         "model": probes.model,
         "seconds": seconds,
         "cmc": {str(rank): float(value) for rank, value in zip(_RANKS, shares, strict=True)},
@@ -103,10 +109,10 @@ def run_megaface(options: argparse.Namespace) -> int:
 def _distractors(
     options: argparse.Namespace, model: str
 ) -> tuple[npt.NDArray[np.float32], list[dict[str, str]]]:
-    """The distractors, and the pictures that are left out.
+    """The embeddings of the distractors, and the skipped images.
 
     Raises:
-        InputError: They cannot be read, or are another model's.
+        InputError: If the distractors cannot be read or belong to another model.
     """
     place: Path = options.distractors
     if place.suffix == _MATRIX:
@@ -118,19 +124,21 @@ def _distractors(
     if not place.is_dir():
         raise InputError("no such folder or file", where=str(place))
     paths = find_pictures([str(place)])
-    pictures = tuple(Picture(path.relative_to(place).as_posix(), path) for path in paths)
+    images = tuple(FaceImage(path.relative_to(place).as_posix(), path) for path in paths)
     [source] = sources(options)
-    found = embed(options, source, PictureSet(place.name, pictures), flip=options.flip)
+    found = embed(options, source, FaceSet(place.name, images), flip=options.flip)
     require_same_model(found.model, model)
     return found.vectors, data_numbers(found)["left_out"]
 
 
 def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
-    """A matrix of float32 that stays in its file."""
+    """A float32 matrix, memory-mapped from its file."""
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"no matrix ({reason(error)})", where=str(path)) from error
+        raise InputError(f"not a .npy matrix ({reason(error)})", where=str(path)) from error
     if matrix.dtype != np.float32 or matrix.ndim != 2:
-        raise InputError(f"{matrix.dtype} {matrix.shape} is no float32 matrix", where=str(path))
+        raise InputError(
+            f"expected a float32 matrix, got {matrix.dtype} {matrix.shape}", where=str(path)
+        )
     return np.asanyarray(matrix)

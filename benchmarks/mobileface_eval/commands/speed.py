@@ -1,4 +1,4 @@
-"""``mobileface-eval speed``: time for a crop."""
+"""``mobileface-eval speed``: run time per crop."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _WARM_UP = 10
 def add_speed(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-eval speed``."""
     add = parser.add_argument
-    add("--models", type=Path, metavar="DIR", help="folder to look for models in")
-    add("--runs", type=int, default=100, metavar="N", help="of each model; default: %(default)s")
-    add("--batch", type=int, default=1, metavar="N", help="crops at once; default: %(default)s")
-    add("--threads", type=int, metavar="N", help="default: as many as this process may use")
+    add("--models", type=Path, metavar="DIR", help="folder to search for models")
+    add("--runs", type=int, default=100, metavar="N", help="runs per model; default: %(default)s")
+    add("--batch", type=int, default=1, metavar="N", help="crops per run; default: %(default)s")
+    add("--threads", type=int, metavar="N", help="default: all that this process may use")
     add_output(parser)
     add_embedders(parser, several=True)
     parser.set_defaults(run=run_speed)
 
 
 def run_speed(options: argparse.Namespace) -> int:
-    """Times `Embedder.embed`, from uint8 pixels to unit vectors, models in turn."""
+    """Times `Embedder.embed`, from uint8 pixels to L2-normalised embeddings, runs interleaved."""
     threads = options.threads or default_threads()
     if min(options.runs, options.batch, threads) < 1:
-        raise InputError("--runs, --batch and --threads must be 1 at least")
+        raise InputError("--runs, --batch and --threads must be at least 1")
     random = np.random.default_rng(0)
     embedders, labels, crops = [], [], []
     for name in options.embedder:
@@ -47,10 +47,10 @@ def run_speed(options: argparse.Namespace) -> int:
         shape = (options.batch, model.image.height, model.image.width, 3)
         crops.append(random.integers(0, 256, shape, dtype=np.uint8))
     times = np.empty((len(embedders), options.runs))
-    for run in range(-_WARM_UP, options.runs):  # in turn: what else the machine does hits all
-        for number, (model, pictures) in enumerate(zip(embedders, crops, strict=True)):
+    for run in range(-_WARM_UP, options.runs):  # interleaved: other load affects all models
+        for number, (model, images) in enumerate(zip(embedders, crops, strict=True)):
             start = time.perf_counter()
-            model.embed(pictures)
+            model.embed(images)
             if run >= 0:
                 times[number, run] = (time.perf_counter() - start) * 1e3 / options.batch
     low, middle, high = np.percentile(times, (25, 50, 75), axis=1)
@@ -58,12 +58,12 @@ def run_speed(options: argparse.Namespace) -> int:
         (name, float(m), float(a), float(b))
         for name, m, a, b in zip(labels, middle, low, high, strict=True)
     ]
-    text = f"{options.batch} at once, {threads} thread{'s' if threads > 1 else ''}"
+    text = f"batch {options.batch}, {threads} thread{'s' if threads > 1 else ''}"
     summary = [
         f"Median of {options.runs} runs, {text}",
         "",
         *table(
-            ("model", "ms a crop", "middle half", "MB"),
+            ("model", "ms per crop", "quartiles", "MB"),
             [
                 (
                     name,

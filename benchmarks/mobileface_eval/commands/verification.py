@@ -1,4 +1,4 @@
-"""``mobileface-eval lfw | roc``: pairs of one person against pairs of two."""
+"""``mobileface-eval lfw | roc``: verification of genuine and impostor pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mobileface.errors import InputError
 
-from ..datasets.face_sets import PictureSet, read_pairs, read_verification_set
+from ..datasets.face_sets import FaceSet, read_pairs, read_verification_set
 from ..datasets.lfw import LfwResult, evaluate_lfw
 from ..embedding import Embedded
 from ..plots import plot_lfw, plot_roc
@@ -37,13 +37,19 @@ def add_lfw(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="SET",
-        help="lfw.bin or another of its form, or a folder with a folder for each person",
+        help="lfw.bin or a file in the same format, or a folder with one subfolder per person",
     )
     add(
         "--pairs", type=Path, metavar="FILE", help="list of pairs; default: pairs.txt in the folder"
     )
     add("--folds", type=int, default=10, metavar="N", help="default: %(default)s")
-    add("--far", type=float, default=1e-3, metavar="RATE", help="for VAL; default: %(default)s")
+    add(
+        "--far",
+        type=float,
+        default=1e-3,
+        metavar="RATE",
+        help="false accept rate for VAL; default: %(default)s",
+    )
     add(
         "--flip",
         action=argparse.BooleanOptionalAction,
@@ -62,14 +68,16 @@ def add_roc(parser: argparse.ArgumentParser) -> None:
 
 
 def run_lfw(options: argparse.Namespace) -> int:
-    """Runs the protocol for each model."""
-    if options.folds < 2 or not 0 < options.far < 1:
-        raise InputError(f"{options.folds} folds with a false accept rate of {options.far}")
-    pictures = _pairs(options)
+    """Runs the protocol for each model and writes the report."""
+    if options.folds < 2:
+        raise InputError(f"--folds must be at least 2, not {options.folds}")
+    if not 0 < options.far < 1:
+        raise InputError(f"--far must be between 0 and 1, not {options.far}")
+    face_set = _pairs(options)
     results: dict[str, LfwResult] = {}
     models: list[dict[str, Any]] = []
     for source in sources(options):
-        found = embed(options, source, pictures, flip=options.flip)
+        found = embed(options, source, face_set, flip=options.flip)
         pairs, same = found.set.pairs, found.set.same
         assert pairs is not None
         assert same is not None
@@ -93,7 +101,7 @@ def run_lfw(options: argparse.Namespace) -> int:
     ]
     summary = [
         f"{count:,} pairs of {found.set.name}, {options.folds} folds, "
-        f"{'embeddings of picture and mirror image added' if options.flip else 'no mirror images'}"
+        f"{'embeddings of image and mirror image added' if options.flip else 'no mirror images'}"
         f"{_missing(found)}",
         "",
         *table(head, rows),
@@ -104,13 +112,13 @@ def run_lfw(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pairs(options: argparse.Namespace) -> PictureSet:
-    """The pairs that the options name."""
+def _pairs(options: argparse.Namespace) -> FaceSet:
+    """The pairs that the options select."""
     place: Path = options.data
     if place.is_dir():
         return read_pairs(options.pairs or place / "pairs.txt", place)
     if options.pairs is not None:
-        raise InputError("--pairs goes with a folder", where=str(place))
+        raise InputError("--pairs requires a folder as --data", where=str(place))
     return read_verification_set(place)
 
 
@@ -132,7 +140,7 @@ def _lfw_numbers(name: str, found: Embedded, result: LfwResult) -> dict[str, Any
 
 
 def run_roc(options: argparse.Namespace) -> int:
-    """Compares models on every two pictures of a folder."""
+    """Compares models on all pairs of images of a folder and writes the report."""
     results: dict[str, tuple[PairScores, Verification]] = {}
     models: list[dict[str, Any]] = []
     for name, found in embedded_sets(
@@ -144,8 +152,8 @@ def run_roc(options: argparse.Namespace) -> int:
     rates = sorted(results[name][1].true_match_at, reverse=True)
     head = (
         "model",
-        "mean, one person",
-        "mean, two people",
+        "mean, genuine",
+        "mean, impostor",
         "AUC",
         "EER",
         "balanced accuracy",
@@ -165,7 +173,7 @@ def run_roc(options: argparse.Namespace) -> int:
     ]
     scores = results[name][0]
     summary = [
-        f"{len(scores.genuine):,} pairs of one person and {len(scores.impostor):,} of two, "
+        f"{len(scores.genuine):,} genuine and {len(scores.impostor):,} impostor pairs "
         f"from {found.set.name}{_missing(found)}",
         "",
         *table(head, rows),
@@ -195,4 +203,4 @@ def _roc_numbers(name: str, found: Embedded, result: Verification) -> dict[str, 
 
 
 def _missing(found: Embedded) -> str:
-    return f"; {len(found.left_out)} pictures left out" if found.left_out else ""
+    return f"; {len(found.skipped)} images skipped" if found.skipped else ""

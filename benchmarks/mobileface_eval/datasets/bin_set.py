@@ -1,9 +1,10 @@
-"""Reader of verification sets in one file: lfw.bin, agedb_30.bin, cfp_fp.bin and their like.
+"""Reader of single-file verification sets: lfw.bin, agedb_30.bin, cfp_fp.bin and others.
 
-Such a file is a pickle of a pair: 2·P encoded pictures, two for each of P pairs, and P flags that
-say whether a pair shows one person. They have been written by Python 2 and 3 with protocols 0 to 5,
-the pictures as bytes or as numpy arrays of bytes, the flags as a list of bools or of numpy scalars
-or as an array. Nothing else is read: no name in the file is looked up, and no code of it runs.
+Such a file is a pickle of two items: 2·P encoded images, two for each of P pairs, and P flags that
+tell whether a pair shows the same person. Such files are written by Python 2 and 3 with protocols 0
+to 5, the images as bytes or as numpy arrays of bytes, the flags as a list of bools or of numpy
+scalars or as an array. Nothing else is accepted: no name in the file is looked up, and no code of
+the file runs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _INSTRUCTIONS = """
     GLOBAL STACK_GLOBAL REDUCE BUILD
 """
 _KINDS = frozenset({"b1", "u1", "i1", "i2", "i4", "i8"})
-"""Of numpy's scalars and arrays: truth values, bytes and whole numbers."""
+"""Allowed numpy dtypes: booleans, bytes and integers."""
 
 _LARGEST_FILE = 1 << 32
 
@@ -43,11 +44,12 @@ def read_bin(path: Path) -> tuple[list[bytes], npt.NDArray[np.bool_]]:
         path: The file.
 
     Returns:
-        2·P encoded pictures (JPEG or PNG, not decoded), and bool (P,): one person or two.
+        2·P encoded images (JPEG or PNG, not decoded), and bool (P,): whether a pair shows the same
+        person.
 
     Raises:
-        InputError: It cannot be read, is no such set, or a pickle that wants to do more than hold
-            one.
+        InputError: If the file cannot be read, is not such a set, or is a pickle with instructions
+            or names that a set does not need.
     """
     try:
         size = path.stat().st_size
@@ -55,30 +57,32 @@ def read_bin(path: Path) -> tuple[list[bytes], npt.NDArray[np.bool_]]:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
     if size > _LARGEST_FILE:
-        raise InputError(f"{size} bytes are too many", where=str(path))
-    hint = "a verification set holds pictures and flags; this file may be hostile"
+        raise InputError(
+            f"{size} bytes are more than the limit of {_LARGEST_FILE}", where=str(path)
+        )
+    hint = "a verification set contains only images and flags; this file may be malicious"
     names = _names(len(data))
     value = read_pickle(
         data, str(path), frozenset(_INSTRUCTIONS.split()), InputError, names=names, hint=hint
     )
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise InputError("not a pair of pictures and flags", where=str(path))
-    pictures, flags = _pictures(value[0], str(path)), _flags(value[1], str(path))
-    if len(pictures) != 2 * len(flags) or not flags:
-        raise InputError(f"{len(pictures)} pictures for {len(flags)} pairs", where=str(path))
-    return pictures, np.array(flags, np.bool_)
+        raise InputError("not a tuple of images and flags", where=str(path))
+    images, flags = _images(value[0], str(path)), _flags(value[1], str(path))
+    if len(images) != 2 * len(flags) or not flags:
+        raise InputError(f"{len(images)} images for {len(flags)} pairs", where=str(path))
+    return images, np.array(flags, np.bool_)
 
 
-def _pictures(value: Any, where: str) -> list[bytes]:
+def _images(value: Any, where: str) -> list[bytes]:
     if not isinstance(value, list | tuple):
-        raise InputError("its pictures are no list", where=where)
+        raise InputError("the images are not a list", where=where)
     found = []
     for number, item in enumerate(value):
         content = item.value if isinstance(item, _Array) else item
         if isinstance(content, np.ndarray) and content.dtype == np.uint8:
             content = content.tobytes()
         if not isinstance(content, bytes | bytearray) or not content:
-            raise InputError(f"picture {number} is no encoded picture", where=where)
+            raise InputError(f"image {number} is not an encoded image", where=where)
         found.append(bytes(content))
     return found
 
@@ -86,7 +90,7 @@ def _pictures(value: Any, where: str) -> list[bytes]:
 def _flags(value: Any, where: str) -> list[bool]:
     listed = value.value if isinstance(value, _Array) else value
     if not isinstance(listed, list | tuple | np.ndarray) or np.ndim(listed) != 1:
-        raise InputError("its flags are no list", where=where)
+        raise InputError("the flags are not a list", where=where)
     found = []
     for number, item in enumerate(listed):
         whole = isinstance(item, bool | int | np.bool_ | np.integer)
@@ -97,7 +101,7 @@ def _flags(value: Any, where: str) -> list[bool]:
 
 
 class _Type:
-    """Stands for numpy.dtype: one of a few plain types."""
+    """Replaces numpy.dtype; only a few plain types are allowed."""
 
     __slots__ = ("dtype",)
 
@@ -111,13 +115,13 @@ class _Type:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         text = order.decode("ascii") if isinstance(order, bytes) else order
         if text not in ("<", ">", "|", "="):
-            raise InputError("a type without a byte order")
+            raise InputError("a numpy dtype has no byte order")
         if text == ">":
             self.dtype = self.dtype.newbyteorder(">")
 
 
 class _Array:
-    """Stands for a numpy array: a one-dimensional one of plain numbers."""
+    """Replaces numpy.ndarray; only one-dimensional arrays of plain numbers are allowed."""
 
     __slots__ = ("value",)
 
@@ -126,14 +130,14 @@ class _Array:
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
-            raise InputError("a numpy array without a content")
+            raise InputError("a numpy array has no content")
         self.value = _from_buffer(state[4], state[2], state[1])
 
 
 def _from_buffer(content: object, kind: object, shape: object, *_: object) -> npt.NDArray[Any]:
-    """The array that bytes hold; a view, which costs no memory."""
+    """The array that is stored as bytes; a view, which takes no memory."""
     if not isinstance(kind, _Type) or not isinstance(content, bytes | bytearray):
-        raise InputError("a numpy array of something else than numbers")
+        raise InputError("a numpy array does not contain plain numbers")
     array = np.frombuffer(content, kind.dtype)
     if shape != (len(array),):
         raise InputError(f"{len(array)} numbers do not fill the shape {str(shape)[:40]}")
@@ -141,22 +145,22 @@ def _from_buffer(content: object, kind: object, shape: object, *_: object) -> np
 
 
 def _scalar(kind: object, content: object) -> Any:
-    """The one number that bytes hold."""
+    """The scalar that is stored as bytes."""
     return _from_buffer(content, kind, (1,))[0]
 
 
 def _names(size: int) -> dict[tuple[str, str], Callable[..., Any]]:
-    """What may be named in a file of so many bytes, and what is called in its place."""
+    """Replacements for the names that a file of ``size`` bytes may contain."""
     written = 0
 
     def encode(text: object, encoding: object) -> bytes:
-        """Bytes as Python 3 writes them for Python 2; no more than the file can hold."""
+        """Decodes bytes that Python 3 wrote for Python 2; no more in total than the file's size."""
         nonlocal written
         if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-            raise InputError("bytes in another encoding than latin1")
+            raise InputError("bytes are not encoded as latin1")
         written += len(text)
         if written > size:
-            raise InputError("the same bytes again and again")
+            raise InputError("the file repeats the same bytes to use more memory than its size")
         return text.encode("latin1")
 
     found: dict[tuple[str, str], Callable[..., Any]] = {

@@ -1,11 +1,12 @@
-"""The protocol of Labeled Faces in the Wild as its users run it (image-restricted, outside data).
+"""The protocol of Labeled Faces in the Wild (image-restricted, with outside training data).
 
-Ten folds of the pairs in their order. In each, the threshold on the squared Euclidean distance of
-unit vectors that is most often right on the other nine is used on the tenth: accuracy, its mean and
-standard deviation. VAL@FAR: the threshold at which the nine falsely accept the given share of pairs
-of two people, interpolated linearly between the thresholds tried, is used on the tenth (F. Schroff,
-D. Kalenichenko and J. Philbin, "FaceNet", CVPR 2015; the grid of thresholds, from 0 to 4 in steps
-of 0.01 and for VAL of 0.001, is that of the published evaluation programs).
+The pairs are split, in order, into ten folds. For each fold, the threshold on the squared Euclidean
+distance of unit vectors that is most accurate on the other nine folds is applied to it; the results
+are the mean and standard deviation of the accuracy. For VAL@FAR, the threshold at which the nine
+folds have the given false accept rate, linearly interpolated between the thresholds tried, is
+applied to the tenth (F. Schroff, D. Kalenichenko and J. Philbin, "FaceNet", CVPR 2015; the grid of
+thresholds, from 0 to 4 in steps of 0.01, or of 0.001 for VAL, is that of the published evaluation
+programs).
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ _FINE = np.arange(0, 4, 0.001)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LfwResult:
-    """What the protocol gives.
+    """Results of the LFW protocol.
 
     Attributes:
-        accuracies: float64 (F,): of each fold.
-        thresholds: float64 (F,): the squared distance that each fold was judged by.
-        false_match: float64 (T,): mean over the folds at each threshold.
-        true_match: float64 (T,): likewise.
-        auc: Area under that curve.
-        eer: Where both errors are equal on it.
-        val: Mean share of accepted pairs of one person at the false accept rate.
-        val_std: Its standard deviation over the folds.
-        far: The false accept rate that really came out.
-        far_target: The one that was asked for.
+        accuracies: float64 (F,): accuracy of each fold.
+        thresholds: float64 (F,): threshold on the squared distance of each fold.
+        false_match: float64 (T,): false match rate at each threshold, mean over the folds.
+        true_match: float64 (T,): true match rate at each threshold, mean over the folds.
+        auc: Area under the ROC curve of these rates.
+        eer: Equal error rate of this curve.
+        val: Share of accepted genuine pairs at the false accept rate, mean over the folds.
+        val_std: Standard deviation of VAL over the folds.
+        far: The measured false accept rate, mean over the folds.
+        far_target: The requested false accept rate.
     """
 
     accuracies: Floats
@@ -64,7 +65,7 @@ class LfwResult:
 
     @property
     def accuracy_std(self) -> float:
-        """Standard deviation over the folds (of the ten, not of their mean)."""
+        """Standard deviation over the folds (not of their mean)."""
         return float(self.accuracies.std())
 
 
@@ -75,18 +76,18 @@ def evaluate_lfw(
 
     Args:
         distances: float64 (P,): squared Euclidean distances of unit vectors, 0 to 4.
-        same: bool (P,): whether a pair shows one person.
-        folds: How many.
+        same: bool (P,): whether a pair shows the same person.
+        folds: Number of folds.
         far_target: False accept rate for VAL.
 
     Raises:
-        InputError: Fewer pairs than folds, pairs of one kind only in a fold's training part, or a
-            distance that is none.
+        InputError: If there are fewer pairs than folds, if the training pairs of a fold are all
+            genuine or all impostor pairs, or if a distance is negative or not finite.
     """
     if len(distances) != len(same) or len(same) < folds:
         raise InputError(f"{len(same)} pairs are too few for {folds} folds")
     if not np.isfinite(distances).all() or distances.min() < 0:
-        raise InputError("a distance is not a finite number from 0 on")
+        raise InputError("a distance is negative or not a finite number")
     rows = [
         _judge_fold(distances, same, train, test, far_target)
         for train, test in KFold(folds).split(distances)
@@ -118,14 +119,15 @@ def _judge_fold(
     """Accuracy, its threshold, VAL and FAR of one fold."""
     known, known_same = distances[train], same[train]
     if known_same.all() or not known_same.any():
-        raise InputError("the pairs of nine folds are all of one kind")
+        raise InputError("the training pairs of a fold are all genuine or all impostor pairs")
     true_match, false_match = _rates(known, known_same, _COARSE)
     positives = known_same.sum()
     right = true_match * positives + (1 - false_match) * (len(known_same) - positives)
     best = float(_COARSE[right.argmax()])
     accuracy = float(((distances[test] < best) == same[test]).mean())
     _, false_match = _rates(known, known_same, _FINE)
-    # Of thresholds with the same rate np.interp takes the largest; beyond the curve nothing passes.
+    # np.interp uses the largest threshold with the same rate; if the rate is not reached, no pair
+    # is accepted.
     reached = false_match.max() >= far_target
     strict = float(np.interp(far_target, false_match, _FINE)) if reached else 0.0
     val, far = _rates(distances[test], same[test], np.array([strict]))
@@ -133,7 +135,7 @@ def _judge_fold(
 
 
 def _rates(distances: Floats, same: Truths, thresholds: Floats) -> tuple[Floats, Floats]:
-    """Shares of accepted pairs of one person and of two, (T,) each; nan where there are none."""
+    """True and false match rates, (T,) each; nan if there are no pairs of this kind."""
     found = []
     for group in (np.sort(distances[same]), np.sort(distances[~same])):
         below = np.searchsorted(group, thresholds, side="left").astype(np.float64)

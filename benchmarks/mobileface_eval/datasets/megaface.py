@@ -1,12 +1,12 @@
-"""The protocol of MegaFace: faces of known people found again among many strangers.
+"""The MegaFace protocol: identification of people among many distractors.
 
-Each two pictures of one person are a probe and its mate. Identification: the mate is put among the
-distractors, and its rank among them by similarity to the probe counts; the CMC curve is the share
-of probes whose mate has at most that rank. Verification: pairs of probe and mate against pairs of
-probe and distractor (I. Kemelmacher-Shlizerman et al., "The MegaFace Benchmark", CVPR 2016).
+Every ordered pair of images of the same person is a probe and its mate. Identification: the mate is
+added to the distractors and ranked by similarity to the probe; the CMC curve is the share of probes
+whose mate has at most a given rank. Verification: pairs of probe and mate against pairs of probe
+and distractor (I. Kemelmacher-Shlizerman et al., "The MegaFace Benchmark", CVPR 2016).
 
 The search is exact: every probe is compared with every distractor, block by block, so memory does
-not grow with their number. A distractor as similar as the mate stands before it.
+not grow with the number of distractors. A distractor as similar as the mate is ranked before it.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ Floats = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int64]
 
 _BLOCK_BYTES = 1 << 26
-"""Of similarities that are computed at once."""
+"""Size of the block of similarities that is computed at once."""
 
 _LARGEST_RATE = 1e-3
-"""Of the curve of false accept rates; less is exact, more is not computed."""
+"""Largest false accept rate of the curve, which is exact up to there."""
 
 _MOST_KEPT = 1 << 22
-"""Similarities to distractors that are kept for the curve."""
+"""Maximum number of similarities to distractors that are kept for the curve."""
 
 _SMALLEST_GALLERY = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MegafaceResult:
-    """What the protocol gives.
+    """Results of the MegaFace protocol.
 
     Attributes:
-        ranks: int64 (M,): of the mate among all distractors for each pair of probe and mate; 1 is
-            best.
-        mates: float32 (M,): similarity of each such pair.
-        rank1: By number of distractors (10, 100, … and all), the share of mates of rank 1.
+        ranks: int64 (M,): rank of the mate among all distractors for each pair of probe and mate;
+            1 is best.
+        mates: float32 (M,): similarity of each pair of probe and mate.
+        rank1: Rank-1 identification rate by number of distractors (10, 100, … and all).
         false_accept: float64 (K,): false accept rates, ascending.
-        true_accept: float64 (K,): share of mates accepted at each.
-        distractors: Their number.
-        probes: Pictures of known people.
+        true_accept: float64 (K,): share of mates accepted at each false accept rate.
+        distractors: Number of distractors.
+        probes: Number of probe images.
     """
 
     ranks: Whole
@@ -61,14 +61,14 @@ class MegafaceResult:
     probes: int
 
     def cmc(self, ranks: Whole) -> npt.NDArray[np.float64]:
-        """Share of mates that have at most each rank."""
+        """Share of mates with at most the given rank, for each rank."""
         ordered = np.sort(self.ranks)
         return np.asarray(np.searchsorted(ordered, ranks, side="right") / len(ordered), np.float64)
 
     def true_accept_at(self, rate: float) -> float | None:
-        """Share of mates that are accepted where strangers are at this rate; None: not known.
+        """Share of mates accepted at a false accept rate; None: unknown.
 
-        The threshold is the lowest at which no more than this share of strangers is accepted.
+        The threshold is the lowest at which no more than this share of distractors is accepted.
         """
         accepted = int(rate * self.distractors * self.probes + 1e-9)
         known = 1 <= accepted < len(self.true_accept)
@@ -81,24 +81,25 @@ def evaluate_megaface(
     """Runs the protocol.
 
     Args:
-        probes: float32 (N, D), unit rows: pictures of known people.
-        labels: (N,) who they are; people with one picture are left out.
-        distractors: float32 (M, D), unit rows: strangers; may be mapped from a file.
-        seed: Of the order in which the distractors count for the smaller galleries.
+        probes: float32 (N, D), rows L2-normalised: images of known people.
+        labels: int64 (N,): the person of each probe; people with one image are ignored.
+        distractors: float32 (M, D), rows L2-normalised: images of other people; may be a
+            memory-mapped file.
+        seed: Random seed for drawing the smaller galleries.
 
     Raises:
-        InputError: No two pictures of one person, no distractors, or vectors that do not fit or
-            are not finite.
+        InputError: If no person has two images, if there are no distractors, or if vectors have
+            different sizes or are not finite.
     """
     if not len(distractors) or distractors.ndim != 2:
         raise InputError("no distractors")
     if probes.ndim != 2 or probes.shape[1] != distractors.shape[1]:
         raise InputError(
-            f"probes of {probes.shape[1:]} and distractors of {distractors.shape[1:]} numbers"
+            f"probes have shape {probes.shape}, but distractors have shape {distractors.shape}"
         )
     probe, mate = np.nonzero((labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool))
     if not len(probe):
-        raise InputError("no two probes are of one person")
+        raise InputError("no two probes are of the same person")
     used, row = np.unique(probe, return_inverse=True)
     mates = np.einsum("md,md->m", probes[probe], probes[mate])
     if not np.isfinite(probes).all():
@@ -127,7 +128,7 @@ def evaluate_megaface(
 
 
 def _gallery_sizes(count: int) -> set[int]:
-    """10, 100, … and all."""
+    """Gallery sizes: 10, 100, … and all."""
     sizes = {count}
     size = _SMALLEST_GALLERY
     while size < count:
@@ -139,10 +140,10 @@ def _gallery_sizes(count: int) -> set[int]:
 def _blocks(
     distractors: Floats, probes: int, sizes: set[int], seed: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Blocks of the distractors that end wherever a gallery does.
+    """Yields start and content of blocks of distractors; blocks end where a gallery size ends.
 
-    The smaller galleries are drawn at random; the rest, which only counts as a whole, is read in
-    the order of the file.
+    The smaller galleries are drawn at random; the rest, which counts only for the full gallery, is
+    read in file order.
     """
     count, width = distractors.shape
     largest = max(sizes - {count}, default=0)
@@ -163,7 +164,7 @@ def _blocks(
 class _Columns:
     """Counts, for each mate, the distractors that are at least as similar to its probe.
 
-    Mates are laid out in columns of one mate a probe, so that each is one comparison of the block.
+    Mates are arranged in columns of one mate per probe, so that one comparison covers a column.
     """
 
     def __init__(self, rows: Whole, mates: Floats, probes: int) -> None:
@@ -174,16 +175,16 @@ class _Columns:
         self._mates[place, rows] = mates
 
     def count(self, scores: Floats) -> Whole:
-        """int64 (M,) for similarities (probes, distractors)."""
+        """int64 (M,): the counts, for similarities of shape (probes, distractors)."""
         found = [np.count_nonzero(scores >= column[:, None], axis=1) for column in self._mates]
         return np.asarray(np.stack(found)[self._place, self._rows], np.int64)
 
 
 class _Tail:
-    """Keeps the highest similarities of all.
+    """Keeps the highest similarities.
 
     Args:
-        size: How many.
+        size: Number of similarities to keep.
     """
 
     def __init__(self, size: int) -> None:
@@ -193,14 +194,14 @@ class _Tail:
         self._count = 0
 
     def add(self, scores: Floats) -> None:
-        """Takes those of a block that may be among the highest."""
+        """Adds the similarities of a block that may be among the highest."""
         chosen = scores[scores > self._least]
         self._kept.append(chosen)
         self._count += len(chosen)
         if self._count > 2 * self._size:
-            self._cut()
+            self._shrink()
 
-    def _cut(self) -> None:
+    def _shrink(self) -> None:
         kept = np.concatenate(self._kept) if self._kept else np.empty(0, np.float32)
         if len(kept) > self._size:
             kept = np.partition(kept, len(kept) - self._size)[-self._size :]
@@ -210,12 +211,12 @@ class _Tail:
     def curve(
         self, mates: Floats, total: int
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """False accept rates from 0 on, and the share of mates accepted at each.
+        """False accept rates, starting at 0, and the share of mates accepted at each.
 
-        At the rate k / total the k highest similarities of strangers are accepted, and mates that
-        are more similar than the next one.
+        At the rate k / total, the k highest similarities of distractors are accepted, and all mates
+        with a similarity above the next one.
         """
-        self._cut()
+        self._shrink()
         highest = np.sort(self._kept[0])[::-1]
         accepted = np.arange(len(highest))
         ordered = np.sort(mates)

@@ -1,1 +1,1 @@
-"""Writers: a source graph in another format."""
+"""Writers that convert a source graph to ONNX, ncnn or Caffe, and their engines."""

@@ -1,7 +1,7 @@
-"""Source graph to Caffe network: a ``prototxt`` with the layers, a ``caffemodel`` with weights.
+"""Converts a source graph to Caffe: a ``prototxt`` with layers, a ``caffemodel`` with weights.
 
-Written after upstream's own MXNet2Caffe in purpose, not in code. Sizes are those of one picture;
-batch normalisation that a pass could not fold becomes a ``Scale``.
+Has the same purpose as upstream's MXNet2Caffe but shares no code with it. Input sizes are fixed;
+batch normalisation that no pass could fold becomes a ``Scale`` layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from ..graph.attributes import Attributes
 from ..graph.source_graph import Edge, Graph, Node
-from . import caffe_arithmetic, caffe_layers  # noqa: F401  they register their conversions
+from . import caffe_arithmetic, caffe_layers  # noqa: F401  they register the conversions
 from .caffe_writer import CONVERSIONS, CaffeContext, CaffeWriter
 from .onnx import static_shapes
 
@@ -26,13 +26,13 @@ __all__ = ["CaffeModel", "to_caffe"]
 
 @dataclass(frozen=True)
 class CaffeModel:
-    """A network in Caffe's two files.
+    """A network as the contents of Caffe's two files.
 
     Attributes:
-        prototxt: Its layers, as text.
-        caffemodel: Layers and weights, in protobuf's binary form.
-        layers: Number of layers, the input's included.
-        outputs: Shape of each output, batch included, by the name of its blob.
+        prototxt: The layers, as text.
+        caffemodel: Layers and weights, in protobuf's binary format.
+        layers: Number of layers, including the input layer.
+        outputs: Shape of each output, including the batch, by blob name.
     """
 
     prototxt: str
@@ -48,17 +48,17 @@ def to_caffe(
     *,
     name: str = "network",
 ) -> CaffeModel:
-    """Converts a graph.
+    """Converts a graph to Caffe.
 
     Args:
         graph: The network, after the passes.
-        input_shapes: Shape of each network input, batch included.
-        outputs: Names of the outputs; by default those of the nodes that compute them.
+        input_shapes: Shape of each network input, including the batch.
+        outputs: Names of the outputs; by default the names of the nodes that compute them.
         name: Name of the network.
 
     Raises:
-        GraphError: A weight is missing, or shapes do not fit; names node and array.
-        UnsupportedOperatorError: Something that Caffe has no layer for; names the node.
+        GraphError: If a weight is missing or shapes do not match; names node and array.
+        UnsupportedOperatorError: If Caffe has no layer for an operator; names the node.
     """
     writer = CaffeWriter.start(name, static_shapes(graph, input_shapes))
     for node in graph.inference_nodes:
@@ -86,7 +86,7 @@ def _convert(writer: CaffeWriter, graph: Graph, node: Node) -> None:
     """Adds the layers of one operator.
 
     Raises:
-        UnsupportedOperatorError: There are none.
+        UnsupportedOperatorError: If Caffe has no layer for the operator.
     """
     convert = CONVERSIONS.get(node.op)
     if convert is None:
@@ -94,7 +94,7 @@ def _convert(writer: CaffeWriter, graph: Graph, node: Node) -> None:
         raise UnsupportedOperatorError(
             f"operator '{node.op}' has no Caffe layer",
             where=node.where,
-            hint=("near to it: " + ", ".join(near) + "; " if near else "")
+            hint=("similar: " + ", ".join(near) + "; " if near else "")
             + "supported: "
             + ", ".join(sorted(CONVERSIONS)),
         )
@@ -104,29 +104,29 @@ def _convert(writer: CaffeWriter, graph: Graph, node: Node) -> None:
 
 
 def _name_outputs(writer: CaffeWriter, graph: Graph, names: Sequence[str]) -> None:
-    """Gives layers and blobs of the outputs the names that are wanted.
+    """Renames the output blobs, and their layers, to the requested names.
 
     Raises:
-        GraphError: Two outputs are one blob, or a name is another layer's.
+        GraphError: If two outputs share a blob or a name, or a name belongs to another layer.
     """
     blobs = [writer.blobs.get(edge) for edge in graph.outputs]
-    made = {top: layer for layer in writer.net.layer for top in layer.top}
+    producers = {top: layer for layer in writer.net.layer for top in layer.top}
     if len(names) != len(blobs) or len(set(names)) < len(names) or len(set(blobs)) < len(blobs):
         raise GraphError(
-            f"outputs {', '.join(names)} cannot be told apart",
+            f"outputs {', '.join(names)} are not distinct",
             where=graph.origin,
-            hint="give each output once, with a name of its own",
+            hint="list each output once, with a unique name",
         )
     for blob, name in zip(blobs, names, strict=True):
-        if blob is None or blob not in made or made[blob].type == "Input":
-            raise GraphError(f"output '{name}' is nothing that is computed", where=graph.origin)
-        if name != blob and name in made:
+        if blob is None or blob not in producers or producers[blob].type == "Input":
+            raise GraphError(f"output '{name}' is not computed by a layer", where=graph.origin)
+        if name != blob and name in producers:
             raise GraphError(f"'{name}' is the name of another layer", where=graph.origin)
         _rename(writer.net, blob, name)
 
 
 def _rename(net: Any, before: str, after: str) -> None:
-    """Another name for a blob, and for the layer that makes nothing else."""
+    """Renames a blob, and the layer of the same name."""
     for layer in net.layer:
         if layer.name == before:
             layer.name = after

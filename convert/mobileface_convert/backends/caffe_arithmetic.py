@@ -1,4 +1,4 @@
-"""MXNet's arithmetic in Caffe: with numbers, with arrays, between blobs; and activations."""
+"""Caffe conversions of MXNet's arithmetic (with scalars, arrays and blobs) and activations."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _power(
     shift: float = 0.0,
     role: str = "",
 ) -> str:
-    """``Power``: (shift + scale · x) ** power."""
+    """Adds a ``Power`` layer: (shift + scale · x) ** power."""
     layer = context.layer("Power", data, role=role)
     options = layer.power_param
     for name, value, default in (("power", power, 1), ("scale", scale, 1), ("shift", shift, 0)):
@@ -53,7 +53,7 @@ def _relu(context: CaffeContext, data: str, role: str = "") -> str:
 
 @conversion(*_SAME_IN_CAFFE, "Activation")
 def activation(context: CaffeContext) -> str:
-    """The layer of the same meaning."""
+    """The equivalent Caffe activation layer."""
     kind = context.node.op
     if kind == "Activation":
         kind = context.attrs.choice("act_type", "", tuple(_ACTIVATIONS))
@@ -62,7 +62,7 @@ def activation(context: CaffeContext) -> str:
 
 @conversion("LeakyReLU")
 def leaky_relu(context: CaffeContext) -> str:
-    """``ReLU`` with a slope, ``PReLU`` or ``ELU``."""
+    """``ReLU`` with a negative slope, ``PReLU`` or ``ELU``."""
     kind = context.attrs.choice("act_type", "leaky", ("leaky", "prelu", "elu"))
     if kind == "prelu":
         slopes = context.weight(1, "gamma", (None,))
@@ -80,7 +80,7 @@ def leaky_relu(context: CaffeContext) -> str:
 
 @conversion(*_POWERS)
 def powers(context: CaffeContext) -> str:
-    """``Power``."""
+    """Negation, reciprocal, roots and square as a ``Power`` layer."""
     power, scale, shift = _POWERS[context.node.op]
     return _power(context, context.data, power=power, scale=scale, shift=shift)
 
@@ -96,7 +96,7 @@ def powers(context: CaffeContext) -> str:
     "_minimum_scalar",
 )
 def with_scalar(context: CaffeContext) -> str:
-    """``Power``; for a limit also ``ReLU``."""
+    """Arithmetic with a scalar as a ``Power`` layer; minimum and maximum also use ``ReLU``."""
     number, data, kind = context.attrs.number("scalar"), context.data, context.node.op
     if kind == "_maximum_scalar":
         return _at_least(context, data, number)
@@ -117,7 +117,7 @@ def with_scalar(context: CaffeContext) -> str:
 
 @conversion("clip")
 def clip(context: CaffeContext) -> str:
-    """Two limits, of ``ReLU`` and ``Power``: high - relu(high - low - relu(x - low))."""
+    """Clipping by ``ReLU`` and ``Power``: high - relu(high - low - relu(x - low))."""
     low, high = context.attrs.number("a_min"), context.attrs.number("a_max")
     shifted = _power(context, context.data, shift=-low, role="from") if low else context.data
     above = _relu(context, shifted, "above")
@@ -126,7 +126,7 @@ def clip(context: CaffeContext) -> str:
 
 
 def _at_least(context: CaffeContext, data: str, low: float) -> str:
-    """The limit and what relu leaves above it: relu(x - low) + low."""
+    """Clips to a lower bound: max(x, low) = relu(x - low) + low."""
     if not low:
         return _relu(context, data)
     above = _relu(context, _power(context, data, shift=-low, role="from"), "above")
@@ -134,14 +134,14 @@ def _at_least(context: CaffeContext, data: str, low: float) -> str:
 
 
 def _at_most(context: CaffeContext, data: str, high: float) -> str:
-    """The limit less what relu leaves of its distance: high - relu(high - x)."""
+    """Clips to an upper bound: min(x, high) = high - relu(high - x)."""
     room = _power(context, data, scale=-1.0, shift=high, role="room")
     return _power(context, _relu(context, room, "below"), scale=-1.0, shift=high)
 
 
 @conversion(*_WITH_BLOBS)
 def with_blobs(context: CaffeContext) -> str:
-    """``Eltwise`` for blobs of one shape, ``Scale`` for a number a channel."""
+    """``Eltwise`` for blobs of the same shape, ``Scale`` for one value per channel."""
     kind, count = _WITH_BLOBS[context.node.op], len(context.node.inputs)
     stored = [position for position in range(count) if context.is_stored(position)]
     if count == 2 and len(stored) == 1:
@@ -161,7 +161,7 @@ def with_blobs(context: CaffeContext) -> str:
 
 
 def _with_array(context: CaffeContext, kind: str, stored: int) -> str:
-    """A number for each channel, from an array of the file."""
+    """Arithmetic with a stored array that holds one value per channel."""
     other = 1 - stored
     numbers = per_channel(context, stored, context.shape(other))
     if numbers is None or kind == _MAX or (kind == _DIV and stored == 0):
@@ -179,7 +179,7 @@ def _with_array(context: CaffeContext, kind: str, stored: int) -> str:
 
 
 def _weighted(context: CaffeContext, blobs: list[str]) -> str:
-    """Blobs (N, C, H, W) and (N, C, 1, 1): ``Scale`` with a second input, which it wants (N, C)."""
+    """Product of (N, C, H, W) and (N, C, 1, 1): ``Scale`` with a second input of shape (N, C)."""
     shapes = [context.shape(0), context.shape(1)]
     if len(shapes[0]) == 4 and shapes[0] == (*shapes[0][:2], 1, 1):
         shapes.reverse()

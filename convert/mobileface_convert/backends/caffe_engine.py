@@ -1,4 +1,4 @@
-"""A Caffe network run by OpenCV 4's importer; OpenCV 5 has none."""
+"""Runs a Caffe network with OpenCV 4; OpenCV 5 has no Caffe importer."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def require_importer() -> None:
-    """Makes sure that this OpenCV reads Caffe's files.
+    """Checks that the installed OpenCV can read Caffe networks.
 
     Raises:
-        ConversionError: It does not.
+        ConversionError: If OpenCV has no Caffe importer.
     """
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise ConversionError(
-            f"OpenCV {cv2.__version__} cannot read Caffe networks, so the result cannot be proven",
+            f"OpenCV {cv2.__version__} cannot read Caffe networks, so the result cannot be "
+            "verified",
             hint="pip install 'opencv-python-headless<5' where you export",
         )
 
 
 class CaffeNetwork:
-    """A network in Caffe's format.
+    """A Caffe network loaded in OpenCV.
 
     Args:
         model: The network.
-        name: What error messages call it.
+        name: Name of the network in error messages.
 
     Raises:
-        ConversionError: OpenCV has no importer, or refuses the network.
+        ConversionError: If OpenCV has no Caffe importer or cannot load the network.
     """
 
     def __init__(self, model: CaffeModel, name: str) -> None:
@@ -50,23 +51,30 @@ class CaffeNetwork:
         try:
             self._net = cv2.dnn.readNetFromCaffe(prototxt, weights)
         except cv2.error as error:
-            raise self._refused(error) from error
+            raise self._failure(error) from error
         self._net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
 
     def run(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> list[FloatArray]:
-        """The outputs for a batch of each input, each (N, …).
+        """Runs the network on a batch.
+
+        Args:
+            inputs: Values by input name, float32 (N, …).
+            outputs: Names of the outputs to return.
+
+        Returns:
+            The outputs in that order, each float32 (N, …).
 
         Raises:
-            ConversionError: OpenCV fails on it.
+            ConversionError: If OpenCV cannot run the network.
         """
         try:
             for name, tensor in inputs.items():
                 self._net.setInput(np.ascontiguousarray(tensor), name)
             found = self._net.forward(list(outputs))
         except cv2.error as error:
-            raise self._refused(error) from error
+            raise self._failure(error) from error
         return [np.array(values, np.float32) for values in found]
 
-    def _refused(self, error: cv2.error) -> ConversionError:
+    def _failure(self, error: cv2.error) -> ConversionError:
         text = " ".join(str(error).split())
         return ConversionError(f"{self.name} cannot run the network: {text}", where=self._where)

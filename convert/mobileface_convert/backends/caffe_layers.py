@@ -1,7 +1,7 @@
-"""MXNet's layers in Caffe: convolutions, pooling, and what arranges or joins their results.
+"""Caffe conversions of MXNet's layers: convolutions, pooling, and layers that change shape.
 
-What every Caffe has is preferred over what one fork has: limits are made of ReLU and Power, a
-weight for each channel is a Scale with two inputs, enlarging is a deconvolution with ones.
+Layers that every Caffe has are preferred over those of one fork: clipping is built from ReLU and
+Power, a weight per channel is a Scale with two inputs, upsampling is a deconvolution with ones.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def convolution(context: CaffeContext) -> str:
 
 @conversion("FullyConnected")
 def fully_connected(context: CaffeContext) -> str:
-    """``InnerProduct``, which flattens what it reads."""
+    """``InnerProduct``, which flattens its input."""
     attrs = context.attrs
     hidden = attrs.integer("num_hidden")
     if not attrs.boolean("flatten", True) and len(context.data_shape) > _PAIR:
@@ -86,7 +86,7 @@ def fully_connected(context: CaffeContext) -> str:
 
 @conversion("BatchNorm")
 def batch_norm(context: CaffeContext) -> str:
-    """``Scale`` with what the moving statistics and gamma, beta make of each channel."""
+    """``Scale`` with factor and shift per channel, from running statistics, gamma and beta."""
     channels = context.data_shape[1]
     roles = ("gamma", "beta", "moving_mean", "moving_var")
     gamma, beta, mean, var = (
@@ -100,7 +100,7 @@ def batch_norm(context: CaffeContext) -> str:
 
 
 def scaled(context: CaffeContext, data: str, factor: Doubles, shift: Doubles | None = None) -> str:
-    """``Scale``: a factor, and where given a shift, for each channel."""
+    """Adds a ``Scale`` layer with a factor, and optionally a shift, per channel."""
     blobs: list[FloatArray] = [factor.astype(np.float32)]
     if shift is not None:
         blobs.append(shift.astype(np.float32))
@@ -111,10 +111,10 @@ def scaled(context: CaffeContext, data: str, factor: Doubles, shift: Doubles | N
 
 @conversion("Pooling")
 def pooling(context: CaffeContext) -> str:
-    """``Pooling`` MAX or AVE, over windows or over everything.
+    """``Pooling`` MAX or AVE, over windows or global.
 
-    Caffe rounds the number of windows up, MXNet down unless it is told 'full': where that gives
-    another size, there is no layer for it.
+    Caffe rounds the number of windows up, MXNet rounds it down unless the convention is 'full'.
+    Where the numbers differ, the layer is not supported.
     """
     attrs = context.attrs
     kind = attrs.choice("pool_type", "max", ("max", "avg"))
@@ -131,11 +131,11 @@ def pooling(context: CaffeContext) -> str:
         windows = tuple(map(_windows, spatial, kernel, stride, pad))
         if windows != context.output_shape[2:]:
             raise context.unsupported(
-                f"{context.output_shape[2:]} windows, where Caffe makes {windows} of them",
-                "Caffe rounds their number up: another input size may fit both",
+                f"pooling to {context.output_shape[2:]} windows, where Caffe has {windows}",
+                "Caffe rounds the number of windows up: try another input size",
             )
         if kind == "avg" and any(pad) and not attrs.boolean("count_include_pad", True):
-            raise context.unsupported("an average that leaves out the padding")
+            raise context.unsupported("average pooling that excludes the padding")
         layer = context.layer("Pooling", context.data)
         options = layer.pooling_param
         (options.kernel_h, options.kernel_w) = kernel
@@ -146,14 +146,14 @@ def pooling(context: CaffeContext) -> str:
 
 
 def _windows(size: int, kernel: int, stride: int, pad: int) -> int:
-    """Number of windows along an axis as Caffe counts them; none starts beyond data and padding."""
+    """Number of pooling windows along an axis in Caffe; none starts in the trailing padding."""
     count = math.ceil((size + 2 * pad - kernel) / stride) + 1
     return count - 1 if pad and (count - 1) * stride >= size + pad else count
 
 
 @conversion("Flatten")
 def flatten(context: CaffeContext) -> str:
-    """``Flatten``; nothing for what is flat."""
+    """``Flatten``; no layer if the input is already (N, C)."""
     if len(context.data_shape) == _PAIR:
         return context.data
     return _top(context.layer("Flatten", context.data))
@@ -161,10 +161,10 @@ def flatten(context: CaffeContext) -> str:
 
 @conversion("Reshape", "expand_dims", "squeeze")
 def reshape(context: CaffeContext) -> str:
-    """``Reshape`` of each picture by itself."""
+    """``Reshape`` that keeps the batch axis."""
     before, after = context.data_shape, context.output_shape
     if not after or after[0] != before[0]:
-        raise context.unsupported(f"a change of shape from {before} to {after}, across pictures")
+        raise context.unsupported(f"a reshape from {before} to {after}, across the batch axis")
     layer = context.layer("Reshape", context.data)
     layer.reshape_param.shape.dim.extend((0, *after[1:]))
     return _top(layer)
@@ -172,7 +172,7 @@ def reshape(context: CaffeContext) -> str:
 
 @conversion("Concat")
 def concat(context: CaffeContext) -> str:
-    """``Concat``."""
+    """``Concat`` along one axis."""
     blobs = [context.blob(position) for position in range(len(context.node.inputs))]
     layer = context.layer("Concat", *blobs)
     layer.concat_param.axis = context.attrs.integer("dim", 1) % len(context.data_shape)
@@ -195,11 +195,11 @@ def slice_channel(context: CaffeContext) -> tuple[str, ...]:
 
 @conversion("UpSampling")
 def up_sampling(context: CaffeContext) -> str:
-    """``Deconvolution`` with a square of ones for each channel: every pixel is repeated."""
+    """Nearest-neighbour upsampling as a ``Deconvolution`` with a kernel of ones per channel."""
     attrs = context.attrs
     attrs.choice("sample_type", "nearest", ("nearest",))
     if len(context.node.inputs) != 1:
-        raise context.unsupported("several inputs enlarged to one size")
+        raise context.unsupported("upsampling of several inputs to one size")
     scale, channels = attrs.integer("scale"), context.data_shape[1]
     ones = np.ones((channels, 1, scale, scale), np.float32)
     layer = context.layer("Deconvolution", context.data, blobs=[ones])
@@ -212,12 +212,12 @@ def up_sampling(context: CaffeContext) -> str:
 
 @conversion("slice_like")
 def slice_like(context: CaffeContext) -> str:
-    """``Crop`` of rows and columns to those of another blob; nothing if they are as many."""
+    """``Crop`` to height and width of another blob; no layer if they are equal."""
     before, after = context.data_shape, context.output_shape
     if before == after:
         return context.data
     if len(before) != 4 or before[:2] != after[:2] or after[2:] != context.shape(1)[2:]:
-        raise context.unsupported(f"a cut from {before} to {after}")
+        raise context.unsupported(f"a crop from {before} to {after}")
     layer = context.layer("Crop", context.data, context.blob(1))
     layer.crop_param.axis = 2
     layer.crop_param.offset.append(0)
@@ -226,13 +226,13 @@ def slice_like(context: CaffeContext) -> str:
 
 @conversion("Dropout", "_copy", "BlockGrad", "identity", "Cast")
 def same(context: CaffeContext) -> str:
-    """Nothing: the value itself."""
+    """Identity: adds no layer."""
     return context.data
 
 
 @conversion("L2Normalization")
 def l2_normalization(context: CaffeContext) -> str:
-    """Caffe-SSD's ``Normalize``, of whole pictures or of each pixel's channels."""
+    """Caffe-SSD's ``Normalize``, over the whole image or over the channels of each pixel."""
     mode = context.attrs.choice("mode", "instance", ("instance", "channel"))
     layer = context.layer("Normalize", context.data, blobs=[np.ones(1, np.float32)])
     options = layer.norm_param
@@ -246,7 +246,7 @@ def softmax(context: CaffeContext) -> str:
     """``Softmax`` along one axis."""
     attrs, rank = context.attrs, len(context.data_shape)
     if "temperature" in attrs or attrs.boolean("use_length", False):
-        raise context.unsupported("a softmax with temperature or length")
+        raise context.unsupported("softmax with temperature or length")
     axis = attrs.integer("axis", -1) % rank
     if attrs.text("mode", "") == "channel" or attrs.boolean("multi_output", False):
         axis = 1
@@ -258,10 +258,18 @@ def softmax(context: CaffeContext) -> str:
 
 
 def per_channel(context: CaffeContext, position: int, shape: Shape) -> FloatArray | None:
-    """A stored array as one number a channel of data of the shape; None if it is no such array.
+    """A stored array as one value per channel of a blob.
+
+    Args:
+        context: The operator.
+        position: Index of the input that is the stored array.
+        shape: Shape of the blob.
+
+    Returns:
+        float32 (C,), or None if the array does not hold one value per channel or a single value.
 
     Raises:
-        GraphError: It holds nan or inf.
+        GraphError: If the array contains nan or inf.
     """
     array = context.graph.weight(context.node.inputs[position])
     if array is None or array.ndim != len(shape) or array.size not in (1, shape[1]):

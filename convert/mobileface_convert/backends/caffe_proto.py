@@ -1,9 +1,9 @@
-"""The part of Caffe's protobuf format that networks are written in.
+"""The part of Caffe's protobuf format that is needed to write networks.
 
 The messages are declared here, field by field, with the names, numbers and types of Caffe's public
-format, and built when they are first asked for: there is no generated code, and no compiler is
-needed. Only fields that the writer sets are declared; protobuf skips what a reader does not know.
-``Normalize`` belongs to Caffe-SSD, from where OpenCV has it; all else is Caffe's own.
+format, and built on first use, so there is no generated code and no protobuf compiler. Only fields
+that the writer sets are declared. ``Normalize`` comes from Caffe-SSD, which OpenCV supports too;
+everything else is in the original Caffe.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ENUMS: dict[str, tuple[str, ...]] = {
     "EltwiseParameter.EltwiseOp": ("PROD", "SUM", "MAX"),
     "PoolingParameter.PoolMethod": ("MAX", "AVE"),
 }
-"""Words of each enumeration, from 0 on; each is declared inside of the message that uses it."""
+"""Values of each enumeration, starting at 0; each is declared in the message that uses it."""
 
 _MESSAGES: dict[str, str] = {
     "BlobShape": "1 packed int64 dim",
@@ -76,12 +76,12 @@ _MESSAGES: dict[str, str] = {
     ),
     "NetParameter": "1 string name; 100 repeated LayerParameter layer",
 }
-"""Fields of each message: number, ``repeated`` or ``packed`` where it is a list, type, name."""
+"""Fields of each message: number, ``repeated`` or ``packed`` for lists, type, name."""
 
 
 @cache
 def net_parameter() -> Any:
-    """The class of ``NetParameter``, whose instances hold a network's layers."""
+    """The message class ``NetParameter``, whose instances hold a network's layers."""
     file = descriptor_pb2.FileDescriptorProto(
         name="mobileface/caffe.proto", package=_PACKAGE, syntax="proto2"
     )
@@ -101,7 +101,7 @@ def net_parameter() -> Any:
 
 
 def _declare(message: descriptor_pb2.DescriptorProto, words: list[str]) -> None:
-    """Adds one field to a message."""
+    """Adds one field to a message, from the words of its declaration."""
     number, *how, kind, name = words
     field = message.field.add(name=name, number=int(number))
     field.label = _FIELD.LABEL_REPEATED if how else _FIELD.LABEL_OPTIONAL

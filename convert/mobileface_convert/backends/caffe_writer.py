@@ -1,4 +1,4 @@
-"""How Caffe's layers are written: what a conversion works with, and the table of conversions."""
+"""Writes Caffe layers: the network writer, the conversion context and the conversion registry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["CONVERSIONS", "CaffeContext", "CaffeWriter", "conversion"]
 Shape = tuple[int, ...]
 FloatArray = npt.NDArray[np.float32]
 Layer = Any
-"""A ``LayerParameter``, whose class protobuf makes when the program runs."""
+"""A ``LayerParameter``, whose class protobuf creates at run time."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class CaffeWriter:
     """A network that is being written.
 
     Attributes:
-        net: Its layers.
+        net: The ``NetParameter`` with the layers so far.
         blobs: Name of the blob that holds each edge.
         shapes: Shape of each edge.
     """
@@ -52,10 +52,17 @@ class CaffeWriter:
         blobs: Sequence[FloatArray] = (),
         tops: int = 1,
     ) -> tuple[Layer, tuple[str, ...]]:
-        """Adds a layer whose blobs are called as it is, numbered where there are several.
+        """Adds a layer; its output blobs have the layer's name, numbered if there are several.
+
+        Args:
+            kind: Type of the layer.
+            name: Name of the layer; a number is appended if it is taken.
+            bottoms: Names of the input blobs.
+            blobs: Weights.
+            tops: Number of output blobs.
 
         Returns:
-            The layer, for its options, and the names of its blobs.
+            The layer, for setting its options, and the names of its output blobs.
         """
         unique = free_name(name, self._names)
         self._names.add(unique)
@@ -73,10 +80,10 @@ class CaffeContext:
     """What a conversion function works with.
 
     Attributes:
-        writer: Where layers are added.
+        writer: The network that layers are added to.
         graph: The network that is being converted.
         node: The operator to convert.
-        attrs: Its attributes.
+        attrs: Attributes of the operator.
     """
 
     writer: CaffeWriter
@@ -99,29 +106,29 @@ class CaffeContext:
         """Shape of the first output.
 
         Raises:
-            GraphError: It does not follow from the network.
+            GraphError: If the shape cannot be inferred.
         """
         return self._known(Edge(self.node))
 
     def shape(self, position: int) -> Shape:
-        """Shape of an input, stored arrays included.
+        """Shape of an input, which may be a stored array.
 
         Raises:
-            GraphError: It does not follow from the network.
+            GraphError: If the shape cannot be inferred.
         """
         edge = self.node.inputs[position]
         stored = self.graph.weight(edge)
         return tuple(stored.shape) if stored is not None else self._known(edge)
 
     def is_stored(self, position: int) -> bool:
-        """Whether an input is an array of the file."""
+        """Whether an input is a stored array."""
         return self.graph.weight(self.node.inputs[position]) is not None
 
     def blob(self, position: int) -> str:
         """The blob of an input.
 
         Raises:
-            UnsupportedOperatorError: It is a stored array, which a layer cannot read as a blob.
+            UnsupportedOperatorError: If the input is a stored array, which layers cannot read.
         """
         if self.is_stored(position):
             name = self.node.inputs[position].node.name
@@ -129,18 +136,18 @@ class CaffeContext:
         return self.writer.blobs[self.node.inputs[position]]
 
     def weight(self, position: int, role: str, shape: Sequence[int | None]) -> FloatArray:
-        """The constant behind an input; see `Graph.weight_of`."""
+        """The stored array of an input, as float32; see `Graph.weight_of`."""
         return self.graph.weight_of(self.node, position, role, shape).astype(np.float32)
 
     def layer(
         self, kind: str, *bottoms: str, blobs: Sequence[FloatArray] = (), role: str = ""
     ) -> Layer:
-        """Adds a layer with one blob, which `top` names."""
+        """Adds a layer with one output blob, whose name is ``layer.top[0]``."""
         name = f"{self.node.name}_{role}" if role else self.node.name
         return self.writer.add(kind, name, bottoms, blobs)[0]
 
     def unsupported(self, what: str, hint: str = "") -> UnsupportedOperatorError:
-        """The error of a node that Caffe has no layer for."""
+        """The error for a node that Caffe has no layer for."""
         return UnsupportedOperatorError(
             f"{what}: Caffe has no such layer",
             where=self.node.where,
@@ -154,17 +161,17 @@ class CaffeContext:
 
 
 Conversion = Callable[[CaffeContext], "str | Sequence[str]"]
-"""Adds an operator's layers; returns the blob of each of its outputs."""
+"""Adds the layers of an operator; returns the blob of its output, or of each output."""
 
 CONVERSIONS: dict[str, Conversion] = {}
-"""Conversions by MXNet's operator name."""
+"""Conversions by MXNet operator name."""
 
 
 def conversion(*operators: str) -> Callable[[Conversion], Conversion]:
-    """Registers a conversion.
+    """Decorator that registers a conversion for some operators.
 
     Raises:
-        ValueError: An operator has one already.
+        ValueError: If an operator already has a conversion.
     """
 
     def register(convert: Conversion) -> Conversion:

@@ -1,8 +1,8 @@
-"""ONNX model to ncnn, through pnnx.
+"""Converts an ONNX model to ncnn, with pnnx.
 
-pnnx is a program that its Python package carries; it is run by itself, in a folder of its own and
-with a time limit, and the package, which wants PyTorch, is not imported. What pnnx does not know it
-leaves out with a word on its error stream: those words become errors here.
+pnnx is an executable in a Python package. It runs as a subprocess, in a temporary folder and with a
+time limit; the package, which needs PyTorch, is not imported. pnnx drops operators that it does not
+support and only prints a message to standard error; here these messages become errors.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from mobileface.host.files import reason, scratch_folder
 __all__ = ["TIME_LIMIT", "NcnnModel", "to_ncnn"]
 
 TIME_LIMIT = 600.0
-"""Seconds that pnnx may take; MobileFace's models take it one to five."""
+"""Default time limit for pnnx in seconds; MobileFace's models take one to five."""
 
 _MAGIC = "7767517"
-_NAMED = 5
-"""Of operators that were left out, as many are named."""
-_LEFT_OUT = re.compile(r"^ignore (\S+) (\S+) param", re.MULTILINE)
+_LISTED = 5
+"""Maximum number of dropped operators that an error lists."""
+_DROPPED = re.compile(r"^ignore (\S+) (\S+) param", re.MULTILINE)
 _HINT = "pip install 'mobileface[ncnn]' && pip install --no-deps pnnx"
 
 
 @dataclass(frozen=True)
 class NcnnModel:
-    """A network in ncnn's two files.
+    """A network as the contents of ncnn's two files.
 
     Attributes:
-        param: Its layers, as text.
-        bin: Its weights.
+        param: The layers, as text.
+        bin: The weights.
         layers: Type of each layer, in order.
         inputs: Names of the input blobs.
         outputs: Names of the output blobs, in the order of the ONNX model's outputs.
@@ -60,18 +60,18 @@ def to_ncnn(
     half: bool = False,
     time_limit: float = TIME_LIMIT,
 ) -> NcnnModel:
-    """Converts a model; see `ncnn_prepare` for what must be done to it before.
+    """Converts a model that `ncnn_prepare` has prepared.
 
     Args:
         model: A model with one input.
-        shape: Shape of the input, batch included.
-        where: What error messages call it.
+        shape: Shape of the input, including the batch.
+        where: Name of the model in error messages.
         half: Store weights as float16.
-        time_limit: Seconds that pnnx may take.
+        time_limit: Time limit for pnnx, in seconds.
 
     Raises:
-        ConversionError: pnnx is not installed, fails, or takes too long.
-        UnsupportedOperatorError: The model has operators that ncnn has not; names them.
+        ConversionError: If pnnx is not installed, fails or exceeds the time limit.
+        UnsupportedOperatorError: If ncnn does not have an operator; lists the operators.
     """
     program = _find_pnnx()
     with scratch_folder(prefix="mobileface-ncnn-") as name:
@@ -79,19 +79,19 @@ def to_ncnn(
         (folder / "model.onnx").write_bytes(model.SerializeToString())
         sizes = ",".join(map(str, shape))
         arguments = ["model.onnx", f"inputshape=[{sizes}]", f"fp16={int(half)}"]
-        said = _run([str(program), *arguments], folder, where, time_limit)
+        printed = _run([str(program), *arguments], folder, where, time_limit)
         try:
             param = (folder / "model.ncnn.param").read_text(encoding="utf-8")
             weights = (folder / "model.ncnn.bin").read_bytes()
         except (OSError, ValueError) as error:
             raise ConversionError(
-                f"pnnx wrote no ncnn network ({_last_words(said)})", where=where
+                f"pnnx wrote no ncnn network ({_last_line(printed)})", where=where
             ) from error
-    left_out = [f"{kind} '{node}'" for kind, node in _LEFT_OUT.findall(said)]
-    if left_out:
-        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+    dropped = [f"{kind} '{node}'" for kind, node in _DROPPED.findall(printed)]
+    if dropped:
+        more = f" and {len(dropped) - _LISTED} more" if len(dropped) > _LISTED else ""
         raise UnsupportedOperatorError(
-            f"ncnn has no layer for {', '.join(left_out[:_NAMED])}{more}",
+            f"ncnn has no layer for {', '.join(dropped[:_LISTED])}{more}",
             where=where,
             hint="export to onnx instead, or cut the network before them",
         )
@@ -99,28 +99,28 @@ def to_ncnn(
 
 
 def _find_pnnx() -> Path:
-    """The program, in the Python package or on the path.
+    """Path of the pnnx executable, from the Python package or ``PATH``.
 
     Raises:
-        ConversionError: There is none.
+        ConversionError: If pnnx is not installed.
     """
     suffix = ".exe" if sys.platform == "win32" else ""
-    package = importlib.util.find_spec("pnnx")  # this imports nothing
+    package = importlib.util.find_spec("pnnx")  # does not import it
     for folder in (package.submodule_search_locations or ()) if package else ():
         program = Path(folder) / f"pnnx{suffix}"
         if program.is_file():
             return program
-    portable = shutil.which("pnnx")
-    if portable is None:
+    on_path = shutil.which("pnnx")
+    if on_path is None:
         raise ConversionError("pnnx is not installed", hint=_HINT)
-    return Path(portable)
+    return Path(on_path)
 
 
 def _run(command: Sequence[str], folder: Path, where: str, time_limit: float) -> str:
-    """Runs pnnx; returns what it said.
+    """Runs pnnx; returns its output.
 
     Raises:
-        ConversionError: It cannot be started, fails, or takes too long.
+        ConversionError: If pnnx cannot be started, fails or exceeds the time limit.
     """
     try:
         done = subprocess.run(
@@ -133,47 +133,49 @@ def _run(command: Sequence[str], folder: Path, where: str, time_limit: float) ->
         )
     except subprocess.TimeoutExpired as error:
         raise ConversionError(
-            f"pnnx was stopped after {time_limit:g} s", where=where, hint="allow more --time-limit"
+            f"pnnx was stopped after {time_limit:g} s", where=where, hint="raise --time-limit"
         ) from error
     except OSError as error:
         raise ConversionError(
             f"pnnx cannot be started ({reason(error)})", where=command[0], hint=_HINT
         ) from error
-    said = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
+    printed = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
     if done.returncode:
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
-        raise ConversionError(f"pnnx ended with {how} ({_last_words(said)})", where=where)
-    return said
+        raise ConversionError(f"pnnx ended with {how} ({_last_line(printed)})", where=where)
+    return printed
 
 
-def _last_words(said: str) -> str:
-    """The last line that pnnx printed, without colours."""
-    lines = [re.sub(r"\x1b?\[[\d;]*m", "", line).strip() for line in said.splitlines()]
-    return next((line for line in reversed(lines) if line), "it said nothing")
+def _last_line(printed: str) -> str:
+    """The last non-empty line that pnnx printed, without colour codes."""
+    lines = [re.sub(r"\x1b?\[[\d;]*m", "", line).strip() for line in printed.splitlines()]
+    return next((line for line in reversed(lines) if line), "no output")
 
 
 def _read(param: str, weights: bytes, outputs: int, where: str) -> NcnnModel:
-    """Checks what pnnx wrote.
+    """Checks the files that pnnx wrote.
 
     Raises:
-        ConversionError: It is no network of ncnn, or has other outputs.
+        ConversionError: If they are not an ncnn network, or its outputs are not the expected ones.
     """
     lines = [line.split() for line in param.splitlines() if line.strip()]
     if len(lines) < 3 or lines[0] != [_MAGIC] or any(len(line) < 4 for line in lines[2:]):
-        raise ConversionError("pnnx wrote something that is no ncnn network", where=where)
+        raise ConversionError("pnnx wrote a file that is not an ncnn network", where=where)
     tops: list[str] = []
     read: set[str] = set()
     inputs = []
-    for kind, _, bottoms, above, *rest in lines[2:]:
-        count, made = int(bottoms), int(above)
-        read.update(rest[:count])
-        tops.extend(rest[count : count + made])
+    for kind, _, bottom_count, top_count, *blobs in lines[2:]:
+        first, count = int(bottom_count), int(top_count)
+        read.update(blobs[:first])
+        tops.extend(blobs[first : first + count])
         if kind == "Input":
-            inputs.extend(rest[:made])
+            inputs.extend(blobs[:count])
     heads = [f"out{number}" for number in range(outputs)]
     if set(tops) - read != set(heads):
         raise ConversionError(
-            f"pnnx made outputs {', '.join(sorted(set(tops) - read))} of {outputs}", where=where
+            f"pnnx wrote outputs {', '.join(sorted(set(tops) - read))}, "
+            f"expected {', '.join(heads)}",
+            where=where,
         )
     kinds = tuple(line[0] for line in lines[2:])
     return NcnnModel(param, weights, kinds, tuple(inputs), tuple(heads))

@@ -1,4 +1,4 @@
-"""A network in ncnn's format, run by ncnn."""
+"""Runs an ncnn network with the ncnn package."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ def require_ncnn() -> Any:
     """The ncnn package.
 
     Raises:
-        ConversionError: It is not installed.
+        ConversionError: If ncnn is not installed.
     """
     if importlib.util.find_spec("ncnn") is None:
         raise ConversionError(
-            "ncnn is not installed, so the result cannot be proven",
+            "ncnn is not installed, so the result cannot be verified",
             hint="pip install 'mobileface[ncnn]'",
         )
     return importlib.import_module("ncnn")
 
 
 class NcnnNetwork:
-    """A network on one thread, computing in float32 whatever its weights are stored as.
+    """An ncnn network on one thread; computes in float32 even if weights are stored as float16.
 
     Args:
         model: The network.
-        where: What error messages call it.
+        where: Name of the network in error messages.
 
     Raises:
-        UnsupportedOperatorError: It has layers that this ncnn does not know.
-        ConversionError: ncnn is not installed, or refuses the network.
+        UnsupportedOperatorError: If the network has layers that this version of ncnn does not
+            support.
+        ConversionError: If ncnn is not installed or cannot load the network.
     """
 
     def __init__(self, model: NcnnModel, where: str) -> None:
@@ -66,17 +67,23 @@ class NcnnNetwork:
         self._load()
 
     def run(self, tensor: FloatArray) -> list[FloatArray]:
-        """The outputs for (N, C, H, W), picture after picture; each (N, …).
+        """Runs the network on the images of a batch, one after the other.
+
+        Args:
+            tensor: The input, float32 (N, C, H, W).
+
+        Returns:
+            The outputs, each float32 (N, …).
 
         Raises:
-            ConversionError: ncnn fails on it.
+            ConversionError: If ncnn cannot compute an output.
         """
         rows: list[list[FloatArray]] = [[] for _ in self._model.outputs]
-        # A Mat does not keep the array that it is made of alive: this name does.
-        pictures = np.ascontiguousarray(tensor, np.float32)
-        for picture in pictures:
+        # A Mat holds no reference to the array that it is created from, so we keep one here.
+        images = np.ascontiguousarray(tensor, np.float32)
+        for image in images:
             extractor = self._net.create_extractor()
-            extractor.input(self._model.inputs[0], self._ncnn.Mat(picture).clone())
+            extractor.input(self._model.inputs[0], self._ncnn.Mat(image).clone())
             for row, output in zip(rows, self._model.outputs, strict=True):
                 code, found = extractor.extract(output)
                 if code:
@@ -87,7 +94,7 @@ class NcnnNetwork:
         return [np.stack(row) for row in rows]
 
     def _load(self) -> None:
-        """Reads the network; ncnn wants files."""
+        """Loads the network from temporary files, as ncnn requires."""
         with scratch_folder(prefix="mobileface-ncnn-") as name:
             paths = [Path(name) / f"model.{suffix}" for suffix in ("param", "bin")]
             contents: Sequence[bytes] = (self._model.param.encode(), self._model.bin)
@@ -97,6 +104,6 @@ class NcnnNetwork:
             for load, path in zip(loaders, paths, strict=True):
                 if code := load(str(path)):
                     raise ConversionError(
-                        f"{self.name} refuses the {path.suffix[1:]} file (code {code})",
+                        f"{self.name} cannot load the {path.suffix[1:]} file (code {code})",
                         where=self._where,
                     )

@@ -1,15 +1,15 @@
-"""What is done to an ONNX model before pnnx reads it.
+"""Prepares an ONNX model for pnnx.
 
 ::
 
     before   pixels ─ Sub(127.5) ─ Conv(W, b) ─ …
     after    (pixels − mean) · norm ─ Conv(W · 2ᵏ, b) ─ …        norm = 2⁻ᵏ
 
-Its size is fixed and padding is spelt out. ncnn prepares pixels with
-``substract_mean_normalize(mean, norm)``, so the arithmetic on them leaves the network. Some models
-divide the pixels by folding the division into the first convolution, whose weights are then too
-small for float16 (pnnx makes anything below 6e-5 zero): a power of two moves back out, which
-changes no digit of a product.
+The input size becomes fixed and ``Pad`` gets explicit defaults. ncnn normalises pixels with
+``substract_mean_normalize(mean, norm)``, so arithmetic on the input moves out of the network. Some
+models fold the division of the pixels into the first convolution, whose weights are then too small
+for float16 (pnnx sets values below 6e-5 to zero): a power of two moves back out, which keeps the
+products exact.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ from mobileface.errors import ConversionError, UnsupportedOperatorError
 
 from ..graph.onnx_builder import free_name
 
-__all__ = ["Prepared", "between", "prepare"]
+__all__ = ["Prepared", "extract_part", "prepare"]
 
 Doubles = npt.NDArray[np.float64]
 
 _IR_VERSION = 11
-"""The ONNX Runtime inside pnnx refuses newer files; nothing newer is used."""
+"""Highest IR version that the ONNX Runtime in pnnx accepts; our models use nothing newer."""
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A model that pnnx can read.
 
+    The outputs of the original model for ``x`` are those of ``model`` for ``x * factor + shift``.
+
     Attributes:
-        model: The model, for one picture at a time.
-        shape: Shape of its input (1, C, H, W).
-        factor: What the input is multiplied by first, for each channel or for all.
-        shift: What is added then.
+        model: The prepared model, with batch 1.
+        shape: Shape of the input (1, C, H, W).
+        factor: Factor per channel (C,), or one for all (1,).
+        shift: Shift per channel (C,), or one for all (1,), added after the multiplication.
     """
 
     model: onnx.ModelProto
@@ -51,19 +53,27 @@ class Prepared:
     factor: Doubles
     shift: Doubles
 
-    def pixels(self, mean: Doubles, std: Doubles) -> tuple[Doubles, Doubles]:
-        """Mean and norm, as ncnn wants them, for pixels of which the model takes (p - mean) / std.
+    def mean_and_norm(self, mean: Doubles, std: Doubles) -> tuple[Doubles, Doubles]:
+        """Mean and norm for ncnn, where the original model expects (p - mean) / std of pixels p.
 
         factor · (p - mean) / std + shift = (p - (mean - shift · std / factor)) · (factor / std)
         """
         return mean - self.shift * std / self.factor, self.factor / std
 
 
-def between(model: onnx.ModelProto, start: str, outputs: list[str], where: str) -> onnx.ModelProto:
-    """The part of a model from one value to others.
+def extract_part(
+    model: onnx.ModelProto, start: str, outputs: list[str], where: str
+) -> onnx.ModelProto:
+    """Extracts the part of a model between one value and some outputs.
+
+    Args:
+        model: The model.
+        start: Name of the value that becomes the input.
+        outputs: Names of the values that become the outputs.
+        where: Name of the model in error messages.
 
     Raises:
-        ConversionError: There are no such values, or they do not depend on the first alone.
+        ConversionError: If a value does not exist, or an output depends on other inputs too.
     """
     try:
         part = onnx.utils.Extractor(onnx.shape_inference.infer_shapes(model)).extract_model(
@@ -71,26 +81,26 @@ def between(model: onnx.ModelProto, start: str, outputs: list[str], where: str) 
         )
     except (ValueError, KeyError) as error:
         raise ConversionError(
-            f"the part from '{start}' to {', '.join(outputs)} cannot be cut out ({error})",
+            f"the part from '{start}' to {', '.join(outputs)} cannot be extracted ({error})",
             where=where,
         ) from error
     del part.graph.value_info[:]
-    for value in part.graph.output:  # sizes that hold for another input
+    for value in part.graph.output:  # inferred for the original input
         value.type.tensor_type.ClearField("shape")
     return part
 
 
 def prepare(model: onnx.ModelProto, shape: tuple[int, ...], where: str) -> Prepared:
-    """The model for one picture of a size, with everything stated that pnnx does not assume.
+    """Prepares a model: fixed input size, float32 weights, explicit padding, plain pixel input.
 
     Args:
         model: A model with one float32 input (N, C, H, W); it is not changed.
-        shape: The input's shape, with batch 1.
-        where: What error messages call it.
+        shape: Shape of the input, with batch 1.
+        where: Name of the model in error messages.
 
     Raises:
-        ConversionError: It has another kind of input.
-        UnsupportedOperatorError: It is quantised.
+        ConversionError: If the model does not have exactly one float32 input.
+        UnsupportedOperatorError: If the model is quantised.
     """
     ready = onnx.ModelProto()
     ready.CopyFrom(model)
@@ -100,40 +110,39 @@ def prepare(model: onnx.ModelProto, shape: tuple[int, ...], where: str) -> Prepa
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise ConversionError(
-            f"{len(inputs)} inputs, of which the first is no float32 picture"
-            if inputs
-            else "no input",
+            f"{len(inputs)} inputs, expected one float32 image" if inputs else "no input",
             where=where,
-            hint="only networks from one picture to vectors or maps are exported",
+            hint="only networks with one image as input can be exported",
         )
     inputs[0].type.CopyFrom(helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, shape))
     for value in graph.output:
         value.type.tensor_type.ClearField("shape")
-    _refuse_integers(graph, where)
-    _widen(graph)
-    _spell_out_padding(graph)
-    factor, shift = _peel(graph, inputs[0].name, shape[1])
-    smaller = _balance(graph, inputs[0].name)
-    return Prepared(ready, shape, factor * smaller, shift * smaller)
+    _check_not_quantized(graph, where)
+    _store_float32(graph)
+    _set_padding_defaults(graph)
+    factor, shift = _remove_input_arithmetic(graph, inputs[0].name, shape[1])
+    scale = _scale_first_convolution(graph, inputs[0].name)
+    return Prepared(ready, shape, factor * scale, shift * scale)
 
 
-def _refuse_integers(graph: onnx.GraphProto, where: str) -> None:
-    """Refuses a quantised model, which pnnx takes apart into what ncnn has no layers for.
+def _check_not_quantized(graph: onnx.GraphProto, where: str) -> None:
+    """Checks that a model is not quantised: pnnx splits such models into unsupported layers.
 
     Raises:
-        UnsupportedOperatorError: It computes with integers; names a node.
+        UnsupportedOperatorError: If the model contains quantised operators; names a node.
     """
     for node in graph.node:
         if "Quantize" in node.op_type or "Integer" in node.op_type or "QLinear" in node.op_type:
             raise UnsupportedOperatorError(
-                f"it is quantised (node '{node.name}', {node.op_type}), pnnx reads float models",
+                f"the model is quantised (node '{node.name}', {node.op_type}), "
+                "pnnx reads float models only",
                 where=where,
-                hint="export the model in float32; ncnn has tools of its own to quantise it",
+                hint="export the model in float32; ncnn has its own tools for quantisation",
             )
 
 
-def _widen(graph: onnx.GraphProto) -> None:
-    """Weights that are stored as float16 and cast to float32 are stored as float32."""
+def _store_float32(graph: onnx.GraphProto) -> None:
+    """Replaces weights that are stored as float16 and cast to float32 by float32 weights."""
     stored = {tensor.name: tensor for tensor in graph.initializer}
     for node in [node for node in graph.node if node.op_type == "Cast"]:
         tensor = stored.get(node.input[0])
@@ -143,8 +152,8 @@ def _widen(graph: onnx.GraphProto) -> None:
             graph.node.remove(node)
 
 
-def _spell_out_padding(graph: onnx.GraphProto) -> None:
-    """States mode and value of each ``Pad``: pnnx does not know their defaults."""
+def _set_padding_defaults(graph: onnx.GraphProto) -> None:
+    """Makes mode and value of each ``Pad`` explicit, as pnnx does not know the defaults."""
     zero = free_name("zero", {tensor.name for tensor in graph.initializer})
     added = False
     for node in graph.node:
@@ -159,8 +168,10 @@ def _spell_out_padding(graph: onnx.GraphProto) -> None:
         graph.initializer.append(numpy_helper.from_array(np.float32(0), zero))
 
 
-def _peel(graph: onnx.GraphProto, name: str, channels: int) -> tuple[Doubles, Doubles]:
-    """Takes arithmetic with constants off the input; returns its factor and shift."""
+def _remove_input_arithmetic(
+    graph: onnx.GraphProto, name: str, channels: int
+) -> tuple[Doubles, Doubles]:
+    """Removes arithmetic with constants at the input; returns its factor and shift."""
     factor, shift = np.ones(1), np.zeros(1)
     for node, number in _arithmetic(graph, name, channels):
         if node.op_type in ("Add", "Sub"):
@@ -176,7 +187,10 @@ def _peel(graph: onnx.GraphProto, name: str, channels: int) -> tuple[Doubles, Do
 def _arithmetic(
     graph: onnx.GraphProto, name: str, channels: int
 ) -> Iterator[tuple[onnx.NodeProto, Doubles]]:
-    """The node that alone reads the input, as long as it computes with a number a channel."""
+    """Yields the only reader of the input and its constant, while it is per-channel arithmetic.
+
+    The caller removes each node before it asks for the next one.
+    """
     stored = {tensor.name: tensor for tensor in graph.initializer}
     heads = {value.name for value in graph.output}
     while True:
@@ -204,8 +218,11 @@ def _redirect(graph: onnx.GraphProto, before: str, after: str) -> None:
                 node.input[position] = after
 
 
-def _balance(graph: onnx.GraphProto, name: str) -> float:
-    """Multiplies the first convolution by a power of two; returns its reciprocal."""
+def _scale_first_convolution(graph: onnx.GraphProto, name: str) -> float:
+    """Multiplies the weights of the first convolution by a power of two; returns its reciprocal.
+
+    The power brings the largest absolute weight into [0.5, 1). Returns 1.0 if nothing changes.
+    """
     readers = [node for node in graph.node if name in node.input]
     if len(readers) != 1 or readers[0].op_type != "Conv":
         return 1.0

@@ -1,4 +1,4 @@
-"""Source graph to ONNX model."""
+"""Converts a source graph to an ONNX model; reads, simplifies and checks ONNX models."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def to_onnx(
     name: str = "network",
     dtypes: Mapping[str, npt.DTypeLike] | None = None,
 ) -> onnx.ModelProto:
-    """Converts a graph.
+    """Converts a graph to ONNX.
 
     Args:
         graph: The network.
-        input_shapes: Shape of each network input; a text dimension is dynamic.
-        outputs: Names of the outputs; by default those of the nodes that compute them, with the
-            number of the output (``split_output1``) where a node computes several.
+        input_shapes: Shape of each network input; a string is a dynamic dimension.
+        outputs: Names of the outputs; by default the names of the nodes that compute them, with
+            the output's number (``split_output1``) where a node computes several.
         opset: Version of the ONNX operator set.
         name: Name of the ONNX graph.
-        dtypes: Element type of the inputs that are not float32.
+        dtypes: Element types of the inputs that are not float32.
 
     Raises:
-        GraphError: A weight is missing, or shapes do not fit; names node and array.
-        UnsupportedOperatorError: An operator or attribute without a conversion.
-        ConversionError: The result is no valid ONNX model (a defect of the converter).
+        GraphError: If a weight is missing or shapes do not match; names node and array.
+        UnsupportedOperatorError: If an operator or attribute is not supported.
+        ConversionError: If the result is not a valid ONNX model (a defect of the converter).
     """
     builder = GraphBuilder(name, opset)
     types = dtypes or {}
@@ -60,16 +60,16 @@ def to_onnx(
     for output in names:
         if names.count(output) > 1 or output in input_shapes:
             raise GraphError(
-                f"an output cannot be named '{output}', which is another value's name",
+                f"an output cannot be named '{output}': another value has this name",
                 where=graph.origin,
-                hint="give each output a name of its own",
+                hint="use a unique name for each output",
             )
     heads = dict(zip(names, found, strict=True))
     return clean(ir.to_proto(builder.build(heads)), graph.origin)
 
 
 def _names(outputs: Sequence[Edge]) -> list[str]:
-    """Names after the nodes; a number follows where a node gives several of the outputs."""
+    """Names of the nodes, with the output's number where a node has several of the outputs."""
     nodes = [edge.node for edge in outputs]
     return [
         edge.node.name if nodes.count(edge.node) == 1 else f"{edge.node.name}_output{edge.index}"
@@ -83,16 +83,17 @@ def add_graph(
     """Adds a network to a model that is being built.
 
     Args:
-        builder: Where its nodes are added.
+        builder: The model.
         graph: The network.
-        inputs: The value of each of its inputs.
+        inputs: The value of each network input.
 
     Returns:
-        The values of its outputs.
+        The values of the network's outputs.
 
     Raises:
-        GraphError: A weight or an input is missing, or shapes do not fit; names node and array.
-        UnsupportedOperatorError: An operator or attribute without a conversion.
+        GraphError: If a weight or an input is missing or shapes do not match; names node and
+            array.
+        UnsupportedOperatorError: If an operator or attribute is not supported.
     """
     values = _values(builder, graph, inputs)
     for edge in graph.outputs:
@@ -104,18 +105,18 @@ def add_graph(
 def static_shapes(
     graph: Graph, input_shapes: Mapping[str, Sequence[int]]
 ) -> dict[Edge, tuple[int, ...]]:
-    """The shape of everything that a network computes from inputs of known shape.
+    """Infers the shape of every value that a network computes from inputs of known shape.
 
     Args:
         graph: The network.
-        input_shapes: Shape of each of its inputs.
+        input_shapes: Shape of each network input.
 
     Returns:
-        Shapes by edge, inputs included; an edge whose shape does not follow is absent.
+        Shapes by edge, including the inputs; without the edges whose shape cannot be inferred.
 
     Raises:
-        GraphError: As `add_graph`.
-        UnsupportedOperatorError: Likewise.
+        GraphError: If a weight or an input is missing or shapes do not match.
+        UnsupportedOperatorError: If an operator or attribute is not supported.
     """
     builder = GraphBuilder("shapes")
     fed = {name: builder.input(name, np.float32, shape) for name, shape in input_shapes.items()}
@@ -132,7 +133,7 @@ def static_shapes(
 def _values(
     builder: GraphBuilder, graph: Graph, inputs: Mapping[str, ir.Value]
 ) -> dict[Edge, ir.Value]:
-    """Adds a network's nodes; returns the value of each edge that is computed or fed."""
+    """Adds a network's nodes; returns the value of each edge, including the inputs."""
     _check_inputs(graph, inputs)
     values: dict[Edge, ir.Value] = {}
     for node in graph.inference_nodes:
@@ -148,34 +149,33 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """Reads an ONNX file.
 
     Raises:
-        SourceFormatError: It cannot be read, or is no ONNX model.
+        SourceFormatError: If the file cannot be read or is not an ONNX model.
     """
     try:
         return onnx.load(str(path))
-    except Exception as error:  # protobuf has an error type of its own for each version
+    except Exception as error:  # the error type depends on the version of protobuf
         raise SourceFormatError(f"not an ONNX model ({error})", where=str(path)) from error
 
 
 def clean(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Folds constants and removes what is redundant (onnxsim), then checks the model fully.
+    """Simplifies a model with onnxsim and checks it before and after.
 
-    Inputs that have a default keep it, but it is hidden from onnxsim, which would take it for a
-    constant.
+    Default values of inputs are kept, but hidden from onnxsim, which would treat them as constants.
 
     Raises:
-        ConversionError: The checker refuses the model, which is a defect of the converter.
+        ConversionError: If the model is not valid (a defect of the converter).
     """
     check(model, where)
     bare, defaults = _without_defaults(model)
     simplified, _ = onnxsim.simplify(bare, check_n=0)
     simplified.graph.initializer.extend(defaults)
     check(simplified, where)
-    del simplified.graph.value_info[:]  # derived data, a tenth of a small model's size
+    del simplified.graph.value_info[:]  # inferred again on load; a tenth of a small model's size
     return simplified
 
 
 def _without_defaults(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.TensorProto]]:
-    """A model whose inputs have no default values, and the values."""
+    """Splits a model into the model without default values of inputs, and these values."""
     inputs = {value.name for value in model.graph.input}
     defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
     if not defaults:
@@ -191,7 +191,7 @@ def check(model: onnx.ModelProto, where: str) -> None:
     """Runs ONNX's checker with full shape inference.
 
     Raises:
-        ConversionError: The checker refuses the model, which is a defect of the converter.
+        ConversionError: If the model is not valid (a defect of the converter).
     """
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -200,10 +200,10 @@ def check(model: onnx.ModelProto, where: str) -> None:
 
 
 def _check_inputs(graph: Graph, inputs: Mapping[str, object]) -> None:
-    """Every variable is an array or one of the named inputs, and every named input is used.
+    """Checks that the given inputs are exactly the network's inputs.
 
     Raises:
-        GraphError: Names what is missing.
+        GraphError: If an input or array is missing, or an input is not used; names it.
     """
     open_names = [node.name for node in graph.inputs]
     missing = [name for name in open_names if name not in inputs]

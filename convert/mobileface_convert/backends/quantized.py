@@ -1,22 +1,22 @@
-"""Networks in int8, by ONNX Runtime's static quantisation (QDQ, U8S8).
+"""Quantises networks to int8 with ONNX Runtime's static quantisation (QDQ, U8S8).
 
 ::
 
     before   x ─ Conv ─ Clip ─ y        after   x ─ Q ─ DQ ─ Conv ─ Clip ─ Q ─ DQ ─ y
-                  W (float32)                         W (int8, a scale for each filter) ─ DQ ┘
+                  W (float32)                         W (int8, one scale per filter) ─ DQ ┘
 
-Activations are uint8, in the range that they have on the pictures of the calibration; weights are
-int8, with a scale for each filter; ONNX Runtime computes what stands between DQ and Q in integers.
+Activations are uint8, in the range that they have on the calibration images; weights are int8, with
+one scale per filter; ONNX Runtime runs the operators between DQ and Q in int8.
 
-What stays in float32, by what the graph is and not by whose it is:
+These parts stay in float32, depending on the graph only:
 
-- what stands before the second layer with weights: pictures have more than 256 shades once they are
-  scaled, and the first layer costs little;
-- what stands behind the last layers with weights (decoding, suppression, normalisation), and what a
-  last fully connected layer gives: an embedding in 256 steps would be coarser than it need be;
-- a last convolution as a whole: it predicts in a few channels, whose steps are seen in the result;
-- all but the fully connected layers in a network with PReLU, for which there is no integer
-  operator: between two of them there would be nothing but conversions.
+- everything before the second weight layer: scaled pixels have more than 256 values, and the first
+  layer costs little;
+- everything after the last weight layers (decoding, non-maximum suppression, normalisation), and
+  the output of a final fully connected layer: 256 levels are too coarse for an embedding;
+- a final convolution as a whole: its few channels are predictions, where rounding would show;
+- everything except the fully connected layers in a network with PReLU, which has no int8 operator:
+  each one would cost a conversion to float32 and back.
 """
 
 from __future__ import annotations
@@ -37,36 +37,37 @@ from .quiet import quiet
 __all__ = ["METHOD", "Quantized", "dense_only", "quantize"]
 
 METHOD = "static QDQ, activations uint8 (smallest and largest value), weights int8 per channel"
-"""How it is done, for certificates."""
+"""Description of the method, for certificates."""
 
 _KNOWN_OPSET = 21
-"""Newest operator set whose own Q and DQ every supported ONNX Runtime has (1.23 has those of 21).
+"""Newest opset whose QuantizeLinear and DequantizeLinear every supported ONNX Runtime has.
 
-In newer ones ONNX Runtime's own operators stand for them: the same, and in every version.
+ONNX Runtime 1.23 has those of opset 21. For newer opsets, ONNX Runtime's contributed operators are
+used, which are equivalent and available in every version.
 """
 
 Feeds = Iterable[Mapping[str, npt.NDArray[Any]]]
 
 _DENSE = ("Gemm", "MatMul")
 _LAYERS = ("Conv", *_DENSE)
-"""Operators with weights."""
+"""Operators of weight layers."""
 
 _INTEGER = (
     *_LAYERS,
     *("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu"),
     *("MaxPool", "Relu", "Reshape", "Resize", "Transpose"),
 )
-"""Operators that ONNX Runtime computes in integers."""
+"""Operators that ONNX Runtime can run in int8."""
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A network in int8.
+    """A quantised network.
 
     Attributes:
         model: The network.
-        layers: Layers with weights that are computed in int8.
-        kept: Names of those that are not.
+        layers: Number of weight layers that run in int8.
+        kept: Names of the weight layers that stay in float32.
     """
 
     model: onnx.ModelProto
@@ -75,35 +76,35 @@ class Quantized:
 
 
 def dense_only(model: onnx.ModelProto) -> bool:
-    """True for a network of which only the fully connected layers gain by int8."""
+    """True if only the fully connected layers benefit from int8, as in networks with PReLU."""
     return any(node.op_type == "PRelu" for node in model.graph.node)
 
 
 def quantize(
     model: onnx.ModelProto, feeds: Callable[[], Feeds], where: str, *, dense: bool = False
 ) -> Quantized:
-    """A copy of a network in int8.
+    """Quantises a copy of a network.
 
     Args:
         model: A network in float32.
-        feeds: Gives the network's inputs, one mapping a run, for the calibration.
-        where: What error messages call it.
-        dense: Only the fully connected layers; see `dense_only`.
+        feeds: Returns the calibration inputs, one mapping from input name to array per run.
+        where: Name of the network in error messages.
+        dense: Quantise the fully connected layers only; see `dense_only`.
 
     Raises:
-        ConversionError: There is nothing to quantise, or ONNX Runtime refuses.
+        ConversionError: If no layer can be quantised, or ONNX Runtime's quantisation fails.
     """
     chosen = _dense_layers(model) if dense else _between_layers(model)
     layers = [node for node in model.graph.node if node.op_type in _LAYERS]
     kept = tuple(node.name for node in layers if node.name not in chosen)
     if len(kept) == len(layers):
-        raise ConversionError("it has no layers that int8 is for", where=where)
-    # The loaded package costs half a second; most commands do without.
+        raise ConversionError("the network has no layers to quantise", where=where)
+    # Importing the package takes half a second, and most commands do not need it.
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     with scratch_folder() as folder, quiet():
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, source)  # of a model in memory the package moves the weights away
+        onnx.save(model, source)  # the package moves weights out of a model in memory
         try:
             quantize_static(
                 source,
@@ -122,9 +123,9 @@ def quantize(
                 },
             )
             quantized = onnx.load(target)
-        except MobileFaceError:  # a picture that cannot be read
+        except MobileFaceError:  # such as an unreadable calibration image
             raise
-        except Exception as error:  # the package raises whatever it meets
+        except Exception as error:  # the package can raise any type of error
             text = " ".join(str(error).split()) or type(error).__name__
             raise ConversionError(f"cannot be quantised ({text})", where=where) from error
     del quantized.metadata_props[:]
@@ -143,19 +144,19 @@ def _dense_layers(model: onnx.ModelProto) -> set[str]:
 
 
 def _between_layers(model: onnx.ModelProto) -> set[str]:
-    """Names of the nodes from the second layer with weights to the last ones, inclusive.
+    """Names of the nodes from the second weight layer to the last ones, without a last convolution.
 
-    A node stands between if a layer comes before it and it is, or leads to, a layer with weights.
+    A node is included if it follows a weight layer and is, or leads to, another one.
     """
     nodes = list(model.graph.node)
-    after: set[str] = set()  # values that a layer with weights leads to
+    after: set[str] = set()  # values that depend on a weight layer
     following: list[onnx.NodeProto] = []
-    for node in nodes:  # in the order in which they are computed
+    for node in nodes:  # in topological order
         if any(name in after for name in node.input):
             following.append(node)
         if node.op_type in _LAYERS or any(name in after for name in node.input):
             after.update(node.output)
-    needed: set[str] = set()  # values that lead to a layer with weights
+    needed: set[str] = set()  # values that a weight layer depends on
     chosen: set[str] = set()
     names = {node.name for node in following}
     for node in reversed(nodes):
@@ -169,12 +170,12 @@ def _between_layers(model: onnx.ModelProto) -> set[str]:
 
 
 class _Reader:
-    """Hands inputs to the calibration, one after the other."""
+    """Calibration data reader for ONNX Runtime, over an iterable of inputs."""
 
     def __init__(self, feeds: Feeds) -> None:
         self._feeds: Iterator[Mapping[str, npt.NDArray[Any]]] = iter(feeds)
 
     def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
-        """The next inputs; None at the end."""
+        """The inputs of the next run; None at the end."""
         fed = next(self._feeds, None)
         return None if fed is None else dict(fed)

@@ -1,4 +1,4 @@
-"""Silence for tools of ONNX Runtime that talk to people who run them by hand."""
+"""Suppresses the console output of ONNX Runtime's tools."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import onnxruntime
 __all__ = ["quiet"]
 
 _WARNINGS, _ERRORS = 2, 3
-"""Severities of ONNX Runtime's own log; the first is what it starts with."""
+"""Severities of ONNX Runtime's log; warnings are the default."""
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drops what is printed and logged up to warnings; errors still come as exceptions."""
+    """Suppresses standard output, warnings and log messages below errors."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     onnxruntime.set_default_logger_severity(_ERRORS)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # such as files that are left to be closed
+            warnings.simplefilter("ignore")  # such as unclosed files
             yield
     finally:
         logging.disable(before)

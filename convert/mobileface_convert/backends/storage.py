@@ -1,11 +1,11 @@
-"""Stores weights in half the bytes; the network still computes in float32.
+"""Stores weights as float16, in half the bytes; the network still computes in float32.
 
 Each large float32 initializer W becomes::
 
     before   W (float32) ─ Conv          after   W (float16) ─ Cast ─ Conv
 
-ONNX Runtime carries the Cast out once, when it loads the model, so inference costs what it did.
-A weight is rounded to 11 significant bits; what that does to the outputs is measured, not assumed.
+ONNX Runtime runs the Cast once, when it loads the model, so inference time does not change. Weights
+are rounded to 11 significant bits; the effect on the outputs is measured.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .onnx import read_onnx
 __all__ = ["STORAGES", "store_float16", "stored_as"]
 
 STORAGES = ("float32", "float16")
-"""Element types that weights can be stored in."""
+"""Element types for stored weights."""
 
 _SMALLEST = 1024
-"""Elements below which an array stays as it is: there is nothing to save."""
+"""Number of elements below which an array stays float32, as it would save next to nothing."""
 
 
 def store_float16(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """A copy of the model whose large weights are float16.
+    """A copy of the model with its large weights stored as float16.
 
     Args:
         model: An ONNX model with float32 weights.
-        where: What error messages call it.
+        where: Name of the model in error messages.
 
     Raises:
-        ConversionError: A weight is beyond float16, or no array is large enough.
+        ConversionError: If a weight exceeds the range of float16, or no array is large enough.
     """
     stored = onnx.ModelProto()
     stored.CopyFrom(model)
@@ -49,7 +49,9 @@ def store_float16(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             kept.append(tensor)
             continue
         if np.abs(array).max() > np.finfo(np.float16).max:
-            raise ConversionError(f"array '{tensor.name}' is beyond float16", where=where)
+            raise ConversionError(
+                f"array '{tensor.name}' exceeds the range of float16", where=where
+            )
         half = f"{tensor.name}_float16"
         kept.append(numpy_helper.from_array(array.astype(np.float16), half))
         casts.append(
@@ -58,7 +60,7 @@ def store_float16(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
             )
         )
     if not casts:
-        raise ConversionError("it has no weights to store as float16", where=where)
+        raise ConversionError("the model has no weights to store as float16", where=where)
     nodes = [*casts, *graph.node]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
@@ -71,7 +73,7 @@ def stored_as(model: Path) -> str:
     """How the weights of a model file are stored, one of `STORAGES`.
 
     Raises:
-        ConversionError: It is no ONNX model.
+        ConversionError: If the file is not an ONNX model.
     """
     loaded = read_onnx(model)
     half = {t.name for t in loaded.graph.initializer if t.data_type == TensorProto.FLOAT16}

@@ -1,1 +1,1 @@
-"""From a recipe to files: variants, certificates, cards, the index and bundles."""
+"""Builds models from recipes: variants, certificates, model cards, the index and bundles."""

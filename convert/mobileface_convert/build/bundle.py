@@ -1,4 +1,4 @@
-"""A folder of models as a wheel that holds nothing else.
+"""Packs a folder of models into a wheel that contains nothing else.
 
 ::
 
@@ -7,8 +7,8 @@
                           licenses/MIT.txt
       mobileface_models-0.1.0.dist-info/  METADATA  WHEEL  RECORD  licenses/…
 
-Installed beside the runtime it is found with no configuration (`mobileface.host.places`). hatchling
-builds it, as it builds the project's own wheel: the same models give the same bytes.
+If it is installed, the runtime finds the models without configuration (`mobileface.host.places`).
+The wheel is built by hatchling, like the project's own wheel, and is reproducible.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mobileface.errors import ConversionError, ModelError, ModelIntegrityError, 
 from mobileface.host.files import check_sha256, reason, replacing, scratch_folder
 from mobileface.host.places import MODELS_PACKAGE
 from mobileface.models.index import INDEX_FILE, IndexEntry, read_index
-from mobileface.models.spec import METADATA_KEY, ModelSpec
+from mobileface.models.spec import METADATA_KEY, License, ModelSpec
 
 from .cards import LICENSES, license_text
 
@@ -37,7 +37,7 @@ __all__ = ["Bundle", "add_bundle", "make_bundle"]
 
 _DISTRIBUTION = MODELS_PACKAGE.replace("_", "-")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?")
-_INIT = '"""Models for mobileface: data alone; the runtime finds them by itself."""\n'
+_INIT = '"""Models for mobileface: data only; the runtime finds them automatically."""\n'
 _OLDEST_RUNTIME = ".".join(__version__.split(".")[:2])
 
 
@@ -49,7 +49,9 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIST", help="folder for the wheel"
     )
-    parser.add_argument("--version", default=__version__, help="default: %(default)s")
+    parser.add_argument(
+        "--version", default=__version__, help="version of the wheel; default: %(default)s"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -66,9 +68,9 @@ class Bundle:
 
     Attributes:
         path: The wheel.
-        models: What it holds.
-        licenses: Short names of the licences that the models are under.
-        bytes: Its size.
+        models: Names of the models in it.
+        licenses: Short names of the models' licences.
+        bytes: Size of the wheel.
     """
 
     path: Path
@@ -83,23 +85,24 @@ def make_bundle(models: Path, output: Path, version: str = __version__) -> Bundl
     Args:
         models: A models folder.
         output: Folder for the wheel.
-        version: The wheel's version: digits and points, and what PEP 440 allows after them.
+        version: Version of the wheel: digits and dots, with an optional PEP 440 suffix.
 
     Raises:
-        ModelError: The folder has no models, or a file is not what the index promises.
-        ConversionError: The version is none, or the text of a licence is not known.
-        OutputError: The wheel cannot be written.
+        ModelError: If the folder has no models, or a file does not match the index.
+        ConversionError: If the version is invalid, or the text of a licence is not available.
+        OutputError: If the wheel cannot be written.
     """
     if not _VERSION.fullmatch(version):
-        raise ConversionError(f"'{version}' is no version", hint="for example 1.0 or 1.2.post3")
+        raise ConversionError(f"'{version}' is not a version", hint="for example 1.0 or 1.2.post3")
     index = read_index(models)
     if not index:
         raise ModelError(f"no {INDEX_FILE} with models in it", where=str(models))
     with scratch_folder() as temporary:
         project = Path(temporary)
-        names = sorted({_license(models / entry.file) for entry in index.values()})
+        terms = [_license(models / entry.file) for entry in index.values()]
+        names = sorted({term.name for term in terms})
         _copy(models, index, project / MODELS_PACKAGE)
-        for name in names:
+        for name in sorted({term.text_name for term in terms}):
             text = _license_text(models, name)
             _write(project / MODELS_PACKAGE / LICENSES / f"{name}.txt", text)
         _write(project / "README.md", _readme(index))
@@ -109,7 +112,7 @@ def make_bundle(models: Path, output: Path, version: str = __version__) -> Bundl
 
 
 def _copy(models: Path, index: dict[str, IndexEntry], target: Path) -> None:
-    """Copies the index, every file that it names, and the cards; compares hashes on the way."""
+    """Copies the index, the files that it lists and the model cards; checks the hashes."""
     _write(target / "__init__.py", _INIT)
     names = {INDEX_FILE}
     for name, entry in index.items():
@@ -129,7 +132,7 @@ def _copy(models: Path, index: dict[str, IndexEntry], target: Path) -> None:
 
 
 def _files(record: Any) -> Iterator[tuple[str, str | None]]:
-    """Every file that an index entry names, with its hash, however deep; certificates have none."""
+    """All files in an index entry, at any depth, with their hash; None for certificates."""
     if isinstance(record, dict):
         if isinstance(record.get("file"), str):
             yield record["file"], record.get("sha256")
@@ -142,33 +145,33 @@ def _files(record: Any) -> Iterator[tuple[str, str | None]]:
             yield from _files(value)
 
 
-def _license(model: Path) -> str:
-    """The licence that a model's spec names."""
+def _license(model: Path) -> License:
+    """The licence in a model's spec."""
     if model.suffix == ".json":
         text = model.read_text(encoding="utf-8")
     else:
         try:
             metadata = onnx.load(str(model), load_external_data=False).metadata_props
-        except Exception as error:  # protobuf raises errors of its own
+        except Exception as error:  # protobuf has its own error types
             raise ModelError(f"cannot be read ({error})", where=str(model)) from error
         text = next((item.value for item in metadata if item.key == METADATA_KEY), "{}")
-    return ModelSpec.from_json(text, where=str(model)).license.name
+    return ModelSpec.from_json(text, where=str(model)).license
 
 
 def _license_text(models: Path, name: str) -> str:
-    """The text of a licence: that of the folder, else ours."""
+    """The text of a licence, from the models folder or otherwise from this package."""
     own = models / LICENSES / f"{name}.txt"
     return own.read_text(encoding="utf-8") if own.is_file() else license_text(name)
 
 
 def _readme(index: dict[str, IndexEntry]) -> str:
-    lines = ["# Models for mobileface", "", "Data alone. `mobileface models` lists them.", ""]
+    lines = ["# Models for mobileface", "", "Data only. `mobileface models` lists them.", ""]
     lines += [f"- {name}: {index[name].task}, {index[name].bytes:,} bytes" for name in index]
     return "\n".join(lines) + "\n"
 
 
 def _pyproject(version: str, licenses: list[str]) -> str:
-    """The wheel's description; JSON strings are TOML strings."""
+    """The wheel's pyproject.toml; JSON strings are valid TOML strings."""
     facts = {
         "name": _DISTRIBUTION,
         "version": version,
@@ -186,7 +189,7 @@ def _pyproject(version: str, licenses: list[str]) -> str:
         "[project]",
         *(f"{field} = {json.dumps(value)}" for field, value in facts.items()),
         "[tool.hatch.build.targets.wheel]",
-        'core-metadata-version = "2.4"',  # the first with licence files, known to older tools
+        'core-metadata-version = "2.4"',  # the first with licence files; newer ones break old tools
         f'packages = ["{MODELS_PACKAGE}"]',
         "ignore-vcs = true",
     ]
@@ -194,7 +197,7 @@ def _pyproject(version: str, licenses: list[str]) -> str:
 
 
 def _expression(name: str) -> str:
-    """A licence in the words of SPDX, which has some for licences that it does not know."""
+    """A licence as an SPDX expression; ``LicenseRef-…`` if SPDX does not list it."""
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     try:
@@ -204,8 +207,8 @@ def _expression(name: str) -> str:
 
 
 def _build(project: Path, output: Path) -> Path:
-    """Builds the wheel and moves it to its place."""
-    from hatchling.builders.wheel import WheelBuilder  # only this command needs it
+    """Builds the wheel and copies it to the output folder."""
+    from hatchling.builders.wheel import WheelBuilder  # only needed by this command
 
     with scratch_folder() as folder:
         built = Path(next(WheelBuilder(str(project)).build(directory=folder)))

@@ -1,8 +1,8 @@
-"""Pictures to quantise a network by, and others to see what that cost.
+"""Images to calibrate a quantised network, and images to evaluate it.
 
-A folder's pictures, sorted by path, are parted once: the first two thirds calibrate, the rest is
-what the result is compared on. Neighbours by name (two pictures of one person, two frames of one
-video) mostly stay on one side so. Files of the same content count once, so that none is on both.
+The images of a folder are sorted by path and split: the first two thirds are for calibration, the
+rest for evaluation. Thus neighbours by name (images of one person, frames of one video) mostly stay
+together. Files with the same content count once, so that none is in both parts.
 """
 
 from __future__ import annotations
@@ -20,81 +20,81 @@ from mobileface.host.files import reason, sha256
 from mobileface.models.spec import ModelSpec
 from mobileface.vision.image import PICTURE_SUFFIXES, read_image
 
-__all__ = ["PictureSet", "Samples", "read_samples"]
+__all__ = ["ImageSet", "Samples", "read_samples"]
 
-_LEAST = 24
-"""Pictures that a folder must have: with fewer, ranges are a matter of luck."""
+_MIN_IMAGES = 24
+"""Minimum number of images in a folder; ranges from fewer images would be unreliable."""
 
-_MOST = 900
-"""Pictures that are used of a folder, evenly spread over it; more change nothing but the time."""
+_MAX_IMAGES = 900
+"""Maximum number of images used, evenly spaced over the folder; more only take longer."""
 
 
 @dataclass(frozen=True)
-class PictureSet:
-    """Some picture files.
+class ImageSet:
+    """A set of image files.
 
     Attributes:
         paths: The files.
-        sha256: Hash of the hashes of their contents, in order: names do not count.
+        sha256: Hash of the files' hashes in order; independent of their names.
     """
 
     paths: tuple[Path, ...]
     sha256: str
 
     def feeds(self, spec: ModelSpec) -> Iterator[Mapping[str, npt.NDArray[Any]]]:
-        """The pictures as the runtime would feed them to a network, one by one.
+        """Yields the inputs of a network for the images, as the runtime prepares them.
 
         Args:
-            spec: The network.
+            spec: Spec of the network.
 
         Raises:
-            ImageError: A file is no picture.
-            SpecError: The network is not fed with images alone.
+            ImageError: If a file is not an image.
+            SpecError: If the network has inputs other than an image.
         """
         for path in self.paths:
             yield spec.kind.feed(spec, read_image(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """What a certificate says of them."""
+        """The entry in a certificate: number of files and hash."""
         return {"files": len(self.paths), "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A folder's pictures, parted.
+    """The images of a folder, split in two sets.
 
     Attributes:
-        calibration: What ranges are taken from.
-        evaluation: Others, on which the result is compared.
+        calibration: Images that activation ranges are measured on.
+        evaluation: Other images, for comparing the quantised network.
     """
 
-    calibration: PictureSet
-    evaluation: PictureSet
+    calibration: ImageSet
+    evaluation: ImageSet
 
 
 def read_samples(folder: Path) -> Samples:
-    """Finds and parts the pictures of a folder and its subfolders.
+    """Finds and splits the images of a folder and its subfolders.
 
     Raises:
-        ConversionError: It has too few, or one cannot be read.
+        ConversionError: If there are too few images, or a file cannot be read.
     """
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
-    step = max(1, -(-len(found) // _MOST))
+    step = max(1, -(-len(found) // _MAX_IMAGES))
     try:
         hashes = {sha256(path): path for path in reversed(found[::step])}
     except OSError as error:
         raise ConversionError(f"cannot be read ({reason(error)})", where=str(folder)) from error
     pairs = sorted((path, digest) for digest, path in hashes.items())
-    if len(pairs) < _LEAST:
+    if len(pairs) < _MIN_IMAGES:
         raise ConversionError(
-            f"{len(pairs)} pictures to calibrate with, {_LEAST} are needed",
+            f"{len(pairs)} calibration images, at least {_MIN_IMAGES} are needed",
             where=str(folder),
-            hint="200 aligned faces of different people are a good number",
+            hint="200 aligned face crops of different people are a good choice",
         )
-    border = len(pairs) * 2 // 3
-    return Samples(_set(pairs[:border]), _set(pairs[border:]))
+    split = len(pairs) * 2 // 3
+    return Samples(_set(pairs[:split]), _set(pairs[split:]))
 
 
-def _set(pairs: Sequence[tuple[Path, str]]) -> PictureSet:
+def _set(pairs: Sequence[tuple[Path, str]]) -> ImageSet:
     digest = hashlib.sha256("".join(value for _, value in pairs).encode()).hexdigest()
-    return PictureSet(tuple(path for path, _ in pairs), digest)
+    return ImageSet(tuple(path for path, _ in pairs), digest)

@@ -1,6 +1,6 @@
-"""Model cards: what people should know of a model before they use it, one Markdown file each.
+"""Model cards: purpose, input, output, accuracy and limits of a model, one Markdown file each.
 
-Everything in a card comes from the recipe and the certificate; the text of the licence lies beside.
+The content comes from the recipe and the certificate. The licence text is written next to it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from ..recipes.recipe import Card, Recipe
 __all__ = ["LICENSES", "card_text", "license_text", "write_cards"]
 
 LICENSES = "licenses"
-"""The folder with the texts of licences, beside the models."""
+"""Name of the folder with licence texts, inside a models folder."""
 
 
 def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
-    """Writes the card of each model that has one, and the text of its licence.
+    """Writes the cards of the models whose recipe has one, and their licence texts.
 
     Args:
-        recipes: The models; they lie in the folder already.
+        recipes: The models; their files and certificates must already be in the folder.
         folder: A models folder.
 
     Returns:
         The files written.
 
     Raises:
-        ModelIntegrityError: A certificate is absent or damaged.
-        ConversionError: The text of a licence is not known.
-        OutputError: The folder cannot be written.
+        ModelIntegrityError: If a certificate is missing or corrupt.
+        ConversionError: If the text of a licence is not available.
+        OutputError: If the folder is not writable.
     """
     written: dict[Path, str] = {}
     for recipe in recipes:
@@ -44,7 +44,7 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
             continue
         certificate = _read(folder / f"{recipe.name}.certificate.json")
         written[folder / f"{recipe.name}.md"] = card_text(recipe.spec, recipe.card, certificate)
-        name = recipe.spec.license.name
+        name = recipe.spec.license.text_name
         written[folder / LICENSES / f"{name}.txt"] = license_text(name)
     for path, text in written.items():
         write_aside(path, text)
@@ -52,12 +52,12 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
 
 
 def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> str:
-    """The card of one model, Markdown.
+    """The card of one model, in Markdown.
 
     Args:
-        spec: Its facts.
-        card: What people should know beside them.
-        certificate: Its certificate, as JSON types.
+        spec: Spec of the model.
+        card: Texts from the recipe.
+        certificate: Certificate of the model, as JSON types.
     """
     lines = [
         f"# {spec.name}",
@@ -70,7 +70,7 @@ def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> st
         f"- **File**: {certificate['file']}, {certificate['bytes']:,} bytes, weights stored as "
         f"{certificate['weights']}, {certificate['nodes']} ONNX nodes",
         f"- **SHA-256**: `{certificate['sha256']}`",
-        f"- **Licence**: [{spec.license.name}]({LICENSES}/{spec.license.name}.txt), "
+        f"- **Licence**: [{spec.license.name}]({LICENSES}/{spec.license.text_name}.txt), "
         f"<{spec.license.url}>",
         f"- **Source**: {_source(certificate['source'])}",
         f"- **Input**: {_input(spec)}",
@@ -90,7 +90,7 @@ def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> st
 
 
 def _parity(certificate: Mapping[str, Any]) -> list[str]:
-    """How the model agrees with what it was made from."""
+    """The line about the verification against the original model."""
     found = certificate["verification"]
     if found is None:
         return ["- **Against the original**: not verified"]
@@ -138,7 +138,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelIntegrityError(f"cannot be read ({error})", where=str(path)) from error
     if not isinstance(document, dict):
-        raise ModelIntegrityError("no certificate", where=str(path))
+        raise ModelIntegrityError("not a certificate", where=str(path))
     return document
 
 
@@ -146,12 +146,12 @@ def license_text(name: str) -> str:
     """The text of a licence.
 
     Args:
-        name: Its short name, as SPDX has it.
+        name: Name of the file with the text, usually the short name of the licence in SPDX.
 
     Raises:
-        ConversionError: It is not known.
+        ConversionError: If the package does not contain the text.
     """
     path = resources.files("mobileface_convert") / LICENSES / f"{name}.txt"
     if not path.is_file():
-        raise ConversionError(f"the text of the licence {name} is not in the package")
+        raise ConversionError(f"the package has no text for the licence {name}")
     return path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The certificate beside each model: what it was made from, how, and how well it agrees.
+"""The certificate next to each model: its sources, tools, passes and verification results.
 
 ::
 
@@ -15,10 +15,10 @@
                       "max_abs_error": 2.9e-6, "min_cosine": 1.0, "scale": 14.1,
                       "bounds": {"max_abs_error": 5e-5, "min_cosine": 0.9999999}}}
 
-``verification`` is null for a model that was converted with verification off. Where ``weights`` are
-not stored as float32, ``verification_float32`` says how the model agreed before they were rounded.
+``verification`` is null for a model that was converted without verification. If ``weights`` are not
+stored as float32, ``verification_float32`` is the result before they were rounded.
 
-Each variant has a certificate of its own, with these parts beyond::
+Each variant has its own certificate, with these additional fields::
 
      "precision": "int8", "target": "portable",
      "verification_fp32": {"inputs": {"files": 67, "sha256": "…"}, "rows": 67,
@@ -27,11 +27,12 @@ Each variant has a certificate of its own, with these parts beyond::
                      "layers": 37, "float32_layers": ["conv1"]},
      "record": {…}
 
-``verification_fp32`` compares with the model in fp32: int8, and fp16 where there are any, on
-pictures of the folder that nothing was calibrated with, others on generated ones. The bounds of
-int8 are for this comparison; how it agrees with the oracle on generated pictures is stated, with
-``bounds`` null. For a detector, rows are its detections in fp32, each beside the one that overlaps
-it most; a lost one counts as cosine 0. ``record`` is what ``mobileface certify`` replays; see
+``verification_fp32`` is the comparison with the fp32 model. int8 variants, and fp16 variants if
+there is a folder of images, are compared on its evaluation images, which are not used for
+calibration; other variants on generated images. The int8 tolerances apply to this comparison; the
+comparison with the reference on generated images is only recorded, with ``bounds`` null. For a
+detector, rows are the fp32 detections, each compared with the one that overlaps it most; a lost
+detection counts as cosine 0. ``record`` is replayed by ``mobileface certify``; see
 `mobileface.models.replay`.
 """
 
@@ -50,7 +51,7 @@ from mobileface.models.agreement import Bounds
 
 from ..makers import Built, PassRecord
 from ..oracles.verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
-from .calibration_images import PictureSet
+from .calibration_images import ImageSet
 
 __all__ = ["certificate", "export_certificate", "pass_to_dict", "tools_used", "write_certificate"]
 
@@ -71,15 +72,15 @@ def certificate(
     """The certificate of a converted model as JSON types.
 
     Args:
-        built: What was made, and how.
-        model: Its file.
+        built: The converted model.
+        model: The model file.
         file_name: The file's final name.
-        weights: How its weights are stored.
-        nodes: Number of ONNX nodes; by default as built.
-        verified: How it compares with its oracle and what was required, by how weights are stored;
-            None: not verified.
-        facts: What is known of it as a variant: ``precision``, ``target``, ``verification_fp32``
-            (agreement, bounds, pictures), ``calibration`` and ``record``.
+        weights: How weights are stored.
+        nodes: Number of ONNX nodes; by default that of ``built``.
+        verified: Agreement with the reference and tolerances, by how weights are stored; None if
+            not verified.
+        facts: Additional fields of a variant: ``precision``, ``target``, ``verification_fp32``
+            (agreement, bounds, images), ``calibration`` and ``record``.
     """
     found = {stored: _verification(*pair) for stored, pair in (verified or {}).items()}
     before = {"verification_float32": found["float32"]} if len(found) > 1 else {}
@@ -112,15 +113,15 @@ def export_certificate(
     passes: Sequence[PassRecord],
     verification: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The certificate of a network that no recipe knows; of the same form.
+    """The certificate of a network without a recipe, in the same format.
 
     Args:
-        model: Its file.
+        model: The model file.
         file_name: The file's final name.
         sources: The checkpoint's files.
         nodes: Number of ONNX nodes.
-        passes: What was rewritten.
-        verification: Oracle, shapes and error of each output; None: not verified.
+        passes: Results of the passes.
+        verification: Reference, shapes and error of each output; None if not verified.
     """
     files = [
         {"path": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}
@@ -146,7 +147,7 @@ def write_certificate(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
-    """The part that says how well the model agrees with its oracle."""
+    """The field ``verification``: the comparison with the reference."""
     return {
         "oracle": agreement.oracle,
         "inputs": {"generator": "probes", "count": PROBE_COUNT, "seed": PROBE_SEED},
@@ -156,10 +157,10 @@ def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]
 
 
 def _verification_fp32(
-    agreement: Agreement, bounds: Bounds, pictures: PictureSet | None
+    agreement: Agreement, bounds: Bounds, images: ImageSet | None
 ) -> dict[str, Any]:
-    """The part that says how well a variant agrees with the model in fp32."""
-    inputs = {"generator": "probes"} if pictures is None else pictures.to_dict()
+    """The field ``verification_fp32``: the comparison of a variant with the fp32 model."""
+    inputs = {"generator": "probes"} if images is None else images.to_dict()
     return {"inputs": inputs, "rows": agreement.inputs, **_measured(agreement, bounds)}
 
 
@@ -174,16 +175,16 @@ def _measured(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:
 
 
 def pass_to_dict(record: PassRecord) -> dict[str, Any]:
-    """What one pass did."""
+    """The result of one pass as JSON types."""
     refused = [asdict(refusal) for refusal in record.result.refused]
     return {"name": record.name, "changed": len(record.result.changed), "refused": refused}
 
 
 def tools_used(*more: str) -> dict[str, str]:
-    """Versions of everything that had a hand in it.
+    """Versions of the installed tools, of Python and the machine.
 
     Args:
-        more: Distributions beside those that every conversion uses.
+        more: Distributions besides those that every conversion uses.
     """
     tools = {}
     for name in (*_TOOLS, *more):

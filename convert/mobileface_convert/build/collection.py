@@ -1,4 +1,4 @@
-"""Converts several recipes, each from its own place, and says how it goes."""
+"""Converts several recipes, each from its own source, and prints the results."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def convert_recipes(
     """Converts recipes into a folder and prints a line for each.
 
     Args:
-        recipes: What to make.
-        folder: Where the models go.
-        location: Folder or address of the upstream repository; by default as `open_source` says.
-            Files that installed packages carry are found without it.
-        complete: Raise if a model's files are absent; otherwise it is left out, unless they should
-            have been downloaded.
-        verify: As `pipeline.convert` takes it.
-        plan: As `pipeline.convert` takes it.
+        recipes: The recipes to convert.
+        folder: The models folder.
+        location: Folder or address of the upstream repository; the default is that of
+            `open_source`. Not needed for files from installed packages.
+        complete: Raise an error if a model's files are missing. Otherwise the model is skipped
+            with a message, unless its files come from a download.
+        verify: Same as for `pipeline.convert`.
+        plan: Same as for `pipeline.convert`.
 
     Raises:
-        SourceError: Files are absent, or none of the models could be made.
-        ConversionError: As `pipeline.convert`.
+        SourceError: If files are missing, or no model could be converted.
+        ConversionError: If a conversion fails.
     """
     sources: dict[Upstream, Source | None] = {}
-    made = []
+    converted = []
     for recipe in recipes:
         if recipe.upstream not in sources:
             sources[recipe.upstream] = open_upstream(recipe.upstream, location)
@@ -59,7 +59,7 @@ def convert_recipes(
                 raise
             print(f"{recipe.name}: skipped, {error.what}", flush=True)
             continue
-        made.append(artefact)
+        converted.append(artefact)
         print(
             f"{artefact.name}: {artefact.nodes} nodes, {artefact.bytes / 1e6:.3f} MB, "
             f"{time.perf_counter() - start:.1f} s, {agreement_text(artefact.agreement)}",
@@ -67,13 +67,13 @@ def convert_recipes(
         )
         for line in _variant_lines(artefact):
             print(line, flush=True)
-    if not made:
-        raise SourceError("none of the models can be made from it", where=str(location))
-    return made
+    if not converted:
+        raise SourceError("the source has the files of none of the models", where=str(location))
+    return converted
 
 
 def agreement_text(agreement: Agreement | None) -> str:
-    """How a model compares with its oracle, in one line."""
+    """The comparison of a model with its reference, in one line."""
     if agreement is None:
         return "not verified"
     return (
@@ -83,36 +83,36 @@ def agreement_text(agreement: Agreement | None) -> str:
 
 
 def _variant_lines(artefact: Artefact) -> Iterator[str]:
-    """A line for each variant that was made, and for each that could not be."""
-    for made in artefact.made:
-        line = f"  {made.name}: {len(made.content) / 1e6:.3f} MB, {made.nodes} nodes"
-        if "verification_fp32" in made.facts:
-            agreement, _, pictures = made.facts["verification_fp32"]
-            count = f"{len(pictures.paths)} other" if pictures else "generated"
+    """A line for each variant that was built, and for each that could not be built."""
+    for built in artefact.built:
+        line = f"  {built.name}: {len(built.content) / 1e6:.3f} MB, {built.nodes} nodes"
+        if "verification_fp32" in built.facts:
+            agreement, _, images = built.facts["verification_fp32"]
+            count = f"{len(images.paths)} other" if images else "generated"
             line += (
-                f", to fp32 on {count} pictures: max abs error {agreement.max_abs_error:.2g} of "
-                f"{agreement.scale:.3g}, cosine {agreement.mean_cosine:.6f} in the mean, "
-                f"{agreement.min_cosine:.6f} at least"
+                f", compared with fp32 on {count} images: max abs error "
+                f"{agreement.max_abs_error:.2g} of {agreement.scale:.3g}, "
+                f"mean cosine {agreement.mean_cosine:.6f}, min cosine {agreement.min_cosine:.6f}"
             )
         yield line
-    for refused in artefact.refused:
-        if not refused.expected:
-            yield f"  {refused.name} not made: {refused.reason}"
+    for skipped in artefact.refused:
+        if not skipped.expected:
+            yield f"  {skipped.name} not built: {skipped.reason}"
 
 
 def open_upstream(upstream: Upstream, location: str | None) -> Source | None:
-    """Where an upstream's files come from, which is said; None if it has none.
+    """Opens the source of an upstream's files and prints it; None if the upstream has no files.
 
     Args:
         upstream: The upstream.
-        location: As `convert_recipes` takes it.
+        location: Same as for `convert_recipes`.
 
     Raises:
-        SourceError: There is no such place.
+        SourceError: If the source does not exist or the location is invalid.
     """
     source: Source
     if upstream.package is not None:
-        source = PackageSource(upstream.package, upstream.extra or "")
+        source = PackageSource(upstream.package, upstream.extra or "", upstream.pinned)
     elif upstream.commit is not None:
         source = open_source(
             location,

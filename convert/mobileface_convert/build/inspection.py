@@ -1,4 +1,4 @@
-"""What a graph, an array file or an ONNX model holds, as JSON types and as a table."""
+"""Describes a graph, a parameter file or an ONNX model, as JSON types and as text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def describe(paths: Sequence[Path]) -> dict[str, Any]:
     """Describes a symbol, a symbol with its parameters, a parameter file or an ONNX model.
 
     Raises:
-        ConversionError: The files are none of these, or cannot be read.
+        ConversionError: If the files are not one of these, or cannot be read.
     """
     symbols = [path for path in paths if path.suffix == ".json"]
     arrays = [path for path in paths if path.suffix in (".params", ".nd")]
@@ -36,7 +36,7 @@ def describe(paths: Sequence[Path]) -> dict[str, Any]:
     raise ConversionError(
         "cannot be inspected together",
         where=", ".join(map(str, paths)),
-        hint="give a -symbol.json (and its .params), a .params or .nd file, or an .onnx file",
+        hint="pass a -symbol.json (and its .params), a .params or .nd file, or an .onnx file",
     )
 
 

@@ -1,4 +1,4 @@
-"""From a recipe and a source to a verified model in a folder."""
+"""Converts a recipe to a verified model with its variants in a models folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..recipes.recipe import Recipe
 from ..sources.cache import exclusive_folder
 from ..sources.files import Source
 from .certificate import certificate, write_certificate
-from .variants import CONDITIONS, STORAGE, Made, Plan, Refused, Workshop
+from .variants import CONDITIONS, STORAGE, BuiltVariant, Plan, SkippedVariant, VariantBuilder
 
 __all__ = ["Artefact", "choose", "convert", "fetch_all", "verify_model"]
 
@@ -30,14 +30,14 @@ class Artefact:
     """A converted model.
 
     Attributes:
-        name: Its name.
+        name: Name of the model.
         path: The model file.
-        bytes: Its size.
-        nodes: Number of ONNX nodes; 0 for a model that is nothing but its spec.
-        agreement: How it compares with its oracle; None if that was not asked for.
-        variants: Its other files, as the index lists them.
-        made: Those of them that were made now.
-        refused: Variants that were wanted and are not there.
+        bytes: Size of the model file.
+        nodes: Number of ONNX nodes; 0 for a model that consists of its spec only.
+        agreement: The comparison with the reference; None if it was not requested.
+        variants: The other files of the model, as listed in the index.
+        built: The variants that were built by this conversion.
+        refused: Requested variants that were not built.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Artefact:
     nodes: int
     agreement: Agreement | None
     variants: tuple[Variant, ...] = ()
-    made: tuple[Made, ...] = ()
-    refused: tuple[Refused, ...] = ()
+    built: tuple[BuiltVariant, ...] = ()
+    refused: tuple[SkippedVariant, ...] = ()
 
 
 def convert(
@@ -58,32 +58,32 @@ def convert(
     verify: bool = True,
     plan: Plan | None = None,
 ) -> Artefact:
-    """Makes one model with its variants, their certificates and its entry in the folder's index.
+    """Converts one model, with variants, certificates and its entry in the folder's index.
 
-    Nothing appears in the folder unless every step for the model's own file succeeded; a variant
-    that cannot be made or misses its bounds is left out, with the reason.
+    Nothing is written unless every step for the model's own file succeeds. A variant that cannot be
+    built, or is outside its tolerances, is skipped with a reason.
 
     Args:
-        recipe: What to make.
-        source: Where its files come from; None only for a recipe without files.
-        folder: Where the model goes.
-        verify: Compare with the oracle and refuse a model that misses its bounds.
-        plan: Which variants are wanted; None: the model's own file alone.
+        recipe: The recipe to convert.
+        source: Source of the recipe's files; None only for a recipe without files.
+        folder: The models folder.
+        verify: Compare with the reference and reject a model that is outside its tolerances.
+        plan: The variants to build; None for the model's own file only.
 
     Raises:
-        ConversionError: Any step failed; the message names it.
-        OutputError: The folder cannot be written.
+        ConversionError: If a step fails.
+        OutputError: If the folder is not writable.
     """
     maker = _maker(recipe)
     recipe, files = choose(recipe, source)
-    with _folder_of_ones_own(folder), scratch_folder() as scratch:
-        workshop = Workshop(recipe, files, maker, Path(scratch), verify)
-        own = workshop.make_own()
-        others = workshop.make_others(plan or Plan())
-        made = [item for item in others if isinstance(item, Made)]
-        with held():  # a model is there with its certificates and its line in the index, or not
-            entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *made)])
-            _list(recipe.name, entry, folder)
+    with _locked_folder(folder), scratch_folder() as scratch:
+        builder = VariantBuilder(recipe, files, maker, Path(scratch), verify)
+        own = builder.build_own()
+        others = builder.build_others(plan or Plan())
+        built = [item for item in others if isinstance(item, BuiltVariant)]
+        with held():  # a model is written with its certificates and its index entry, or not
+            entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *built)])
+            _update_index(recipe.name, entry, folder)
     return Artefact(
         recipe.name,
         folder / entry.file,
@@ -91,41 +91,41 @@ def convert(
         own.nodes,
         own.verified[recipe.weights][0] if verify else None,
         entry.variants,
-        tuple(made),
-        tuple(item for item in others if isinstance(item, Refused)),
+        tuple(built),
+        tuple(item for item in others if isinstance(item, SkippedVariant)),
     )
 
 
-def _write(made: Made, recipe: Recipe, folder: Path) -> Variant:
-    """Writes a variant and its certificate; what the index says of it."""
-    own = made.target == "portable" and STORAGE[made.precision] == recipe.weights
-    stem = recipe.name if own else f"{recipe.name}.{made.name}"
-    target = folder / f"{stem}{made.built.suffix}"
-    write_aside(target, made.content)
+def _write(variant: BuiltVariant, recipe: Recipe, folder: Path) -> Variant:
+    """Writes a variant and its certificate; returns its entry for the index."""
+    own = variant.target == "portable" and STORAGE[variant.precision] == recipe.weights
+    stem = recipe.name if own else f"{recipe.name}.{variant.name}"
+    target = folder / f"{stem}{variant.built.suffix}"
+    write_aside(target, variant.content)
     document = certificate(
-        made.built,
+        variant.built,
         target,
         target.name,
-        weights=STORAGE[made.precision],
-        nodes=made.nodes,
-        verified=made.verified,
-        facts=made.facts,
+        weights=STORAGE[variant.precision],
+        nodes=variant.nodes,
+        verified=variant.verified,
+        facts=variant.facts,
     )
     path = folder / f"{stem}.certificate.json"
     write_certificate(path, document)
     return Variant(
-        made.name,
-        made.precision,
+        variant.name,
+        variant.precision,
         target.name,
         document["sha256"],
         document["bytes"],
         path.name,
-        CONDITIONS[made.target],
+        CONDITIONS[variant.target],
     )
 
 
 def _entry(recipe: Recipe, variants: Sequence[Variant]) -> IndexEntry:
-    """What the index says of a model; its own file is the first of the variants."""
+    """The index entry of a model, whose own file is the first of the variants."""
     own, *others = variants
     return IndexEntry(
         file=own.file,
@@ -139,17 +139,17 @@ def _entry(recipe: Recipe, variants: Sequence[Variant]) -> IndexEntry:
     )
 
 
-def _list(name: str, entry: IndexEntry, folder: Path) -> None:
-    """Puts a model into the folder's index and removes files that belonged to it before.
+def _update_index(name: str, entry: IndexEntry, folder: Path) -> None:
+    """Writes a model's entry to the folder's index and removes files that it no longer lists.
 
-    A variant that was not made this time stays if the model itself is the same as before.
+    Variants from an earlier conversion stay if the model's own file is unchanged.
     """
     index = read_index(folder)
     before = index.get(name)
     old = before.variants if before is not None else ()
-    made = {variant.name for variant in entry.variants}
+    new = {variant.name for variant in entry.variants}
     if before is not None and before.sha256 == entry.sha256:
-        kept = [variant for variant in old if variant.name not in made]
+        kept = [variant for variant in old if variant.name not in new]
         variants = sorted([*entry.variants, *kept], key=_rank)
         entry = dataclasses.replace(entry, variants=tuple(variants))
     write_index(folder, {**index, name: entry})
@@ -160,16 +160,16 @@ def _list(name: str, entry: IndexEntry, folder: Path) -> None:
 
 
 def _rank(variant: Variant) -> tuple[int, bool]:
-    """The order in which the runtime considers variants: the special before the general."""
+    """Sort key for the order in which the runtime tries variants: specific before general."""
     return PRECISIONS.index(variant.precision), variant.condition == ANYWHERE
 
 
 @contextmanager
-def _folder_of_ones_own(folder: Path) -> Iterator[None]:
-    """Keeps other processes that convert into the folder waiting: each rewrites its index.
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Locks the folder against other conversions, as each one rewrites the index.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: If the folder is not writable.
     """
     with ExitStack() as stack:
         try:
@@ -181,47 +181,51 @@ def _folder_of_ones_own(folder: Path) -> Iterator[None]:
 
 
 def verify_model(model: Path, recipe: Recipe, files: Files | None = None) -> Agreement:
-    """Compares a model with its oracle.
+    """Compares a model with its reference.
 
     Args:
         model: The model file.
-        recipe: How it was made.
-        files: The source files by role, if they are at hand.
+        recipe: Recipe of the model.
+        files: The source files by role; None if not available.
 
     Raises:
-        ConversionError: There is no oracle on this machine.
+        ConversionError: If no reference is available on this machine.
     """
     return _maker(recipe).agree(model, recipe, files)
 
 
 def choose(recipe: Recipe, source: Source | None) -> tuple[Recipe, Files]:
-    """The recipe with the first of its sets of files that the source has.
+    """Selects the first of a recipe's alternatives whose files the source has.
+
+    Returns:
+        The recipe or its alternative, and the paths of its files by role.
 
     Raises:
-        SourceError: It has none of them; tells what is absent of the first.
-        SourceIntegrityError: A file is another one.
+        SourceError: If the source has none of them; names the file missing for the first one.
+        SourceIntegrityError: If a file does not match its pinned hash.
     """
-    absent: SourceError | None = None
+    missing: SourceError | None = None
     for candidate in (recipe, *recipe.alternatives):
         try:
             return candidate, fetch_all(candidate, source)
         except SourceIntegrityError:
             raise
         except SourceError as error:
-            absent = absent or error
-    assert absent is not None
-    raise absent
+            missing = missing or error
+    assert missing is not None
+    raise missing
 
 
 def fetch_all(recipe: Recipe, source: Source | None) -> Files:
-    """Local paths of a recipe's source files.
+    """Local paths of a recipe's source files, by role.
 
     Raises:
-        SourceError: A file is absent or another one.
+        SourceError: If a file is missing or does not match its pinned hash.
+        ConversionError: If the recipe has files but ``source`` is None.
     """
     if source is None:
         if recipe.files:
-            raise ConversionError("its files need a source", where=recipe.name)
+            raise ConversionError("the recipe's files need a source", where=recipe.name)
         return {}
     return {role: source.fetch(file) for role, file in recipe.files.items()}
 
@@ -229,8 +233,8 @@ def fetch_all(recipe: Recipe, source: Source | None) -> Files:
 def _maker(recipe: Recipe) -> Maker:
     if recipe.maker not in MAKERS:
         raise ConversionError(
-            f"no maker '{recipe.maker}'",
+            f"unknown maker '{recipe.maker}'",
             where=recipe.name,
-            hint=f"there are: {', '.join(MAKERS)}",
+            hint=f"available: {', '.join(MAKERS)}",
         )
     return MAKERS[recipe.maker]

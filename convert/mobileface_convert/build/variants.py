@@ -1,24 +1,23 @@
-"""The variants of a model: its network for other precisions and for some machines.
+"""Builds the variants of a model: other precisions, and optimised networks for some machines.
 
-A plan says which are wanted; each is made, compared with the oracle and with the model in fp32, and
-kept if it holds the bounds that the recipe has for it. In the order in which the runtime considers
-them:
+A plan selects the variants. Each one is built, compared with the reference and with the fp32 model,
+and kept if it is within the recipe's tolerances. In the order in which the runtime tries them:
 
 ======== ========= ====================================== =====================================
-name     precision made from                              kept if
+name     precision built from                             tolerances
 ======== ========= ====================================== =====================================
-fp32_x86 fp32      the passes for blocked channels        [verify] holds
-fp32     fp32      the passes for any machine             [verify] holds
-fp16…    fp16      the same, weights stored as float16    [verify.float16] holds
-int8…    int8      the same, quantised by pictures        [verify.int8] holds on other pictures
+fp32_x86 fp32      the passes for blocked channels        [verify]
+fp32     fp32      the passes for any machine             [verify]
+fp16…    fp16      the same, weights stored as float16    [verify.float16]
+int8…    int8      the same, quantised                    [verify.int8], on evaluation images
 ======== ========= ====================================== =====================================
 
-One of them is the model's own file, which runs everywhere: "fp32", or "fp16" where the recipe
-stores weights so. A variant for x86 is made only where its passes change something.
+One of them is the model's own file, which runs on every machine: "fp32", or "fp16" if the recipe
+stores weights as float16. A variant for x86 is built only if its passes change something.
 
-To add a kind of machine: its passes in `passes.TARGETS` and its condition in `CONDITIONS`. To add
-a precision: its name in `mobileface.models.index.PRECISIONS`, how it is stored in `STORAGE` and
-made in `Workshop._content`; recipes allow it by a table ``[verify.…]``.
+To add a kind of machine, add its passes to `passes.TARGETS` and its condition to `CONDITIONS`. To
+add a precision, add its name to `mobileface.models.index.PRECISIONS`, its storage to `STORAGE` and
+its conversion to `VariantBuilder._content`; a recipe enables it with a table ``[verify.…]``.
 """
 
 from __future__ import annotations
@@ -42,32 +41,33 @@ from ..backends.storage import store_float16
 from ..makers import Built, Files, Maker
 from ..oracles.verify import require
 from ..recipes.recipe import Recipe
-from .calibration_images import PictureSet, Samples
+from .calibration_images import ImageSet, Samples
 
-__all__ = ["CONDITIONS", "STORAGE", "Made", "Plan", "Refused", "Workshop"]
+__all__ = ["CONDITIONS", "STORAGE", "BuiltVariant", "Plan", "SkippedVariant", "VariantBuilder"]
 
 CONDITIONS: Mapping[str, Condition] = {
-    "x86": Condition(("x86_64",), ("avx2",)),  # where ONNX Runtime keeps channels in blocks
+    "x86": Condition(("x86_64",), ("avx2",)),  # ONNX Runtime uses blocked channels there
     "portable": ANYWHERE,
 }
-"""Kinds of machine that variants are made for, by their passes; the special before the general."""
+"""Conditions of the variants for each target, by the name of its passes; specific ones first."""
 
 _INTEGER = "plain"
-"""The passes for convolutions in integers, which are fast for whole blocks of channels alone."""
+"""The passes for int8: int8 convolutions are fast only with full channel blocks."""
 
 STORAGE: Mapping[str, str] = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
-"""How weights are stored, by precision; recipes name their bounds so."""
+"""How weights are stored, by precision; also the keys of the tolerances in recipes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which variants are wanted beside the model's own file.
+    """The variants to build in addition to the model's own file.
 
     Attributes:
         precisions: Some of `mobileface.models.index.PRECISIONS`.
         targets: Some of `CONDITIONS`.
-        faces: Aligned faces to quantise networks by that take a crop; None: these get no int8.
-        photos: Whole pictures to quantise detectors by; None: these get no int8.
+        faces: Aligned face crops to calibrate networks with a crop as input; None to skip int8
+            for these.
+        photos: Photos to calibrate detectors; None to skip int8 for these.
     """
 
     precisions: Sequence[str] = ()
@@ -77,18 +77,18 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A variant that holds its bounds.
+class BuiltVariant:
+    """A variant that was built and is within its tolerances.
 
     Attributes:
-        name: What it is called among the variants of its model.
+        name: Name of the variant, unique within the model.
         precision: One of `mobileface.models.index.PRECISIONS`.
         target: One of `CONDITIONS`.
-        content: The bytes of its file.
-        built: The network that it was made from, and how.
+        content: The bytes of the file.
+        built: The float32 network that it was built from.
         nodes: Number of ONNX nodes.
-        verified: How it compares with the oracle and what was required, by storage.
-        facts: What its certificate says beyond that.
+        verified: Agreement with the reference and tolerances, by how weights are stored.
+        facts: Additional fields of the certificate.
     """
 
     name: str
@@ -102,13 +102,13 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A variant that was wanted and is not there.
+class SkippedVariant:
+    """A requested variant that was not built.
 
     Attributes:
-        name: What it would have been called.
-        reason: Why it is not there.
-        expected: Nothing was tried, because it would be of no use; nobody need be told.
+        name: Name that the variant would have had.
+        reason: Why it was not built.
+        expected: Whether it was skipped because it has no use; no message is printed then.
     """
 
     name: str
@@ -117,15 +117,15 @@ class Refused:
 
 
 @dataclass
-class Workshop:
-    """Makes the variants of one model, from one network for each kind of machine.
+class VariantBuilder:
+    """Builds the variants of one model, from one network for each kind of machine.
 
     Args:
-        recipe: The model.
-        files: Its source files.
-        maker: What builds it and compares it with its oracle.
-        scratch: A folder for files that are tried.
-        verify: Compare at all.
+        recipe: Recipe of the model.
+        files: Source files by role.
+        maker: Builds the network and compares it with its reference.
+        scratch: A folder for temporary files.
+        verify: Whether to compare with the reference.
     """
 
     recipe: Recipe
@@ -143,87 +143,87 @@ class Workshop:
         """The precision of the model's own file."""
         return next(name for name, kind in STORAGE.items() if kind == self.recipe.weights)
 
-    def make_own(self) -> Made:
-        """The model's own file.
+    def build_own(self) -> BuiltVariant:
+        """Builds the model's own file.
 
         Raises:
-            ConversionError: Any step failed.
-            ParityError: It misses its bounds.
+            ConversionError: If a step fails.
+            ParityError: If the model is outside its tolerances.
         """
-        return self._make("portable", self.own, plan=Plan())
+        return self._build("portable", self.own, plan=Plan())
 
-    def make_others(self, plan: Plan) -> list[Made | Refused]:
-        """The other variants of a plan, in the order in which the runtime considers them."""
-        found: list[Made | Refused] = []
+    def build_others(self, plan: Plan) -> list[BuiltVariant | SkippedVariant]:
+        """Builds the other variants of a plan, in the order in which the runtime tries them."""
+        found: list[BuiltVariant | SkippedVariant] = []
         for precision in (word for word in PRECISIONS if word in plan.precisions):
             for target in (word for word in CONDITIONS if word in plan.targets):
                 if (target, precision) != ("portable", self.own):
                     found.append(self._try(target, precision, plan))
         return found
 
-    def _try(self, target: str, precision: str, plan: Plan) -> Made | Refused:
+    def _try(self, target: str, precision: str, plan: Plan) -> BuiltVariant | SkippedVariant:
         name = _name(target, precision)
         try:
-            useless = self._useless(target, precision)
-            if useless:
-                return Refused(name, useless, expected=True)
-            return self._make(target, precision, plan)
-        except ConversionError as error:  # the others are made all the same
-            return Refused(name, error.what)
+            reason = self._reason_to_skip(target, precision)
+            if reason:
+                return SkippedVariant(name, reason, expected=True)
+            return self._build(target, precision, plan)
+        except ConversionError as error:  # go on with the other variants
+            return SkippedVariant(name, error.what)
 
-    def _useless(self, target: str, precision: str) -> str:
-        """Why a variant is not even tried; empty if it is."""
+    def _reason_to_skip(self, target: str, precision: str) -> str:
+        """Why a variant is of no use; empty if it should be built."""
         network = self._network("portable")
         if network.suffix != ".onnx":
-            return "it is no network"
+            return "the model is not a network"
         if STORAGE[precision] not in self.recipe.bounds:
-            return f"its recipe has no bounds for {STORAGE[precision]}"
+            return f"the recipe has no bounds for {STORAGE[precision]}"
         if target == "portable":
             return ""
         if self._network(target).content == network.content:
             return f"the passes for {target} change nothing"
         if precision == "int8" and not self._dense:
-            return f"integer layers are the same for {target}"
+            return f"the int8 network is the same for {target}"
         return ""
 
     @property
     def _dense(self) -> bool:
-        """Whether only the fully connected layers of the network gain by int8."""
+        """Whether int8 is limited to the fully connected layers of the network."""
         return dense_only(onnx.load_from_string(self._network("portable").content))
 
     @property
     def _by_photos(self) -> bool:
-        """Whether int8 ranges are taken from photos, not from crops."""
+        """Whether int8 is calibrated with photos instead of face crops."""
         return self.recipe.spec.kind.calibration == "photos"
 
     def _samples(self, plan: Plan) -> Samples | None:
         return plan.photos if self._by_photos else plan.faces
 
-    def _pictures(self, plan: Plan) -> Samples:
-        """The pictures to quantise by.
+    def _images(self, plan: Plan) -> Samples:
+        """The images for calibration and evaluation.
 
         Raises:
-            ConversionError: There are none.
+            ConversionError: If the plan has no images for this model.
         """
         samples = self._samples(plan)
         if samples is None:
             option = "--calibrate-photos" if self._by_photos else "--calibrate"
-            raise ConversionError(f"no pictures to calibrate with; give {option} DIR")
+            raise ConversionError(f"no calibration images; pass {option} DIR")
         return samples
 
     def _network(self, target: str) -> Built:
-        """The network for a kind of machine, in float32, once."""
+        """The float32 network for a kind of machine; built on first use."""
         if target not in self._networks:
             recipe = self.recipe.targeting(target) if target != "portable" else self.recipe
             self._networks[target] = self.maker.build(recipe, self.files)
         return self._networks[target]
 
-    def _make(self, target: str, precision: str, plan: Plan) -> Made:
-        """One variant.
+    def _build(self, target: str, precision: str, plan: Plan) -> BuiltVariant:
+        """Builds and verifies one variant.
 
         Raises:
-            ConversionError: It cannot be made.
-            ParityError: It misses its bounds.
+            ConversionError: If the variant cannot be built.
+            ParityError: If the variant is outside its tolerances.
         """
         source = target if precision != "int8" or self._dense else _INTEGER
         built, name = self._network(source), _name(target, precision)
@@ -238,21 +238,21 @@ class Workshop:
         if quantized is not None:
             facts["calibration"] = {
                 "method": METHOD,
-                "pictures": self._pictures(plan).calibration.to_dict(),
+                "pictures": self._images(plan).calibration.to_dict(),
                 "layers": quantized.layers,
                 "float32_layers": list(quantized.kept),
             }
-        # Casts of stored weights are gone once a file is loaded.
+        # The nodes of fp16 files are counted without the Casts, which are removed on load.
         nodes = len(quantized.model.graph.node) if quantized else built.nodes
-        return Made(name, precision, target, content, built, nodes, verified, facts)
+        return BuiltVariant(name, precision, target, content, built, nodes, verified, facts)
 
     def _verified(
         self, source: str, storage: str, path: Path
     ) -> dict[str, tuple[Agreement, Bounds | None]]:
-        """How a file compares with the oracle, and how its network did before it was rounded.
+        """Compares a file, and its network before rounding, with the reference.
 
         Raises:
-            ParityError: It misses its bounds.
+            ParityError: If one of them is outside its tolerances.
         """
         if source not in self._agreements:
             built = self._network(source)
@@ -260,17 +260,18 @@ class Workshop:
             self._agreements[source] = self._agree(exact, self.recipe.bounds["float32"])
         found = {"float32": self._agreements[source]}
         if storage != "float32":
-            # Integers are held against fp32, on pictures, and so are detectors, whose rows change
-            # places by rounding.
-            stated = storage == "int8" or not self.recipe.spec.kind.ordered
-            found[storage] = self._agree(path, None if stated else self.recipe.bounds[storage])
+            # int8 is checked against fp32 on images instead, and so are detectors, as rounding
+            # changes the order of their rows. Here their agreement is only recorded.
+            record_only = storage == "int8" or not self.recipe.spec.kind.ordered
+            bounds = None if record_only else self.recipe.bounds[storage]
+            found[storage] = self._agree(path, bounds)
         return found
 
     def _facts(self, name: str, storage: str, path: Path, plan: Plan) -> dict[str, Any]:
-        """How a network compares with the one in fp32, and what it gives, for its certificate.
+        """Fields for the certificate: the comparison with fp32, and the record of outputs.
 
         Raises:
-            ParityError: It misses its bounds.
+            ParityError: If the network is outside its tolerances.
         """
         bounds, facts = self.recipe.bounds[storage], {}
         if name != "fp32":
@@ -283,16 +284,14 @@ class Workshop:
         return {**facts, "record": make_record(Session(path, intra_op_num_threads=1), kept)}
 
     def _content(self, built: Built, storage: str, plan: Plan) -> tuple[bytes, Quantized | None]:
-        """The bytes of a network stored in some way; and what was quantised, if anything was."""
+        """The bytes of a network with its weights stored as given, and the int8 network if any."""
         if storage == "float32":
             return built.content, None
         model = onnx.load_from_string(built.content)
         if storage == "float16":
             return store_float16(model, self.recipe.name).SerializeToString(), None
-        pictures, spec = self._pictures(plan).calibration, self.recipe.spec
-        quantized = quantize(
-            model, lambda: pictures.feeds(spec), self.recipe.name, dense=self._dense
-        )
+        images, spec = self._images(plan).calibration, self.recipe.spec
+        quantized = quantize(model, lambda: images.feeds(spec), self.recipe.name, dense=self._dense)
         return quantized.model.SerializeToString(), quantized
 
     def _write(self, name: str, suffix: str, content: bytes) -> Path:
@@ -301,23 +300,23 @@ class Workshop:
         return path
 
     def _agree(self, path: Path, bounds: Bounds | None) -> tuple[Agreement, Bounds | None]:
-        """How a file compares with the oracle; without bounds it is only stated.
+        """Compares a file with the reference; without bounds nothing is required.
 
         Raises:
-            ParityError: It misses its bounds.
+            ParityError: If the file is outside its tolerances.
         """
         agreement = self.maker.agree(path, self.recipe, self.files)
         if bounds is not None:
             require(agreement, bounds, self.recipe.name)
         return agreement, bounds
 
-    def _against_fp32(self, path: Path, pictures: PictureSet | None) -> Agreement:
-        """How a file compares with the model in fp32 for any machine."""
+    def _against_fp32(self, path: Path, images: ImageSet | None) -> Agreement:
+        """Compares a file with the portable fp32 model, on images or generated inputs."""
         reference = self._write("reference", ".onnx", self._network("portable").content)
         sessions = [Session(file, intra_op_num_threads=1) for file in (path, reference)]
         spec = sessions[1].spec
         found, expected = (
-            output_rows(session, None if pictures is None else pictures.feeds(spec))
+            output_rows(session, None if images is None else images.feeds(spec))
             for session in sessions
         )
         expected = spec.kind.significant(spec, expected)

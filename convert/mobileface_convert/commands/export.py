@@ -1,7 +1,7 @@
-"""``mobileface-convert export``: one network as ONNX, or proven for ncnn or Caffe.
+"""``mobileface-convert export``: exports networks to ONNX or, verified, to ncnn or Caffe.
 
-What is exported is named in one of three ways: a checkpoint's files, recipes whose files come from
-a source, or, for ncnn, ONNX models that are converted already.
+There are three kinds of input: the files of a checkpoint; recipes, whose files come from a source;
+and, for ncnn, ONNX models.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..exports.export_table import export_table
 from ..exports.interface import Interface, adapted, add_interface
 from ..exports.ncnn_export import export_ncnn
 from ..exports.network_export import load_network_files
-from ..exports.sidecar import Export, refusal, refuse, source_file
+from ..exports.sidecar import Export, check_exportable, source_file, why_not_exported
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
@@ -43,7 +43,7 @@ __all__ = ["add_export", "add_export_table"]
 
 Job = tuple[str, Callable[[], Export]]
 Opened = dict[Upstream, "Source | None"]
-"""Places of source files that have been opened."""
+"""Sources that are already open."""
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
@@ -58,38 +58,49 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="MODEL.onnx",
-        help="for ncnn: models that are converted already",
+        help="for ncnn: ONNX models to export",
     )
     add(
         "--recipe",
         nargs="+",
         default=[],
         metavar="NAME",
-        help="take cut, input, opset and spec from it, and the files from --source if none are "
-        "given; for ncnn and caffe several",
+        help="use cut, input, opset and spec of a recipe, and its files from --source unless "
+        "--params is given; ncnn and caffe accept several",
     )
-    add("--source", metavar="DIR_OR_URL", help="as for 'all'")
+    add("--source", metavar="DIR_OR_URL", help="same as for 'all'")
     add(
         "--output",
         type=Path,
         required=True,
         metavar="OUT.onnx|DIR",
-        help="for ncnn and caffe a folder",
+        help="output file; for ncnn and caffe a folder",
     )
     add(
         "--input-shape",
         metavar="SHAPE",
-        help="e.g. N,3,112,112 or data=N,3,112,112; letters are dynamic in ONNX",
+        help="e.g. N,3,112,112 or data=N,3,112,112; letters are dynamic dimensions in ONNX",
     )
-    add("--at", metavar="NAME", help="output to keep; default: found")
-    add("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
-    add("--weights", choices=STORAGES, default="float32", help="for ncnn; default: %(default)s")
+    add("--at", metavar="NAME", help="output to keep; default: detected")
+    add(
+        "--opset",
+        type=int,
+        default=DEFAULT_OPSET,
+        choices=range(17, 24),
+        help="version of the ONNX operator set; default: %(default)s",
+    )
+    add(
+        "--weights",
+        choices=STORAGES,
+        default="float32",
+        help="for ncnn: how to store weights; default: %(default)s",
+    )
     add(
         "--time-limit",
         type=float,
         default=TIME_LIMIT,
         metavar="SECONDS",
-        help="for ncnn: how long pnnx may take; default: %(default)g",
+        help="for ncnn: time limit for pnnx; default: %(default)g",
     )
     add_interface(parser)
     parser.set_defaults(run=_export)
@@ -98,7 +109,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 def add_export_table(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface-convert export-table``."""
     parser.add_argument(
-        "folders", nargs="*", type=Path, metavar="DIR", help="where exports lie, to measure them"
+        "folders", nargs="*", type=Path, metavar="DIR", help="folders with exports to measure"
     )
     parser.set_defaults(run=_export_table)
 
@@ -113,14 +124,15 @@ def _export(options: argparse.Namespace) -> int:
         raise ConversionError("--symbol needs --params")
     if options.model and (options.params or options.recipe or options.target != "ncnn"):
         raise ConversionError(
-            "--model is for --target ncnn, and by itself", hint="a converted model needs no source"
+            "--model is for --target ncnn and excludes --params and --recipe",
+            hint="an ONNX model needs no source",
         )
     if not (options.model or options.params or options.recipe):
         raise ConversionError(
-            "nothing to export", hint="give --symbol and --params, --recipe NAME or --model FILE"
+            "nothing to export", hint="pass --symbol and --params, --recipe NAME or --model FILE"
         )
     if len(options.recipe) > 1 and (options.params or options.target == "onnx"):
-        raise ConversionError("one checkpoint is of one recipe", hint="give one --recipe")
+        raise ConversionError("a checkpoint belongs to one recipe", hint="pass one --recipe")
     if options.weights != "float32" and options.target != "ncnn":
         raise ConversionError(f"--weights {options.weights} is for --target ncnn")
     if options.target != "onnx" and (options.input != "float32" or options.normalize):
@@ -132,7 +144,7 @@ def _to_onnx(options: argparse.Namespace) -> int:
     if not options.params or not options.symbol:
         raise ConversionError(
             "--target onnx needs --symbol and --params",
-            hint="'model' and 'all' take other files too",
+            hint="'model' and 'all' accept other files too",
         )
     recipe = adapted(load_recipe(options.recipe[0]), options) if options.recipe else None
     cut = options.at or (recipe.cut if recipe else None)
@@ -168,7 +180,7 @@ def _to_ncnn(options: argparse.Namespace) -> int:
 
 
 def _ncnn_of_model(options: argparse.Namespace, path: Path) -> Export:
-    """A converted model."""
+    """Exports an ONNX model to ncnn."""
     return export_ncnn(
         read_onnx(path),
         path.stem,
@@ -182,9 +194,9 @@ def _ncnn_of_model(options: argparse.Namespace, path: Path) -> Export:
 
 
 def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
-    """What a recipe makes."""
+    """Exports the model of a recipe to ncnn."""
     recipe = load_recipe(name).targeting("ncnn")
-    refuse(refusal(recipe.spec, "ncnn"), "ncnn", name)
+    check_exportable(why_not_exported(recipe.spec, "ncnn"), "ncnn", name)
     recipe, files = _files(recipe, options, opened)
     built = MAKERS[recipe.maker].build(recipe, files)
     return export_ncnn(
@@ -199,7 +211,7 @@ def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> E
 
 
 def _ncnn_of_checkpoint(options: argparse.Namespace) -> Export:
-    """A checkpoint that no recipe knows."""
+    """Exports a checkpoint without a recipe to ncnn."""
     graph = prune(load_network_files(options.symbol, options.params), options.at).graph
     name, shape = _input(options, None, graph)
     rewritten, records = apply_passes(graph, "ncnn")
@@ -224,27 +236,27 @@ def _to_caffe(options: argparse.Namespace) -> int:
 
 
 def _caffe_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
-    """The network that a recipe is made from."""
+    """Exports the network of a recipe to Caffe."""
     recipe = load_recipe(name)
-    refuse(why_not_caffe(recipe), "Caffe", name)
+    check_exportable(why_not_caffe(recipe), "Caffe", name)
     recipe, files = _files(recipe, options, opened)
     sources = [source_file(path) for path in files.values()]
     return export_caffe(source_of_recipe(recipe, files), name, options.output, sources=sources)
 
 
 def _caffe_of_checkpoint(options: argparse.Namespace) -> Export:
-    """A checkpoint that no recipe knows."""
+    """Exports a checkpoint without a recipe to Caffe."""
     graph = prune(load_network_files(options.symbol, options.params), options.at).graph
     source = source_of_graph(graph, *_input(options, None, graph))
     return export_caffe(source, _stem(options), options.output, sources=_sources(options))
 
 
 def _run(jobs: Sequence[Job]) -> int:
-    """Exports one after the other and says how it went; one that fails stops no other.
+    """Runs exports one after the other and prints the results; continues after a failure.
 
     Raises:
-        MobileFaceError: The only one failed.
-        ConversionError: Some of several failed; each has been named.
+        MobileFaceError: If the only export fails.
+        ConversionError: If some of several exports fail; their errors have been printed.
     """
     failed = []
     for name, job in jobs:
@@ -271,11 +283,14 @@ def _run(jobs: Sequence[Job]) -> int:
 
 
 def _files(recipe: Recipe, options: argparse.Namespace, opened: Opened) -> tuple[Recipe, Files]:
-    """The files of a recipe: those that are given, or from its source.
+    """The files of a recipe, from the options or from its source.
+
+    Returns:
+        The recipe, or the one of its alternatives that uses these files, and the files by role.
 
     Raises:
-        ConversionError: The recipe is made from other files than those given.
-        SourceError: The source has not got them.
+        ConversionError: If the recipe needs other files than the given ones.
+        SourceError: If the source does not have the files.
     """
     if not options.params:
         if recipe.upstream not in opened:
@@ -287,16 +302,16 @@ def _files(recipe: Recipe, options: argparse.Namespace, opened: Opened) -> tuple
     for candidate in (recipe, *recipe.alternatives):
         if set(candidate.files) == set(given):
             return candidate, given
-    wanted = " or ".join(", ".join(c.files) for c in (recipe, *recipe.alternatives))
+    needed = " or ".join(", ".join(c.files) for c in (recipe, *recipe.alternatives))
     raise ConversionError(
-        f"it is made from {wanted}, not from {', '.join(given)}",
+        f"the recipe needs {needed}, not {', '.join(given)}",
         where=recipe.name,
-        hint="--symbol and --params are MXNet's two files; a gluon file is --params alone",
+        hint="--symbol and --params are MXNet's two files; a gluon file is --params only",
     )
 
 
 def _known(path: Path) -> Mapping[str, Any] | None:
-    """How a model agreed with its source, if its certificate lies beside it."""
+    """How a model agreed with its source, from the certificate next to it; None if not known."""
     try:
         text = path.with_name(f"{path.stem}.certificate.json").read_text(encoding="utf-8")
         document = json.loads(text)
@@ -309,7 +324,7 @@ def _known(path: Path) -> Mapping[str, Any] | None:
 
 
 def _stem(options: argparse.Namespace) -> str:
-    """A name for the files of a checkpoint without a recipe."""
+    """File name for the export of a checkpoint without a recipe."""
     path: Path = options.symbol or options.params
     return path.stem.removesuffix("-symbol")
 
@@ -321,12 +336,16 @@ def _sources(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _input(
     options: argparse.Namespace, recipe: Recipe | None, graph: Graph
 ) -> tuple[str, tuple[int | str, ...]]:
-    """Name and shape of the network's input, from the options or the recipe."""
+    """Name and shape of the network's input, from the options or the recipe.
+
+    Raises:
+        ConversionError: If neither specifies a shape.
+    """
     image = recipe.spec.input if recipe else None
     if options.input_shape is None and image is not None:
         return image.name, ("N", image.channels, image.height, image.width)
     if options.input_shape is None:
-        raise ConversionError("no input shape", hint="give --input-shape N,C,H,W or --recipe NAME")
+        raise ConversionError("no input shape", hint="pass --input-shape N,C,H,W or --recipe NAME")
     name, equals, _ = options.input_shape.rpartition("=")
     if not equals:
         free = [node.name for node in graph.inputs]
@@ -335,10 +354,10 @@ def _input(
 
 
 def _sizes(text: str) -> tuple[int | str, ...]:
-    """The sizes of an --input-shape.
+    """Parses the sizes of an --input-shape.
 
     Raises:
-        ConversionError: It is none.
+        ConversionError: If the text is not a shape.
     """
     parts = [part.strip() for part in text.rpartition("=")[2].split(",")]
     if not all(part.isdecimal() or part.isidentifier() for part in parts):

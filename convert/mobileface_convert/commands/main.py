@@ -38,7 +38,14 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 after an error."""
+    """Runs the command.
+
+    Args:
+        arguments: Command-line arguments; by default those of the process.
+
+    Returns:
+        The exit code: 0 on success, 2 after an error, or as `run_program` says.
+    """
 
     def run() -> int:
         options = _parser().parse_args(arguments)
@@ -50,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mobileface-convert", description="Converts MXNet face models to verified ONNX."
+        prog="mobileface-convert",
+        description="Converts MXNet and dlib face models to verified ONNX models.",
     )
     parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -60,17 +68,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_bundle(commands.add_parser("bundle", help="pack a folder of models into a wheel"))
     _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
-    _add_prune(commands.add_parser("prune", help="cut at the feature, drop classifier and loss"))
+    _add_prune(
+        commands.add_parser("prune", help="cut a network at its feature, drop classifier and loss")
+    )
     _add_merge(commands.add_parser("merge-bn", help="fold batch normalisation into other layers"))
-    add_export(commands.add_parser("export", help="one network as ONNX, or for ncnn or Caffe"))
+    add_export(commands.add_parser("export", help="export a network to ONNX, ncnn or Caffe"))
     add_export_table(
-        commands.add_parser("export-table", help="what can be exported, how large and how exact")
+        commands.add_parser(
+            "export-table", help="print which models can be exported, with size and accuracy"
+        )
     )
-    _add_model(
-        commands.add_parser("model", help="convert any MXNet checkpoint, and prove it right")
-    )
+    _add_model(commands.add_parser("model", help="convert and verify any MXNet checkpoint"))
     _add_verify(commands.add_parser("verify", help="compare an ONNX model with its source"))
-    _add_operators(commands.add_parser("operators", help="list the operators that convert"))
+    _add_operators(commands.add_parser("operators", help="list the supported operators"))
     return parser
 
 
@@ -78,18 +88,21 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         metavar="DIR_OR_URL",
-        help="folder or address laid out like the upstream repository; default: "
-        "MOBILEFACE_SOURCE, else the upstream repository at the pinned commit",
+        help="folder or address with the layout of the upstream repository; default: "
+        "MOBILEFACE_SOURCE, otherwise the upstream repository at the pinned commit",
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="DIR",
-        help="models folder; default: MOBILEFACE_HOME, else the user's data folder, where the "
-        "runtime looks by itself",
+        help="models folder; default: MOBILEFACE_HOME, otherwise the user's data folder, where "
+        "the runtime finds models automatically",
     )
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME", help=f"some of: {', '.join(recipe_names())}"
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        help=f"models to convert, some of: {', '.join(recipe_names())}",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare with the source")
     add_variants(parser, PRECISIONS)
@@ -98,12 +111,12 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
 
 def _add_starter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="models folder; models_onnx here"
+        "--output", type=Path, required=True, metavar="DIR", help="models folder, e.g. models_onnx"
     )
     parser.add_argument(
         "--weights",
         choices=STORAGES,
-        help="how to store the weights of models that can be stored so; default: the recipe's way",
+        help="how to store weights, where the recipe allows it; default: as the recipe specifies",
     )
     parser.add_argument("--no-verify", action="store_true", help="do not compare with dlib")
     add_variants(parser, ())
@@ -125,7 +138,7 @@ def _add_checkpoint(parser: argparse.ArgumentParser, *, required: bool = True) -
 
 def _add_prune(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(parser)
-    parser.add_argument("--at", metavar="NAME", help="output to keep; default: found")
+    parser.add_argument("--at", metavar="NAME", help="output to keep; default: detected")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
     )
@@ -149,23 +162,48 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[NAME=]1,3,112,112",
-        help="once for each input; needed where the network does not tell",
+        help="shape of an input, once per input; required if the network does not determine it",
     )
     parser.add_argument(
-        "--outputs", nargs="+", default=[], metavar="NAME", help="internal ones too"
+        "--outputs",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="outputs to keep, also internal ones; default: the network's outputs",
     )
-    parser.add_argument("--static", action="store_true", help="keep height and width as given")
-    parser.add_argument("--allow-extra", action="store_true", help="drop arrays that nothing names")
-    parser.add_argument("--verify", action="store_true", help="compare, with MXNet if installed")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
-    parser.add_argument("--opset", type=int, default=DEFAULT_OPSET, choices=range(17, 24))
+    parser.add_argument(
+        "--static", action="store_true", help="keep height and width fixed, as given"
+    )
+    parser.add_argument(
+        "--allow-extra", action="store_true", help="drop arrays that the network does not use"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare with MXNet if installed, otherwise with ONNX's reference evaluator",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help="largest relative error for --verify; default: %(default)s",
+    )
+    parser.add_argument(
+        "--opset",
+        type=int,
+        default=DEFAULT_OPSET,
+        choices=range(17, 24),
+        help="version of the ONNX operator set; default: %(default)s",
+    )
     add_interface(parser)
     parser.set_defaults(run=_model)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
-    parser.add_argument("--recipe", metavar="NAME", help="default: the file's own name")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="recipe of the model; default: the name of the file"
+    )
     _add_checkpoint(parser, required=False)
     parser.set_defaults(run=_verify)
 
@@ -177,30 +215,30 @@ def _add_operators(parser: argparse.ArgumentParser) -> None:
 
 def _all(options: argparse.Namespace) -> int:
     recipes = [load_recipe(name) for name in options.only or recipe_names()]
-    plan, folder = plan_of(options), options.output or _own_models()
-    made = convert_recipes(
+    plan, folder = plan_of(options), options.output or _default_folder()
+    converted = convert_recipes(
         [recipe for recipe in recipes if options.only or recipe.collection is None],
         folder,
         location=options.source,
-        # A folder may hold a part of the models; who asked for one by name wants to know.
+        # A source may have only some of the models, but a missing one from --only is an error.
         complete=bool(options.only),
         verify=not options.no_verify,
         plan=plan,
     )
-    finish(options, folder, made)
+    finish(options, folder, converted)
     return 0
 
 
-def _own_models() -> Path:
-    """The folder that the runtime finds a user's models in.
+def _default_folder() -> Path:
+    """The folder where the runtime finds the user's models; prints it.
 
     Raises:
-        ConversionError: The user has no home.
+        ConversionError: If the user has no home folder.
     """
     home = os.environ.get(HOME_VARIABLE)
     folder = Path(home) if home else user_models()
     if folder is None:
-        raise ConversionError("there is no home folder for models", hint="give --output DIR")
+        raise ConversionError("no home folder for models found", hint="pass --output DIR")
     print(f"models folder: {folder}", flush=True)
     return folder
 
@@ -214,8 +252,8 @@ def _starter(options: argparse.Namespace) -> int:
             for recipe in chosen
         ]
     plan, verify = plan_of(options), not options.no_verify
-    made = convert_recipes(chosen, options.output, complete=True, verify=verify, plan=plan)
-    finish(options, options.output, made)
+    converted = convert_recipes(chosen, options.output, complete=True, verify=verify, plan=plan)
+    finish(options, options.output, converted)
     for path in write_cards(chosen, options.output):
         print(f"written: {path}")
     return 0
@@ -242,14 +280,14 @@ def _merge(options: argparse.Namespace) -> int:
     result = fold_batchnorm(graph)
     for line in result.changed:
         print(f"folded {line}")
-    for refusal in result.refused:
-        print(f"left {refusal.node}: {refusal.reason}")
+    for refused in result.refused:
+        print(f"kept {refused.node}: {refused.reason}")
     _save(graph, result, options.output)
     return 0
 
 
 def _save(before: Graph, result: PassResult, prefix: Path) -> None:
-    """Writes the new checkpoint and says what it saved."""
+    """Writes the new checkpoint and prints how much smaller it is."""
     after = result.graph
     paths = save_checkpoint(after, prefix)
     layers = len(before.operators) - len(after.operators)
@@ -277,7 +315,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> int:
-    made = export_model(
+    exported = export_model(
         options.symbol,
         options.params,
         options.output,
@@ -292,25 +330,25 @@ def _model(options: argparse.Namespace) -> int:
         uint8=options.input == "uint8",
         normalize=options.normalize,
     )
-    for name, shape in made.inputs.items():
+    for name, shape in exported.inputs.items():
         print(f"input {name}: {', '.join(map(str, shape))}")
-    if made.note:
-        print(f"height and width are fixed: {made.note}")
-    errors = made.parity.errors if made.parity else {}
-    for name in made.outputs:
+    if exported.note:
+        print(f"height and width are fixed: {exported.note}")
+    errors = exported.parity.errors if exported.parity else {}
+    for name in exported.outputs:
         print(f"output {name}" + (f": max error {errors[name]:.2g}" if name in errors else ""))
-    for record in made.passes:
+    for record in exported.passes:
         print(f"{record.name}: {len(record.result.changed)} changes")
-    against = f", against {made.parity.oracle}" if made.parity else ", not verified"
-    print(f"{made.path}: {made.nodes} nodes, {made.bytes / 1e6:.3f} MB{against}")
+    against = f", against {exported.parity.oracle}" if exported.parity else ", not verified"
+    print(f"{exported.path}: {exported.nodes} nodes, {exported.bytes / 1e6:.3f} MB{against}")
     return 0
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Name (empty: none given) and sizes of an --input-shape.
+    """Parses an --input-shape; returns the name (empty if not given) and the sizes.
 
     Raises:
-        ConversionError: It is none.
+        ConversionError: If the text is not a shape.
     """
     name, _, sizes = text.rpartition("=")
     try:

@@ -1,4 +1,1 @@
-"""Networks without a recipe, and formats other than ONNX.
-
-Each export gets a sidecar and a verification.
-"""
+"""Exports of networks without a recipe, and to ncnn and Caffe; each one is verified."""

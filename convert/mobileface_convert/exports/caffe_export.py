@@ -1,7 +1,8 @@
-"""An MXNet graph → Caffe's two files and a sidecar, proven by OpenCV against ONNX Runtime.
+"""Exports an MXNet graph as Caffe's two files and a sidecar.
 
-The graph has been through the passes: batch normalisation is merged where it can be. Of a detector
-the network up to its predictions is exported.
+The exported network, run by OpenCV, is verified against ONNX Runtime. The passes have run on the
+graph, so batch normalisation is folded where possible. A detector is exported up to its
+predictions.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from .sidecar import (
     DETECTION_SHAPES,
     Export,
     Network,
+    check_exportable,
     compare_all,
     detection_section,
-    picture_input,
+    image_section,
     probe_tensors,
-    refusal,
-    refuse,
     scaled_pixels,
+    why_not_exported,
     write_export,
 )
 
@@ -47,18 +48,19 @@ __all__ = ["CaffeSource", "export_caffe", "source_of_graph", "source_of_recipe",
 
 @dataclass(frozen=True)
 class CaffeSource:
-    """A network that is to become Caffe's.
+    """A network to export to Caffe.
 
     Attributes:
-        graph: It, after the passes.
-        passes: What those did.
-        input: Name of its input.
-        shapes: Channels, height and width of the pictures to prove it with; the first is its own.
-        outputs: Names of its outputs; None: those of the nodes.
-        mean: What it wants subtracted from pixels.
-        norm: What it wants them multiplied by then.
-        spec: What it is.
-        detection: How predictions are read.
+        graph: The network, after the passes.
+        passes: Results of the passes.
+        input: Name of the input.
+        shapes: Channels, height and width of the images to compare on; the first is the input
+            size of the exported network.
+        outputs: Names of the outputs; None for the names of the nodes.
+        mean: Mean to subtract from pixels, one value or one per channel.
+        norm: Factor to multiply the difference with, one value or one per channel.
+        spec: Spec of the model; None for a network without a recipe.
+        detection: The section ``detection`` of the sidecar; None for other tasks.
     """
 
     graph: Graph
@@ -73,22 +75,22 @@ class CaffeSource:
 
 
 def why_not_caffe(recipe: Recipe) -> str:
-    """Why no Caffe network can be made of a recipe; empty if one can."""
-    if why := refusal(recipe.spec, "Caffe"):
+    """Why a recipe cannot be exported to Caffe; empty if it can."""
+    if why := why_not_exported(recipe.spec, "Caffe"):
         return why
     if recipe.maker not in ("mxnet", "yolo"):
-        return "Caffe networks are written from MXNet's, and it is made from a file of dlib"
+        return "only MXNet networks are supported, and this model comes from a dlib file"
     return ""
 
 
 def source_of_recipe(recipe: Recipe, files: Files) -> CaffeSource:
-    """The network of a recipe.
+    """Prepares the network of a recipe.
 
     Raises:
-        UnsupportedOperatorError: It is not made from an MXNet graph.
-        ConversionError: A file is not what it should be.
+        UnsupportedOperatorError: If the model cannot be exported to Caffe.
+        ConversionError: If a source file is invalid.
     """
-    refuse(why_not_caffe(recipe), "Caffe", recipe.name)
+    check_exportable(why_not_caffe(recipe), "Caffe", recipe.name)
     graph = load_network(recipe, files)
     if recipe.maker == "yolo":
         trunk = find_trunk(recipe, graph)
@@ -120,22 +122,22 @@ def source_of_recipe(recipe: Recipe, files: Files) -> CaffeSource:
 
 
 def source_of_graph(graph: Graph, name: str, shape: Sequence[int | str]) -> CaffeSource:
-    """A network that no recipe knows.
+    """Prepares a network without a recipe.
 
     Args:
-        graph: It, cut where it is to end.
-        name: Name of its input.
-        shape: Shape of its input, batch included.
+        graph: The network, pruned to its output.
+        name: Name of the input.
+        shape: Shape of the input (N, C, H, W).
 
     Raises:
-        ConversionError: The shape is not that of a picture.
+        ConversionError: If the shape does not have fixed channels, height and width.
     """
     sizes = [size for size in shape[1:] if isinstance(size, int) and size > 0]
     if len(shape) != 4 or len(sizes) != 3:
         raise ConversionError(
-            f"Caffe wants the size of a picture, not {', '.join(map(str, shape))}",
+            f"Caffe needs a fixed image size, not {', '.join(map(str, shape))}",
             where=graph.origin,
-            hint="give --input-shape 1,3,112,112",
+            hint="pass --input-shape 1,3,112,112",
         )
     rewritten, records = apply_passes(graph)
     return CaffeSource(rewritten, tuple(records), name, (tuple(sizes),))
@@ -144,18 +146,18 @@ def source_of_graph(graph: Graph, name: str, shape: Sequence[int | str]) -> Caff
 def export_caffe(
     source: CaffeSource, name: str, folder: Path, *, sources: Sequence[Mapping[str, Any]]
 ) -> Export:
-    """Converts, proves and writes a network.
+    """Converts, verifies and writes a network.
 
     Args:
         source: The network.
         name: Name of the files.
-        folder: Where they go.
-        sources: Path, hash and size of what it was read from.
+        folder: The output folder.
+        sources: Path, hash and size of each source file.
 
     Raises:
-        UnsupportedOperatorError: Caffe has no layers for it; names the node.
-        ParityError: The result differs from the network.
-        ConversionError: Any other step failed.
+        UnsupportedOperatorError: If Caffe has no layer for an operator; names the node.
+        ParityError: If the exported network differs from the source.
+        ConversionError: If another step fails.
     """
     require_importer()
     shape = (1, *source.shapes[0])
@@ -174,7 +176,7 @@ def export_caffe(
 
 
 def _compare(source: CaffeSource, model: CaffeModel, engine: CaffeNetwork) -> Agreement:
-    """Runs graph and network on the same pictures, one by one and in batches."""
+    """Runs the graph and the Caffe network on the same images, one by one and in batches."""
     names, agreements = list(model.outputs), []
     oracle = f"ONNX Runtime {onnxruntime.__version__}"
     one_size = len(source.shapes) == 1
@@ -194,7 +196,7 @@ def _compare(source: CaffeSource, model: CaffeModel, engine: CaffeNetwork) -> Ag
 
 
 def _describe(source: CaffeSource, model: CaffeModel) -> Network:
-    """The network with the facts of its sidecar."""
+    """The network with the sections of its sidecar."""
     sizes: tuple[int | None, ...] = source.shapes[0]
     shapes: list[list[int | None]] = [list(shape[1:]) for shape in model.outputs.values()]
     if source.detection is not None:
@@ -204,7 +206,7 @@ def _describe(source: CaffeSource, model: CaffeModel) -> Network:
         contents={"prototxt": model.prototxt.encode(), "caffemodel": model.caffemodel},
         layers=model.layers,
         weights="float32",
-        input=picture_input(source.input, sizes, source.spec, source.mean, source.norm),
+        input=image_section(source.input, sizes, source.spec, source.mean, source.norm),
         outputs=[
             {"blob": name, "name": name, "shape": shape}
             for name, shape in zip(model.outputs, shapes, strict=True)

@@ -1,4 +1,4 @@
-"""Which model goes to which target, how large and how exact: the table in docs/export.md."""
+"""The table in docs/export.md: which models can be exported, with size and accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mobileface.host.files import reason
 
 from ..recipes.recipe import Recipe, load_recipe, recipe_names
 from .caffe_export import why_not_caffe
-from .sidecar import SCHEMA, refusal
+from .sidecar import SCHEMA, why_not_exported
 
 __all__ = ["cell", "export_table"]
 
@@ -26,13 +26,13 @@ _MEGA = 1e6
 
 
 def export_table(folders: Sequence[Path]) -> str:
-    """A markdown table of all recipes and targets.
+    """A Markdown table of all recipes and targets.
 
     Args:
-        folders: Where exports lie; what lies in none of them is told as "not measured".
+        folders: Folders with exports; models without an export there are "not measured".
 
     Raises:
-        SourceFormatError: A sidecar cannot be read.
+        SourceFormatError: If a sidecar cannot be read.
     """
     found = {}
     for folder in folders:
@@ -47,14 +47,18 @@ def export_table(folders: Sequence[Path]) -> str:
             _why_not(recipe, target) or cell(found.get((name, target, weights)))
             for target, weights in _COLUMNS.values()
         ]
-        if cells[0].startswith(_NO):  # once is enough
+        if cells[0].startswith(_NO):  # give the reason only once
             cells[1:] = ["no"] * len(cells[1:])
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def cell(document: dict[str, Any] | None) -> str:
-    """What a sidecar says of size and exactness, in few words."""
+    """A table cell: size of the files, largest error and output, and smallest cosine.
+
+    Args:
+        document: A sidecar; None for a model that is not exported.
+    """
     if document is None:
         return "not measured"
     size = sum(file["bytes"] for file in document["files"].values()) / _MEGA
@@ -66,16 +70,16 @@ def cell(document: dict[str, Any] | None) -> str:
 
 
 def _why_not(recipe: Recipe, target: str) -> str:
-    """Why a model has no such network; empty if it can have one."""
-    why = refusal(recipe.spec, "ncnn") if target == "ncnn" else why_not_caffe(recipe)
+    """Why a model cannot be exported to a target; empty if it can."""
+    why = why_not_exported(recipe.spec, "ncnn") if target == "ncnn" else why_not_caffe(recipe)
     return f"{_NO}{why}" if why else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A sidecar.
+    """Reads a sidecar.
 
     Raises:
-        SourceFormatError: It is none.
+        SourceFormatError: If the file is not a sidecar of the supported schema.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -87,4 +91,4 @@ def _read(path: Path) -> dict[str, Any]:
         why = reason(error)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = str(error)
-    raise SourceFormatError(f"no export's sidecar ({why})", where=str(path))
+    raise SourceFormatError(f"not the sidecar of an export ({why})", where=str(path))

@@ -1,4 +1,4 @@
-"""What ``export`` and ``model`` may be told of the machine, of what is read and what is given."""
+"""Options of ``export`` and ``model`` for the target machine, the input and the output."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ..graph.source_graph import Graph
 from ..passes import Pass, read_uint8, unit_length
 from ..recipes.recipe import Recipe
 
-__all__ = ["Interface", "adapted", "add_interface", "picture_input"]
+__all__ = ["Interface", "adapted", "add_interface", "image_input"]
 
 FloatArray = npt.NDArray[np.float32]
 
 _MACHINES = ("portable", "x86", "plain")
-"""Those of `passes.TARGETS` that ONNX Runtime runs."""
+"""The targets of `passes.TARGETS` that are for ONNX Runtime."""
 
 
 @dataclass(frozen=True)
 class Interface:
-    """How a network that no recipe knows is wrapped.
+    """Changes to the input and output of a network without a recipe.
 
     Attributes:
-        pixels: The input that becomes uint8 (N, H, W, C); the network scales it itself. None: all
-            stay float32 (N, C, H, W).
-        normalize: The rows of the only output get unit length.
+        pixels: Name of the input that becomes uint8 (N, H, W, C); None if all inputs stay float32
+            (N, C, H, W).
+        normalize: Whether to L2-normalise the rows of the only output.
     """
 
     pixels: str | None = None
@@ -40,7 +40,7 @@ class Interface:
 
     @property
     def passes(self) -> list[tuple[str, Pass]]:
-        """What makes the network so."""
+        """The passes that make these changes, by name."""
         found: list[tuple[str, Pass]] = []
         if self.pixels is not None:
             found.append(("read_uint8", partial(read_uint8, name=self.pixels)))
@@ -50,11 +50,11 @@ class Interface:
 
     @property
     def dtypes(self) -> dict[str, npt.DTypeLike]:
-        """Element types of the inputs that are not float32."""
+        """Element types of the model's inputs that are not float32."""
         return {} if self.pixels is None else {self.pixels: np.uint8}
 
     def shapes(self, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, Shape]:
-        """Shapes of the model's inputs for those of the network's."""
+        """Converts the shapes of the network's inputs to those of the model's inputs."""
         found: dict[str, Shape] = {name: tuple(shape) for name, shape in shapes.items()}
         if self.pixels is not None:
             batch, channels, height, width = found[self.pixels]
@@ -62,11 +62,11 @@ class Interface:
         return found
 
     def noise(self, shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, FloatArray]:
-        """Seeded inputs of the network: normal, and whole numbers of a byte where it reads those.
+        """Random inputs for the network: standard normal, or integers 0..255 for pixels.
 
         Args:
-            shapes: Shapes as the network has them.
-            seed: Of the generator.
+            shapes: Shapes of the network's inputs.
+            seed: Seed of the generator.
         """
         draw = np.random.RandomState(seed)
         return {
@@ -77,19 +77,19 @@ class Interface:
         }
 
     def fed(self, inputs: Mapping[str, FloatArray]) -> dict[str, npt.NDArray[np.generic]]:
-        """The model's inputs for those of the network."""
+        """Converts values of the network's inputs to values of the model's inputs."""
         fed: dict[str, npt.NDArray[np.generic]] = dict(inputs)
         if self.pixels is not None:
             fed[self.pixels] = inputs[self.pixels].transpose(0, 2, 3, 1).astype(np.uint8)
         return fed
 
-    def given(self, outputs: Sequence[FloatArray]) -> list[FloatArray]:
-        """What the model gives where the network gives these."""
+    def expected(self, outputs: Sequence[FloatArray]) -> list[FloatArray]:
+        """Converts outputs of the network to the expected outputs of the model."""
         if not self.normalize:
             return list(outputs)
         (rows,) = outputs
-        lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-        return [(rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)]
+        norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        return [(rows / np.where(norms > 0, norms, 1)).astype(np.float32)]
 
 
 def add_interface(parser: argparse.ArgumentParser) -> None:
@@ -98,41 +98,41 @@ def add_interface(parser: argparse.ArgumentParser) -> None:
         "--machine",
         choices=_MACHINES,
         default="portable",
-        help="the machine it is made for: any (portable), x86-64 (x86), or as published (plain); "
-        "default: %(default)s",
+        help="optimise for any machine (portable) or for x86-64 (x86), or keep the published "
+        "layers (plain); default: %(default)s",
     )
     parser.add_argument(
         "--input",
         choices=("float32", "uint8"),
         default="float32",
-        help="float32 N,C,H,W or uint8 N,H,W,C, pixels as they lie in memory; default: %(default)s",
+        help="float32 N,C,H,W, or uint8 N,H,W,C like images in memory; default: %(default)s",
     )
     parser.add_argument(
-        "--normalize", action="store_true", help="scale the output's rows to unit length"
+        "--normalize", action="store_true", help="L2-normalise the rows of the output"
     )
 
 
 def adapted(recipe: Recipe, options: argparse.Namespace) -> Recipe:
-    """The recipe of what the options ask for.
+    """The recipe, adapted to the options.
 
     Raises:
-        ConversionError: The model cannot be made so.
+        ConversionError: If the model does not support an option.
     """
     recipe = recipe.targeting(options.machine)
     recipe = recipe.reading_uint8() if options.input == "uint8" else recipe
     return recipe.normalizing() if options.normalize else recipe
 
 
-def picture_input(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> str:
-    """The one input that is a picture.
+def image_input(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> str:
+    """Name of the only input that is an image (N, C, H, W) with 1 or 3 channels.
 
     Raises:
-        ConversionError: There are none, or several.
+        ConversionError: If there is not exactly one such input.
     """
     found = [name for name, shape in shapes.items() if len(shape) == 4 and shape[1] in (1, 3)]
     if len(found) != 1:
         raise ConversionError(
-            f"{len(found)} of its inputs are pictures of 1 or 3 channels; uint8 needs just one",
+            f"{len(found)} inputs are images with 1 or 3 channels, uint8 needs exactly one",
             where=graph.origin,
         )
     return found[0]

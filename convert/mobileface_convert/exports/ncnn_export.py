@@ -1,7 +1,7 @@
-"""An ONNX model → ncnn's two files and a sidecar, proven against ONNX Runtime.
+"""Exports an ONNX model as ncnn's two files and a sidecar, verified against ONNX Runtime.
 
-Of a detector the network up to its predictions is exported: what decodes and suppresses them counts
-cells and sorts rows, which belongs into the program that uses the network.
+A detector is exported up to its predictions: decoding and non-maximum suppression count cells and
+sort rows, which is left to the program that uses the network.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mobileface.models.spec import METADATA_KEY, ModelSpec
 
 from ..backends.ncnn import TIME_LIMIT, NcnnModel, to_ncnn
 from ..backends.ncnn_engine import NcnnNetwork, require_ncnn
-from ..backends.ncnn_prepare import between, prepare
+from ..backends.ncnn_prepare import extract_part, prepare
 from ..makers import PassRecord
 from ..makers.network import worst
 from ..oracles.verify import Agreement, open_model
@@ -30,13 +30,13 @@ from .sidecar import (
     DETECTION_SHAPES,
     Export,
     Network,
+    check_exportable,
     compare_all,
     detection_section,
-    picture_input,
+    image_section,
     probe_tensors,
-    refusal,
-    refuse,
     scaled_pixels,
+    why_not_exported,
     write_export,
 )
 
@@ -48,14 +48,15 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Part:
-    """What of a model is exported.
+    """The part of a model that is exported.
 
     Attributes:
-        model: From pixels, or what the spec makes of them, to outputs.
-        shapes: Channels, height and width of the pictures to prove it with; the first is its own.
-        mean: What the model wants subtracted from pixels.
-        std: And what it wants them divided by then.
-        detection: How predictions are read.
+        model: The network from normalised pixels to outputs.
+        shapes: Channels, height and width of the images to compare on; the first is the input
+            size of the exported network.
+        mean: Mean to subtract from pixels, one value or one per channel.
+        std: Divisor of the difference, one value or one per channel.
+        detection: The section ``detection`` of the sidecar; None for other tasks.
     """
 
     model: onnx.ModelProto
@@ -65,7 +66,7 @@ class _Part:
     detection: Mapping[str, Any] | None = None
 
     def free(self, sizes: Sequence[int]) -> list[int | None]:
-        """Channels, rows and columns, of which a detector fixes the first only."""
+        """Channels, height and width; None for height and width of a detector."""
         return list(sizes) if self.detection is None else [sizes[0], None, None]
 
 
@@ -81,54 +82,49 @@ def export_ncnn(
     weights: str = "float32",
     time_limit: float = TIME_LIMIT,
 ) -> Export:
-    """Converts, proves and writes a model.
+    """Converts, verifies and writes a model.
 
     Args:
-        model: An ONNX model, with a spec or without.
+        model: An ONNX model, with or without a spec.
         name: Name of the files.
-        folder: Where they go.
-        sources: Path, hash and size of what it was read from.
-        known: How it agreed with its own source.
-        shape: Shape of its input (1, C, H, W), where neither model nor spec says one.
-        passes: What was rewritten on the way to it.
-        weights: "float32" or "float16"; the comparison computes in float32 either way.
-        time_limit: Seconds that pnnx may take.
+        folder: The output folder.
+        sources: Path, hash and size of each source file.
+        known: How the ONNX model agreed with its own source; None if not known.
+        shape: Shape of the input (1, C, H, W), if neither model nor spec has a fixed one.
+        passes: Results of the passes that the model has been through.
+        weights: "float32" or "float16"; the comparison always computes in float32.
+        time_limit: Time limit for pnnx, in seconds.
 
     Raises:
-        UnsupportedOperatorError: ncnn has no layers for it; says what it lacks.
-        ParityError: The network differs from the model.
-        ConversionError: Any other step failed.
+        UnsupportedOperatorError: If ncnn has no layer for an operator; lists the operators.
+        ParityError: If the exported network differs from the model.
+        ConversionError: If another step fails.
     """
     require_ncnn()
     spec = _spec(model, name)
-    refuse(refusal(spec, "ncnn"), "ncnn", name)
+    check_exportable(why_not_exported(spec, "ncnn"), "ncnn", name)
     part = _part(model, spec, name, shape)
     prepared = prepare(part.model, (1, *part.shapes[0]), name)
-    made = to_ncnn(
+    converted = to_ncnn(
         prepared.model, prepared.shape, name, half=weights == "float16", time_limit=time_limit
     )
-    engine = NcnnNetwork(made, name)
-    mean, norm = prepared.pixels(part.mean, part.std)
-    agreement = _compare(part, spec, engine, mean, norm)
-    network = Network(
-        target="ncnn",
-        contents={"param": made.param.encode(), "bin": made.bin},
-        layers=len(made.layers),
-        weights=weights,
-        input=picture_input(made.inputs[0], part.free(part.shapes[0]), spec, mean, norm),
-        outputs=_outputs(part, made, engine),
-        detection=part.detection,
-        tools=("pnnx", "ncnn"),
-        passes=passes,
-        # On ARM with half precision (Cortex-A76) ncnn's default costs 1 to 2 % of cosine.
-        options={"use_fp16_arithmetic": False},
+    engine = NcnnNetwork(converted, name)
+    mean, norm = prepared.mean_and_norm(part.mean, part.std)
+    blob, sizes = converted.inputs[0], part.free(part.shapes[0])
+    network = _describe(
+        part,
+        converted,
+        weights,
+        passes,
+        input_section=image_section(blob, sizes, spec, mean, norm),
+        outputs=_outputs(part, converted, engine),
     )
     return write_export(
         folder,
         name,
         network,
         spec,
-        agreement=agreement,
+        agreement=_compare(part, spec, engine, mean, norm),
         shapes=part.shapes,
         engine=engine.name,
         sources=sources,
@@ -136,8 +132,33 @@ def export_ncnn(
     )
 
 
+def _describe(
+    part: _Part,
+    converted: NcnnModel,
+    weights: str,
+    passes: Sequence[PassRecord],
+    *,
+    input_section: Mapping[str, Any],
+    outputs: Sequence[Mapping[str, Any]],
+) -> Network:
+    """The network with the sections of its sidecar."""
+    return Network(
+        target="ncnn",
+        contents={"param": converted.param.encode(), "bin": converted.bin},
+        layers=len(converted.layers),
+        weights=weights,
+        input=input_section,
+        outputs=outputs,
+        detection=part.detection,
+        tools=("pnnx", "ncnn"),
+        passes=passes,
+        # On ARM with half precision (Cortex-A76), ncnn's default lowers the cosine by 1 to 2 %.
+        options={"use_fp16_arithmetic": False},
+    )
+
+
 def _spec(model: onnx.ModelProto, name: str) -> ModelSpec | None:
-    """The spec that a model carries."""
+    """The spec in a model's metadata; None if it has none."""
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             return ModelSpec.from_json(entry.value, name)
@@ -147,10 +168,10 @@ def _spec(model: onnx.ModelProto, name: str) -> ModelSpec | None:
 def _part(
     model: onnx.ModelProto, spec: ModelSpec | None, name: str, shape: Sequence[int | str] | None
 ) -> _Part:
-    """What of a model is exported.
+    """Selects the part of a model to export.
 
     Raises:
-        ConversionError: Its input has no size.
+        ConversionError: If the size of the input is not known.
     """
     zero, one = np.zeros(1), np.ones(1)
     if spec is not None and spec.kind.exports_trunk:
@@ -158,7 +179,7 @@ def _part(
         section = detection_section(recipe)
         pixels = _float_pixels(model, next(iter(spec.kind.tensors(spec.section).inputs)), name)
         predictions = [str(output) for output in recipe.options["predictions"]]
-        part = between(model, pixels, predictions, name)
+        part = extract_part(model, pixels, predictions, name)
         return _Part(part, DETECTION_SHAPES, zero, one, section)
     if spec is not None and spec.input is not None:
         image = spec.input
@@ -168,10 +189,10 @@ def _part(
 
 
 def _float_pixels(model: onnx.ModelProto, image: str, name: str) -> str:
-    """The value that holds the pixels (N, 3, H, W) as float32, behind ``Transpose`` and ``Cast``.
+    """Name of the value with the float32 pixels (N, 3, H, W), after ``Transpose`` and ``Cast``.
 
     Raises:
-        ConversionError: There is none.
+        ConversionError: If these two nodes do not follow the input.
     """
     readers = {edge: node for node in model.graph.node for edge in node.input}
     value = image
@@ -189,21 +210,21 @@ def _static(
     """Channels, height and width of the input of a model without a spec.
 
     Raises:
-        ConversionError: They are unknown.
+        ConversionError: If they are not known.
     """
     stored = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in stored]
     dims = (
         [d.dim_value or d.dim_param for d in inputs[0].type.tensor_type.shape.dim] if inputs else []
     )
-    wanted = list(shape or dims)
-    sizes = tuple(size for size in wanted[1:] if isinstance(size, int) and size > 0)
-    if len(wanted) != 4 or len(sizes) != 3:
+    full = list(shape or dims)
+    sizes = tuple(size for size in full[1:] if isinstance(size, int) and size > 0)
+    if len(full) != 4 or len(sizes) != 3:
         raise ConversionError(
-            f"its input of shape ({', '.join(map(str, wanted))}) has no fixed channels, height "
+            f"the input of shape ({', '.join(map(str, full))}) has no fixed channels, height "
             "and width",
             where=name,
-            hint="give --input-shape 1,3,112,112",
+            hint="pass --input-shape 1,3,112,112",
         )
     return sizes
 
@@ -211,14 +232,14 @@ def _static(
 def _compare(
     part: _Part, spec: ModelSpec | None, engine: NcnnNetwork, mean: Doubles, norm: Doubles
 ) -> Agreement:
-    """Runs model and network on the same pictures."""
+    """Runs the ONNX model and the ncnn network on the same images."""
     session = open_model(part.model)
     (fed,) = (value.name for value in session.get_inputs())
     oracle = f"ONNX Runtime {onnxruntime.__version__}"
     agreements = []
     for pixels in probe_tensors(spec, part.shapes):
         prepared = scaled_pixels(pixels, part.mean, 1 / part.std)
-        expected = [session.run(None, {fed: picture[None]}) for picture in prepared]
+        expected = [session.run(None, {fed: image[None]}) for image in prepared]
         found = engine.run(scaled_pixels(pixels, mean, norm))
         agreements += compare_all(
             found, [np.concatenate(o) for o in zip(*expected, strict=True)], oracle
@@ -226,11 +247,11 @@ def _compare(
     return worst(agreements)
 
 
-def _outputs(part: _Part, made: NcnnModel, engine: NcnnNetwork) -> list[dict[str, Any]]:
-    """Blob, name and shape of each output, where a detector's rows and columns are free."""
+def _outputs(part: _Part, converted: NcnnModel, engine: NcnnNetwork) -> list[dict[str, Any]]:
+    """Blob, name and shape of each output; a detector's height and width are None."""
     found = engine.run(np.zeros((1, *part.shapes[0]), np.float32))
     names = [value.name for value in part.model.graph.output]
     return [
         {"blob": blob, "name": name, "shape": part.free(rows.shape[1:])}
-        for blob, name, rows in zip(made.outputs, names, found, strict=True)
+        for blob, name, rows in zip(converted.outputs, names, found, strict=True)
     ]

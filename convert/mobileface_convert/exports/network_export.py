@@ -1,7 +1,7 @@
-"""Any MXNet checkpoint → one ONNX file: ``mobileface-convert model``.
+"""Exports any MXNet checkpoint as one ONNX file: ``mobileface-convert model``.
 
-The batch is dynamic always, height and width where the network allows: where no fully connected
-layer counts pixels. Nothing is written unless every step succeeded.
+The batch is always dynamic. Height and width are dynamic too, unless the network fixes them, as a
+fully connected layer on all pixels does. Nothing is written unless every step succeeds.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from ..makers import PassRecord, apply_passes
 from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
 from ..oracles.onnx_reference import ReferenceNetwork
 from ..oracles.verify import open_model
-from .interface import Interface, picture_input
+from .interface import Interface, image_input
 
 __all__ = ["TOLERANCE", "Exported", "Parity", "export_model", "load_network_files"]
 
 TOLERANCE = 1e-5
-"""Allowed error of an output, relative to its largest value where that is above 1."""
+"""Tolerance for an output, relative to its largest value if that exceeds 1."""
 
 _BATCHES = (1, 4)
 _SEED = 20200229
 _SIZE = (128, 160)
-"""Height and width to compare on where neither the caller nor the network says one."""
+"""Height and width for the comparison if neither the caller nor the network specifies them."""
 _STEPS = ((0, 0), (32, 64))
-"""Added to height and width, to see whether a model takes other sizes."""
+"""Added to height and width, to test whether a model accepts other sizes."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported model compares with its oracle.
+    """The comparison of an exported model with its reference.
 
     Attributes:
-        oracle: What it was compared with.
-        shapes: Shapes of the inputs it was compared on.
-        errors: Largest error of each output, relative to its largest value where that is above 1.
+        oracle: Name of the reference.
+        shapes: Shapes of the inputs of each run.
+        errors: Largest error of each output, relative to its largest value if that exceeds 1.
     """
 
     oracle: str
@@ -66,17 +66,17 @@ class Parity:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was done.
+    """The result of an export.
 
     Attributes:
-        path: The ONNX file; its certificate is beside it.
-        inputs: Shape of each input; a text dimension is dynamic.
+        path: The ONNX file; its certificate is next to it.
+        inputs: Shape of each input; a string is a dynamic dimension.
         outputs: Names of the outputs.
         nodes: Number of ONNX nodes.
         bytes: Size of the file.
-        passes: What was rewritten.
-        note: Why height and width are fixed; empty if they are not.
-        parity: How it compares; None if that was not asked for.
+        passes: Results of the passes.
+        note: Why height and width are fixed; empty if they are dynamic.
+        parity: The comparison with the reference; None if it was not requested.
     """
 
     path: Path
@@ -108,32 +108,32 @@ def export_model(
     """Converts a checkpoint.
 
     Args:
-        symbol: The ``-symbol.json`` file; None for a parameter file whose network is known by its
-            arrays alone (`frontends.gluon.NETWORKS`).
+        symbol: The ``-symbol.json`` file; None for a parameter file whose arrays identify the
+            network (`frontends.gluon.NETWORKS`).
         params: The parameter file.
         output: The ONNX file to write.
-        shapes: Shape of each input, batch included; "" stands for the only input. An input without
-            one gets its channels from the convolution that reads it.
-        outputs: Names of nodes or outputs, internal ones too; by default the network's heads.
+        shapes: Shape of each input, including the batch; "" is the only input. The channels of an
+            input without a shape are those of the convolution that reads it.
+        outputs: Names of nodes or outputs, also internal ones; by default the network's outputs.
         opset: Version of the ONNX operator set.
-        static: Keep height and width as given; the batch is dynamic all the same.
-        allow_extra: Arrays that the network does not name are dropped instead of refused.
-        verify: Compare with MXNet, or where it is not installed with the ONNX project's reference
-            evaluator on the unrewritten network; a model that differs is not written.
-        tolerance: Allowed error, see `TOLERANCE`.
-        target: The kind of machine it is made for, a key of `passes.TARGETS`.
-        uint8: The only picture that it reads becomes uint8 (N, H, W, C).
-        normalize: Its only output becomes rows of unit length.
+        static: Keep height and width as given; the batch is dynamic anyway.
+        allow_extra: Drop arrays that the network does not use instead of raising an error.
+        verify: Compare with MXNet or, if it is not installed, with the ONNX project's reference
+            evaluator on the network before the passes; a model that differs is not written.
+        tolerance: See `TOLERANCE`.
+        target: The kind of machine to optimise for, a key of `passes.TARGETS`.
+        uint8: Change the only image input to uint8 (N, H, W, C).
+        normalize: L2-normalise the rows of the only output.
 
     Raises:
-        ConversionError: Any step failed; names node and array.
+        ConversionError: If a step fails; names node and array.
     """
     whole = load_network_files(symbol, params)
     if not allow_extra:
-        _refuse_extra(whole, str(params))
+        _check_no_extra(whole, str(params))
     graph = _select(whole, outputs)
     known = known_shapes(graph, dict(shapes or {}))
-    interface = Interface(picture_input(graph, known) if uint8 else None, normalize)
+    interface = Interface(image_input(graph, known) if uint8 else None, normalize)
     rewritten, records = apply_passes(graph, target, interface.passes)
     model, declared, note = _convert(
         rewritten, graph, known, interface, opset=opset, static=static, name=output.stem
@@ -143,36 +143,50 @@ def export_model(
         oracle = _oracle(graph, symbol, params, outputs)
         parity = _compare(model, declared, known, oracle, interface)
         _require(parity, tolerance, str(output))
-    certificate = output.with_name(f"{output.stem}.certificate.json")
+    sources = [path for path in (symbol, params) if path is not None]
+    return _write(output, model, sources, inputs=declared, passes=records, note=note, parity=parity)
+
+
+def _write(
+    output: Path,
+    model: onnx.ModelProto,
+    sources: Sequence[Path],
+    *,
+    inputs: Mapping[str, Shape],
+    passes: Sequence[PassRecord],
+    note: str,
+    parity: Parity | None,
+) -> Exported:
+    """Writes the model and its certificate; returns the result of the export."""
+    nodes = len(model.graph.node)
     with replacing(output) as temporary:
         temporary.write_bytes(model.SerializeToString())
-        sources = [path for path in (symbol, params) if path is not None]
         document = export_certificate(
             temporary,
             output.name,
             sources=sources,
-            nodes=len(model.graph.node),
-            passes=records,
+            nodes=nodes,
+            passes=passes,
             verification=None if parity is None else {**dataclasses.asdict(parity)},
         )
-    write_certificate(certificate, document)
+    write_certificate(output.with_name(f"{output.stem}.certificate.json"), document)
     return Exported(
         path=output,
-        inputs=declared,
+        inputs=inputs,
         outputs=tuple(value.name for value in model.graph.output),
-        nodes=len(model.graph.node),
+        nodes=nodes,
         bytes=document["bytes"],
-        passes=tuple(records),
+        passes=tuple(passes),
         note=note,
         parity=parity,
     )
 
 
 def load_network_files(symbol: Path | None, params: Path) -> Graph:
-    """The graph of a checkpoint, or of a parameter file whose arrays tell which network it is.
+    """Loads the graph of a checkpoint, or of a parameter file whose arrays identify the network.
 
     Raises:
-        ConversionError: A file is not what it should be.
+        ConversionError: If a file is invalid, or no known network has these arrays.
     """
     if symbol is not None:
         return load_checkpoint(symbol, params)
@@ -180,11 +194,11 @@ def load_network_files(symbol: Path | None, params: Path) -> Graph:
     return read_gluon(arrays, recognise(arrays, str(params)), str(params))
 
 
-def _refuse_extra(graph: Graph, where: str) -> None:
-    """Arrays that the network does not name hint at another network.
+def _check_no_extra(graph: Graph, where: str) -> None:
+    """Checks that the network uses all arrays; unused ones suggest a wrong file.
 
     Raises:
-        GraphError: Names them.
+        GraphError: If there are unused arrays; lists up to five.
     """
     extra = [name for name in graph.params if name not in graph.weights]
     if extra:
@@ -192,17 +206,23 @@ def _refuse_extra(graph: Graph, where: str) -> None:
         raise GraphError(
             f"{len(extra)} of {len(graph.params)} arrays are not part of the network: {listed}",
             where=where,
-            hint="if the network was cut on purpose, --allow-extra drops them",
+            hint="pass --allow-extra to drop them, if the network was cut on purpose",
         )
 
 
 def _select(graph: Graph, outputs: Sequence[str]) -> Graph:
-    """The network with the outputs that are asked for."""
+    """The network with the requested outputs.
+
+    Raises:
+        GraphError: If an output is not found, or two names stand for the same value.
+    """
     if not outputs:
         return graph
     edges = tuple(graph.find(name) for name in outputs)
     if len(set(edges)) < len(edges):
-        raise GraphError(f"outputs {', '.join(outputs)} name one value twice", where=graph.origin)
+        raise GraphError(
+            f"outputs {', '.join(outputs)} include the same value twice", where=graph.origin
+        )
     return dataclasses.replace(graph, outputs=edges)
 
 
@@ -216,7 +236,14 @@ def _convert(
     static: bool,
     name: str,
 ) -> tuple[onnx.ModelProto, dict[str, Shape], str]:
-    """The model for pictures of any size if that is possible, else of the known size, and why."""
+    """Converts the network, with dynamic height and width if possible.
+
+    Returns:
+        The model, the shapes of its inputs, and why height and width are fixed (empty if dynamic).
+
+    Raises:
+        ConversionError: If the size is fixed but not known.
+    """
     names = None if graph.outputs == original.outputs else [e.node.name for e in original.outputs]
     if names is not None and len(set(names)) < len(names):
         names = None
@@ -224,13 +251,17 @@ def _convert(
     whole = all(isinstance(size, int) for shape in known.values() for size in shape[1:])
     if static and not whole:
         raise ConversionError(
-            "--static needs the sizes", where=graph.origin, hint="give --input-shape 1,3,112,112"
+            "--static needs the input size",
+            where=graph.origin,
+            hint="pass --input-shape 1,3,112,112",
         )
-    make = partial(to_onnx, graph, outputs=names, opset=opset, name=name, dtypes=interface.dtypes)
-    reason = "asked for" if static else ""
+    convert = partial(
+        to_onnx, graph, outputs=names, opset=opset, name=name, dtypes=interface.dtypes
+    )
+    reason = "requested by --static" if static else ""
     if not static:
         try:
-            model = make(interface.shapes(free))
+            model = convert(interface.shapes(free))
             reason = _why_fixed(model, known, interface)
         except (GraphError, ConversionError) as error:
             if not whole:
@@ -240,16 +271,16 @@ def _convert(
             return model, interface.shapes(free), ""
     if not whole:
         raise ConversionError(
-            f"the network fixes the size of its input: {reason}",
+            f"the network needs a fixed input size: {reason}",
             where=graph.origin,
-            hint="give --input-shape, such as 1,3,112,112",
+            hint="pass --input-shape, for example 1,3,112,112",
         )
     shapes = interface.shapes(known)
-    return make(shapes), shapes, reason
+    return convert(shapes), shapes, reason
 
 
 def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape], interface: Interface) -> str:
-    """Why a model for any size works for one size only; empty if it does not: it is tried out."""
+    """Runs a model with several sizes; returns why it fails for one, empty if it does not."""
     session = open_model(model)
     for step in _STEPS:
         for batch in _BATCHES:
@@ -262,7 +293,7 @@ def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape], interface: In
 
 
 def _pixel_counter(model: onnx.ModelProto) -> str:
-    """The fully connected layer whose width depends on the size of the picture, in words."""
+    """Message about a fully connected layer whose width depends on the image size, if any."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     shapes = {value.name: list(value.type.tensor_type.shape.dim) for value in inferred.value_info}
     for node in inferred.node:
@@ -275,7 +306,7 @@ def _pixel_counter(model: onnx.ModelProto) -> str:
 def _sizes(
     known: Mapping[str, Shape], batch: int, step: tuple[int, int]
 ) -> dict[str, tuple[int, ...]]:
-    """Input shapes to run on."""
+    """Concrete input shapes for a batch size and a step added to height and width."""
     found = {}
     for name, shape in known.items():
         sizes = list(shape)
@@ -290,7 +321,7 @@ def _sizes(
 def _oracle(
     graph: Graph, symbol: Path | None, params: Path, outputs: Sequence[str]
 ) -> MXNetReference | ReferenceNetwork:
-    """Who computes what the model must give."""
+    """The reference that computes the expected outputs."""
     if not mxnet_is_installed():
         return ReferenceNetwork(graph)
     if symbol is not None:
@@ -306,7 +337,7 @@ def _compare(
     oracle: MXNetReference | ReferenceNetwork,
     interface: Interface,
 ) -> Parity:
-    """Runs both on noise of several sizes."""
+    """Runs model and reference on random inputs of several sizes."""
     session = open_model(model)
     names = [value.name for value in model.graph.output]
     free = any(isinstance(size, str) for shape in declared.values() for size in shape[1:])
@@ -316,19 +347,23 @@ def _compare(
         for batch in _BATCHES:
             shapes.append(_sizes(known, batch, step))
             fed = interface.noise(shapes[-1], _SEED + len(shapes))
-            found, wanted = session.run(None, interface.fed(fed)), oracle.run(fed)
-            pairs = zip(names, found, interface.given(wanted), strict=True)
-            for name, ours, expected in pairs:
-                errors[name] = max(errors[name], _error(name, ours, expected))
+            found, reference = session.run(None, interface.fed(fed)), oracle.run(fed)
+            pairs = zip(names, found, interface.expected(reference), strict=True)
+            for name, ours, theirs in pairs:
+                errors[name] = max(errors[name], _error(name, ours, theirs))
     return Parity(oracle.name, tuple(shapes), errors)
 
 
 def _error(name: str, found: FloatArray, expected: FloatArray) -> float:
-    """Largest difference, relative to the largest value where that is above 1."""
+    """Largest difference, relative to the largest value if that exceeds 1.
+
+    Raises:
+        ParityError: If the shapes differ, or the positions of nan and inf.
+    """
     if found.shape != expected.shape:
-        raise ParityError(f"output '{name}' has shape {found.shape}, not {expected.shape}")
+        raise ParityError(f"output '{name}' has shape {found.shape}, expected {expected.shape}")
     if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        raise ParityError(f"output '{name}' has nan or inf at other places")
+        raise ParityError(f"output '{name}' has nan or inf at different positions")
     finite = np.isfinite(expected)
     ours, theirs = found[finite].astype(np.float64), expected[finite].astype(np.float64)
     return float(np.abs(ours - theirs).max(initial=0) / max(1.0, np.abs(theirs).max(initial=0)))

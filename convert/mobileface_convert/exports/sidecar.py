@@ -1,4 +1,4 @@
-"""The file beside an exported network that says all that its own format cannot.
+"""The sidecar: a JSON file next to an exported network, with what the format cannot express.
 
 ::
 
@@ -21,12 +21,12 @@
                         "bounds": {"max_abs_error": 7.6e-4, "min_cosine": 0.999999}},
        "onnx": {…}}}
 
-The network takes (pixel - mean) * norm, for each channel in the order of ``color``. ``height`` and
-``width`` are null where any multiple of ``detection.multiple`` will do. ``options`` are those of
-the engine, without which its numbers are others. ``detection`` says how predictions are read, as
-docs/export.md tells. ``spec`` is what the ONNX model carries: task, length, crop, normalisation of
-an embedding, classes, licence and source hashes; null for a network without a recipe. ``onnx`` is
-how the ONNX model agreed with its own source, where that is known.
+The network's input is (pixel - mean) * norm, per channel in the order of ``color``. ``height`` and
+``width`` are null if any multiple of ``detection.multiple`` is accepted. ``options`` are settings
+of the engine that the verified outputs depend on. ``detection`` describes how to decode the
+predictions; see docs/export.md. ``spec`` is the spec of the ONNX model: task, size, crop and
+normalisation of an embedding, classes, licence and source hashes; null for a network without a
+recipe. ``onnx`` is how the ONNX model agreed with its own source, if that is known.
 """
 
 from __future__ import annotations
@@ -58,21 +58,21 @@ __all__ = [
     "Export",
     "Network",
     "bounds_for",
+    "check_exportable",
     "compare_all",
     "detection_section",
-    "picture_input",
+    "image_section",
     "probe_tensors",
-    "refusal",
-    "refuse",
     "scaled_pixels",
     "source_file",
+    "why_not_exported",
     "write_export",
 ]
 
 SCHEMA = 1
 
 DETECTION_SHAPES = ((3, 256, 320), (3, 160, 96))
-"""Sizes at which detectors are compared; the first one stands in files that want a size."""
+"""Shapes at which detectors are compared; the first is used in files that need a fixed size."""
 
 _RELATIVE = {"float32": 5e-5, "float16": 1e-2}
 _COSINE = {"float32": 0.999999, "float16": 0.9999}
@@ -82,19 +82,19 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Network:
-    """What an exporter made, before it is proven.
+    """An exported network, before it is verified.
 
     Attributes:
         target: "ncnn" or "caffe".
-        contents: Content of each file by its suffix, without the dot.
+        contents: Content of each file by suffix, without the dot.
         layers: Number of layers.
-        weights: How they are stored, "float32" or "float16".
-        input: The section of that name.
-        outputs: Likewise.
-        detection: Likewise; None for other tasks.
-        tools: Distributions that had a hand in it.
-        passes: What was rewritten.
-        options: Of the engine, without which its numbers are others.
+        weights: How weights are stored, "float32" or "float16".
+        input: The section ``input`` of the sidecar.
+        outputs: The section ``outputs``.
+        detection: The section ``detection``; None for other tasks.
+        tools: Distributions that were used, besides those of every conversion.
+        passes: Results of the passes.
+        options: Settings of the engine that the verified outputs depend on.
     """
 
     target: str
@@ -111,15 +111,15 @@ class Network:
 
 @dataclass(frozen=True)
 class Export:
-    """A network in its files.
+    """A network that is written to files.
 
     Attributes:
         name: Name of the model.
-        paths: Its files, the sidecar last.
-        bytes: Size of the network, without the sidecar.
+        paths: The files, the sidecar last.
+        bytes: Size of the network's files, without the sidecar.
         layers: Number of layers.
-        agreement: How it compares with ONNX Runtime.
-        engine: What ran it.
+        agreement: The comparison with ONNX Runtime.
+        engine: The engine that ran the network for the comparison.
     """
 
     name: str
@@ -130,53 +130,53 @@ class Export:
     engine: str
 
 
-def refusal(spec: ModelSpec | None, target: str) -> str:
-    """Why a model cannot become a network of another format; empty if nothing is known against it.
+def why_not_exported(spec: ModelSpec | None, target: str) -> str:
+    """Why a model cannot be exported to a format; empty if no reason is known.
 
     Args:
-        spec: What the model is; None: unknown.
-        target: The format.
+        spec: Spec of the model; None for a network without a recipe.
+        target: Name of the format.
     """
     if spec is None:
         return ""
     return spec.kind.no_export.format(target=target)
 
 
-def refuse(why: str, target: str, where: str) -> None:
-    """Refuses a model that cannot become a network of another format.
+def check_exportable(why: str, target: str, where: str) -> None:
+    """Raises an error if a model cannot be exported.
 
     Args:
-        why: The reason; empty if there is none.
-        target: The format.
-        where: What the error calls the model.
+        why: The reason; empty if it can be exported.
+        target: Name of the format.
+        where: Name of the model in the error message.
 
     Raises:
-        UnsupportedOperatorError: There is a reason.
+        UnsupportedOperatorError: If ``why`` is not empty.
     """
     if why:
         raise UnsupportedOperatorError(f"it cannot be exported to {target}: {why}", where=where)
 
 
 def bounds_for(weights: str, scale: float) -> Bounds:
-    """What an export must keep, for outputs whose largest value is ``scale``."""
+    """The tolerances for an export whose largest output value is ``scale``."""
     return Bounds(_RELATIVE[weights] * max(1.0, scale), _COSINE[weights])
 
 
-def picture_input(
+def image_section(
     blob: str,
     shape: Sequence[int | None],
     spec: ModelSpec | None,
     mean: npt.ArrayLike,
     norm: npt.ArrayLike,
 ) -> dict[str, Any]:
-    """The section ``input``.
+    """The section ``input`` of the sidecar.
 
     Args:
         blob: Name of the input.
         shape: Channels, height and width.
-        spec: What the model is, if that is known; detectors of the YOLO kind take RGB.
-        mean: Subtracted from each pixel, one number or one a channel.
-        norm: Multiplied with what is left.
+        spec: Spec of the model; None for a network without a recipe.
+        mean: Mean to subtract from pixels, one value or one per channel.
+        norm: Factor to multiply the difference with, one value or one per channel.
     """
     channels, height, width = shape
     image = spec.input if spec else None
@@ -196,10 +196,10 @@ def picture_input(
 
 
 def detection_section(recipe: Recipe) -> dict[str, Any]:
-    """The section ``detection`` of a detector of the YOLO kind.
+    """The section ``detection`` of the sidecar, for a YOLO detector.
 
     Raises:
-        ConversionError: The recipe is none of such a detector.
+        ConversionError: If the recipe is not for a YOLO detector.
     """
     try:
         strides, anchors = list(recipe.options["strides"]), list(recipe.options["anchors"])
@@ -214,9 +214,10 @@ def detection_section(recipe: Recipe) -> dict[str, Any]:
 
 
 def probe_tensors(spec: ModelSpec | None, shapes: Sequence[tuple[int, ...]]) -> list[FloatArray]:
-    """Pictures to compare on, float32 (N, C, H, W) of values 0..255 for each shape.
+    """Images to compare on, float32 (N, C, H, W) with values 0..255, one tensor per shape.
 
-    A network that no recipe knows may want small numbers as well as pixels: it gets both.
+    A network without a recipe may expect normalised values or pixels, so half of its inputs are
+    standard normal noise.
     """
     tensors = []
     for channels, height, width in shapes:
@@ -227,13 +228,13 @@ def probe_tensors(spec: ModelSpec | None, shapes: Sequence[tuple[int, ...]]) -> 
             noise[::2] = random.randint(0, 256, noise[::2].shape)
             tensors.append(noise.astype(np.float32))
             continue
-        pictures = make_probes(count, height, width, channels, PROBE_SEED)
-        tensors.append(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32))
+        images = make_probes(count, height, width, channels, PROBE_SEED)
+        tensors.append(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32))
     return tensors
 
 
 def scaled_pixels(pixels: FloatArray, mean: npt.ArrayLike, norm: npt.ArrayLike) -> FloatArray:
-    """(pixel - mean) * norm of (N, C, H, W), in float32 as engines compute it."""
+    """Computes (pixel - mean) * norm for (N, C, H, W), in float32 like the engines."""
     center, factor = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (mean, norm))
     result: FloatArray = np.ascontiguousarray((pixels - center) * factor)
     return result
@@ -242,7 +243,7 @@ def scaled_pixels(pixels: FloatArray, mean: npt.ArrayLike, norm: npt.ArrayLike) 
 def compare_all(
     found: Sequence[FloatArray], expected: Sequence[FloatArray], oracle: str
 ) -> list[Agreement]:
-    """How each output agrees, picture by picture."""
+    """Compares each output, image by image."""
     return [
         compare_outputs(ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1), oracle)
         for ours, theirs in zip(found, expected, strict=True)
@@ -261,35 +262,75 @@ def write_export(
     sources: Sequence[Mapping[str, Any]],
     known: Mapping[str, Any] | None = None,
 ) -> Export:
-    """Writes a network that is proven right, and its sidecar last.
+    """Writes a verified network and, last, its sidecar.
 
     Args:
-        folder: Where the files go.
-        name: Name of the model, and of the files.
-        network: What was made.
-        spec: What the ONNX model carries.
-        agreement: How it compares.
-        shapes: Of the pictures it was compared on.
-        engine: What ran it.
-        sources: Path, hash and size of the files it was made from.
-        known: How the ONNX model agreed with its own source.
+        folder: The output folder.
+        name: Name of the model and of the files.
+        network: The network.
+        spec: Spec of the ONNX model; None for a network without a recipe.
+        agreement: The comparison with ONNX Runtime.
+        shapes: Shapes of the images in the comparison.
+        engine: The engine that ran the network for the comparison.
+        sources: Path, hash and size of each source file.
+        known: How the ONNX model agreed with its own source; None if not known.
 
     Raises:
-        ParityError: It misses its bounds; nothing is written.
-        OutputError: The folder cannot be written.
+        ParityError: If the agreement is outside the tolerances; nothing is written.
+        OutputError: If the folder is not writable.
     """
     bounds = bounds_for(network.weights, agreement.scale)
     require(agreement, bounds, f"{name} for {network.target}")
     stem = name if network.weights == "float32" else f"{name}_{network.weights}"
-    files = {suffix: f"{stem}.{suffix}" for suffix in network.contents}
-    document = {
+    certificate = {
+        "source": {"files": list(sources)},
+        "tools": tools_used(*network.tools),
+        "passes": [pass_to_dict(record) for record in network.passes],
+        "verification": {
+            "engine": engine,
+            "oracle": agreement.oracle,
+            "inputs": f"probes of seed {PROBE_SEED}" if spec else "noise and pixels",
+            "count": agreement.inputs,
+            "shapes": [list(shape) for shape in shapes],
+            **_measured(agreement, bounds),
+        },
+        "onnx": known,
+    }
+    document = _sidecar(name, stem, network, spec, certificate)
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    written = {folder / f"{stem}.{suffix}": data for suffix, data in network.contents.items()}
+    written[folder / f"{stem}.{network.target}.json"] = text.encode()
+    _write_together(written)
+    size = sum(map(len, network.contents.values()))
+    return Export(name, tuple(written), size, network.layers, agreement, engine)
+
+
+def _measured(agreement: Agreement, bounds: Bounds) -> dict[str, Any]:
+    """The measured values of an agreement and its tolerances as JSON types."""
+    return {
+        "max_abs_error": agreement.max_abs_error,
+        "min_cosine": agreement.min_cosine,
+        "scale": agreement.scale,
+        "bounds": asdict(bounds),
+    }
+
+
+def _sidecar(
+    name: str,
+    stem: str,
+    network: Network,
+    spec: ModelSpec | None,
+    certificate: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The sidecar of a network as JSON types."""
+    return {
         "schema": SCHEMA,
         "model": name,
         "target": network.target,
         "weights": network.weights,
         "files": {
             suffix: {
-                "file": files[suffix],
+                "file": f"{stem}.{suffix}",
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "bytes": len(content),
             }
@@ -301,34 +342,12 @@ def write_export(
         "options": dict(network.options),
         "detection": network.detection,
         "spec": spec.to_dict() if spec else None,
-        "certificate": {
-            "source": {"files": list(sources)},
-            "tools": tools_used(*network.tools),
-            "passes": [pass_to_dict(record) for record in network.passes],
-            "verification": {
-                "engine": engine,
-                "oracle": agreement.oracle,
-                "inputs": f"probes of seed {PROBE_SEED}" if spec else "noise and pixels",
-                "count": agreement.inputs,
-                "shapes": [list(shape) for shape in shapes],
-                "max_abs_error": agreement.max_abs_error,
-                "min_cosine": agreement.min_cosine,
-                "scale": agreement.scale,
-                "bounds": asdict(bounds),
-            },
-            "onnx": known,
-        },
+        "certificate": certificate,
     }
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    written = {folder / files[suffix]: data for suffix, data in network.contents.items()}
-    written[folder / f"{stem}.{network.target}.json"] = text.encode()
-    _write_together(written)
-    size = sum(map(len, network.contents.values()))
-    return Export(name, tuple(written), size, network.layers, agreement, engine)
 
 
 def _write_together(contents: dict[Path, bytes]) -> None:
-    """Writes files of which none appears before all are complete; the last one appears last."""
+    """Writes files so that none appears before all are complete; the last one appears last."""
     with ExitStack() as stack:
         temporary = {path: stack.enter_context(replacing(path)) for path in reversed(contents)}
         for path, content in contents.items():
@@ -336,5 +355,5 @@ def _write_together(contents: dict[Path, bytes]) -> None:
 
 
 def source_file(path: Path) -> dict[str, Any]:
-    """An entry of the certificate's source files."""
+    """The entry of a source file in the certificate: name, hash and size."""
     return {"path": path.name, "sha256": sha256(path), "bytes": path.stat().st_size}

@@ -1,1 +1,1 @@
-"""Readers: files of other frameworks as source graphs."""
+"""Front-ends: readers for the model files of other frameworks."""

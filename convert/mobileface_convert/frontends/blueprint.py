@@ -1,13 +1,13 @@
-"""A network that its file does not describe: its layers are known, the file holds only arrays.
+"""Networks whose files only contain arrays, built from a blueprint of their layers.
 
-Gluon's ``save_parameters`` writes arrays under structural names (``stages.0.0.0.weight``: the path
-of attributes that leads to the layer) and nothing else. A `Blueprint` builds the same network as a
-source graph, notes the array that each layer needs, and then looks for them in a file.
+Gluon's ``save_parameters`` only writes arrays, under structural names (``stages.0.0.0.weight``: the
+attribute path of the layer). A `Blueprint` builds the same network as a source graph, records the
+array that each layer needs, and then takes the arrays from a file.
 
-Files of older gluon versions have no dots in their names: there an array has the name of its layer
-with a counter for each class of layer (``yolov30_conv0_weight``). A blueprint knows both names. The
-counter behind the name of a block (``yolov30``) says how many such blocks the process had made
-before; only its order counts.
+Files of older Gluon versions have names without dots: there an array is named after its layer, with
+a counter per class of layer (``yolov30_conv0_weight``). A blueprint knows both names. The counter
+in the name of a block (``yolov30``) is the number of such blocks that the process had created
+before; only the order of these counters matters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..graph.source_graph import Array, Edge, Graph, Node
 __all__ = ["Blueprint", "Scope", "bare_names"]
 
 _SHOWN = 5
-"""So many names are listed in a message."""
+"""Maximum number of names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,17 @@ class _Needed:
 
 @dataclass
 class Scope:
-    """A gluon block with a name of its own, which numbers the layers in it by class.
+    """A Gluon block with its own name scope, which numbers its layers by class.
 
     Attributes:
-        prefix: Its name, with its counter: "yolov30_".
+        prefix: Name of the block with its counter, such as "yolov30_".
     """
 
     prefix: str
     _counts: dict[str, int] = field(default_factory=dict)
 
     def next(self, kind: str) -> str:
-        """The name of the next layer of a class: "yolov30_conv0"."""
+        """The name of the next layer of a class, such as "yolov30_conv0"."""
         number = self._counts.get(kind, 0)
         self._counts[kind] = number + 1
         return f"{self.prefix}{kind}{number}"
@@ -60,9 +60,9 @@ class Blueprint:
     """Builds a network layer by layer.
 
     Args:
-        blocks: Names of the blocks whose counters vary from file to file, outermost first; a file
-            may leave out the outermost with its counter.
-        ignored: Names of arrays that a file may hold beyond those of the network.
+        blocks: Names of the blocks whose counters vary between files, outermost first; a file may
+            omit the outermost name and its counter.
+        ignored: Names of additional arrays that a file may contain.
     """
 
     def __init__(self, blocks: Sequence[str], ignored: Iterable[str] = ()) -> None:
@@ -73,28 +73,28 @@ class Blueprint:
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape of each array by its structural name."""
+        """Shapes of the arrays by structural name."""
         return {name: needed.shape for name, needed in self._needed.items()}
 
     @property
     def old_names(self) -> Mapping[str, str]:
-        """The name of each array in files of older versions, by its structural name."""
+        """Names of the arrays in files of older Gluon versions, by structural name."""
         return {name: needed.old_name for name, needed in self._needed.items()}
 
     def op(self, op: str, name: str, *inputs: Edge, **attrs: object) -> Edge:
-        """An operator without arrays."""
+        """Adds an operator without arrays."""
         texts = {key: str(value) for key, value in attrs.items()}
         return Edge(Node(op, name, texts, inputs))
 
     def array(
         self, name: str, shape: Sequence[int], old_name: str, node: str, auxiliary: bool = False
     ) -> Edge:
-        """An array of the file, and the node that reads it."""
+        """Adds an array of the file for the named node, which reads it."""
         self._needed[name] = _Needed(node, tuple(shape), old_name, auxiliary)
         return Edge(Node("null", name))
 
     def constant(self, name: str, value: Array) -> Edge:
-        """An array that is no part of the file."""
+        """Adds an array that is not part of the file."""
         self._constants[name] = value
         return Edge(Node("null", name))
 
@@ -110,7 +110,7 @@ class Blueprint:
         *,
         bias: bool = False,
     ) -> Edge:
-        """A square convolution, padded so that stride 1 keeps the size."""
+        """Adds a square convolution, padded so that stride 1 keeps the size."""
         node = f"{layer}_fwd"
         shape = (filters, channels, kernel, kernel)
         inputs = [data, self.array(f"{path}.weight", shape, f"{layer}_weight", node)]
@@ -130,7 +130,7 @@ class Blueprint:
     def batch_norm(
         self, data: Edge, path: str, layer: str, channels: int, *, eps: float, scale: bool = True
     ) -> Edge:
-        """Batch normalisation; without ``scale`` the stored gamma does not count."""
+        """Adds a batch normalisation; without ``scale`` the stored gamma is ignored."""
         node = f"{layer}_fwd"
         roles = ("gamma", "beta", "running_mean", "running_var")
         arrays = [
@@ -144,7 +144,7 @@ class Blueprint:
     def dense(
         self, data: Edge, path: str, layer: str, inputs: int, units: int, *, bias: bool
     ) -> Edge:
-        """A fully connected layer."""
+        """Adds a fully connected layer."""
         node = f"{layer}_fwd"
         edges = [data, self.array(f"{path}.weight", (units, inputs), f"{layer}_weight", node)]
         if bias:
@@ -152,16 +152,16 @@ class Blueprint:
         return self.op("FullyConnected", node, *edges, num_hidden=units, no_bias=not bias)
 
     def graph(self, outputs: Sequence[Edge], arrays: Mapping[str, Array], where: str) -> Graph:
-        """The network with the arrays of a file.
+        """Builds the network with the arrays of a file.
 
         Args:
-            outputs: Its heads.
+            outputs: Outputs of the network.
             arrays: The file's arrays, under structural or old names.
-            where: The file, for messages.
+            where: Name of the file in error messages.
 
         Raises:
-            GraphError: An array is missing, unknown, of another shape or no array of numbers; names
-                it and the layer that needs it.
+            GraphError: If an array is missing, unknown, has another shape or contains nan or inf;
+                the message names the array and the layer that needs it.
         """
         found = self._match(arrays, where)
         params: dict[str, Array] = {}
@@ -171,14 +171,14 @@ class Blueprint:
         return Graph(tuple(outputs), {**params, **self._constants}, auxiliary, where)
 
     def covers(self, names: Iterable[str]) -> float:
-        """The part of the network's arrays, 0 to 1, that these names of a file stand for."""
+        """Fraction of the network's arrays, 0 to 1, that a file with these names contains."""
         return len(self._structural_names(names).keys() & self._needed.keys()) / len(self._needed)
 
     def _match(self, arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
         """The file's arrays by structural name.
 
         Raises:
-            GraphError: Some are missing, or belong to nothing.
+            GraphError: If arrays are missing or unknown.
         """
         names = self._structural_names(arrays)
         missing = [name for name in self._needed if name not in names]
@@ -192,18 +192,18 @@ class Blueprint:
             raise GraphError(
                 f"{len(missing)} of {len(self._needed)} arrays are missing: {_listed(missing)}",
                 where=f"{where}, node '{node}'",
-                hint=f"the file also holds unknown arrays: {_listed(extra)}" if extra else "",
+                hint=f"the file also contains unknown arrays: {_listed(extra)}" if extra else "",
             )
         if extra:
             raise GraphError(
-                f"{len(extra)} arrays belong to no layer of the network: {_listed(extra)}",
+                f"{len(extra)} arrays do not belong to the network: {_listed(extra)}",
                 where=where,
                 hint="the file may belong to another model",
             )
         return {name: arrays[given] for name, given in names.items()}
 
     def _structural_names(self, given: Iterable[str]) -> dict[str, str]:
-        """What each name of a file is called in the network, and the file's own name for it."""
+        """Maps the structural name of each array to its name in the file."""
         names = list(given)
         if any("." in name for name in names):
             return {name: name for name in names}
@@ -215,14 +215,15 @@ class Blueprint:
         return found
 
     def _without_outermost(self, name: str) -> str:
+        """A name without the name and counter of the outermost block."""
         return re.sub(rf"^{self._blocks[0]}\d+_", "", name)
 
 
 def bare_names(arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
-    """Arrays without the ``arg:`` and ``aux:`` that symbol checkpoints put before their names.
+    """Arrays by name without the ``arg:`` and ``aux:`` prefixes of symbol checkpoints.
 
     Raises:
-        SourceFormatError: Two arrays have the same name then.
+        SourceFormatError: If two arrays have the same name without their prefixes.
     """
     found: dict[str, Array] = {}
     for full_name, array in arrays.items():
@@ -235,7 +236,7 @@ def bare_names(arrays: Mapping[str, Array], where: str) -> dict[str, Array]:
 
 
 def _renumbered(names: Sequence[str], blocks: Sequence[str]) -> list[str]:
-    """The names with the counters of each block counted from 0, in their order."""
+    """The names with the counters of each block renumbered from 0, in their order."""
     changed = list(names)
     for block in blocks:
         pattern = re.compile(rf"(?:(?<=_)|^){block}(\d+)(?=_)")
@@ -253,12 +254,12 @@ def _checked(array: Array, name: str, needed: _Needed, where: str) -> Array:
     """The array as float32.
 
     Raises:
-        GraphError: It has another shape, or holds no finite numbers.
+        GraphError: If the array has another shape, or contains nan or inf.
     """
     place = f"{where}, node '{needed.node}'"
     if array.shape != needed.shape:
         raise GraphError(
-            f"array '{name}' has shape {array.shape}, {needed.shape} is expected",
+            f"array '{name}' has shape {array.shape}, expected {needed.shape}",
             where=place,
             hint="the weights may belong to another model",
         )
@@ -269,5 +270,5 @@ def _checked(array: Array, name: str, needed: _Needed, where: str) -> Array:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The first few of many names."""
+    """The first few of the names, for a message."""
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

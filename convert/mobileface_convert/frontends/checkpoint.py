@@ -1,4 +1,4 @@
-"""Writing a source graph back as an MXNet checkpoint."""
+"""Writes a source graph as an MXNet checkpoint."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def save_checkpoint(graph: Graph, prefix: Path) -> tuple[Path, Path]:
     """Writes ``PREFIX-symbol.json`` and ``PREFIX-0000.params`` as MXNet names them.
 
     Returns:
-        The two paths.
+        The paths of the symbol and the parameter file.
 
     Raises:
-        OutputError: They cannot be written.
+        OutputError: If the files cannot be written.
     """
     symbol = prefix.with_name(f"{prefix.name}-symbol.json")
     params = prefix.with_name(f"{prefix.name}-0000.params")

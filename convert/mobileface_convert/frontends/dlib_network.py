@@ -1,25 +1,25 @@
-"""Reads networks of dlib's deep learning module, as far as its face recognition model needs.
+"""Reader of dlib's deep networks, for the layers of its face recognition model.
 
-A C++ type describes such a network, and the file holds only what the type leaves open. The layers
-lie in each other like the arguments of nested calls, the loss outermost, the input innermost::
+A C++ type describes such a network, and the file only contains what the type does not determine.
+Layers are nested like function calls, with the loss outermost and the input innermost::
 
-    version · loss · (version of a layer)* · input · (rest of a layer)*
+    version · loss · (version of a layer)* · input · (body of a layer)*
 
-The versions run from the loss to the input, the rests from the input to the loss. Version 2
-belongs to a layer that computes something, version 1 to a *tag*, which names its input, or to a
-*skip*, which goes back to a tag; both have no rest. Which tag an ``add_prev_`` or a skip means
-stands in the type alone. We read the one arrangement that dlib's residual networks have (dlib,
-examples, dnn_face_recognition_ex.cpp; He et al., arXiv 1512.03385)::
+The versions are ordered from the loss to the input, the bodies from the input to the loss. Version
+2 is a layer that computes something. Version 1 is a *tag*, which names its input, or a *skip*,
+which returns the value of a tag; both have no body. Only the C++ type specifies which tag an
+``add_prev_`` or a skip refers to. This reader assumes the structure of dlib's residual networks
+(dlib, examples, dnn_face_recognition_ex.cpp; He et al., arXiv 1512.03385)::
 
     residual:       x ── tag ── layers ── add_prev            layers(x) + x
     residual_down:  x ── tag ── layers ── tag ── skip ── pool ── add_prev   layers(x) + pool(x)
 
-so a lone version 1 is a tag; of two in a row the inner is a tag and the outer a skip to the tag
-before it; an ``add_prev_`` adds the tag next before it.
+Therefore a single version 1 is a tag; of two consecutive ones, the inner is a tag and the outer is
+a skip to the tag before it; an ``add_prev_`` adds the value of the closest tag before it.
 
-The rest of a layer is its name, its parameters, three flags and three tensors of training, which
-are empty. The innermost layer has version 3, and one number more: how many samples the input makes
-of one picture.
+The body of a layer is its name, its parameters, three flags and three tensors that are only used in
+training and are empty. The innermost layer has version 3 and one more number: how many samples the
+input creates per image.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ FloatArray = npt.NDArray[np.float32]
 _MARK, _LAYER, _INNERMOST = 1, 2, 3
 _LOSS = "loss_metric_2"
 _INPUT = "input_rgb_image_sized"
-_LARGEST_PICTURE = 4096
+_LARGEST_IMAGE = 4096
 _LARGEST_WINDOW = 1024
 _MOST_LAYERS = 10_000
 _FULL_SCALE = 256.0
-"""What dlib's RGB input divides by."""
+"""The number that dlib's RGB input layer divides by."""
 
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A cross-correlation: weights (filters, channels, rows, columns), bias (filters,)."""
+    """A convolution: weights (filters, channels, rows, columns), bias (filters,)."""
 
     weights: FloatArray
     bias: FloatArray
@@ -71,7 +71,7 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """x · gamma + beta, one of each a channel: (channels,)."""
+    """x · gamma + beta, with one gamma and one beta per channel: (channels,)."""
 
     gamma: FloatArray
     beta: FloatArray
@@ -84,7 +84,7 @@ class Relu:
 
 @dataclass(frozen=True)
 class Pool:
-    """The maximum or the mean of windows; window None: of everything."""
+    """Maximum or average pooling; ``window`` is None for global pooling."""
 
     kind: str
     window: tuple[int, int] | None
@@ -94,35 +94,35 @@ class Pool:
 
 @dataclass(frozen=True)
 class Tag:
-    """Remembers the value here under a number."""
+    """Stores the current value under a number."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Skip:
-    """Goes on with a tag's value."""
+    """Continues with the value of a tag."""
 
     tag: int
 
 
 @dataclass(frozen=True)
 class AddTag:
-    """Adds a tag's value; what is smaller is padded with zeros behind, on every axis."""
+    """Adds the value of a tag; the smaller value is padded with zeros at the end of each axis."""
 
     tag: int
 
 
 @dataclass(frozen=True, eq=False)
 class FullyConnected:
-    """flat x · weights, (inputs, outputs), without bias."""
+    """A fully connected layer without bias: flattened x · weights (inputs, outputs)."""
 
     weights: FloatArray
 
 
 @dataclass(frozen=True)
 class Folded:
-    """Nothing: what was here went into the layer before."""
+    """An empty layer: the original layer was folded into the one before."""
 
 
 Layer = Convolution | Affine | Folded | Relu | Pool | Tag | Skip | AddTag | FullyConnected
@@ -130,14 +130,14 @@ Layer = Convolution | Affine | Folded | Relu | Pool | Tag | Skip | AddTag | Full
 
 @dataclass(frozen=True, eq=False)
 class DlibNetwork:
-    """A network for RGB pictures of one size.
+    """A network for RGB images of a fixed size.
 
     Attributes:
-        mean: Subtracted from the red, green and blue values, 0..255.
-        scale: Divides what is left.
-        height: Of a picture, in pixels.
-        width: Of a picture, in pixels.
-        layers: From the input on.
+        mean: Mean that is subtracted from the red, green and blue values, 0..255.
+        scale: Number that the differences are divided by.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        layers: Layers in order, starting at the input.
     """
 
     mean: tuple[float, float, float]
@@ -152,11 +152,11 @@ def read_dlib_network(data: bytes, where: str) -> DlibNetwork:
 
     Args:
         data: Content of the file.
-        where: Name of the file, for errors.
+        where: Name of the file in error messages.
 
     Raises:
-        SourceFormatError: It is no such file, it is damaged, or it has a layer that is not known
-            here; names byte and layer.
+        SourceFormatError: If the file is not such a network, is corrupt, or has a layer that is not
+            supported; the message names the byte and the layer.
     """
     stream = DlibBytes(data, where)
     _read_loss(stream)
@@ -164,17 +164,18 @@ def read_dlib_network(data: bytes, where: str) -> DlibNetwork:
     if name != _INPUT:
         raise stream.error(
             f"its input is '{name}', not '{_INPUT}'",
-            hint="only networks for RGB pictures of one size can be read",
+            hint="only networks for RGB images of a fixed size are supported",
         )
     red, green, blue = (stream.real(f"mean of {color}") for color in ("red", "green", "blue"))
-    height = stream.size("height of the input", least=1, most=_LARGEST_PICTURE)
-    width = stream.size("width of the input", least=1, most=_LARGEST_PICTURE)
+    height = stream.size("height of the input", least=1, most=_LARGEST_IMAGE)
+    width = stream.size("width of the input", least=1, most=_LARGEST_IMAGE)
     layers = _read_layers(stream, versions)
     stream.end()
     return DlibNetwork((red, green, blue), _FULL_SCALE, height, width, layers)
 
 
 def _read_loss(stream: DlibBytes) -> None:
+    """Reads the version of the network and its loss, which is not used."""
     stream.size("version of the network", least=1, most=1)
     name = stream.text("name of the loss")
     if name != _LOSS:
@@ -184,7 +185,7 @@ def _read_loss(stream: DlibBytes) -> None:
 
 
 def _read_versions(stream: DlibBytes) -> tuple[list[int], str]:
-    """The versions of the layers from the input on, and the name of the input."""
+    """The versions of the layers, starting at the input, and the name of the input."""
     versions: list[int] = []
     while len(versions) < _MOST_LAYERS:
         start = stream.position
@@ -193,13 +194,13 @@ def _read_versions(stream: DlibBytes) -> tuple[list[int], str]:
             stream.position = start
             return versions[::-1], stream.text("name of the input")
         if version < _MARK or _INNERMOST in versions:
-            raise stream.error(f"a layer of version {version} does not belong here", at=start)
+            raise stream.error(f"unexpected layer version {version}", at=start)
         versions.append(version)
     raise stream.error(f"more than {_MOST_LAYERS} layers")
 
 
 def _read_layers(stream: DlibBytes, versions: list[int]) -> tuple[Layer, ...]:
-    """The layers from the input on, tags resolved."""
+    """The layers, starting at the input, with resolved tags."""
     layers: list[Layer] = []
     tags: list[int] = []
     for index, version in enumerate(versions):
@@ -207,10 +208,10 @@ def _read_layers(stream: DlibBytes, versions: list[int]) -> tuple[Layer, ...]:
         layer: Layer
         if version != _MARK:
             layer = _read_layer(stream, f"layer {index}", tags)
-            _read_rest(stream, f"layer {index}", version)
+            _read_training_state(stream, f"layer {index}", version)
         elif index and versions[index - 1] == _MARK:
             if len(tags) < 2:
-                raise stream.error(f"layer {index} goes back to a tag that is not there", at=start)
+                raise stream.error(f"layer {index} skips to a tag that does not exist", at=start)
             layer = Skip(tags[-2])
         else:
             layer = Tag(len(tags))
@@ -228,25 +229,26 @@ def _read_layer(stream: DlibBytes, which: str, tags: list[int]) -> Layer:
         return Relu()
     if name == "add_prev_":
         if not tags:
-            raise stream.error(f"{what} adds a tag that is not there", at=start)
+            raise stream.error(f"{what} adds a tag that does not exist", at=start)
         return AddTag(tags[-1])
     if name not in _READERS:
         known = ", ".join(sorted((*_READERS, "relu_", "add_prev_")))
-        raise stream.error(f"{what} is none that can be read", at=start, hint=f"known: {known}")
+        raise stream.error(f"{what} is not supported", at=start, hint=f"supported: {known}")
     return _READERS[name](stream, what)
 
 
-def _read_rest(stream: DlibBytes, what: str, version: int) -> None:
-    """What is left of a training run."""
+def _read_training_state(stream: DlibBytes, what: str, version: int) -> None:
+    """Reads flags and tensors that are only used in training; the tensors must be empty."""
     for flag in ("setup", "gradient", "output"):
         stream.flag(f"{flag} flag of {what}")
     for part in ("gradient", "output", "parameter gradient"):
         if stream.tensor(f"{part} of {what}").size:
             raise stream.error(
-                f"{what} carries the {part} of a training run", hint="save the network clean()ed"
+                f"{what} contains the {part} of a training run",
+                hint="call clean() before saving the network",
             )
     if version == _INNERMOST:
-        stream.size(f"samples a picture of {what}", least=1, most=1)
+        stream.size(f"samples per image of {what}", least=1, most=1)
 
 
 def _read_convolution(stream: DlibBytes, what: str) -> Convolution:
@@ -265,11 +267,13 @@ def _read_convolution(stream: DlibBytes, what: str) -> Convolution:
     fits = shape[0] == filters and shape[2:] == (rows, columns) and bias == (1, filters, 1, 1)
     if not fits or parameters.size != weights + filters:
         raise stream.error(
-            f"{what}: {parameters.size} parameters do not make filters {shape} and biases {bias}",
+            f"{what}: {parameters.size} parameters do not fit filters {shape} and biases {bias}",
             at=start,
         )
     if padding[0] >= rows or padding[1] >= columns:
-        raise stream.error(f"{what}: padding {padding} of a window {(rows, columns)}", at=start)
+        raise stream.error(
+            f"{what}: padding {padding} must be less than the window {(rows, columns)}", at=start
+        )
     return Convolution(parameters[:weights].reshape(shape), parameters[weights:], stride, padding)
 
 
@@ -281,8 +285,8 @@ def _read_affine(stream: DlibBytes, what: str) -> Affine:
     channels = gamma[1]
     if gamma != beta or gamma != (1, channels, 1, 1) or parameters.size != 2 * channels or mode:
         raise stream.error(
-            f"{what}: {parameters.size} parameters, gamma {gamma}, beta {beta}, mode {mode}: "
-            "not one factor and one summand a channel",
+            f"{what}: expected one gamma and one beta per channel, got {parameters.size} "
+            f"parameters, gamma {gamma}, beta {beta}, mode {mode}",
             at=start,
         )
     return Affine(parameters[:channels], parameters[channels:])
@@ -296,7 +300,9 @@ def _read_pool(stream: DlibBytes, what: str) -> Pool:
     if window == (0, 0) and padding == (0, 0):
         return Pool(kind, None, stride, padding)
     if any(pad >= side for pad, side in zip(padding, window, strict=True)):
-        raise stream.error(f"{what}: padding {padding} of a window {window}", at=start)
+        raise stream.error(
+            f"{what}: padding {padding} must be less than the window {window}", at=start
+        )
     return Pool(kind, window, stride, padding)
 
 
@@ -309,10 +315,11 @@ def _read_fully_connected(stream: DlibBytes, what: str) -> FullyConnected:
     mode = stream.size(f"mode of {what}", most=1)
     _skip_rates(stream, what)
     if mode != 1 or any(bias):
-        raise stream.error(f"{what} has a bias; only layers without are known", at=start)
+        raise stream.error(f"{what} has a bias, which is not supported", at=start)
     if parameters.size != inputs * outputs or shape != (inputs, outputs, 1, 1):
         raise stream.error(
-            f"{what}: {parameters.size} parameters for {inputs} × {outputs} weights", at=start
+            f"{what}: expected {inputs} × {outputs} weights, got {parameters.size} parameters",
+            at=start,
         )
     return FullyConnected(parameters.reshape(inputs, outputs))
 
@@ -327,10 +334,12 @@ _READERS: dict[str, Callable[[DlibBytes, str], Layer]] = {
 
 
 def _pair(stream: DlibBytes, what: str, *, least: int = 0) -> tuple[int, int]:
+    """The next two sizes, for rows and columns."""
     first = stream.size(what, least=least, most=_LARGEST_WINDOW)
     return first, stream.size(what, least=least, most=_LARGEST_WINDOW)
 
 
 def _skip_rates(stream: DlibBytes, what: str) -> None:
+    """Reads four learning rates, which are not used."""
     for rate in range(4):
         stream.real(f"learning rate {rate} of {what}")

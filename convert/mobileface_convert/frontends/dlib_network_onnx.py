@@ -1,15 +1,14 @@
-"""Builds the ONNX graph of one of dlib's networks, folded while it is built.
+"""Builds the ONNX graph of a dlib network and folds layers in the process.
 
-Three rewrites that leave every sum of products what it is, the weights computed in float64 and
-rounded once:
+Three exact rewrites are applied; weights are computed in float64 and rounded once:
 
-- a factor and summand a channel after a convolution goes into it:
+- an affine layer after a convolution is folded into it:
   gamma · (W ∗ x + b) + beta = (gamma · W) ∗ x + (gamma · b + beta);
-- what the input layer does goes into the first convolution, which must pad nothing, because padding
+- the input layer is folded into the first convolution, which must not have padding, because padding
   is zero after the input layer and not before it:
   W ∗ (x − mean) / scale + b = (W / scale) ∗ x + (b − Σ W · mean / scale);
-- rows and columns of a filter that see nothing but padding at the one size of picture that the
-  network is for are cut off: of a 3×3 filter on one padded pixel, one weight is left.
+- rows and columns of a filter that only see padding at the network's fixed image size are removed:
+  of a 3×3 filter on a single padded pixel, one weight remains.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class _Value:
-    """A value of the graph that is built, and its shape without the batch."""
+    """A value of the ONNX graph, and its shape without the batch axis."""
 
     value: ir.Value
     shape: Shape
 
 
 def fold_network(network: DlibNetwork) -> DlibNetwork:
-    """The same network without affine layers, and with nothing to do at the input.
+    """Folds the affine layers and the input layer into convolutions.
 
-    Each layer keeps its number: a `Folded` stands where an affine layer was.
+    Each layer keeps its number: a `Folded` replaces an affine layer.
 
     Raises:
-        GraphError: An affine layer does not follow a convolution, or the input does not go into
-            one without padding.
+        GraphError: If an affine layer does not follow a convolution, or the first layer is not a
+            convolution without padding.
     """
     layers: list[Layer] = []
     for index, layer in enumerate(network.layers):
@@ -70,12 +69,12 @@ def fold_network(network: DlibNetwork) -> DlibNetwork:
         if not isinstance(before, Convolution):
             raise GraphError("an affine layer without a convolution before it", where=_at(index))
         if len(layer.gamma) != len(before.weights):
-            counts = f"{len(layer.gamma)} factors for {len(before.weights)} filters"
+            counts = f"expected {len(before.weights)} factors, got {len(layer.gamma)}"
             raise GraphError(counts, where=_at(index))
         layers[-1:] = [_scaled(before, layer), Folded()]
     first = layers[0] if layers else None
     if not isinstance(first, Convolution) or first.padding != (0, 0):
-        raise GraphError("the input does not go into a convolution without padding")
+        raise GraphError("the first layer must be a convolution without padding")
     layers[0] = _shifted(first, network)
     return replace(network, mean=(0.0, 0.0, 0.0), scale=1.0, layers=tuple(layers))
 
@@ -86,14 +85,14 @@ def build_dlib_network(
     """Builds the ONNX model of a network.
 
     Args:
-        network: As `read_dlib_network` gives it.
+        network: The network, as returned by `read_dlib_network`.
         name: Name of the graph.
         image: Name of the input, float32 (N, 3, height, width), RGB, 0..255.
         output: Name of the output, float32 (N, outputs).
         opset: Version of the ONNX operator set.
 
     Raises:
-        GraphError: Its layers do not fit together; names the layer.
+        GraphError: If the layers do not fit together; the message names the layer.
     """
     network = fold_network(network)
     builder = GraphBuilder(name, opset)
@@ -119,18 +118,20 @@ def build_dlib_network(
         elif isinstance(layer, FullyConnected):
             current = _fully_connected(builder, current, layer, where)
         else:
-            raise GraphError(f"{type(layer).__name__} is left after folding", where=where)
+            raise GraphError(f"{type(layer).__name__} was not folded", where=where)
     if current.shape[1:] != (1, 1):
-        raise GraphError(f"the output has shape {current.shape}")
+        raise GraphError(f"the output must be one vector per image, not {current.shape}")
     flat = builder.op("Flatten", current.value, axis=1)
     return builder.build({output: flat}, shapes={output: ("N", current.shape[0])})
 
 
 def _at(index: int) -> str:
+    """The location of a layer in error messages."""
     return f"layer {index}, counted from the input"
 
 
 def _scaled(layer: Convolution, affine: Affine) -> Convolution:
+    """The convolution with an affine layer folded into it."""
     gamma = affine.gamma.astype(np.float64)
     weights = layer.weights * gamma[:, None, None, None]
     bias = layer.bias * gamma + affine.beta
@@ -138,6 +139,7 @@ def _scaled(layer: Convolution, affine: Affine) -> Convolution:
 
 
 def _shifted(layer: Convolution, network: DlibNetwork) -> Convolution:
+    """The convolution with the network's input layer folded into it."""
     weights = layer.weights.astype(np.float64) / network.scale
     bias = layer.bias - np.einsum("oiyx,i->o", weights, np.array(network.mean))
     return replace(layer, weights=weights, bias=bias)
@@ -147,7 +149,7 @@ def _convolution(builder: GraphBuilder, given: _Value, layer: Convolution, where
     channels, *sides = given.shape
     if layer.weights.shape[1] != channels:
         raise GraphError(
-            f"filters for {layer.weights.shape[1]} channels, there are {channels}", where=where
+            f"expected filters for {channels} channels, got {layer.weights.shape[1]}", where=where
         )
     cuts = [
         _seen(side, layer.weights.shape[2 + axis], layer.stride[axis], layer.padding[axis], where)
@@ -168,7 +170,7 @@ def _convolution(builder: GraphBuilder, given: _Value, layer: Convolution, where
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of a convolution: what is kept of the filter, and how much padding that needs."""
+    """One axis of a convolution: the part of the filter to keep, its padding, and the outputs."""
 
     kept: slice
     before: int
@@ -177,18 +179,19 @@ class _Axis:
 
 
 def _seen(side: int, window: int, stride: int, padding: int, where: str) -> _Axis:
-    """The part of a filter that ever sees the picture, and the padding that it needs."""
+    """The part of a filter that sees the image at any position, and the padding that it needs."""
     outputs = _outputs(side, window, stride, padding, where)
-    last = (outputs - 1) * stride - padding  # where the filter lies at last
+    last = (outputs - 1) * stride - padding  # the last position of the filter
     seen = [tap for tap in range(window) if tap + last >= 0 and tap - padding < side]
     kept = slice(seen[0], seen[-1] + 1)
-    # The tap at `padding` sees the first pixel, so seen[0] is not beyond it.
+    # The tap at `padding` sees the first pixel, so seen[0] is at most `padding`.
     return _Axis(kept, padding - kept.start, max(0, last + kept.stop - side), outputs)
 
 
 def _outputs(side: int, window: int, stride: int, padding: int, where: str) -> int:
+    """Number of positions of a window along an axis."""
     if side + 2 * padding < window:
-        raise GraphError(f"a window of {window} on {side} pixels", where=where)
+        raise GraphError(f"a window of {window} pixels exceeds {side} pixels", where=where)
     return 1 + (side + 2 * padding - window) // stride
 
 
@@ -213,7 +216,7 @@ def _pool(builder: GraphBuilder, given: _Value, layer: Pool, where: str) -> _Val
 
 
 def _add(builder: GraphBuilder, one: _Value, other: _Value) -> _Value:
-    """The sum, as large on every axis as the larger of the two; zeros are behind the smaller."""
+    """The sum of two values; the smaller is padded with zeros at the end of each axis."""
     pairs = zip(one.shape, other.shape, strict=True)
     channels, rows, columns = (max(pair) for pair in pairs)
     shape = (channels, rows, columns)
@@ -222,10 +225,11 @@ def _add(builder: GraphBuilder, one: _Value, other: _Value) -> _Value:
 
 
 def _padded(builder: GraphBuilder, part: _Value, shape: Shape) -> ir.Value:
-    behind = [want - have for want, have in zip(shape, part.shape, strict=True)]
-    if not any(behind):
+    """A value padded with zeros at the end of each axis to a shape."""
+    missing = [want - have for want, have in zip(shape, part.shape, strict=True)]
+    if not any(missing):
         return part.value
-    pads: npt.NDArray[np.int64] = np.array([0, 0, 0, 0, 0, *behind], np.int64)
+    pads: npt.NDArray[np.int64] = np.array([0, 0, 0, 0, 0, *missing], np.int64)
     return builder.op("Pad", part.value, builder.constant(pads, name="pads"))
 
 
@@ -234,8 +238,8 @@ def _fully_connected(
 ) -> _Value:
     inputs, outputs = layer.weights.shape
     if inputs != _product(given.shape):
-        raise GraphError(f"{inputs} weights for a value of {given.shape}", where=where)
-    # A convolution over everything: the same sums, and the value keeps its four axes.
+        raise GraphError(f"{inputs} weights do not fit a value of {given.shape}", where=where)
+    # A convolution over the whole map: the same sums, and the value keeps its four axes.
     weights = np.ascontiguousarray(layer.weights.T).reshape(outputs, *given.shape)
     value = builder.op("Conv", given.value, builder.constant(weights, np.float32, name="weights"))
     return _Value(value, (outputs, 1, 1))

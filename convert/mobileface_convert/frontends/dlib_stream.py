@@ -1,16 +1,18 @@
-"""Reads the integer stream that dlib writes its models in.
+"""Reader of the integer stream in dlib's model files.
 
-Everything in such a file is one integer after another. An integer is a control byte and 1 to 8
-bytes of magnitude, least significant first; the low four bits of the control byte count them and
-its highest bit is the sign. On top of that (dlib/serialize.h, dlib/float_details.h, dlib/matrix.h):
+Such a file is a sequence of integers. An integer is a control byte and 1 to 8 bytes of magnitude,
+least significant byte first; the low four bits of the control byte are the number of bytes and its
+highest bit is the sign. Other types are built from integers (dlib/serialize.h,
+dlib/float_details.h, dlib/matrix.h):
 
-- a float is two integers, mantissa m and exponent e, and means m * 2**e; the exponents 32000,
-  32001 and 32002 stand for +infinity, -infinity and "not a number";
-- a matrix is -rows, -columns and its elements row by row (an older form has both sizes positive);
-- a ``std::vector`` is a count and its items; ``vector<float, 2>`` is x and y with no count.
+- a float is two integers, mantissa m and exponent e, with value m * 2**e; the exponents 32000,
+  32001 and 32002 mean +infinity, -infinity and nan;
+- a matrix is -rows, -columns and its elements in row-major order (in an older form both sizes are
+  positive);
+- a ``std::vector`` is a count and its items; ``vector<float, 2>`` is x and y without a count.
 
-The format has no table of contents: only who knows the type of the model knows what comes next.
-`DlibStream` finds all integers of the file at once and hands them out in order.
+The format is not self-describing: a reader must know the type of the model. `DlibStream` locates
+all integers of the file at once and returns them in order.
 """
 
 from __future__ import annotations
@@ -38,22 +40,23 @@ _MINUS_INFINITY = 32001
 _INT16 = np.iinfo(np.int16)
 
 _CHUNK_BYTES = 1 << 17
-"""Bytes tokenized together: enough to spread numpy's call cost, few enough for a cache."""
+"""Bytes tokenized together: enough to amortise numpy's call cost, few enough for the cache."""
 _STRIDE_BITS = 6
-"""Python walks a file in strides of 2**6 integers; numpy fills in those between."""
+"""Python walks a file in strides of 2**6 integers; numpy fills in the integers between."""
 
 
 class DlibStream:
-    """The integers of one dlib file, handed out in order.
+    """Sequential access to the integers of a dlib file.
 
-    Every method that takes several integers first checks that they are there, so a damaged count
-    can never ask for memory. Errors name the file, the byte and the index of the integer.
+    Every method that reads several integers first checks that the file contains them, so a corrupt
+    count cannot cause a large allocation. Errors name the file, the byte and the index of the
+    integer.
 
     Args:
         values: (T,) int64, the integers.
-        starts: (T,) int64, the offset of each one's control byte.
+        starts: (T,) int64, the offset of each integer's control byte.
         size: Size of the file in bytes.
-        where: Name of the file, for errors.
+        where: Name of the file in error messages.
     """
 
     def __init__(
@@ -75,15 +78,15 @@ class DlibStream:
 
         Args:
             data: Content of the file.
-            where: Name of the file, for errors.
+            where: Name of the file in error messages.
 
         Raises:
-            SourceFormatError: A control byte that dlib does not write, an integer beyond 64 bits,
-                or one that the end of the file cuts off.
+            SourceFormatError: If the file contains a control byte that dlib does not write or an
+                integer of more than 64 bits, or ends inside an integer.
         """
         raw = np.frombuffer(data, np.uint8)
         starts = _token_starts(raw)
-        # Errors can name a place before the values are known.
+        # Create the stream early: its errors only need the offsets, not the values.
         stream = cls(np.empty(0, np.int64), starts, raw.size, where)
         control = raw[starts]
         sizes = control & _SIZE_BITS
@@ -100,7 +103,7 @@ class DlibStream:
         magnitudes = _magnitudes(raw, starts, sizes)
         beyond = magnitudes > np.uint64(np.iinfo(np.int64).max)
         if beyond.any():
-            raise stream.error("an integer beyond 64 bits", int(np.argmax(beyond)))
+            raise stream.error("an integer of more than 64 bits", int(np.argmax(beyond)))
         values = magnitudes.view(np.int64)
         np.negative(values, out=values, where=(control & _SIGN_BIT) != 0)
         stream._values = values
@@ -108,15 +111,15 @@ class DlibStream:
 
     @property
     def remaining(self) -> int:
-        """How many integers have not been read yet."""
+        """Number of integers that have not been read yet."""
         return self._values.size - self.position
 
     def error(self, what: str, index: int | None = None, *, hint: str = "") -> SourceFormatError:
-        """An error that names a place in the file, for the caller to raise.
+        """An error that names a position in the file, for the caller to raise.
 
         Args:
-            what: What is wrong there.
-            index: Index of the integer in the file; by default of the next one to be read.
+            what: What is wrong at this position.
+            index: Index of the integer in the file; by default the next integer to read.
             hint: What to do about it.
         """
         index = self.position if index is None else index
@@ -125,7 +128,7 @@ class DlibStream:
         return SourceFormatError(what, where=where, hint=hint)
 
     def peek(self, what: str, ahead: int = 0) -> int:
-        """An integer left unread: the next one, or the one `ahead` places after it."""
+        """The integer at offset `ahead` from the next one, without reading it."""
         self._require(ahead + 1, what)
         return int(self._values[self.position + ahead])
 
@@ -142,14 +145,15 @@ class DlibStream:
         return self._values[self.position - count : self.position]
 
     def count(self, what: str, *, item_tokens: int = 1) -> int:
-        """A count of items that follow.
+        """Reads the number of items that follow.
 
         Args:
-            what: What is counted, in the plural.
-            item_tokens: The fewest integers that one item takes.
+            what: Name of the items, in the plural.
+            item_tokens: Minimum number of integers per item.
 
         Raises:
-            SourceFormatError: The count is negative, or the rest of the file is too short for it.
+            SourceFormatError: If the count is negative, or the rest of the file is too short for
+                this many items.
         """
         value = self.peek(f"the count of {what}")
         if value < 0 or value * item_tokens > self.remaining - 1:
@@ -158,7 +162,7 @@ class DlibStream:
         return value
 
     def float32s(self, count: int, what: str) -> npt.NDArray[np.float32]:
-        """The next floats, (count,) float32, rounded as dlib rounds what it reads into a float."""
+        """The next floats, (count,) float32, rounded as dlib does."""
         return floats_from_pairs(self.integers(2 * count, what).reshape(count, 2), np.float32)
 
     def float64s(self, count: int, what: str) -> npt.NDArray[np.float64]:
@@ -169,8 +173,11 @@ class DlibStream:
         """The next matrix of floats, (rows, columns), with either form of header.
 
         Args:
-            what: Name of the matrix, for errors.
+            what: Name of the matrix in error messages.
             dtype: np.float32 or np.float64, the element type of the matrix in dlib.
+
+        Raises:
+            SourceFormatError: If the sizes are invalid, or the rest of the file is too short.
         """
         rows, columns = self.peek(what), self.peek(what, ahead=1)
         if min(rows, columns) < 0 < max(rows, columns):
@@ -183,27 +190,28 @@ class DlibStream:
         return floats_from_pairs(pairs.reshape(rows, columns, 2), dtype)
 
     def end(self) -> None:
-        """Checks that the model ends where the file does.
+        """Checks that the file ends after the model.
 
         Raises:
-            SourceFormatError: Something follows.
+            SourceFormatError: If more integers follow.
         """
         if self.remaining:
             raise self.error(f"the model ends here, but {self.remaining} more integers follow")
 
     def _require(self, count: int, what: str) -> None:
+        """Raises an error unless ``count`` more integers can be read."""
         if not 0 <= count <= self.remaining:
             raise self.error(
-                f"{what}: {count} integers are due and {self.remaining} are left",
-                hint="the file is cut off, or a count in it is damaged",
+                f"{what}: expected {count} integers, {self.remaining} are left",
+                hint="the file is truncated, or a count in it is corrupt",
             )
 
 
 def floats_from_pairs(pairs: npt.NDArray[np.int64], dtype: type[Float]) -> npt.NDArray[Float]:
-    """Turns mantissas and exponents into floats: m * 2**e.
+    """Converts mantissas and exponents to floats: m * 2**e.
 
-    The mantissa is rounded to the type before it is scaled, which is what dlib does. An exponent
-    that dlib does not write gives "not a number", so that one check for finite values covers all.
+    The mantissa is rounded to the type before it is scaled, as dlib does. An exponent that dlib
+    does not write becomes nan, so that a single check for finite values is sufficient.
 
     Args:
         pairs: (..., 2) int64, mantissa and exponent.
@@ -226,17 +234,18 @@ def floats_from_pairs(pairs: npt.NDArray[np.int64], dtype: type[Float]) -> npt.N
 
 
 def _token_starts(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Offsets of all control bytes, (T,) int64, if each says truly how many bytes follow.
+    """Offsets of all control bytes, (T,) int64, provided that their byte counts are correct.
 
-    Where an integer starts is known only once the one before has been read, which is slow in
-    Python. So numpy first computes for every byte of a chunk where a walk from there would be
-    after 2, 4, … 64 integers; Python walks in strides of 64, and numpy walks all strides at once.
+    The start of an integer is only known after the previous one has been read, which is slow in
+    Python. Therefore numpy first computes, for every byte of a chunk, the offset that a walk from
+    there reaches after 2, 4, … 64 integers. Python then walks in strides of 64 integers, and numpy
+    fills in all strides at once.
     """
     found: list[npt.NDArray[np.int64]] = []
     entry = 0
     for base in range(0, raw.size, _CHUNK_BYTES):
         chunk = raw[base : base + _CHUNK_BYTES]
-        # A walk stays where it leaves the chunk: the places behind it lead to themselves.
+        # A walk stops where it leaves the chunk: offsets beyond its end point to themselves.
         following = np.arange(chunk.size + _LARGEST_STEP, dtype=np.int64)
         following[: chunk.size] += (chunk & _SIZE_BITS) + np.uint8(1)
         far = following
@@ -259,10 +268,10 @@ def _token_starts(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 def _magnitudes(
     raw: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.uint64]:
-    """The 1 to 8 bytes behind each control byte as (T,) uint64."""
+    """The 1 to 8 bytes after each control byte as (T,) uint64."""
     padded = np.zeros(raw.size + _LARGEST_SIZE + 1, np.uint8)
     padded[: raw.size] = raw
-    # One overlapping 8-byte word for every byte of the file, without copying any.
+    # A view with one overlapping 8-byte word for every byte of the file.
     words: npt.NDArray[np.uint64] = np.ndarray(
         (raw.size + 1,), np.dtype("<u8"), buffer=padded.data, strides=(1,)
     )

@@ -1,11 +1,11 @@
-"""The attribute network V1, whose gluon file holds arrays only.
+"""The attribute network V1, whose Gluon file only contains arrays.
 
-A small residual network with pre-activation (He et al. 2016, https://arxiv.org/abs/1603.05027) and
-squeeze-and-excitation (Hu et al. 2018, https://arxiv.org/abs/1709.01507), and three branches::
+A small residual network with pre-activation (He et al. 2016, https://arxiv.org/abs/1603.05027),
+squeeze-and-excitation (Hu et al. 2018, https://arxiv.org/abs/1709.01507) and three branches::
 
     block     a = relu(bn1(x));  y = conv2(relu(bn2(conv1(a))))
               y · sigmoid(dense(relu(dense(mean(y))))) + (1×1 convolution of a, or x)
-    branch    four cells (1×1, 3×3, 1×1, 3×3), mean over the map, dense: logits
+    branch    four cells (1×1, 3×3, 1×1, 3×3), global average pooling, dense: logits
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ _STAGES = (32, 64, 128, 256)
 _BLOCKS = 2
 _REDUCTION = 16
 _BRANCHES = ((64, 2), (128, 6), (128, 8))
-"""Base width and classes: gender, age, expression."""
+"""Base width and number of classes of each branch: gender, age, expression."""
 
 _OUTPUTS = ("gender", "age", "expression")
 _EPS = 1e-5
 
 
 class _Builder:
-    """The network's parts; layers are numbered by class, per stage and outside of the stages."""
+    """Builds the parts of the network.
+
+    Layers are numbered by class, separately in each stage and outside the stages.
+    """
 
     def __init__(self) -> None:
         self.blueprint = Blueprint(("mobileface_attributev1",))
@@ -35,23 +38,23 @@ class _Builder:
         self.names = Scope("mobileface_attributev10_")
 
     def relu(self, data: Edge) -> Edge:
-        """A rectifier."""
+        """A ReLU."""
         return self.blueprint.op("Activation", self.names.next("relu"), data, act_type="relu")
 
     def mean(self, data: Edge) -> Edge:
-        """The mean of each map."""
+        """Global average pooling."""
         attrs = {"kernel": (1, 1), "global_pool": True, "pool_type": "avg"}
         return self.blueprint.op("Pooling", self.names.next("pool"), data, **attrs)
 
     def norm(self, data: Edge, path: str, scope: Scope, channels: int, scale: bool = True) -> Edge:
-        """Batch normalisation."""
+        """A batch normalisation."""
         layer = scope.next("batchnorm")
         return self.blueprint.batch_norm(data, path, layer, channels, eps=_EPS, scale=scale)
 
     def block(
         self, data: Edge, path: str, scope: Scope, channels: int, filters: int, stride: int
     ) -> Edge:
-        """A residual block; the first of a stage has a convolution on its shortcut."""
+        """A residual block; the first block of a stage has a convolution in its shortcut."""
         plan = self.blueprint
         active = self.relu(self.norm(data, f"{path}.bn1", scope, channels))
         layer = scope.next("conv")
@@ -59,16 +62,16 @@ class _Builder:
         inner = self.relu(self.norm(inner, f"{path}.bn2", scope, filters))
         layer = scope.next("conv")
         inner = plan.convolution(inner, f"{path}.conv2", layer, filters, filters, 3)
-        weighed = self.excited(inner, path, scope, filters)
+        weighted = self.excited(inner, path, scope, filters)
         if stride > 1 or channels != filters:
             layer = scope.next("conv")
             data = plan.convolution(
                 active, f"{path}.downsample", layer, channels, filters, 1, stride
             )
-        return plan.op("elemwise_add", self.names.next("plus"), weighed, data)
+        return plan.op("elemwise_add", self.names.next("plus"), weighted, data)
 
     def excited(self, data: Edge, path: str, scope: Scope, channels: int) -> Edge:
-        """Each map times a weight that follows from the means of all."""
+        """Squeeze-and-excitation: scales each channel by a weight from all channel means."""
         plan, inner = self.blueprint, channels // _REDUCTION
         weight = plan.dense(
             self.mean(data), f"{path}.se.0", scope.next("dense"), channels, inner, bias=False
@@ -83,7 +86,7 @@ class _Builder:
         return plan.op("broadcast_mul", self.names.next("excite"), data, weight)
 
     def branch(self, data: Edge, number: int, width: int, classes: int) -> Edge:
-        """Four cells and the logits."""
+        """A branch: four cells and a fully connected layer that outputs the logits."""
         plan, path, channels = self.blueprint, f"branch{number}", _STAGES[-1]
         for index, (filters, kernel) in enumerate([(width, 1), (2 * width, 3)] * 2):
             layer = self.outside.next("conv")
@@ -96,7 +99,7 @@ class _Builder:
 
 
 def attribute_blueprint() -> tuple[Blueprint, tuple[Edge, ...]]:
-    """The network and its outputs: logits of gender, age and expression.
+    """Builds the network; its outputs are the logits of gender, age and expression.
 
     The input "data" is float32 (N, 3, 96, 96), normalised.
     """

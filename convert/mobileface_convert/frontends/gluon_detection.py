@@ -1,15 +1,15 @@
-"""The face detectors V1 and V2, whose gluon files hold arrays only.
+"""The face detectors V1 and V2, whose Gluon files only contain arrays.
 
-A network of the YOLOv3 kind (Redmon and Farhadi 2018, https://arxiv.org/abs/1804.02767) for one
-class. A cell is convolution, batch normalisation, leaky ReLU::
+A YOLOv3-type network (Redmon and Farhadi 2018, https://arxiv.org/abs/1804.02767) with one class. A
+cell is convolution, batch normalisation, leaky ReLU::
 
     stages    0 ─ 128 channels, stride 8 ─ 1 ─ 256, stride 16 ─ 2 ─ 256, stride 32
     head 0    stage 2 ─ block 0 ─ tip ─ prediction;   block 0 ─ transition 0 ─ ×2 ┐
     head 1    stage 1 ──────────────────────────────────────────────────── concat ┴ block 1 …
-    head 2    stage 0, likewise with block 1
+    head 2    stage 0, in the same way with block 1
 
-A prediction has 6 numbers for each of 3 anchors: x, y, width, height, object, face. Both versions
-have the same layers; they differ in the anchors, which the file holds.
+A prediction has 6 values for each of 3 anchors: x, y, width, height, objectness, face score. Both
+versions have the same layers; they differ in the anchors, which are stored in the file.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from .blueprint import Blueprint, Scope
 __all__ = ["ANCHORS", "detector_blueprint"]
 
 ANCHORS = tuple(f"yolo_outputs.{head}.anchors" for head in range(3))
-"""Names of the arrays that hold the anchors, (1, 1, 3, 2): width and height in input pixels."""
+"""Names of the anchor arrays, (1, 1, 3, 2): width and height in input pixels."""
 
 _STAGES = (
     (3, ((16, 1, 0), (32, 2, 1), (64, 2, 2), (128, 2, 2))),
     (128, ((256, 2, 2),)),
     (256, ((256, 2, 2),)),
 )
-"""Input channels of each stage, then (channels, stride, residual blocks) of its groups."""
+"""Input channels of each stage, and (channels, stride, residual blocks) of its groups."""
 
 _HEADS = ((256, 256, 0), (128, 384, 256), (64, 192, 128))
-"""Of each head: base width, channels in, channels of the route from the head before."""
+"""Per head: base width, input channels, channels of the route from the previous head."""
 
 _STRIDES = (32, 16, 8)
 _VALUES = 6
 _ANCHORS = 3
 _GRID = 128
-"""Rows and columns of the stored table of offsets: for pictures up to 1024 pixels."""
+"""Rows and columns of the stored table of offsets: for images of up to 1024 pixels."""
 
 _EPS = 1e-5
 _SLOPE = 0.1
@@ -46,7 +46,7 @@ _PREPROCESSING = tuple(f"_defaultpreprocess0_init_{name}" for name in ("mean", "
 
 
 class _Builder:
-    """The network's parts."""
+    """Builds the parts of the network."""
 
     def __init__(self) -> None:
         offsets = [f"yolo_outputs.{head}.offsets" for head in range(3)]
@@ -67,7 +67,7 @@ class _Builder:
         kernel: int,
         stride: int = 1,
     ) -> Edge:
-        """Convolution, batch normalisation, leaky ReLU."""
+        """A cell: convolution, batch normalisation, leaky ReLU."""
         plan = self.blueprint
         layer = scope.next("conv")
         data = plan.convolution(data, f"{path}.0", layer, channels, filters, kernel, stride)
@@ -76,7 +76,7 @@ class _Builder:
         return plan.op("LeakyReLU", name, data, act_type="leaky", slope=_SLOPE)
 
     def stages(self, data: Edge) -> list[Edge]:
-        """The backbone: the map of each stage."""
+        """The backbone; returns the feature map of each stage."""
         maps = []
         for stage, (channels, groups) in enumerate(_STAGES):
             number = 0
@@ -91,13 +91,13 @@ class _Builder:
         return maps
 
     def residual(self, data: Edge, path: str, channels: int) -> Edge:
-        """1×1 to half the channels, 3×3 back, and the input added."""
+        """A residual block: 1×1 to half the channels, 3×3 back, plus the input."""
         inner = self.cell(data, f"{path}.body.0", self.backbone, channels, channels // 2, 1)
         inner = self.cell(inner, f"{path}.body.1", self.backbone, channels // 2, channels, 3)
         return self.blueprint.op("elemwise_add", self.backbone.next("plus"), inner, data)
 
     def block(self, data: Edge, head: int, width: int, channels: int) -> tuple[Edge, Edge]:
-        """Five cells, which are the route to the next head, and the tip."""
+        """A detection block; returns the route to the next head (five cells) and the tip."""
         scope = Scope(f"yolov30_yolodetectionblockv3{head}_")
         path = f"yolo_blocks.{head}"
         for number, (filters, kernel) in enumerate([(width, 1), (2 * width, 3)] * 2 + [(width, 1)]):
@@ -106,7 +106,7 @@ class _Builder:
         return data, self.cell(data, f"{path}.tip", scope, width, 2 * width, 3)
 
     def upsampled(self, route: Edge, stage: Edge, transition: int, channels: int) -> Edge:
-        """The route through a transition, twice as large, beside the map of the stage."""
+        """The route after a transition, upsampled by 2 and concatenated with the stage's map."""
         plan, name = self.blueprint, f"yolov30_route{transition}"
         path = f"transitions.{transition}"
         route = self.cell(route, path, self.neck, channels, channels // 2, 1)
@@ -116,7 +116,7 @@ class _Builder:
         return plan.op("Concat", f"{name}_concat", fitted, stage, dim=1, num_args=2)
 
     def rows(self, tip: Edge, head: int, channels: int) -> Edge:
-        """Id, score and box of every anchor of a head, (N, cells · anchors, 6)."""
+        """Class id, score and box for every anchor of a head, (N, cells · anchors, 6)."""
         plan, scope = self.blueprint, Scope(f"yolov30_yolooutputv3{head}_")
         path = f"yolo_outputs.{head}"
         layer = scope.next("conv")
@@ -142,14 +142,14 @@ class _Builder:
         half = op("broadcast_mul", op("exp", part(2, 4)), anchors)
         half = op("_div_scalar", half, scalar=2)
         score = op("broadcast_mul", op("sigmoid", part(5, 6)), op("sigmoid", part(4, 5)))
-        number = op("_mul_scalar", score, scalar=0)
+        class_id = op("_mul_scalar", score, scalar=0)
         corners = (op("elemwise_sub", center, half), op("elemwise_add", center, half))
-        row = op("Concat", number, score, *corners, dim=-1, num_args=4)
+        row = op("Concat", class_id, score, *corners, dim=-1, num_args=4)
         return op("Reshape", row, shape=(0, -1, _VALUES))
 
 
 def detector_blueprint() -> tuple[Blueprint, tuple[Edge, ...]]:
-    """The network and its outputs: ids, scores, boxes of the 100 best faces.
+    """Builds the network; its outputs are ids, scores and boxes of the 100 highest-scoring faces.
 
     The input "data" is float32 (N, 3, H, W), normalised.
     """
@@ -162,11 +162,11 @@ def detector_blueprint() -> tuple[Blueprint, tuple[Edge, ...]]:
             data = builder.upsampled(data, maps[-1 - head], head - 1, route_channels)
         data, tip = builder.block(data, head, width, channels)
         rows.append(builder.rows(tip, head, 2 * width))
-    every = plan.op("Concat", "yolov30_rows", *rows, dim=1, num_args=3)
+    candidates = plan.op("Concat", "yolov30_rows", *rows, dim=1, num_args=3)
     best = plan.op(
         "_contrib_box_nms",
         "yolov30_nms",
-        every,
+        candidates,
         overlap_thresh=0.45,
         valid_thresh=0.01,
         topk=400,

@@ -1,9 +1,9 @@
 """Reader of dlib's sliding-window object detectors (gradient histograms and a linear SVM).
 
-The format is what ``dlib.fhog_object_detector.save`` writes: the scanner's geometry, the two
-thresholds of the overlap test and, for each filter, 31 planes of cell weights followed by the
-threshold of its score. The detector is described in King, "Max-Margin Object Detection",
-arXiv:1502.00046; dlib's frontal face detector is five such filters of 10 x 10 cells.
+The format is that of ``dlib.fhog_object_detector.save``: the scanner's geometry, the two thresholds
+of the overlap test and, for each filter, 31 planes of cell weights followed by the threshold of its
+score. The detector is described in King, "Max-Margin Object Detection", arXiv:1502.00046; dlib's
+frontal face detector consists of five such filters of 10 x 10 cells.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .dlib_stream import DlibStream
 __all__ = ["PLANES", "HogDetector", "installed_detector_bytes", "read_hog_detector"]
 
 PLANES = 31
-"""Feature planes of a cell: 18 signed orientations, 9 unsigned ones, 4 of texture."""
+"""Feature planes of a cell: 18 signed orientations, 9 unsigned orientations, 4 textures."""
 
 _DETECTOR_VERSION = 2
 _SCANNER_VERSION = 1
@@ -34,20 +34,21 @@ _PYRAMID_STEP = 6
 
 @dataclass(frozen=True, eq=False)
 class HogDetector:
-    """A detector as the file holds it.
+    """The content of a detector file.
 
     Attributes:
         window_width: Width of the sliding window in pixels.
         window_height: Height of the sliding window in pixels.
         cell_size: Side of a histogram cell in pixels.
         padding: Cells added on each side of the window before filtering.
-        max_pyramid_levels: The most pyramid levels that are searched.
-        min_layer_width: A pyramid level narrower than this (pixels) is not searched.
-        min_layer_height: A pyramid level lower than this (pixels) is not searched.
+        max_pyramid_levels: Maximum number of pyramid levels to search.
+        min_layer_width: Minimum width in pixels of a pyramid level to search.
+        min_layer_height: Minimum height in pixels of a pyramid level to search.
         nuclear_norm_strength: Regularization used in training; no effect on detection.
-        overlap_threshold: Two boxes overlap if their intersection is more than this part of the
-            rectangle around both.
-        covered_threshold: Or if it is more than this part of either of them.
+        overlap_threshold: Two boxes overlap if their intersection is more than this fraction of
+            the rectangle around both.
+        covered_threshold: Two boxes also overlap if their intersection is more than this fraction
+            of either box.
         filters: float64 (K, 31, rows, columns), one weight per plane and cell.
         thresholds: float64 (K,), subtracted from the filter responses.
     """
@@ -66,7 +67,7 @@ class HogDetector:
     thresholds: npt.NDArray[np.float64]
 
     def to_spec(self) -> dict[str, int | float]:
-        """What the runtime must know about the detector: the fields of `HogSpec`."""
+        """The detector's parameters for the runtime: the fields of `HogSpec`."""
         return {
             "filters": int(self.filters.shape[0]),
             "filter_rows": int(self.filters.shape[2]),
@@ -85,12 +86,12 @@ def read_hog_detector(data: bytes, where: str) -> HogDetector:
     """Reads a detector.
 
     Args:
-        data: The whole file.
-        where: Its name, for messages.
+        data: Content of the file.
+        where: Name of the file in error messages.
 
     Raises:
-        SourceFormatError: If the bytes are not such a detector, or one of a geometry that has no
-            conversion (cells not of 4, 8 or 16 pixels, a window not of whole cells, or padded).
+        SourceFormatError: If the data is not such a detector, or its geometry is not supported
+            (cells of other than 4, 8 or 16 pixels, a window of fractional cells, or padding).
     """
     stream = DlibStream.from_bytes(data, where)
     _expect(stream, "detector version", _DETECTOR_VERSION)
@@ -125,7 +126,7 @@ def read_hog_detector(data: bytes, where: str) -> HogDetector:
 
 
 def installed_detector_bytes() -> bytes:
-    """The frontal face detector that the installed dlib carries, in the format read here.
+    """The frontal face detector of the installed dlib, in the format of `read_hog_detector`.
 
     Raises:
         SourceError: If dlib is not installed.
@@ -134,7 +135,7 @@ def installed_detector_bytes() -> bytes:
         import dlib
     except ImportError as error:
         raise SourceError(
-            "dlib is not installed, and its face detector exists only inside it",
+            "dlib is not installed; its face detector is only available inside the package",
             hint="pip install dlib-bin",
         ) from error
     with scratch_folder() as folder:
@@ -150,13 +151,13 @@ def _filter_size(
     if padding or cell_size not in _CELL_SIZES or width % cell_size or height % cell_size:
         raise stream.error(
             f"a window of {width} x {height} pixels with cells of {cell_size} and a padding of "
-            f"{padding} has no conversion"
+            f"{padding} is not supported"
         )
     rows, columns = height // cell_size, width // cell_size
     weights = stream.integer("number of weights")
     if weights != PLANES * rows * columns:
         raise stream.error(
-            f"{weights} weights are announced, not {PLANES} planes of {rows} x {columns} cells"
+            f"expected weights for {PLANES} planes of {rows} x {columns} cells, got {weights}"
         )
     return rows, columns
 
@@ -164,50 +165,54 @@ def _filter_size(
 def _read_filters(
     stream: DlibStream, rows: int, columns: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """All filters and their thresholds; a file without any is refused."""
+    """All filters and their thresholds; there must be at least one."""
     count = _bounded(stream, "number of filters", _LARGEST_FILTER_COUNT)
     if count == 0:
-        raise stream.error("there is no filter")
+        raise stream.error("the detector has no filters")
     vectors = []
     for index in range(count):
         vector = stream.matrix(f"filter {index}", np.float64)
         if vector.shape != (PLANES * rows * columns + 1, 1) or not np.isfinite(vector).all():
-            raise stream.error(f"filter {index} is not a finite vector of the announced length")
+            raise stream.error(f"filter {index} is not a finite vector of the expected length")
         vectors.append(vector[:, 0])
     stacked = np.stack(vectors)
     return stacked[:, :-1].reshape(count, PLANES, rows, columns), stacked[:, -1]
 
 
 def _expect(stream: DlibStream, what: str, expected: int) -> None:
+    """Reads an integer that must have a fixed value."""
     value = stream.integer(what)
     if value != expected:
-        raise stream.error(f"{what} is {value}, only {expected} is known")
+        raise stream.error(f"{what} must be {expected}, not {value}")
 
 
 def _bounded(stream: DlibStream, what: str, maximum: int) -> int:
-    """An integer from 0 to a maximum."""
+    """Reads an integer from 0 to a maximum."""
     value = stream.integer(what)
     if not 0 <= value <= maximum:
-        raise stream.error(f"{what} is {value}, not from 0 to {maximum}")
+        raise stream.error(f"{what} must be from 0 to {maximum}, not {value}")
     return value
 
 
 def _size(stream: DlibStream, what: str) -> int:
+    """Reads a positive number of pixels or levels."""
     value = _bounded(stream, what, _LARGEST_SIDE)
     if value == 0:
-        raise stream.error(f"{what} is 0")
+        raise stream.error(f"{what} must be at least 1, not 0")
     return value
 
 
 def _finite(stream: DlibStream, what: str) -> float:
+    """Reads a finite float."""
     value = float(stream.float64s(1, what)[0])
     if not np.isfinite(value):
-        raise stream.error(f"{what} is {value}")
+        raise stream.error(f"{what} must be finite, not {value}")
     return value
 
 
 def _fraction(stream: DlibStream, what: str) -> float:
+    """Reads a float from 0 to 1."""
     value = float(stream.float64s(1, what)[0])
     if not 0.0 <= value <= 1.0:
-        raise stream.error(f"{what} is {value}, not from 0 to 1")
+        raise stream.error(f"{what} must be from 0 to 1, not {value}")
     return value

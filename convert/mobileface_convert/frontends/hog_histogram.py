@@ -1,4 +1,4 @@
-"""Histograms of gradients as ONNX operators: one cell's magnitudes by orientation.
+"""Gradient histograms as ONNX operators: gradient magnitudes per cell, by orientation.
 
 ::
 
@@ -10,11 +10,11 @@
       │  bilinear sums over cells of 8 x 8 pixels        _sum_by_cell
     histogram (18, rows, columns)
 
-Histograms are what an inference engine has no operator for. Of the ways there are (one plane per
-orientation and strided convolutions, one-hot rows and matrix products, scattered sums) scattered
-sums are the fastest by a factor of two, but each costs as much as thirty additions, and bilinear
-sums need four per pixel. Two suffice here because the sums are integers: magnitudes are rounded
-to 1/512, and the parts of two vertically adjacent cells share one int64.
+Inference engines have no operator for histograms. Among the alternatives (one plane per orientation
+and strided convolutions, one-hot rows and matrix products, scattered sums), scattered sums are
+fastest by a factor of two, but each costs as much as thirty additions, and bilinear sums need four
+per pixel. Here two suffice because the sums are integers: magnitudes are rounded to 1/512, and the
+contributions to two vertically adjacent cells share one int64.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ..graph.onnx_builder import GraphBuilder
 __all__ = ["SIGNED", "UNSIGNED", "add_histograms", "drop_edge", "one_int64", "orientation_table"]
 
 UNSIGNED = 9
-"""Orientations of a line: 0 to 160 degrees."""
+"""Number of unsigned orientations: 0 to 160 degrees in steps of 20."""
 
 SIGNED = 2 * UNSIGNED
-"""Orientations of a gradient: 0 to 340 degrees."""
+"""Number of signed orientations: 0 to 340 degrees in steps of 20."""
 
 _GRADIENTS = 511
-"""Values of a difference of two bytes."""
+"""Number of possible differences of two bytes."""
 
 _LARGEST_SQUARE = 2 * 255**2
 _ORIENTATION_BITS, _CHANNEL_BITS = 5, 2
@@ -45,16 +45,16 @@ _HALF_BITS = 32
 
 
 def add_histograms(builder: GraphBuilder, image: ir.Value, cell_size: int) -> ir.Value:
-    """Adds the nodes from an image to the histograms of its cells.
+    """Adds the nodes that compute the histograms of an image's cells.
 
     Args:
-        builder: The graph.
+        builder: Builder of the ONNX graph.
         image: uint8 (1 or 3, H, W).
         cell_size: Side of a cell in pixels.
 
     Returns:
-        float32 (18, rows, columns) with rows = round(H / cell_size), halves up, likewise columns.
-        Each pixel's magnitude is shared among the four nearest cell centres.
+        float32 (18, rows, columns) with rows = round(H / cell_size), halves rounded up, and the
+        same for columns. The magnitude of each pixel is shared among the four nearest cell centres.
     """
     grid = _block_grid(builder, image, cell_size)
     keys = _strongest(builder, _gradient_keys(builder, _gradient_codes(builder, image, grid)))
@@ -62,11 +62,12 @@ def add_histograms(builder: GraphBuilder, image: ir.Value, cell_size: int) -> ir
 
 
 def orientation_table() -> npt.NDArray[np.uint8]:
-    """The orientation (0 to 17) of every gradient, uint8 (511, 511) over dx + 255, dy + 255.
+    """The orientation (0 to 17) of each gradient, uint8 (511, 511) indexed by dx + 255, dy + 255.
 
-    A gradient belongs to the one of nine directions, 20 degrees apart, on which its projection is
-    longest, or to the opposite direction (+ 9) if the projection is negative. Projections are
-    compared in float32 in the order of the directions, as dlib does, so that ties fall alike.
+    The orientation is the one of nine directions, 20 degrees apart, onto which the gradient's
+    projection is longest, or the opposite direction (+ 9) if the projection is negative.
+    Projections are compared in float32 in the order of the directions, as dlib does, so that ties
+    are resolved in the same way.
     """
     steps = np.arange(_GRADIENTS, dtype=np.float32) - np.float32(255)
     dx, dy = steps[:, None], steps[None, :]
@@ -89,9 +90,9 @@ class _Grid:
 
     Attributes:
         cell_size: Side of a cell in pixels.
-        used: Part of the image that the cells cover, in pixels.
-        blocks: Number of blocks. A block is what shares its four nearest cell centres; the grid
-            of blocks lies half a cell before that of the cells and is one larger.
+        used: Size of the image area that the cells cover, in pixels.
+        blocks: Number of blocks. The pixels of a block have the same four nearest cell centres; the
+            grid of blocks starts half a cell before the grid of cells and is one block larger.
     """
 
     cell_size: int
@@ -100,7 +101,7 @@ class _Grid:
 
 
 def _block_grid(builder: GraphBuilder, image: ir.Value, cell_size: int) -> _Grid:
-    """The sizes that follow from the image's; the number of cells is rounded half up."""
+    """The sizes for an image; the number of cells is rounded, halves up."""
     size = builder.op("Shape", image, start=1, end=3, name="size")
     cell = builder.constant(cell_size, np.int64)
     half = builder.constant(cell_size // 2, np.int64)
@@ -111,13 +112,13 @@ def _block_grid(builder: GraphBuilder, image: ir.Value, cell_size: int) -> _Grid
 
 
 def _gradient_codes(builder: GraphBuilder, image: ir.Value, grid: _Grid) -> ir.Value:
-    """511 * dx + dy as int32 (channels, rows, columns), over the pixels of all blocks.
+    """511 * dx + dy as int32 (channels, rows, columns), for the pixels of all blocks.
 
-    The image's outermost pixels and those outside it have no gradient: 0.
+    The gradient is 0 for the outermost pixels of the image and for pixels outside it.
     """
 
     def shifted(row: int, column: int) -> ir.Value:
-        # The inner pixels moved by (row - 1, column - 1): 2 fewer than the used part on each axis.
+        # The inner pixels shifted by (row - 1, column - 1): 2 fewer than used on each axis.
         start = builder.constant([row, column], np.int64)
         end = builder.op("Add", grid.used, builder.constant([row - 2, column - 2], np.int64))
         part = builder.op("Slice", image, start, end, builder.constant([1, 2], np.int64))
@@ -127,22 +128,22 @@ def _gradient_codes(builder: GraphBuilder, image: ir.Value, grid: _Grid) -> ir.V
     dy = builder.op("Sub", shifted(2, 1), shifted(0, 1), name="dy")
     scaled = builder.op("Mul", dx, builder.constant(_GRADIENTS, np.int32))
     codes = builder.op("Add", scaled, dy, name="codes")
-    # The first block begins half a cell before the image, and the first pixel has no gradient.
+    # The first block starts half a cell before the image, and the first pixel has no gradient.
     before = builder.constant(2 * [grid.cell_size // 2 + 1], np.int64)
     total = builder.op("Mul", grid.blocks, builder.constant(grid.cell_size, np.int64))
     inner = builder.op("Sub", grid.used, builder.constant([2, 2], np.int64))
     after = builder.op("Sub", builder.op("Sub", total, before), inner)
-    none = one_int64(builder, 0)
-    pads = builder.op("Concat", none, before, none, after, axis=0)
+    zero = one_int64(builder, 0)
+    pads = builder.op("Concat", zero, before, zero, after, axis=0)
     return builder.op("Pad", codes, pads, name="padded_codes")
 
 
 def _gradient_keys(builder: GraphBuilder, codes: ir.Value) -> ir.Value:
     """Squared magnitude * 128 + orientation of gradient codes, float32 of the codes' shape.
 
-    Float32 holds keys exactly (they stay below 2**24) and is compared twice as fast as integers.
-    Negative codes count from the table's end, as indices do. The table is made from constants,
-    which engines fold when they load the model: a quarter of the space of the table itself.
+    Float32 represents keys exactly (they are below 2**24) and compares twice as fast as integers.
+    Negative codes count from the end of the table, like indices. The table is computed from
+    constants, which engines fold when they load the model; they need a quarter of its space.
     """
     squares = ((np.arange(_GRADIENTS) - 255) ** 2).astype(np.int32)
     square = builder.op("Add", builder.constant(squares[:, None]), builder.constant(squares))
@@ -162,9 +163,10 @@ def _gradient_keys(builder: GraphBuilder, codes: ir.Value) -> ir.Value:
 def _strongest(builder: GraphBuilder, keys: ir.Value) -> ir.Value:
     """The key of each pixel's strongest channel, float32 (rows, columns).
 
-    The rank of a channel, added above the orientation, lets the last of equal magnitudes win. The
-    first, middle and last channel are three of a colour image and thrice the one of a grey image:
-    three copies and a Max take a third of the time of ReduceMax.
+    The rank of the channel is added in bits above the orientation, so that the last channel wins if
+    magnitudes are equal. The first, middle and last channel are the three channels of a colour
+    image, and three times the only channel of a greyscale image. Three copies and a Max take a
+    third of the time of ReduceMax.
     """
     channels = builder.op("Shape", keys, end=1)
     middle = builder.op("Div", channels, one_int64(builder, 2))
@@ -181,9 +183,10 @@ def _strongest(builder: GraphBuilder, keys: ir.Value) -> ir.Value:
 def _sum_by_cell(builder: GraphBuilder, keys: ir.Value, grid: _Grid) -> ir.Value:
     """Magnitudes summed by cell and orientation, float32 (18, rows, columns).
 
-    Pixel i of a block of s (on each axis) counts with weight (2i + 1) / 2s for the cell after the
-    block and with the rest for the cell before it. Each scatter sums for one of the cells left and
-    right; the low half of its int64 sums belongs to the cell above, the high half to that below.
+    On each axis, pixel i of a block of s pixels has weight (2i + 1) / 2s for the cell after the
+    block and the remaining weight for the cell before it. One scatter sums for the cells on the
+    left, one for the cells on the right; the low half of its int64 sums belongs to the cell above,
+    the high half to the cell below.
     """
     side = grid.cell_size
     scale = _magnitude_scale(side)
@@ -218,10 +221,10 @@ def _sum_by_cell(builder: GraphBuilder, keys: ir.Value, grid: _Grid) -> ir.Value
 
 
 def _magnitude_scale(cell_size: int) -> int:
-    """Steps of a magnitude per grey level: as many as half an int64 has room for.
+    """Number of steps of a magnitude per grey level, the largest that fits half an int64.
 
-    That is the largest power of two with which a sum over the pixels of two blocks, at weights that
-    add up to s**2 down their rows and 2 * s**2 across their columns, stays below 2**31.
+    This is the largest power of two for which a sum over the pixels of two adjacent blocks, with
+    weights that add up to s**2 vertically and 2 * s**2 horizontally, stays below 2**31.
     """
     largest_sum = _LARGEST_SQUARE**0.5 * 2 * cell_size**4
     return 1 << int(np.log2((1 << _HALF_BITS - 1) / largest_sum))
@@ -235,7 +238,7 @@ def _split_keys(builder: GraphBuilder, keys: ir.Value) -> tuple[ir.Value, ir.Val
     whole = builder.op("Cast", square, to=ir.DataType.FLOAT)
     whole = builder.op("Mul", whole, builder.constant(unit, np.float32))
     rest = builder.op("Cast", builder.op("Sub", keys, whole), to=ir.DataType.INT32)
-    # What is left is channel rank * 32 + orientation.
+    # The remainder is channel rank * 32 + orientation.
     orientations = np.arange(1 << _KEY_BITS, dtype=np.int32) % (1 << _ORIENTATION_BITS)
     flat = builder.op("Reshape", rest, one_int64(builder, -1))
     orientation = builder.op("GatherElements", builder.constant(orientations), flat, axis=0)
@@ -258,7 +261,7 @@ def _magnitudes(builder: GraphBuilder, square: ir.Value, scale: int) -> ir.Value
 
 
 def _first_bins(builder: GraphBuilder, block_columns: ir.Value, side: int) -> ir.Value:
-    """The first bin of each pixel column, int32 (columns,): 18 * number of its block."""
+    """The first bin of each pixel column, int32 (columns,): 18 * index of its block."""
     first_bins = builder.op(
         "Range",
         builder.constant(0, np.int64),
@@ -274,7 +277,7 @@ def _first_bins(builder: GraphBuilder, block_columns: ir.Value, side: int) -> ir
 def _pixel_weights(
     builder: GraphBuilder, block_columns: ir.Value, side: int, *, after: bool
 ) -> ir.Value:
-    """Weights of the pixels of a row of blocks, int64 (pixels,), for the cells right or left."""
+    """Weights of the pixels in a row of blocks, int64 (pixels,), for the right or left cells."""
     rising = 2 * np.arange(side, dtype=np.int64) + 1
     falling = 2 * side - rising
     rows = falling + (rising << _HALF_BITS)
@@ -287,17 +290,17 @@ def _pixel_weights(
 
 
 def one_int64(builder: GraphBuilder, value: int) -> ir.Value:
-    """One int64 as a vector, the form that shapes and axes need."""
+    """An int64 vector with one element, as ONNX requires for shapes and axes."""
     return builder.constant([value], np.int64)
 
 
 def _item(builder: GraphBuilder, vector: ir.Value, index: int) -> ir.Value:
-    """One entry of a vector, as a vector."""
+    """One element of a vector, as a vector of length 1."""
     return builder.op("Slice", vector, one_int64(builder, index), one_int64(builder, index + 1))
 
 
 def drop_edge(builder: GraphBuilder, value: ir.Value, axis: int, *, first: bool) -> ir.Value:
-    """A value without its first entry on an axis, or without its last."""
+    """A value without its first or its last entry along an axis."""
     start, end = (1, np.iinfo(np.int64).max) if first else (0, -1)
     return builder.op(
         "Slice", value, one_int64(builder, start), one_int64(builder, end), one_int64(builder, axis)
@@ -305,7 +308,7 @@ def drop_edge(builder: GraphBuilder, value: ir.Value, axis: int, *, first: bool)
 
 
 def _shift(builder: GraphBuilder, value: ir.Value, direction: str) -> ir.Value:
-    """A uint64 value shifted by the half of its bits."""
+    """A uint64 value shifted by half of its bits."""
     return builder.op(
         "BitShift", value, builder.constant(_HALF_BITS, np.uint64), direction=direction
     )

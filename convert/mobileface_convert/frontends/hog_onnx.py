@@ -1,4 +1,4 @@
-"""One pyramid level of a gradient histogram detector as an ONNX graph.
+"""Builds the ONNX graph of one pyramid level of a HOG (gradient histogram) detector.
 
 ::
 
@@ -11,8 +11,8 @@
     scores (K, rows - 2, columns - 2)
 
 The features are those of Felzenszwalb, Girshick, McAllester and Ramanan, "Object Detection with
-Discriminatively Trained Part-Based Models", TPAMI 2010, section 6, in the form dlib gives them
-(``dlib/image_transforms/fhog.h``); the detector is King, "Max-Margin Object Detection",
+Discriminatively Trained Part-Based Models", TPAMI 2010, section 6, in dlib's variant
+(``dlib/image_transforms/fhog.h``); the detector is that of King, "Max-Margin Object Detection",
 arXiv:1502.00046.
 """
 
@@ -28,7 +28,7 @@ from .hog_histogram import SIGNED, UNSIGNED, add_histograms, drop_edge, one_int6
 __all__ = ["MINIMUM_CELLS", "build_hog_graph"]
 
 MINIMUM_CELLS = 3
-"""Cells a side below which a level has no features at all, and the graph must not be run."""
+"""Minimum number of cells per side; smaller levels have no features and must not be run."""
 
 _ENERGY_EPSILON, _CLIP, _TEXTURE_WEIGHT = 1e-4, 0.2, 0.2357
 
@@ -36,17 +36,18 @@ _ENERGY_EPSILON, _CLIP, _TEXTURE_WEIGHT = 1e-4, 0.2, 0.2357
 def build_hog_graph(detector: HogDetector) -> ir.Model:
     """Builds the graph that scores every window position of one pyramid level.
 
-    Input ``image``: uint8 (1, H, W) grey or (3, H, W) colour planes, red first. Of colour planes
-    each pixel takes the gradient of the plane where it is strongest; of equal ones the last, as
+    Input ``image``: uint8 (1, H, W) greyscale or (3, H, W) RGB planes. For RGB, each pixel uses the
+    gradient of the plane with the largest magnitude; if magnitudes are equal, the last plane, as
     dlib's vector code does. Both sides must round to at least ``MINIMUM_CELLS`` cells: 20 pixels
-    for cells of 8.
+    for cells of 8 pixels.
 
-    Output ``scores``: float32 (K, rows, columns) with rows = round(H / cell) - 2, likewise columns;
-    the filter responses minus the filters' thresholds, so that 0 decides, as in dlib. Position
-    (r, c) is the window whose first cell is (r, c) - (filter side - 1) // 2.
+    Output ``scores``: float32 (K, rows, columns) with rows = round(H / cell) - 2, and the same for
+    columns: the filter responses minus the filters' thresholds, so that a score above 0 is a
+    detection, as in dlib. Position (r, c) is the window whose first cell is
+    (r, c) - (filter side - 1) // 2.
 
     Args:
-        detector: Geometry and weights.
+        detector: Geometry and weights of the detector.
     """
     builder = GraphBuilder("hog_detector")
     image = builder.input("image", np.uint8, ("channels", "height", "width"))
@@ -61,9 +62,10 @@ def build_hog_graph(detector: HogDetector) -> ir.Model:
 def _features(builder: GraphBuilder, histogram: ir.Value) -> ir.Value:
     """Features of the inner cells, float32 (31, rows - 2, columns - 2), up to constant factors.
 
-    Each cell is normalized by the energy (of the unsigned orientations) of the four squares of
-    2 x 2 cells it lies in and clipped. Orientations add the four results, textures the
-    orientations. The factors of 1/2 and 0.2357 are left to the filters.
+    Each cell is normalized by the energy (of the unsigned orientations) of each of the four squares
+    of 2 x 2 cells that contain it, and clipped. Orientation features are sums over the four
+    results, texture features sums over the orientations. The factors 1/2 and 0.2357 are folded into
+    the filters.
     """
     signed = [
         builder.op(
@@ -94,7 +96,7 @@ def _features(builder: GraphBuilder, histogram: ir.Value) -> ir.Value:
     )
     normalized = builder.op("Mul", inner, builder.op("Concat", *squares, axis=0))
     clipped = builder.op("Min", normalized, builder.constant(_CLIP, np.float32), name="clipped")
-    # Four parts and a Sum take a third of the time of ReduceSum over the first axis.
+    # A Split and a Sum take a third of the time of ReduceSum over the first axis.
     parts = builder.op_multi("Split", clipped, outputs=4, axis=0)
     sums = builder.op("Squeeze", builder.op("Sum", *parts), one_int64(builder, 0))
     signed_only = builder.op(
@@ -105,11 +107,11 @@ def _features(builder: GraphBuilder, histogram: ir.Value) -> ir.Value:
 
 
 def _filter_scores(builder: GraphBuilder, features: ir.Value, detector: HogDetector) -> ir.Value:
-    """Responses minus thresholds, float32 (K, rows, columns), zeros around the features.
+    """Responses minus thresholds, float32 (K, rows, columns), with zero padding of the features.
 
-    A rows x columns filter is its columns, each a rows x 1 filter, on shifted outputs: one
-    convolution with `columns` times as many outputs, which keeps its matrix product efficient
-    where a handful of outputs would not, then one addition a column.
+    A rows x columns filter is computed as a sum of its columns, rows x 1 filters with shifted
+    outputs: one convolution with `columns` times as many outputs, whose matrix product is efficient
+    where a handful of outputs would not be, followed by one addition per column.
     """
     factors = np.full(detector.filters.shape[1], 0.5)
     factors[SIGNED + UNSIGNED :] = _TEXTURE_WEIGHT

@@ -20,8 +20,8 @@ def load_checkpoint(symbol: Path, params: Path) -> Graph:
         params: The ``-NNNN.params`` file; names with or without ``arg:`` and ``aux:``.
 
     Raises:
-        SourceError: A file cannot be read.
-        SourceFormatError: A file is not what it should be.
-        GraphError: The graph cannot be.
+        SourceError: If a file cannot be read.
+        SourceFormatError: If a file does not have the expected format.
+        GraphError: If the symbol does not describe a valid graph.
     """
     return load_symbol(symbol, bare_names(load_params(params), str(params)))

@@ -12,7 +12,7 @@ Layout, little endian::
 
     shape: i32 number of dimensions, i64 each;  context: i32 device type, i32 device number
 
-Every count and size is compared with the bytes that are left before anything is allocated.
+Every count and size is checked against the remaining bytes before memory is allocated.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _DTYPES: dict[int, np.dtype[np.generic]] = {
 _FLAGS = {dtype: flag for flag, dtype in _DTYPES.items() if flag != _BFLOAT16}
 _MAX_DIMENSIONS = 32
 _MAX_SPARSE_BYTES = 1 << 28
-"""A sparse array may be far larger than its file; beyond this it is taken for damage."""
+"""Maximum size of a sparse array, which may be much larger than its file, once it is dense."""
 
 Shape = tuple[int, ...]
 
@@ -67,8 +67,8 @@ def load_params(path: Path) -> dict[str, Array]:
     """Reads a ``.params`` or ``.nd`` file; see `read_params`.
 
     Raises:
-        SourceError: The file cannot be read.
-        SourceFormatError: Its content is not an MXNet array file.
+        SourceError: If the file cannot be read.
+        SourceFormatError: If the content is not an MXNet array file.
     """
     try:
         data = path.read_bytes()
@@ -81,23 +81,25 @@ def read_params(data: bytes, where: str = "params") -> dict[str, Array]:
     """Reads the content of a ``.params`` or ``.nd`` file.
 
     Args:
-        data: The file's bytes. Bytes after the last name are ignored, as MXNet does.
-        where: What error messages call the file.
+        data: Content of the file. Bytes after the last name are ignored, as in MXNet.
+        where: Name of the file in error messages.
 
     Returns:
-        Arrays by name in file order, names as stored (``arg:fc_weight``); arrays of a file without
-        names are called "0", "1", …. Sparse arrays come dense, bfloat16 comes as float32 (exact),
-        every other type as stored. An empty placeholder (no dimensions, V2) comes as shape (0,).
+        Arrays by name, in file order, with names as stored (``arg:fc_weight``); arrays of a file
+        without names are named "0", "1", …. Sparse arrays are returned as dense arrays, bfloat16 as
+        float32 (exact), all other types as stored. An empty placeholder (no dimensions, V2) has
+        shape (0,).
 
     Raises:
-        SourceFormatError: Wrong magic, truncation, or a count, size, type or index that cannot be.
+        SourceFormatError: If the magic number is wrong, the file is truncated, or a count, size,
+            type or index is invalid.
     """
     reader = _Reader(data, where)
     if reader.u64("magic number") != _FILE_MAGIC:
         raise SourceFormatError(
             "not an MXNet array file (wrong magic number)",
             where=where,
-            hint="expected a .params or .nd file as MXNet saves it",
+            hint="expected a .params or .nd file saved by MXNet",
         )
     reader.u64("reserved field")
     arrays = []
@@ -112,26 +114,28 @@ def read_params(data: bytes, where: str = "params") -> dict[str, Array]:
     found: dict[str, Array] = {}
     for name, array in zip(names, arrays, strict=True):
         if name in found:
-            raise reader.error(f"the name '{name}' stands twice")
+            raise reader.error(f"the name '{name}' is not unique")
         found[name] = array
     return found
 
 
 def write_params(arrays: Mapping[str, Array]) -> bytes:
-    """The bytes of a ``.params`` file (V2 arrays, dense, on the CPU) that MXNet 0.11 to 1.9 loads.
+    """The content of a ``.params`` file (V2, dense arrays, CPU) for MXNet 0.11 to 1.9.
 
     Args:
-        arrays: By full name (``arg:fc_weight``, ``aux:bn_moving_mean`` or a gluon name). MXNet's
-            legacy mode has no zero-dimensional arrays: a scalar is written with shape (1,).
+        arrays: Arrays by full name (``arg:fc_weight``, ``aux:bn_moving_mean`` or a Gluon name).
+            MXNet's legacy mode has no zero-dimensional arrays, so a scalar gets shape (1,).
 
     Raises:
-        SourceFormatError: An array of a type that the format does not have.
+        SourceFormatError: If the format does not support the type of an array.
     """
     parts = [struct.pack("<QQQ", _FILE_MAGIC, 0, len(arrays))]
     for name, array in arrays.items():
         flag = _FLAGS.get(array.dtype.newbyteorder("<"))
         if flag is None:
-            raise SourceFormatError(f"dtype {array.dtype} has no code", where=f"array '{name}'")
+            raise SourceFormatError(
+                f"dtype {array.dtype} is not supported", where=f"array '{name}'"
+            )
         shape = array.shape or (1,)
         parts.append(struct.pack(f"<Iii{len(shape)}q", _V2, _DENSE, len(shape), *shape))
         parts.append(struct.pack("<iii", 1, 0, flag))
@@ -145,7 +149,7 @@ def write_params(arrays: Mapping[str, Array]) -> bytes:
 
 @dataclass
 class _Reader:
-    """A cursor over the file that refuses to read what is not there."""
+    """A cursor over the file that checks the remaining size before each read."""
 
     data: bytes
     where: str
@@ -153,14 +157,14 @@ class _Reader:
     item: str = "header"
 
     def error(self, what: str) -> SourceFormatError:
-        """An error that says in which array and at which byte."""
+        """An error that names the current array and byte."""
         return SourceFormatError(what, where=f"{self.where}, {self.item}, byte {self.position}")
 
     def take(self, size: int, what: str) -> bytes:
         """The next bytes."""
         left = len(self.data) - self.position
         if size > left:
-            raise self.error(f"{what} needs {size} bytes, {left} are left (truncated file?)")
+            raise self.error(f"{what} needs {size} bytes, {left} are left (is the file truncated?)")
         start = self.position
         self.position += size
         return self.data[start : self.position]
@@ -178,47 +182,47 @@ class _Reader:
         return int.from_bytes(self.take(8, what), "little")
 
     def count(self, what: str, *, item_bytes: int) -> int:
-        """A number of items, each of at least ``item_bytes``, that can still follow."""
+        """A count of items of at least ``item_bytes`` each, checked against the remaining bytes."""
         value = self.u64(what)
         if value > (len(self.data) - self.position) // item_bytes:
-            raise self.error(f"{what} {value} is larger than the file can hold")
+            raise self.error(f"{what} {value} is too large for the size of the file")
         return value
 
     def shape(self, what: str) -> Shape | None:
-        """A shape with 64-bit dimensions; None for an unknown one (-1 dimensions)."""
+        """A shape with 64-bit dimensions; None for an unknown shape (-1 dimensions)."""
         dimensions = self.i32(what)
         if dimensions == -1:
             return None
         return self.dims(dimensions, what, size=8)
 
     def dims(self, dimensions: int, what: str, *, size: int) -> Shape:
-        """The given number of dimensions, each ``size`` bytes wide."""
+        """A shape with the given number of dimensions, of ``size`` bytes each."""
         if not 0 <= dimensions <= _MAX_DIMENSIONS:
-            raise self.error(f"{what} with {dimensions} dimensions")
+            raise self.error(f"{what} with {dimensions} dimensions is not valid")
         raw = self.take(dimensions * size, what)
         shape = tuple(
             int.from_bytes(raw[i : i + size], "little", signed=size == 8)
             for i in range(0, len(raw), size)
         )
         if any(dim < 0 for dim in shape):
-            raise self.error(f"{what} {shape} with a negative dimension")
+            raise self.error(f"{what} {shape} has a negative dimension")
         return shape
 
     def dtype(self, what: str) -> int:
-        """A known type flag."""
+        """A type flag, checked to be known."""
         flag = self.i32(what)
         if flag not in _DTYPES:
-            raise self.error(f"{what} {flag} is unknown")
+            raise self.error(f"unknown {what} {flag}")
         return flag
 
     def array(self, shape: Shape, flag: int, what: str) -> Array:
-        """Elements of that shape and type, copied out of the file."""
+        """An array of the given shape and type, copied from the file."""
         dtype = _DTYPES[flag]
         raw = self.take(math.prod(shape) * dtype.itemsize, f"{what} of shape {shape}")
         try:
             array = np.frombuffer(raw, dtype).reshape(shape).copy()
-        except ValueError as error:  # a zero beside a dimension that numpy cannot hold
-            raise self.error(f"{what} of shape {shape} cannot be held") from error
+        except ValueError as error:  # a size of 0 and another that numpy does not support
+            raise self.error(f"{what} of shape {shape} is not supported by numpy") from error
         if flag == _BFLOAT16:  # the upper half of a float32
             return (array.astype(np.uint32) << 16).view(np.float32)
         return array
@@ -234,26 +238,26 @@ def _read_array(reader: _Reader) -> Array:
     else:
         shape = reader.dims(first, "shape (old layout)", size=4)
     if not shape:
-        raise reader.error("an array without a shape")
+        raise reader.error("the array has no shape")
     return _read_data(reader, shape)
 
 
 def _read_tagged(reader: _Reader, *, scalars: bool) -> Array:
-    """An array that names its storage: layout V2, or V3 where no dimensions mean a scalar."""
+    """An array with a storage type: layout V2, or V3, where no dimensions mean a scalar."""
     storage = reader.i32("storage type")
     if storage not in _AUXILIARY_ARRAYS and storage != -1:
-        raise reader.error(f"storage type {storage} is unknown")
+        raise reader.error(f"unknown storage type {storage}")
     sparse = _AUXILIARY_ARRAYS.get(storage, 0)
     storage_shape = reader.shape("storage shape") if sparse else ()
     shape = reader.shape("shape")
     if shape is None or (not shape and not scalars):
-        return np.zeros((0,), np.float32)  # a placeholder that was never filled; nothing follows
+        return np.zeros((0,), np.float32)  # a placeholder that was never filled; it has no data
     if storage == -1:
-        raise reader.error("an array with a shape but of undefined storage type")
+        raise reader.error("the array has a shape but an undefined storage type")
     if not sparse:
         return _read_data(reader, shape)
     if storage_shape is None:
-        raise reader.error("a sparse array without a storage shape")
+        raise reader.error("the sparse array has no storage shape")
     return _read_sparse(reader, storage, storage_shape, shape)
 
 
@@ -265,15 +269,15 @@ def _read_data(reader: _Reader, shape: Shape) -> Array:
 
 
 def _read_sparse(reader: _Reader, storage: int, storage_shape: Shape, shape: Shape) -> Array:
-    """A row_sparse or csr array, made dense."""
+    """A row_sparse or csr array, converted to a dense array."""
     reader.take(8, "context")
     flag = reader.dtype("type flag")
     headers = []
     for index in range(_AUXILIARY_ARRAYS[storage]):
         aux_flag = reader.dtype(f"type flag of auxiliary array {index}")
         aux_shape = reader.shape(f"shape of auxiliary array {index}")
-        whole = aux_flag != _BFLOAT16 and _DTYPES[aux_flag].kind in "iu"
-        if aux_shape is None or len(aux_shape) != 1 or not whole:
+        is_integer = aux_flag != _BFLOAT16 and _DTYPES[aux_flag].kind in "iu"
+        if aux_shape is None or len(aux_shape) != 1 or not is_integer:
             raise reader.error(f"auxiliary array {index} is not a list of indices")
         headers.append((aux_shape, aux_flag))
     values = reader.array(storage_shape, flag, "data")
@@ -282,11 +286,14 @@ def _read_sparse(reader: _Reader, storage: int, storage_shape: Shape, shape: Sha
         for index, (aux_shape, aux_flag) in enumerate(headers)
     ]
     if not shape or math.prod(shape) * values.itemsize > _MAX_SPARSE_BYTES:
-        raise reader.error(f"a sparse array of shape {shape}")
+        raise reader.error(f"a sparse array of shape {shape} is empty or too large")
     try:
         dense = np.zeros(shape, values.dtype)
-    except (ValueError, MemoryError) as error:  # a zero beside a dimension that numpy cannot hold
-        raise reader.error(f"a sparse array of shape {shape} cannot be held") from error
+    except (
+        ValueError,
+        MemoryError,
+    ) as error:  # a size of 0 and another that numpy does not support
+        raise reader.error(f"a sparse array of shape {shape} is not supported by numpy") from error
     if storage == _ROW_SPARSE:
         _fill_rows(reader, dense, values, indices[0])
     else:
@@ -295,11 +302,11 @@ def _read_sparse(reader: _Reader, storage: int, storage_shape: Shape, shape: Sha
 
 
 def _fill_rows(reader: _Reader, dense: Array, values: Array, rows: npt.NDArray[np.int64]) -> None:
-    """Puts the stored rows of a row_sparse array where they belong."""
+    """Writes the stored rows of a row_sparse array into the dense array."""
     if values.shape != (len(rows), *dense.shape[1:]):
-        raise reader.error(f"{len(rows)} row indices for stored rows of shape {values.shape}")
+        raise reader.error(f"{len(rows)} row indices do not fit stored rows {values.shape}")
     if len(rows) and not (rows.min() >= 0 and rows.max() < dense.shape[0]):
-        raise reader.error(f"a row index outside 0..{dense.shape[0] - 1}")
+        raise reader.error(f"row indices must be from 0 to {dense.shape[0] - 1}")
     dense[rows] = values
 
 
@@ -310,7 +317,7 @@ def _fill_csr(
     pointers: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
 ) -> None:
-    """Puts the stored elements of a csr matrix where they belong."""
+    """Writes the stored elements of a csr matrix into the dense array."""
     if dense.ndim != 2 or values.ndim != 1 or len(columns) != len(values):
         raise reader.error(f"csr data {values.shape} does not fit a matrix {dense.shape}")
     lengths = np.diff(pointers)
@@ -318,19 +325,19 @@ def _fill_csr(
         len(pointers) != dense.shape[0] + 1
         or pointers[0] != 0
         or pointers[-1] != len(values)
-        or pointers.max() > len(values)  # differences of larger ones may wrap around
+        or pointers.max() > len(values)  # differences of larger pointers may wrap around
         or (lengths < 0).any()
     ):
-        raise reader.error("csr row pointers do not rise from 0 to the number of elements")
+        raise reader.error("csr row pointers must increase from 0 to the number of elements")
     if len(columns) and not (columns.min() >= 0 and columns.max() < dense.shape[1]):
-        raise reader.error(f"a column index outside 0..{dense.shape[1] - 1}")
+        raise reader.error(f"column indices must be from 0 to {dense.shape[1] - 1}")
     dense[np.repeat(np.arange(dense.shape[0]), lengths), columns] = values
 
 
 def _read_name(reader: _Reader) -> str:
-    """One length-prefixed name."""
+    """A name, preceded by its length."""
     raw = reader.take(reader.u64("name length"), "name")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise reader.error("a name that is not UTF-8") from error
+        raise reader.error("the name is not UTF-8") from error

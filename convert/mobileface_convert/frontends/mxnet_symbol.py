@@ -1,14 +1,15 @@
-"""Reader and writer of MXNet's symbol JSON, in every dialect from 0.8 to 1.9.
+"""Reader and writer of MXNet's symbol JSON, in all dialects from 0.8 to 1.9.
 
-What the dialects differ in:
+The dialects differ as follows:
 
-* attributes stand under ``attrs`` (since 0.12), ``attr`` (0.9), or ``param`` and ``attr`` (0.8);
+* attributes are stored under ``attrs`` (since 0.12), ``attr`` (0.9), or ``param`` and ``attr``
+  (0.8);
 * edges are ``[node, output]`` or ``[node, output, version]``;
-* before 0.9 a node leaves out inputs that are nothing but its own weights;
-* operators had other names (`mxnet_names`), attributes may carry hidden keys (``__init__``,
-  ``lr_mult``) that say nothing about the computation.
+* before 0.9 a node omits inputs that are its own weights;
+* operators have different names (`mxnet_names`), and attributes may contain hidden keys
+  (``__init__``, ``lr_mult``) that do not affect the computation.
 
-Nodes may stand in any order; a cycle is found and named.
+Nodes may be stored in any order; cycles are detected.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ def load_symbol(path: Path, params: Mapping[str, Array] | None = None) -> Graph:
     """Reads a ``-symbol.json`` file; see `read_symbol`.
 
     Raises:
-        SourceError: The file cannot be read.
-        SourceFormatError: It is not a symbol.
-        GraphError: The graph in it cannot be.
+        SourceError: If the file cannot be read.
+        SourceFormatError: If the file is not a symbol.
+        GraphError: If the symbol does not describe a valid graph.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SourceError(f"cannot be read ({error.strerror})", where=str(path)) from error
     except UnicodeDecodeError as error:
-        raise SourceFormatError("not UTF-8 text, so no symbol JSON", where=str(path)) from error
+        raise SourceFormatError("not symbol JSON (not UTF-8 text)", where=str(path)) from error
     return read_symbol(text, params, where=str(path))
 
 
@@ -56,15 +57,16 @@ def read_symbol(
 
     Args:
         text: The JSON document.
-        params: Arrays for its variables, by bare variable name.
-        where: What error messages call the file.
+        params: Arrays of its variables, by variable name without prefix.
+        where: Name of the file in error messages.
 
     Returns:
         The graph with canonical operator names and without hidden attributes.
 
     Raises:
-        SourceFormatError: Not JSON, or JSON that is no symbol; names the field.
-        GraphError: An edge to nowhere or a cycle; names the nodes.
+        SourceFormatError: If the text is not JSON or not a symbol; the message names the field.
+        GraphError: If an edge refers to a node that does not exist, a variable is not unique, or
+            there is a cycle; the message names the nodes.
     """
     document = _parse(text, where)
     raw_nodes = _field(document, "nodes", list, where)
@@ -84,7 +86,7 @@ def read_symbol(
             inputs += _missing_inputs(op, name, attrs, len(inputs))
         nodes[index] = Node(op, name, attrs, inputs, where)
     if not heads:
-        raise SourceFormatError("no heads: the graph computes nothing", where=where)
+        raise SourceFormatError("no heads: the graph has no outputs", where=where)
     outputs = []
     for head in heads:
         source, output = _parse_edge(head, len(parsed), f"{where}, heads")
@@ -94,7 +96,7 @@ def read_symbol(
 
 
 def write_symbol(graph: Graph) -> str:
-    """The graph as symbol JSON in the dialect that every MXNet since 0.12 loads."""
+    """The graph as symbol JSON, in the dialect of MXNet 0.12 and newer."""
     ids = {node: index for index, node in enumerate(graph.nodes)}
     nodes = []
     for node in graph.nodes:
@@ -110,23 +112,23 @@ def write_symbol(graph: Graph) -> str:
         "heads": [[ids[edge.node], edge.index, 0] for edge in graph.outputs],
         "attrs": {"mxnet_version": ["int", _WRITTEN_VERSION]},
     }
-    # MXNet's own JSON reader knows no \u escapes.
+    # MXNet's own JSON reader does not support \u escapes.
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _parse(text: str, where: str) -> Document:
-    """The JSON object behind the text."""
+    """Parses the text to a JSON object."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SourceFormatError(f"not JSON ({error})", where=where) from error
     if not isinstance(document, dict):
-        raise SourceFormatError("JSON, but not an MXNet symbol (no object)", where=where)
+        raise SourceFormatError("JSON, but not an MXNet symbol (not an object)", where=where)
     return document
 
 
 def _field(document: Document, key: str, kind: type[list[Any]], where: str) -> list[Any]:
-    """A list that a symbol must have."""
+    """A required list field of a symbol."""
     value = document.get(key)
     if not isinstance(value, kind):
         raise SourceFormatError(f"JSON, but not an MXNet symbol (no '{key}' list)", where=where)
@@ -134,7 +136,7 @@ def _field(document: Document, key: str, kind: type[list[Any]], where: str) -> l
 
 
 def _version(document: Document, where: str) -> int:
-    """The MXNet version that saved the symbol, e.g. 10901; 0 where none is given."""
+    """The MXNet version that saved the symbol, such as 10901; 0 if not given."""
     attrs = document.get("attrs", {})
     entry = attrs.get("mxnet_version") if isinstance(attrs, dict) else None
     if entry is None:
@@ -146,24 +148,24 @@ def _version(document: Document, where: str) -> int:
         and type(entry[1]) is int
     ):
         return entry[1]
-    raise SourceFormatError(f"mxnet_version {entry!r} is no version", where=where)
+    raise SourceFormatError(f"mxnet_version {entry!r} is not a version", where=where)
 
 
 def _title(raw: Any, index: int) -> str:
-    """How messages name a node that is still JSON."""
+    """The name of a JSON node in error messages."""
     name = raw.get("name") if isinstance(raw, dict) else None
     return f"node {index} '{name}'" if name else f"node {index}"
 
 
 def _parse_node(raw: Any, index: int, where: str) -> tuple[str, str, Mapping[str, str]]:
-    """Operator, name and attributes of one node."""
+    """Operator, name and attributes of a node."""
     place = f"{where}, {_title(raw, index)}"
     if not isinstance(raw, dict):
-        raise SourceFormatError("a node that is no object", where=place)
+        raise SourceFormatError("the node is not an object", where=place)
     op, name = raw.get("op"), raw.get("name")
     if not isinstance(op, str) or not isinstance(name, str):
         raise SourceFormatError("'op' and 'name' must be text", where=place)
-    if not name.isprintable():  # lone surrogates among them, which no file can hold
+    if not name.isprintable():  # also rejects lone surrogates, which cannot be written to a file
         raise SourceFormatError(f"the name {name!r} is not printable", where=place)
     if not isinstance(raw.get("inputs"), list):
         raise SourceFormatError("no 'inputs' list", where=place)
@@ -179,25 +181,25 @@ def _parse_node(raw: Any, index: int, where: str) -> tuple[str, str, Mapping[str
 
 
 def _is_hidden(key: str) -> bool:
-    """True for attributes that steer training or placement, not the computation."""
+    """True for attributes that only affect training or device placement."""
     return (key.startswith("__") and key.endswith("__")) or any(
         key == hidden or key.endswith(f"_{hidden}") for hidden in _HIDDEN_KEYS
     )
 
 
 def _check_variables(parsed: Sequence[tuple[str, str, Mapping[str, str]]], where: str) -> None:
-    """A variable's name says which array it is, so it can stand for one variable only."""
+    """Checks that variable names are unique, because they identify arrays."""
     seen: set[str] = set()
     for index, (op, name, _) in enumerate(parsed):
         if op == VARIABLE and name in seen:
             place = f"{where}, node {index} '{name}'"
-            raise GraphError("a second variable of that name", where=place)
+            raise GraphError("there is a second variable with this name", where=place)
         if op == VARIABLE:
             seen.add(name)
 
 
 def _parse_edge(raw: Any, nodes: int, place: str) -> tuple[int, int]:
-    """Node number and output number of an edge."""
+    """Node index and output index of an edge."""
     if (
         not isinstance(raw, list)
         or len(raw) not in (2, 3)
@@ -205,7 +207,7 @@ def _parse_edge(raw: Any, nodes: int, place: str) -> tuple[int, int]:
     ):
         raise SourceFormatError(f"edge {raw!r} is not [node, output(, version)]", where=place)
     if raw[0] >= nodes:
-        raise GraphError(f"edge to node {raw[0]}, but there are {nodes}", where=place)
+        raise GraphError(f"edge to node {raw[0]}, but there are {nodes} nodes", where=place)
     return raw[0], raw[1]
 
 
@@ -214,34 +216,34 @@ def _order(
     parsed: Sequence[tuple[str, str, Mapping[str, str]]],
     where: str,
 ) -> list[int]:
-    """Node numbers, each after its inputs (Kahn's algorithm, latest ready first)."""
-    waiting = [len({source for source, _ in inputs}) for inputs in edges]
+    """Node indices, each after its inputs (Kahn's algorithm, last ready node first)."""
+    missing = [len({source for source, _ in inputs}) for inputs in edges]
     users: list[list[int]] = [[] for _ in edges]
     for index, inputs in enumerate(edges):
         for source in {source for source, _ in inputs}:
             users[source].append(index)
-    ready = [index for index, count in enumerate(waiting) if count == 0]
+    ready = [index for index, count in enumerate(missing) if count == 0]
     order = []
     while ready:
         index = ready.pop()
         order.append(index)
         for user in users[index]:
-            waiting[user] -= 1
-            if waiting[user] == 0:
+            missing[user] -= 1
+            if missing[user] == 0:
                 ready.append(user)
     if len(order) < len(edges):
-        stuck = [parsed[i][1] for i, count in enumerate(waiting) if count > 0]
-        raise GraphError(f"a cycle through or before node '{stuck[0]}'", where=where)
+        stuck = [parsed[i][1] for i, count in enumerate(missing) if count > 0]
+        raise GraphError(f"the graph has a cycle at or before node '{stuck[0]}'", where=where)
     return order
 
 
 def _missing_inputs(op: str, name: str, attrs: Mapping[str, str], given: int) -> tuple[Edge, ...]:
-    """The weights that versions before 0.9 left out of a node's inputs."""
+    """The weights that versions before 0.9 omit from a node's inputs."""
     return tuple(variable(f"{name}_{argument}") for argument in arguments_of(op, attrs)[given:])
 
 
 def _auxiliary_names(graph: Graph) -> frozenset[str]:
-    """Names of the variables at positions that MXNet keeps as auxiliary states."""
+    """Names of the variables that MXNet stores as auxiliary states."""
     found = set()
     for node in graph.operators:
         names = arguments_of(node.op, node.attrs)

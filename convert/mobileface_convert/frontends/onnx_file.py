@@ -1,9 +1,9 @@
-"""Reads an ONNX file as a source: checks it and cleans it.
+"""Reader of ONNX files from other sources: checks and cleans the model.
 
-Such a file comes from elsewhere. It is refused with one error where it is no plain graph of
-tensors: files beside it, operators of other domains, control flow, functions, sparse arrays, arrays
-whose bytes do not fit their shape, values of absurd size. What is left has one
-operator set, no metadata and no shapes but those of its inputs and outputs.
+A file that is not a plain graph of tensors is rejected: external data, operators of other domains,
+control flow, functions, sparse arrays, arrays whose bytes do not fit their shape, and extremely
+large values are errors. The cleaned model has a single operator set, no metadata, and no shapes
+except those of its inputs and outputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 512 << 20
-"""Largest file that is read."""
+"""Maximum size of a file in bytes."""
 
 _MAX_ELEMENTS = 1 << 31
 _MAX_NODES = 100_000
@@ -50,50 +50,51 @@ _SUBGRAPHS = (_Attribute.GRAPH, _Attribute.GRAPHS)
 _SPARSE = (_Attribute.SPARSE_TENSOR, _Attribute.SPARSE_TENSORS)
 
 Shape = tuple[int | None, ...]
-"""None: any size."""
+"""Sizes of the axes; None is any size."""
 
 
 def read_onnx_file(path: Path, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
     """Reads a file; see `parse_onnx`.
 
     Raises:
-        SourceError: The file cannot be read.
-        SourceFormatError: It is too large, or `parse_onnx` raises it.
-        UnsupportedOperatorError: As `parse_onnx`.
+        SourceError: If the file cannot be read.
+        SourceFormatError: If the file is too large or is not a valid ONNX model.
+        UnsupportedOperatorError: If the model is not a plain graph of tensors.
     """
     try:
         with path.open("rb") as stream:
             known = os.fstat(stream.fileno()).st_size
             content = b"" if known > MAX_BYTES else stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         text = getattr(error, "strerror", None) or str(error)
         raise SourceError(f"cannot be read ({text})", where=str(path)) from error
     if max(known, len(content)) > MAX_BYTES:
-        raise SourceFormatError(f"larger than {MAX_BYTES >> 20} MiB", where=str(path))
+        raise SourceFormatError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=str(path))
     return parse_onnx(content, where=str(path), opset=opset)
 
 
 def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
     """Checks and cleans a model.
 
-    Inputs that have a stored value are constants afterwards: exporters of old list every weight.
+    Inputs with a stored value become constants, because old exporters list all weights as inputs.
 
     Args:
-        content: The file's bytes.
-        where: The file, for errors.
-        opset: Operator set of the result; older ones are converted to it.
+        content: Content of the file.
+        where: Name of the file in error messages.
+        opset: Operator set of the result; models with an older one are converted.
 
     Returns:
-        The model: ``ai.onnx`` of this version, inputs, outputs, nodes and arrays, nothing else.
+        The model with this version of ``ai.onnx``; it only contains inputs, outputs, nodes and
+        arrays.
 
     Raises:
-        SourceFormatError: The bytes are no ONNX model, or one that contradicts itself.
-        UnsupportedOperatorError: It needs more than a plain graph of tensors.
+        SourceFormatError: If the content is not an ONNX model or is inconsistent.
+        UnsupportedOperatorError: If the model is not a plain graph of tensors.
     """
     model = _parsed(content, where)
     _check_names(model, where)
     version = _opset(model, where)
-    _refuse_unsupported(model, where)
+    _check_supported(model, where)
     for tensor, name in _tensors(model.graph):
         _check_tensor(tensor, f"{where}, array '{name}'")
     _clean(model)
@@ -111,19 +112,20 @@ def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onn
 
 
 def _parsed(content: bytes, where: str) -> onnx.ModelProto:
+    """Parses the protobuf message; the graph must not be empty or huge."""
     try:
         model = onnx.ModelProto.FromString(content)
     except (DecodeError, RecursionError, ValueError) as error:
         raise SourceFormatError("not an ONNX model", where=where) from error
     if not model.graph.node or not model.graph.output:
-        raise SourceFormatError("not an ONNX model: no graph in it", where=where)
+        raise SourceFormatError("not an ONNX model: it has no graph", where=where)
     if len(model.graph.node) > _MAX_NODES:
         raise SourceFormatError(f"more than {_MAX_NODES} nodes", where=where)
     return model
 
 
 def _check_names(model: onnx.ModelProto, where: str) -> None:
-    """All names are text; protobuf hands out as bytes what is none."""
+    """Checks that all names are text; protobuf returns invalid text as bytes."""
     graph = model.graph
     names = [graph.name, *(item.domain for item in model.opset_import)]
     for node in graph.node:
@@ -131,19 +133,19 @@ def _check_names(model: onnx.ModelProto, where: str) -> None:
         names += [item.name for item in node.attribute]
     names += [item.name for item in (*graph.initializer, *graph.input, *graph.output)]
     if not all(isinstance(name, str) for name in names):
-        raise SourceFormatError("not an ONNX model: a name is no text", where=where)
+        raise SourceFormatError("not an ONNX model: a name is not text", where=where)
 
 
 def _opset(model: onnx.ModelProto, where: str) -> int:
-    """The version of ai.onnx; other domains are dropped, no node may use them."""
+    """The version of ai.onnx; other domains are dropped, because no node may use them."""
     versions = {item.version for item in model.opset_import if item.domain in _DOMAINS}
     if len(versions) != 1:
         found = ", ".join(map(str, sorted(versions))) or "none"
-        raise SourceFormatError(f"one version of ai.onnx is expected, found: {found}", where=where)
+        raise SourceFormatError(f"expected one version of ai.onnx, got {found}", where=where)
     version = int(versions.pop())
     if not _OLDEST_OPSET <= version <= onnx.defs.onnx_opset_version():
         raise UnsupportedOperatorError(
-            f"operator set {version} has no conversion",
+            f"operator set {version} is not supported",
             where=where,
             hint=f"supported: {_OLDEST_OPSET} to {DEFAULT_OPSET}",
         )
@@ -152,8 +154,8 @@ def _opset(model: onnx.ModelProto, where: str) -> int:
     return version
 
 
-def _refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
-    """Refuses what is no plain graph of tensors."""
+def _check_supported(model: onnx.ModelProto, where: str) -> None:
+    """Raises an error if the model is not a plain graph of tensors."""
     graph = model.graph
     for what, present in (
         ("local functions", model.functions),
@@ -161,11 +163,11 @@ def _refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
         ("sparse arrays", graph.sparse_initializer),
     ):
         if present:
-            raise UnsupportedOperatorError(f"{what} have no conversion", where=where)
+            raise UnsupportedOperatorError(f"{what} are not supported", where=where)
     for value in [*graph.input, *graph.output]:
         if value.type.WhichOneof("value") not in ("tensor_type", None):
             raise UnsupportedOperatorError(
-                "only tensors have a conversion", where=f"{where}, value '{value.name}'"
+                "only tensors are supported", where=f"{where}, value '{value.name}'"
             )
     for node in graph.node:
         kinds = {item.type for item in node.attribute}
@@ -178,7 +180,7 @@ def _refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
             what = "sparse arrays"
         if what:
             raise UnsupportedOperatorError(
-                f"{what} cannot be converted",
+                f"unsupported: {what}",
                 where=node_place(node, where),
                 hint="export the network as a plain graph of ai.onnx operators",
             )
@@ -186,7 +188,7 @@ def _refuse_unsupported(model: onnx.ModelProto, where: str) -> None:
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[tuple[onnx.TensorProto, str]]:
-    """Every stored array and its name."""
+    """All stored arrays and their names."""
     for tensor in graph.initializer:
         yield tensor, tensor.name
     for node in graph.node:
@@ -196,31 +198,31 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[tuple[onnx.TensorProto, str]]:
 
 
 def _check_tensor(tensor: onnx.TensorProto, where: str) -> None:
-    """An array lies in this file and has as many bytes or values as its shape says."""
+    """Checks that an array is stored in this file and that its data fits its shape."""
     if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise UnsupportedOperatorError(
-            "its values lie in another file",
+            "its values are stored in another file",
             where=where,
             hint="store the model as one file: onnx.save(onnx.load(path), path)",
         )
     if tensor.HasField("segment"):
-        raise UnsupportedOperatorError("arrays in pieces have no conversion", where=where)
+        raise UnsupportedOperatorError("segmented arrays are not supported", where=where)
     if len(tensor.dims) > _MAX_RANK or min(tensor.dims, default=0) < 0:
-        raise SourceFormatError(f"no array has the shape {list(tensor.dims)}", where=where)
+        raise SourceFormatError(f"invalid shape {list(tensor.dims)}", where=where)
     count = math.prod(tensor.dims)
     if count > _MAX_ELEMENTS:
         raise SourceFormatError(f"{count} elements are too many", where=where)
     try:
         array = onnx.numpy_helper.to_array(tensor)
-    except Exception as error:  # it raises whatever numpy does
+    except Exception as error:  # any exception that numpy raises
         text = " ".join(str(error).split())
         raise SourceFormatError(f"its bytes do not fit its shape ({text})", where=where) from error
     if array.size != count:
-        raise SourceFormatError(f"{array.size} values for {count} elements", where=where)
+        raise SourceFormatError(f"expected {count} elements, got {array.size}", where=where)
 
 
 def _clean(model: onnx.ModelProto) -> None:
-    """Removes all that says nothing about the numbers."""
+    """Removes everything that does not affect the computation, such as metadata."""
     graph = model.graph
     graph.name = graph.name or "network"
     for field in ("producer_name", "producer_version", "domain", "model_version"):
@@ -231,7 +233,7 @@ def _clean(model: onnx.ModelProto) -> None:
     inputs = [value for value in graph.input if value.name not in stored]
     del graph.input[:]
     graph.input.extend(inputs)
-    model.ir_version = max(model.ir_version, 4)  # where weights need not be inputs
+    model.ir_version = max(model.ir_version, 4)  # since 4, weights do not have to be inputs
     tensors = [tensor for tensor, _ in _tensors(graph)]
     attributes = [item for node in graph.node for item in node.attribute]
     values = [*graph.input, *graph.output]
@@ -242,6 +244,7 @@ def _clean(model: onnx.ModelProto) -> None:
 
 
 def _check(model: onnx.ModelProto, where: str) -> None:
+    """Runs ONNX's own checker."""
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # ValidationError, InferenceError, and what protobuf and C++ raise
@@ -250,7 +253,7 @@ def _check(model: onnx.ModelProto, where: str) -> None:
 
 
 def _converted(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProto:
-    """The model in a newer operator set."""
+    """The model, converted to a newer operator set."""
     version = model.opset_import[0].version
     try:
         newer = onnx.version_converter.convert_version(model, opset)
@@ -267,10 +270,10 @@ def _converted(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProt
 
 
 def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """A copy with the shapes of all values that can be known.
+    """A copy of the model with inferred shapes.
 
     Raises:
-        GraphError: Shapes do not fit together.
+        GraphError: If shapes do not fit together.
     """
     try:
         return onnx.shape_inference.infer_shapes(
@@ -282,7 +285,7 @@ def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
 
 def value_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """The shapes that a model states or had inferred, and those of its arrays."""
+    """The stated and inferred shapes of a model's values, and the shapes of its arrays."""
     graph, found = model.graph, {}
     for value in [*graph.input, *graph.value_info, *graph.output]:
         tensor = value.type.tensor_type
@@ -294,16 +297,17 @@ def value_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
 
 
 def _check_sizes(model: onnx.ModelProto, where: str) -> None:
-    """No value is absurdly large: what folds constants would allocate it."""
+    """Checks that no value is extremely large, because constant folding would allocate it."""
     for name, shape in value_shapes(model).items():
         known = [size for size in shape if size is not None]
         if min(known, default=0) < 0 or math.prod(known) > _MAX_ELEMENTS:
             raise SourceFormatError(
-                f"a value of shape {list(shape)} is absurd", where=f"{where}, value '{name}'"
+                f"the shape {list(shape)} is invalid or too large",
+                where=f"{where}, value '{name}'",
             )
 
 
 def node_place(node: onnx.NodeProto, where: str) -> str:
-    """How an error names a node of a file."""
+    """The location of a node of a file in error messages."""
     place = f"node '{node.name or ', '.join(node.output)}' ({node.op_type})"
     return f"{where}, {place}" if where else place

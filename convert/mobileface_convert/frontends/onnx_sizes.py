@@ -1,4 +1,4 @@
-"""Frees sizes that an ONNX model states: a network exported for one size runs on any.
+"""Makes fixed sizes of an ONNX model dynamic, so that it accepts inputs of any size.
 
 ::
 
@@ -24,20 +24,24 @@ __all__ = ["free_sizes"]
 def free_sizes(
     model: onnx.ModelProto, name: str, axes: Mapping[int, str], *, where: str = ""
 ) -> onnx.ModelProto:
-    """Makes stated sizes of an input any size.
+    """Makes fixed sizes of an input dynamic.
 
-    ``Reshape`` nodes with stored sizes are what stands in the way: those that only join axes (or
-    leave them) take their sizes from what they get. All nodes then pass shape inference, once with
-    the names and once with twice the stated sizes.
+    The obstacle is ``Reshape`` nodes with stored sizes. Those that only keep or join axes are
+    changed to take their sizes from their input. Finally, all nodes must pass shape inference, once
+    with the dynamic sizes and once with twice the fixed sizes.
 
     Args:
-        model: What `parse_onnx` gives; it stays as it is.
-        name: The input.
-        axes: Of each axis to free its name; a name that stands twice is one size.
-        where: The file, for errors.
+        model: The model, as returned by `parse_onnx`; it is not changed.
+        name: Name of the input.
+        axes: Name of the dynamic size by axis; axes with the same name have the same size.
+        where: Name of the file in error messages.
+
+    Returns:
+        A copy of the model with dynamic sizes.
 
     Raises:
-        GraphError: No such input or axis, or a node holds on to a size; names it.
+        GraphError: If the input or an axis does not exist, or a node depends on a fixed size; the
+            message names it.
     """
     stated = value_shapes(inferred(model, where))
     freed = onnx.ModelProto()
@@ -66,12 +70,12 @@ def free_sizes(
 
 
 def _state_outputs(model: onnx.ModelProto, where: str) -> None:
-    """States the outputs' shapes as they follow, and drops arrays that no node reads any more."""
+    """Sets the inferred shapes of the outputs, and drops unused arrays."""
     found = {value.name: value for value in inferred(model, where).graph.output}
     for output in model.graph.output:
         output.CopyFrom(found[output.name])
         for dim in output.type.tensor_type.shape.dim:
-            if dim.dim_param.startswith("unk__"):  # a name that inference made up
+            if dim.dim_param.startswith("unk__"):  # a name created by shape inference
                 dim.Clear()
     used = {name for node in model.graph.node for name in node.input}
     used.update(output.name for output in model.graph.output)
@@ -82,10 +86,10 @@ def _state_outputs(model: onnx.ModelProto, where: str) -> None:
 def _set_sizes(
     model: onnx.ModelProto, name: str, axes: Mapping[int, str | int], where: str
 ) -> None:
-    """Sets sizes of an input: a text is any size of that name."""
+    """Sets sizes of an input; a text is the name of a dynamic size."""
     inputs = {value.name: value for value in model.graph.input}
     if name not in inputs:
-        raise GraphError(f"no input '{name}'", where=where, hint=f"there are: {', '.join(inputs)}")
+        raise GraphError(f"no input '{name}'", where=where, hint=f"available: {', '.join(inputs)}")
     dims = inputs[name].type.tensor_type.shape.dim
     for axis, size in axes.items():
         if not 0 <= axis < len(dims):
@@ -104,10 +108,14 @@ def _free_reshape(
     stated: Mapping[str, Shape],
     where: str,
 ) -> None:
-    """Lets a Reshape with stored sizes take them from what it gets."""
+    """Makes a Reshape with stored sizes take them from its input.
+
+    Raises:
+        GraphError: If the Reshape does more than keep and join axes.
+    """
     values = {tensor.name for tensor in graph.initializer}
     values.update(n.output[0] for n in graph.node if n.op_type == "Constant")
-    if node.input[1] not in values:  # computed: it follows the sizes by itself
+    if node.input[1] not in values:  # computed from the sizes, hence already dynamic
         return
     before, after = stated.get(node.input[0], ()), stated.get(node.output[0], ())
     zero = any(item.name == "allowzero" and item.i for item in node.attribute)
@@ -116,9 +124,9 @@ def _free_reshape(
         sizes = _joined(before, after, free)  # type: ignore[arg-type]
     if sizes is None:
         raise GraphError(
-            f"sizes {list(before)} to {list(after)} are stored and more than joined axes",
+            f"the stored sizes {list(before)} to {list(after)} do more than join axes",
             where=node_place(node, where),
-            hint="keep this input's sizes as they are",
+            hint="keep the fixed sizes of this input",
         )
     name = f"{node.output[0]}_sizes"
     graph.initializer.append(onnx.numpy_helper.from_array(np.array(sizes, np.int64), name))
@@ -126,10 +134,10 @@ def _free_reshape(
 
 
 def _joined(before: Sequence[int], after: Sequence[int], free: Shape) -> list[int] | None:
-    """The sizes of a Reshape that joins axes of any size; None if it does more.
+    """Sizes for a Reshape that only keeps or joins axes, for any input size; None if it does more.
 
-    Axes are taken from both ends of the two shapes until their products agree; a group that holds
-    an axis of any size may have one size above 1 behind it.
+    Axes of both shapes are grouped, from the first, so that the products of each group agree. A
+    group with a dynamic axis must have a single axis, or a single size above 1, in the result.
     """
     if 0 in (*before, *after):
         return None
@@ -163,7 +171,7 @@ def _check_doubled(
     axes: Mapping[int, str],
     where: str,
 ) -> None:
-    """With twice the stated sizes every node still fits its neighbours."""
+    """Checks that shape inference succeeds with twice the fixed sizes."""
     shape = value_shapes(model)[name]
     doubled = onnx.ModelProto()
     doubled.CopyFrom(freed)

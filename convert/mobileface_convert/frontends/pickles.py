@@ -1,8 +1,8 @@
-"""Reading a pickle without trusting it.
+"""Safe reading of pickles from untrusted files.
 
-A pickle is a program. Here it may use only the instructions that its reader allows, all of which
-are looked at before the first one runs; names in it are looked up nowhere but in the reader's own
-table. Standard library only.
+A pickle is a program. The caller specifies the allowed instructions; all instructions are checked
+before the first one runs. Names in the pickle are only resolved in the caller's table. Uses only
+the standard library.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["read_pickle"]
 _NUMBERED = frozenset({"BINPUT", "LONG_BINPUT", "PUT"})
 
 Names = dict[tuple[str, str], Callable[..., Any]]
-"""What may be named in a pickle: (module, name) → what is called in its place."""
+"""Names that a pickle may use: (module, name) → the function that is called instead."""
 
 
 def read_pickle(
@@ -32,35 +32,35 @@ def read_pickle(
     names: Names | None = None,
     hint: str = "",
 ) -> Any:
-    """The value of a pickle that uses nothing but allowed instructions.
+    """Reads the value of a pickle that only uses allowed instructions.
 
     Args:
-        data: The file's bytes.
-        where: What error messages call the file.
-        allowed: Names of instructions as `pickletools` knows them.
-        kind: The error that is raised.
-        names: What may be named. Each is called with the values that the file has; it must be a
-            function that does no harm with any values and holds no state.
-        hint: Added to the error about an instruction or name that is not allowed.
+        data: Content of the file.
+        where: Name of the file in error messages.
+        allowed: Names of the allowed instructions, as in `pickletools`.
+        kind: Class of the errors that are raised.
+        names: Names that the pickle may use. Each function is called with values from the file, so
+            it must be harmless for any arguments and must not have state.
+        hint: Hint of the error about an instruction or name that is not allowed.
 
     Returns:
-        Whatever the file holds; texts of Python 2 come as bytes.
+        The value in the file; texts of Python 2 are returned as bytes.
 
     Raises:
-        MobileFaceError: Of the class given: not a pickle, damaged, or one that wants more than it
-            may.
+        MobileFaceError: As the class ``kind``, if the data is not a pickle, is corrupt, or uses an
+            instruction or name that is not allowed.
     """
     _check_instructions(data, where, allowed, kind, hint)
     try:
         return _Unpickler(io.BytesIO(data), names or {}, where, kind, hint).load()
     except MobileFaceError as error:
         raise kind(error.what, where=error.where or where, hint=error.hint or hint) from error
-    except Exception as error:  # damage can surface as almost any exception
-        raise kind(f"a damaged pickle ({error})", where=where) from error
+    except Exception as error:  # a corrupt pickle can raise almost any exception
+        raise kind(f"not a valid pickle ({error})", where=where) from error
 
 
 class _Unpickler(pickle.Unpickler):
-    """Resolves no names but those in a table: the second lock, and the only one for names."""
+    """Resolves only names in a table: the second check, and the only one for names."""
 
     def __init__(
         self, stream: io.BytesIO, names: Names, where: str, kind: type[MobileFaceError], hint: str
@@ -82,7 +82,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _StandIn:
-    """Calls a function, and cannot be changed by the instruction BUILD."""
+    """Wraps a function, so that the instruction BUILD cannot change it."""
 
     __slots__ = ("_function",)
 
@@ -93,13 +93,13 @@ class _StandIn:
         return self._function(*arguments)
 
     def __setstate__(self, _: object) -> None:
-        raise pickle.UnpicklingError("a name has no state")
+        raise pickle.UnpicklingError("the state of a name cannot be set")
 
 
 def _check_instructions(
     data: bytes, where: str, allowed: frozenset[str], kind: type[MobileFaceError], hint: str
 ) -> None:
-    """Every instruction is an allowed one, and ends where the file ends."""
+    """Checks that all instructions are allowed and that the pickle ends at the end of the file."""
     end = 0
     try:
         for opcode, argument, position in pickletools.genops(data):
@@ -109,13 +109,16 @@ def _check_instructions(
                     where=f"{where}, byte {position}",
                     hint=hint,
                 )
-            # A huge memo number would make the unpickler allocate as much.
+            # The unpickler allocates a memo as large as the largest memo number.
             if opcode.name in _NUMBERED and not 0 <= int(argument or 0) < len(data):
-                raise kind(f"memo number {str(argument)[:20]}", where=f"{where}, byte {position}")
+                raise kind(
+                    f"memo number {str(argument)[:20]} is out of range",
+                    where=f"{where}, byte {position}",
+                )
             end = (position or 0) + 1
     except MobileFaceError:
         raise
-    except Exception as error:  # pickletools raises ValueError and others on damage
+    except Exception as error:  # pickletools raises ValueError and others for corrupt data
         raise kind(f"not a pickle ({error})", where=where) from error
     if end != len(data):
-        raise kind(f"{len(data) - end} bytes after the end", where=where)
+        raise kind(f"{len(data) - end} bytes after the end of the pickle", where=where)

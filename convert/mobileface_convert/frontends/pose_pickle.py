@@ -1,7 +1,7 @@
-"""Reader of MobileFace's pose model: a pickle of 3×11 numbers, read without trusting it.
+"""Safe reader of MobileFace's pose model, a pickle of 3×11 numbers.
 
-A pickle is a program. This one may use only the instructions that build lists of floats; anything
-else (classes, calls, persistent ids, strings) is refused before a single one runs.
+A pickle is a program. Only the instructions that build lists of floats are allowed; anything else
+(classes, calls, persistent ids, strings) is rejected before any instruction runs.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ def read_pose_coefficients(data: bytes, where: str = "pose model") -> Rows:
     """Reads the coefficients of a pose model.
 
     Args:
-        data: The file's bytes.
-        where: What error messages call the file.
+        data: Content of the file.
+        where: Name of the file in error messages.
 
     Returns:
-        Three rows of eleven numbers: pitch, roll, yaw; ten for the points, one constant.
+        Three rows of eleven numbers, for pitch, roll and yaw: ten coefficients of the landmark
+        coordinates and one constant.
 
     Raises:
-        SourceFormatError: Not a pickle of a list of lists of floats, or of another shape.
+        SourceFormatError: If the file is not a pickle of three lists of eleven finite floats.
     """
     if len(data) > _LARGEST_FILE:
         raise SourceFormatError(f"{len(data)} bytes are too many for 33 numbers", where=where)
-    hint = "a pose model holds lists of floats; this file may be hostile"
+    hint = "a pose model only contains lists of floats; this file may be malicious"
     value = read_pickle(data, where, _ALLOWED, SourceFormatError, hint=hint)
     if not isinstance(value, list) or len(value) != _ROWS:
         raise SourceFormatError(f"not a list of {_ROWS} rows", where=where)

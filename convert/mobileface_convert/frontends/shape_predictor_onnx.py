@@ -1,6 +1,6 @@
-"""Builds the ONNX graph of a shape predictor. It gives the very points that dlib gives.
+"""Builds the ONNX graph of a shape predictor, whose landmarks are identical to those of dlib.
 
-One round of the cascade, for N faces, P points, F pixels and T trees of S splits and L leaves::
+One cascade for N faces, P landmarks, F pixels and T trees of S splits and L leaves::
 
     shape (1, N, 2P)
       ├─ float64, MatMul (2P, 2) ── float32 ─── a, b                       similarity
@@ -10,22 +10,22 @@ One round of the cascade, for N faces, P points, F pixels and T trees of S split
       │                  clip; y * W + x; GatherElements; 0 where clipped  (N, F) grey levels
       │   ArrayFeatureExtractor twice, subtract ── (N, T * S)              comparisons
       │                  minus thresholds, one tree walked by N * T rows   (T, N) leaf numbers
-      │                  Gather ── (T, N, 2P)                              what the leaves add
-      └─ Concat, ReduceSum over axis 0 ── shape of the next round          sum, tree by tree
+      │                  Gather ── (T, N, 2P)                              offsets of the leaves
+      └─ Concat, ReduceSum over axis 0 ── shape of the next cascade        sum, tree by tree
 
-Why it looks like this:
+Reasons for this structure:
 
-- Equality needs dlib's precision and order at each step: the similarity and the way into the image
-  in float64, what lies between in float32, and the sum of leaves tree after tree onto the current
-  shape. ReduceSum over the first axis adds row after row in ONNX Runtime's CPU kernels.
-- All trees have the same form once their thresholds are subtracted, so one small
-  TreeEnsembleRegressor whose leaves hold their own numbers serves all trees of all faces.
-- Grey levels are whole, so a threshold decides the same when it is rounded down and cut to
-  -256..255. All numbers up to the leaf's are then small whole numbers, exact in float32.
-- ArrayFeatureExtractor reads single elements about ten times faster than Gather, and needs no
-  copy of its indices for each face as GatherElements does.
-- A coordinate x is inside when 0 <= x + 0.5 < W. Clipped to [0, W) the cast to whole numbers rounds
-  it down, without a Floor, and what the clip changed was outside.
+- Identical results require dlib's precision and order at each step: float64 for the similarity and
+  the mapping to the image, float32 in between, and the offsets of the leaves added to the current
+  shape tree by tree. ReduceSum over the first axis adds row by row in ONNX Runtime's CPU kernels.
+- All trees have the same structure once their thresholds are subtracted, so a single small
+  TreeEnsembleRegressor whose leaves return their own index serves all trees of all faces.
+- Grey levels are integers, so comparisons do not change if a threshold is rounded down and clipped
+  to -256..255. All values up to the leaf index are then small integers, exact in float32.
+- ArrayFeatureExtractor reads single elements about ten times faster than Gather, and does not need
+  a copy of its indices per face, as GatherElements does.
+- A coordinate x is inside the image if 0 <= x + 0.5 < W. After clipping to [0, W), the cast to
+  integers rounds down without a Floor, and the coordinates that the clip changed were outside.
 
 The method is Kazemi & Sullivan, "One Millisecond Face Alignment with an Ensemble of Regression
 Trees", CVPR 2014; the arithmetic is that of dlib/image_processing/shape_predictor.h.
@@ -57,16 +57,16 @@ def build_landmark_graph(
 
     Inputs and output; H, W and N are dynamic, and N may be 0:
 
-    - ``image``: (H, W) uint8, grey levels, with 1 to 2**31 - 1 pixels. dlib makes a colour image
-      grey by (R + G + B) // 3.
+    - ``image``: (H, W) uint8, grey levels, with 1 to 2**31 - 1 pixels. dlib converts a colour image
+      to greyscale by (R + G + B) // 3.
     - ``boxes``: (N, 4) int64: left, top, right and bottom of each face in pixels. dlib's
-      rectangles are whole numbers, so whoever has fractions decides how to round them. Boxes may
-      lie outside the image, where pixels count as black, and may be empty or turned inside out.
-    - ``landmarks``: (N, P, 2) float32: x and y in pixels, whole numbers as dlib returns them, exact
-      up to 2**24.
+      rectangles are integers, so callers choose how to round fractions. Boxes may extend beyond the
+      image, where pixels count as black, and may be empty or have swapped corners.
+    - ``landmarks``: (N, P, 2) float32: x and y in pixels, integers as returned by dlib, exact up to
+      2**24.
 
     Args:
-        model: What `read_shape_predictor` returned.
+        model: The shape predictor, as returned by `read_shape_predictor`.
         metadata: Entries of the model's metadata_props.
 
     Returns:
@@ -76,9 +76,9 @@ def build_landmark_graph(
 
 
 class _LandmarkGraph:
-    """The builder, and the values that every round of the cascade shares.
+    """The builder, and the values that all cascades share.
 
-    Pairs (x, y) of all pixels lie as two blocks, all x and then all y: (1, N, 2F).
+    Coordinates (x, y) of all pixels are stored as two blocks, all x and then all y: (1, N, 2F).
     """
 
     def __init__(self, model: ShapePredictor) -> None:
@@ -91,12 +91,12 @@ class _LandmarkGraph:
         self._prepare_boxes()
 
     def build(self, metadata: Mapping[str, str] | None) -> ir.Model:
-        """The finished model."""
+        """Builds the model."""
         shape = self._initial_shape()
         for cascade in range(self.model.cascades):
-            places = self._pixel_places(cascade, shape)
-            grey = self._read_pixels(self._to_image(places, self.sizes, self.origins))
-            leaves = self._find_leaves(cascade, grey)
+            positions = self._pixel_positions(cascade, shape)
+            levels = self._read_pixels(self._to_image(positions, self.sizes, self.origins))
+            leaves = self._find_leaves(cascade, levels)
             shape = self._add_leaves(cascade, shape, leaves)
         return self.builder.build(
             {"landmarks": self._landmarks(shape)},
@@ -105,13 +105,13 @@ class _LandmarkGraph:
         )
 
     def _prepare_image(self) -> None:
-        """The image as one row of pixels, its width, and the limits of pixel coordinates."""
+        """Adds the flattened image, its width, and the limits of pixel coordinates."""
         self.flat_image = self._row(self.image)
         height_width = self.op("Shape", self.image)
         width = self.op("Gather", height_width, self._int64s(1))
         self.width = self.op("Cast", width, to=ir.DataType.INT32, name="width")
-        # The largest float64 below W and H. A factor for each, because ONNX Runtime takes a
-        # single factor this close to 1 for 1 and removes the multiplication.
+        # The largest float64 below W and H. One factor for each, because ONNX Runtime treats a
+        # single factor this close to 1 as 1 and removes the multiplication.
         limits = self.op(
             "Mul",
             self.op("Cast", height_width, to=ir.DataType.DOUBLE),
@@ -120,7 +120,7 @@ class _LandmarkGraph:
         self.limits = self.op("Gather", limits, self._blocks([1, 0]), name="limits")
 
     def _prepare_boxes(self) -> None:
-        """Origin and size of each box, once as (1, N, 2) and once for each pixel, (1, N, 2F)."""
+        """Adds origin and size of each box as (1, N, 2), and repeated per pixel as (1, N, 2F)."""
         corners = self.op(
             "Cast", self.op("Unsqueeze", self.boxes, self._int64s(0)), to=ir.DataType.DOUBLE
         )
@@ -137,13 +137,13 @@ class _LandmarkGraph:
         mean_face = self.builder.constant(self.model.initial_shape.reshape(1, 1, -1))
         return self.op("Expand", mean_face, target, name="initial_shape")
 
-    def _pixel_places(self, cascade: int, shape: ir.Value) -> ir.Value:
-        """Where the pixels lie on the current shape, (1, N, 2F) float32 in sides of the box."""
+    def _pixel_positions(self, cascade: int, shape: ir.Value) -> ir.Value:
+        """Positions of the pixels on the current shape, (1, N, 2F) float32 in box sizes."""
         x, y = self.model.deltas[cascade, :, 0], self.model.deltas[cascade, :, 1]
         along = self.builder.constant(np.concatenate([x, y])[None, None])
         across = self.builder.constant(np.concatenate([-y, x])[None, None])
         anchors = self.model.anchors[cascade]
-        anchor_places = self.op(
+        anchor_positions = self.op(
             "ArrayFeatureExtractor",
             shape,
             self._stored_small(np.concatenate([2 * anchors, 2 * anchors + 1])),
@@ -151,7 +151,7 @@ class _LandmarkGraph:
         )
         weights = self.model.similarity_weights()
         if weights is None:
-            return self.op("Add", along, anchor_places, name="places")
+            return self.op("Add", along, anchor_positions, name="places")
         similarity = self.op(
             "MatMul",
             self.op("Cast", shape, to=ir.DataType.DOUBLE),
@@ -162,15 +162,15 @@ class _LandmarkGraph:
             "Sum",
             self.op("Mul", cosine, along),
             self.op("Mul", sine, across),
-            anchor_places,
+            anchor_positions,
             name="places",
         )
 
-    def _to_image(self, places: ir.Value, sizes: ir.Value, origins: ir.Value) -> ir.Value:
-        """From sides of the box to pixels of the image, plus one half for rounding; float64."""
+    def _to_image(self, positions: ir.Value, sizes: ir.Value, origins: ir.Value) -> ir.Value:
+        """Converts box sizes to pixels of the image, plus 0.5 for rounding; float64."""
         return self.op(
             "Sum",
-            self.op("Mul", self.op("Cast", places, to=ir.DataType.DOUBLE), sizes),
+            self.op("Mul", self.op("Cast", positions, to=ir.DataType.DOUBLE), sizes),
             origins,
             self.builder.constant(np.float64(0.5)),
             name="coordinates",
@@ -189,21 +189,21 @@ class _LandmarkGraph:
         levels = self.op("Where", self._row(inside), levels, black)
         return self._rows(self.op("Cast", levels, to=ir.DataType.FLOAT), pixels)
 
-    def _find_leaves(self, cascade: int, grey: ir.Value) -> ir.Value:
-        """The leaf that each tree arrives at, as a row of the cascade's table: (T, N) int64."""
+    def _find_leaves(self, cascade: int, levels: ir.Value) -> ir.Value:
+        """The leaf that each tree reaches, as a row of the cascade's leaf table: (T, N) int64."""
         model = self.model
         first = self._stored_small(model.first_pixels[cascade].reshape(-1))
         second = self._stored_small(model.second_pixels[cascade].reshape(-1))
         differences = self.op(
             "Sub",
-            self.op("ArrayFeatureExtractor", grey, first, **_ML),
-            self.op("ArrayFeatureExtractor", grey, second, **_ML),
+            self.op("ArrayFeatureExtractor", levels, first, **_ML),
+            self.op("ArrayFeatureExtractor", levels, second, **_ML),
         )
         thresholds = np.floor(model.thresholds[cascade]).clip(-_GREY_LEVELS, _GREY_LEVELS - 1)
         stored = self._stored_small(thresholds.reshape(1, -1), ir.DataType.FLOAT)
         margins = self._rows(self.op("Sub", differences, stored), model.splits)
-        numbers = self.op("TreeEnsembleRegressor", margins, **_ML, **_leaf_numbering(model.splits))
-        by_tree = self.op("Transpose", self._rows(numbers, model.trees), perm=[1, 0])
+        indices = self.op("TreeEnsembleRegressor", margins, **_ML, **_leaf_numbering(model.splits))
+        by_tree = self.op("Transpose", self._rows(indices, model.trees), perm=[1, 0])
         first_rows = np.arange(model.trees, dtype=np.int64)[:, None] * (model.splits + 1)
         return self.op(
             "Add",
@@ -220,18 +220,18 @@ class _LandmarkGraph:
         return self.op("ReduceSum", terms, self._int64s(0), keepdims=1, name="shape")
 
     def _landmarks(self, shape: ir.Value) -> ir.Value:
-        """From sides of the box to whole pixels, (N, P, 2) float32."""
-        places = self.op("Reshape", shape, self._int64s(-1, self.model.points, 2))
+        """Converts a shape in box sizes to integer pixels, (N, P, 2) float32."""
+        positions = self.op("Reshape", shape, self._int64s(-1, self.model.points, 2))
         pair = self._int64s(-1, 1, 2)
         size, origin = self.op("Reshape", self.size, pair), self.op("Reshape", self.origin, pair)
-        whole = self.op("Floor", self._to_image(places, size, origin))
-        return self.op("Cast", whole, to=ir.DataType.FLOAT)
+        rounded = self.op("Floor", self._to_image(positions, size, origin))
+        return self.op("Cast", rounded, to=ir.DataType.FLOAT)
 
     def _int64s(self, *values: int) -> ir.Value:
         return self.builder.constant(np.array(values, np.int64))
 
     def _blocks(self, values: list[int]) -> ir.Value:
-        """Each value once a pixel: (2F,) int64."""
+        """Each value repeated for every pixel: (2F,) int64."""
         return self.builder.constant(np.repeat(values, self.model.pixels).astype(np.int64))
 
     def _row(self, value: ir.Value) -> ir.Value:
@@ -241,7 +241,7 @@ class _LandmarkGraph:
         return self.op("Reshape", value, self._int64s(-1, columns))
 
     def _halves(self, value: ir.Value, length: int) -> tuple[ir.Value, ir.Value]:
-        """Two blocks of the last of three axes, each of that length."""
+        """Splits the last of three axes into two blocks of the given length."""
         first, second = self.builder.op_multi(
             "Split", value, self._int64s(length, length), outputs=2, axis=2
         )
@@ -250,9 +250,9 @@ class _LandmarkGraph:
     def _stored_small(
         self, values: npt.NDArray[Any], dtype: ir.DataType = ir.DataType.INT64
     ) -> ir.Value:
-        """Whole numbers in the smallest integer type, and a Cast that every runtime folds at load.
+        """Integers in the smallest type, with a Cast that runtimes fold when they load the model.
 
-        Pixel numbers and thresholds would otherwise be a third of the file.
+        Otherwise pixel indices and thresholds would take a third of the file.
         """
         small = next(
             candidate
@@ -263,21 +263,21 @@ class _LandmarkGraph:
 
 
 def _leaf_numbering(splits: int) -> dict[str, Any]:
-    """Attributes of one complete tree: feature i decides split i by its sign, leaf l gives l."""
+    """Attributes of a complete tree: the sign of feature i decides split i, leaf l returns l."""
     leaves = splits + 1
-    split_numbers, leaf_nodes = list(range(splits)), list(range(splits, splits + leaves))
-    nothing = [0] * leaves
+    split_nodes, leaf_nodes = list(range(splits)), list(range(splits, splits + leaves))
+    zeros = [0] * leaves
     return {
         "n_targets": 1,
         "nodes_treeids": [0] * (splits + leaves),
-        "nodes_nodeids": split_numbers + leaf_nodes,
-        "nodes_featureids": split_numbers + nothing,
+        "nodes_nodeids": split_nodes + leaf_nodes,
+        "nodes_featureids": split_nodes + zeros,
         "nodes_modes": ["BRANCH_GT"] * splits + ["LEAF"] * leaves,
         "nodes_values": [0.0] * (splits + leaves),
-        "nodes_truenodeids": [2 * split + 1 for split in split_numbers] + nothing,
-        "nodes_falsenodeids": [2 * split + 2 for split in split_numbers] + nothing,
-        "target_treeids": nothing,
+        "nodes_truenodeids": [2 * split + 1 for split in split_nodes] + zeros,
+        "nodes_falsenodeids": [2 * split + 2 for split in split_nodes] + zeros,
+        "target_treeids": zeros,
         "target_nodeids": leaf_nodes,
-        "target_ids": nothing,
+        "target_ids": zeros,
         "target_weights": [float(leaf) for leaf in range(leaves)],
     }

@@ -1,1 +1,1 @@
-"""Graphs: the immutable source graph of MXNet operators, and the builder of ONNX graphs."""
+"""Graph data structures: the immutable source graph of MXNet operators and the ONNX builder."""

@@ -1,7 +1,7 @@
-"""What MXNet calls its operators and their arguments, across its versions.
+"""Names of MXNet's operators and their arguments, across its versions.
 
-Symbols keep the spelling of the version that saved them. The reader maps each to the name that
-MXNet 1.9 registers, so that passes and operator conversions know one name for one meaning.
+Symbol files keep the spelling of the version that saved them. The reader maps each spelling to the
+name that MXNet 1.9 registers, so that passes and conversions see a single name per operator.
 """
 
 from __future__ import annotations
@@ -107,15 +107,15 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "MAERegressionOutput": ("data", "label"),
     "SVMOutput": ("data", "label"),
 }
-"""Argument names by operator; an operator that is not listed has data arguments only."""
+"""Argument names by operator; operators that are not listed only have data arguments."""
 
 AUXILIARY: dict[str, tuple[str, ...]] = {"BatchNorm": ("moving_mean", "moving_var")}
-"""The arguments that MXNet keeps as auxiliary states."""
+"""Arguments that MXNet stores as auxiliary states, by operator."""
 
 LABEL_POSITIONS: dict[str, int] = {
     op: names.index("label") for op, names in ARGUMENTS.items() if "label" in names
 }
-"""Which input of a loss is its label; nothing that it computes at inference depends on it."""
+"""Position of the label among a loss's inputs; results at inference do not depend on it."""
 
 LABEL_OPERATORS = frozenset(LABEL_POSITIONS) | {
     "MakeLoss",
@@ -131,12 +131,12 @@ def canonical_operator(op: str) -> str:
 
 
 def old_spellings(op: str) -> tuple[str, ...]:
-    """Other names of an operator, sorted."""
+    """Other spellings of an operator's name, sorted."""
     return tuple(sorted(old for old, name in _ALIASES.items() if name == op))
 
 
 def arguments_of(op: str, attrs: Mapping[str, str]) -> tuple[str, ...]:
-    """The argument names that an operator with these attributes really takes."""
+    """Names of the arguments that an operator with these attributes has."""
     names = ARGUMENTS.get(op, ())
     if op in ("Convolution", "Deconvolution", "FullyConnected"):
         default = "True" if op == "Deconvolution" else "False"

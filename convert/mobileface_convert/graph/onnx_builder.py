@@ -1,9 +1,9 @@
-"""A thin builder over onnx-ir: name values, share equal constants, infer shapes, finish a model.
+"""A thin builder over onnx-ir: names values, shares equal constants, infers shapes, builds models.
 
-Front-ends that have no graph of their own (tree ensembles, gradient histograms) and the operator
-conversions both build with it, so that every artefact gets the same opset, IR version and names.
-Shapes are inferred node by node while building: a conversion can ask for the rank of what it gets,
-and a shape that cannot be is reported at the node that caused it.
+It is used by the operator conversions and by front-ends without a source graph (tree ensembles,
+gradient histograms), so that all models get the same opset, IR version and naming scheme. Shapes
+are inferred node by node while building: a conversion can query the rank of its inputs, and a shape
+error is reported at the node that causes it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mobileface.errors import GraphError
 __all__ = ["DEFAULT_OPSET", "GraphBuilder", "free_name"]
 
 DEFAULT_OPSET = 17
-"""The oldest ai.onnx opset with every operator we need; other engines read it too."""
+"""The oldest ai.onnx opset with all required operators; supported by other engines as well."""
 
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
 
@@ -30,20 +30,25 @@ Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str] 
 Dimension = int | str
 
 _MAX_SHAPE_DATA = 64
-"""Constants up to this many elements are shown to shape inference (shapes, axes, slices)."""
+"""Constants of up to this many elements are passed to shape inference (shapes, axes, slices)."""
 
 
 class GraphBuilder:
-    """Collects nodes and constants and finishes an ``onnx_ir.Model``.
+    """Collects nodes and constants and builds an ``onnx_ir.Model``.
 
     Args:
         name: Name of the graph.
         opset: Version of the default ONNX operator set, 17 to 23.
+
+    Raises:
+        ValueError: If the opset is not supported.
     """
 
     def __init__(self, name: str, opset: int = DEFAULT_OPSET) -> None:
         if opset not in _IR_VERSIONS:
-            raise ValueError(f"opset {opset} is not one of {sorted(_IR_VERSIONS)}")
+            raise ValueError(
+                f"opset {opset} is not supported: must be one of {sorted(_IR_VERSIONS)}"
+            )
         self.name = name
         self.opset = opset
         self._tape = ir.tape.Tape()
@@ -54,7 +59,7 @@ class GraphBuilder:
         self._domains: dict[str, int] = {}
 
     def input(self, name: str, dtype: npt.DTypeLike, shape: Sequence[Dimension]) -> ir.Value:
-        """Declares a graph input; a string dimension is dynamic and named so."""
+        """Declares a graph input; a string in the shape is the name of a dynamic dimension."""
         value = ir.val(
             self._unique(name), dtype=ir.DataType.from_numpy(np.dtype(dtype)), shape=ir.Shape(shape)
         )
@@ -62,7 +67,7 @@ class GraphBuilder:
         return value
 
     def option(self, name: str, default: npt.ArrayLike, dtype: npt.DTypeLike) -> ir.Value:
-        """Declares a scalar graph input that has a default: who runs the model may leave it out."""
+        """Declares an optional scalar graph input with a default value."""
         value = self.input(name, dtype, ())
         self._options[value] = ir.tensor(np.asarray(default, dtype), name=value.name)
         return value
@@ -70,7 +75,7 @@ class GraphBuilder:
     def constant(
         self, value: npt.ArrayLike, dtype: npt.DTypeLike | None = None, *, name: str = "const"
     ) -> ir.Value:
-        """An initializer; equal content, dtype and shape are stored once."""
+        """An initializer; constants with equal values, dtype and shape are stored once."""
         array = np.ascontiguousarray(np.asarray(value, dtype=dtype))
         array = array.reshape(np.shape(value))  # ascontiguousarray turns a scalar into (1,)
         digest = hashlib.sha256(array.tobytes()).digest()
@@ -92,12 +97,16 @@ class GraphBuilder:
         """Adds a node with one output and returns that output.
 
         Args:
-            op_type: ONNX operator.
-            inputs: Its inputs; None leaves an optional one out.
-            name: Name of the node and of its output (made unique); by default the op's name.
+            op_type: Name of the ONNX operator.
+            inputs: Inputs of the operator; None omits an optional input.
+            name: Name of the node and of its output (made unique); by default the operator's name
+                in lower case.
             domain: Operator domain; "" is ai.onnx.
             version: Opset version of a domain other than ai.onnx.
-            attributes: The operator's attributes.
+            attributes: Attributes of the operator.
+
+        Raises:
+            GraphError: If the shapes of the inputs do not fit together.
         """
         return self.op_multi(
             op_type, *inputs, outputs=1, name=name, domain=domain, version=version, **attributes
@@ -138,13 +147,15 @@ class GraphBuilder:
         shapes: Mapping[str, Sequence[Dimension]] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> ir.Model:
-        """Finishes the model.
+        """Builds the model.
 
         Args:
-            outputs: Name to value, in output order. A value that is an input, a constant or an
-                output already gets an Identity, because ONNX wants each output's name once.
-            dtypes: Element type of each output (default float32).
-            shapes: Shape of each output; a string dimension is dynamic. Absent: unknown.
+            outputs: Values by output name, in output order. An Identity is added for a value that
+                is an input, a constant or already an output, because ONNX requires unique output
+                names.
+            dtypes: Element type by output name; float32 by default.
+            shapes: Shape by output name; a string is the name of a dynamic dimension. Unknown by
+                default.
             metadata: Entries of the model's metadata_props.
         """
         graph_outputs: list[ir.Value] = []
@@ -157,7 +168,8 @@ class GraphBuilder:
             if shapes and name in shapes:
                 value.shape = ir.Shape(shapes[name])
             graph_outputs.append(value)
-        for value, default in self._options.items():  # only now: inference must not rely on them
+        # Set defaults only after shape inference, which must not treat them as constants.
+        for value, default in self._options.items():
             value.const_value = default
         graph = ir.Graph(
             inputs=self._inputs,
@@ -175,7 +187,11 @@ class GraphBuilder:
         )
 
     def _infer(self, outputs: Sequence[ir.Value]) -> None:
-        """Gives the outputs of a new node their dtype and, where it follows, their shape."""
+        """Infers the dtype and, where possible, the shape of the outputs of a new node.
+
+        Raises:
+            GraphError: If the shapes of the node's inputs do not fit together.
+        """
         node = outputs[0].producer()
         assert node is not None
         version = self._domains.get(node.domain, self.opset)
@@ -194,7 +210,7 @@ class GraphBuilder:
         except (InferenceError, onnx.checker.ValidationError) as error:
             shapes = ", ".join(str(value.shape) for value in inputs)
             raise GraphError(
-                f"inputs of shape {shapes} do not fit together ({error})",
+                f"input shapes {shapes} do not fit together ({error})",
                 where=f"ONNX node '{node.name}' ({node.op_type})",
             ) from error
         for value in outputs:
@@ -204,26 +220,26 @@ class GraphBuilder:
                 value.shape = ir.serde.deserialize_type_proto_for_shape(proto)
 
     def _rename(self, value: ir.Value, name: str) -> None:
-        """Gives a value its final name; another value that has it moves to a free one."""
+        """Gives a value its final name; another value with that name is renamed."""
         if value.name == name:
             return
-        holders = [*self._inputs, *self._constants.values()]
-        holders += [output for node in self._tape.nodes for output in node.outputs]
-        for holder in holders:
-            if holder.name == name:
-                holder.name = self._unique(name)
+        others = [*self._inputs, *self._constants.values()]
+        others += [output for node in self._tape.nodes for output in node.outputs]
+        for other in others:
+            if other.name == name:
+                other.name = self._unique(name)
         self._names.add(name)
         value.name = name
 
     def _unique(self, name: str) -> str:
-        """The name itself, or the name with the first free number; it is taken then."""
+        """Reserves the name, with a number appended if it is already taken; see `free_name`."""
         found = free_name(name, self._names)
         self._names.add(found)
         return found
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """The name itself, or the name with the first number that makes it another than those taken."""
+    """The name itself, or with the first number appended that makes it different from ``taken``."""
     candidate, count = name, 0
     while candidate in taken:
         count += 1
@@ -232,12 +248,12 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:
-    """Type and shape of a value as ONNX writes them."""
+    """Type and shape of a value as an ONNX protobuf message."""
     return ir.to_proto(value).type
 
 
 def _is_shape_data(value: ir.Value) -> bool:
-    """True for a small constant, which may be a shape, axes, a slice, or scales of a size."""
+    """True for a small constant, which may be a shape, axes, slice bounds or scales."""
     tensor = value.const_value
     if tensor is None or tensor.size > _MAX_SHAPE_DATA:
         return False
@@ -245,6 +261,6 @@ def _is_shape_data(value: ir.Value) -> bool:
 
 
 def _tensor_proto(value: ir.Value) -> onnx.TensorProto:
-    """The content of a constant as ONNX writes it."""
+    """The value of a constant as an ONNX protobuf message."""
     assert value.const_value is not None
     return ir.to_proto(value.const_value)

@@ -1,4 +1,4 @@
-"""Shapes of a network's inputs: what the caller says, else what its layers tell."""
+"""Shapes of a network's inputs: given by the caller, or inferred from its layers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from .source_graph import Graph, Node
 __all__ = ["Shape", "known_shapes"]
 
 Shape = tuple[int | str, ...]
-"""Sizes; a text is any size."""
+"""Sizes of the axes; a text names an axis of any size."""
 
 
 def known_shapes(graph: Graph, given: dict[str, Sequence[int]]) -> dict[str, Shape]:
-    """What is known of each input; text stands for what is not.
+    """Shape of each input, with names for the axes of unknown size.
 
     Args:
         graph: The network.
-        given: Shape by name of an input, batch included; "" stands for the only input.
+        given: Shapes by input name, batch axis included; "" means the only input.
 
     Raises:
-        ConversionError: A shape for no input, or of an input nothing is known.
+        ConversionError: If a shape is given for an unknown input or is invalid, or the shape of an
+            input cannot be inferred.
+        GraphError: If the network reads a weight that the parameter file does not contain.
     """
     names = [node.name for node in graph.inputs]
     if "" in given:
@@ -32,7 +34,7 @@ def known_shapes(graph: Graph, given: dict[str, Sequence[int]]) -> dict[str, Sha
             raise ConversionError(
                 f"the network has {len(names)} inputs: {', '.join(names)}",
                 where=graph.origin,
-                hint="give each a shape: --input-shape NAME=1,3,112,112",
+                hint="pass a shape for each: --input-shape NAME=1,3,112,112",
             )
         given[names[0]] = given.pop("")
     for name, shape in given.items():
@@ -40,11 +42,11 @@ def known_shapes(graph: Graph, given: dict[str, Sequence[int]]) -> dict[str, Sha
             raise ConversionError(
                 f"no input '{name}'",
                 where=graph.origin,
-                hint=f"its inputs: {', '.join(names) or 'none'}",
+                hint=f"available: {', '.join(names) or 'none'}",
             )
         if not shape or min(shape) < 1:
-            raise ConversionError(f"shape {tuple(shape)} of '{name}' has a size below 1")
-    _refuse_missing(graph, given)
+            raise ConversionError(f"shape {tuple(shape)} of '{name}' must have sizes of at least 1")
+    _check_weights(graph, given)
     found: dict[str, Shape] = {}
     for node in graph.inputs:
         if node.name in given:
@@ -54,11 +56,11 @@ def known_shapes(graph: Graph, given: dict[str, Sequence[int]]) -> dict[str, Sha
     return found
 
 
-def _refuse_missing(graph: Graph, given: Mapping[str, object]) -> None:
-    """A variable that is read as a weight is no input.
+def _check_weights(graph: Graph, given: Mapping[str, object]) -> None:
+    """Checks that no input is read as a weight, which means that its array is missing.
 
     Raises:
-        GraphError: Its array is not in the file.
+        GraphError: If the array of a weight is not in the parameter file.
     """
     missing = []
     for node in graph.inputs:
@@ -74,14 +76,14 @@ def _refuse_missing(graph: Graph, given: Mapping[str, object]) -> None:
 
 
 def _channels(graph: Graph, node: Node) -> int:
-    """Channels of a picture input, from the first convolution behind it.
+    """Number of channels of an image input, from the first convolution that reads it.
 
     Raises:
-        ConversionError: It cannot be inferred.
+        ConversionError: If the number of channels cannot be inferred.
     """
-    waiting, seen = [node], {node}
-    while waiting:
-        current = waiting.pop(0)
+    queue, seen = [node], {node}
+    while queue:
+        current = queue.pop(0)
         for user, position in graph.consumers[current]:
             if user.op == "Convolution" and position == 0:
                 weight = graph.weight_of(user, 1, "weight", (None,) * 4)
@@ -89,11 +91,11 @@ def _channels(graph: Graph, node: Node) -> int:
                 return weight.shape[1] * groups
             if user.op in _SHAPE_KEEPING and user not in seen:
                 seen.add(user)
-                waiting.append(user)
+                queue.append(user)
     raise ConversionError(
         f"the shape of input '{node.name}' cannot be inferred",
         where=graph.origin,
-        hint="give --input-shape, such as 1,3,112,112",
+        hint="pass --input-shape, such as 1,3,112,112",
     )
 
 

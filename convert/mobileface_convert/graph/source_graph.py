@@ -1,8 +1,8 @@
-"""The source graph: what an MXNet symbol means, before any of it becomes ONNX.
+"""The source graph: an immutable representation of an MXNet symbol before it is converted to ONNX.
 
-A graph is an immutable DAG. A pass that changes something builds a new graph with `rebuild`, which
-hands it one node after the other and shares everything it leaves alone. Weights are a plain mapping
-from variable name to array; a variable that has no array is an input of the network.
+A graph is a DAG. A pass that changes the network builds a new graph with `rebuild`, which visits
+one node after the other and shares all unchanged nodes. Weights are a plain mapping from variable
+name to array; a variable without an array is an input of the network.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Array = npt.NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One output of a node, as another node consumes it.
+    """One output of a node, as an input of another node.
 
     Attributes:
-        node: Where the value is computed.
-        index: Which of the node's outputs.
+        node: The node that computes the value.
+        index: Index of the output among the node's outputs.
     """
 
     node: Node
@@ -58,9 +58,9 @@ class Node:
     Attributes:
         op: MXNet operator name, or `VARIABLE`.
         name: Name in the symbol; unique among variables, not always among operators.
-        attrs: Operator attributes as the symbol has them: strings.
-        inputs: What the operator reads, in MXNet's order.
-        origin: The file the node was read from, for messages.
+        attrs: Operator attributes as strings, unchanged from the symbol.
+        inputs: The operator's inputs, in MXNet's order.
+        origin: The file the node was read from, for error messages.
     """
 
     op: str
@@ -76,7 +76,7 @@ class Node:
 
     @property
     def where(self) -> str:
-        """The node as an error message names it."""
+        """The node's location in error messages: file, name and operator."""
         node = f"node '{self.name}' ({self.op})"
         return f"{self.origin}, {node}" if self.origin else node
 
@@ -86,11 +86,11 @@ class Graph:
     """A network with its weights.
 
     Attributes:
-        outputs: The heads.
-        params: Weights and auxiliary states by variable name. Only those that a reachable variable
-            names are part of the network; see `Graph.weights`.
-        auxiliary: Names in `params` that MXNet keeps as auxiliary states (moving averages).
-        origin: The file the graph was read from, for messages.
+        outputs: Outputs of the network (MXNet's heads).
+        params: Weights and auxiliary states by variable name. Only arrays whose variable is
+            reachable from the outputs are part of the network; see `Graph.weights`.
+        auxiliary: Names in `params` that MXNet stores as auxiliary states (running statistics).
+        origin: The file the graph was read from, for error messages.
     """
 
     outputs: tuple[Edge, ...]
@@ -100,22 +100,22 @@ class Graph:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """All nodes that the outputs need, each after its inputs, in depth-first order."""
+        """All nodes that the outputs depend on, each after its inputs, in depth-first order."""
         return _topological(edge.node for edge in self.outputs)
 
     @cached_property
     def inference_nodes(self) -> tuple[Node, ...]:
-        """The nodes that the outputs need at inference, where no loss reads its label."""
+        """The nodes that the outputs depend on at inference, where losses do not read labels."""
         return _topological((edge.node for edge in self.outputs), _read_at_inference)
 
     @cached_property
     def operators(self) -> tuple[Node, ...]:
-        """The nodes that compute something, in topological order."""
+        """All nodes except variables, in topological order."""
         return tuple(node for node in self.nodes if not node.is_variable)
 
     @cached_property
     def consumers(self) -> Mapping[Node, tuple[tuple[Node, int], ...]]:
-        """For each node, the nodes that read it and at which input; heads are not listed."""
+        """For each node, the nodes that read it and the input position; outputs are not listed."""
         found: dict[Node, list[tuple[Node, int]]] = {node: [] for node in self.nodes}
         for node in self.nodes:
             for position, edge in enumerate(node.inputs):
@@ -124,9 +124,9 @@ class Graph:
 
     @cached_property
     def inputs(self) -> tuple[Node, ...]:
-        """Variables without weights, in topological order: what the caller feeds.
+        """The network's inputs: variables without an array, in topological order.
 
-        A variable that only the labels of losses depend on is none of them.
+        Variables that are only used as labels of losses are not included.
         """
         return tuple(n for n in self.inference_nodes if n.is_variable and n.name not in self.params)
 
@@ -147,20 +147,21 @@ class Graph:
         return sum(array.nbytes for array in self.weights.values())
 
     def weight(self, edge: Edge) -> Array | None:
-        """The array behind an edge, or None if the edge is computed or fed."""
+        """The stored array of an edge; None if the edge is computed or is an input."""
         return self.params.get(edge.node.name) if edge.node.is_variable else None
 
     def weight_of(self, node: Node, position: int, role: str, shape: Sequence[int | None]) -> Array:
-        """The array behind an input of a node, checked against the shape it must have.
+        """The stored array of a node's input, checked for shape and finite values.
 
         Args:
-            node: The operator that reads it.
-            position: Number of the input.
-            role: MXNet's name for that input, for messages.
-            shape: Expected shape; None where any size does.
+            node: The operator that reads the array.
+            position: Position of the input.
+            role: MXNet's name of the input, for error messages.
+            shape: Expected shape; None accepts any size.
 
         Raises:
-            GraphError: The input is absent, is computed, has another shape or is not finite.
+            GraphError: If the input is missing, is computed, has another shape or contains nan or
+                inf.
         """
         if position >= len(node.inputs):
             raise GraphError(f"input '{role}' is missing", where=node.where)
@@ -171,14 +172,15 @@ class Graph:
             raise GraphError(
                 f"{role} '{name}' is {'missing' if missing else 'computed, not stored'}",
                 where=node.where,
-                hint=f"{len(self.params)} arrays are given; do they belong to this network?",
+                hint=f"the parameters hold {len(self.params)} arrays; do they belong to this"
+                " network?",
             )
         if array.ndim != len(shape) or any(
             want not in (None, have) for want, have in zip(shape, array.shape, strict=True)
         ):
-            wanted = ", ".join("any" if size is None else str(size) for size in shape)
+            expected = ", ".join("any" if size is None else str(size) for size in shape)
             raise GraphError(
-                f"array '{name}' has shape {array.shape}, ({wanted}) is expected",
+                f"array '{name}' has shape {array.shape}, expected ({expected})",
                 where=node.where,
                 hint="the weights may belong to another model",
             )
@@ -187,7 +189,7 @@ class Graph:
         return array
 
     def missing(self, names: Sequence[str]) -> GraphError:
-        """The error that says which arrays the network needs and the file does not hold."""
+        """An error that lists the arrays that the network needs and the parameters do not hold."""
         listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         return GraphError(
             f"{len(names)} of {len(self.weights) + len(names)} arrays are missing: {listed}",
@@ -196,7 +198,10 @@ class Graph:
         )
 
     def only_consumer(self, node: Node) -> Node | None:
-        """The one node that reads output 0 of ``node`` and nothing else, if it is no head."""
+        """The only reader of ``node``, if it reads output 0 once; otherwise None.
+
+        None as well if ``node`` is an output of the network.
+        """
         users = self.consumers[node]
         if len(users) != 1 or any(edge.node is node for edge in self.outputs):
             return None
@@ -204,10 +209,10 @@ class Graph:
         return user if user.inputs[position].index == 0 else None
 
     def find(self, name: str) -> Edge:
-        """An edge by MXNet's name for it: ``node``, ``node_output`` or ``node_output1``.
+        """The edge with a name in MXNet's form: ``node``, ``node_output`` or ``node_output1``.
 
         Raises:
-            GraphError: No node has that name; the message lists the closest ones.
+            GraphError: If no node has that name; the message lists similar names.
         """
         operators = {node.name: node for node in self.nodes}
         if name in operators:
@@ -215,14 +220,17 @@ class Graph:
         base, separator, index = name.rpartition("_output")
         if separator and base in operators and (not index or index.isdigit()):
             return Edge(operators[base], int(index or 0))
-        near = difflib.get_close_matches(name, operators, n=3) or list(operators)[-3:]
-        raise GraphError(
-            f"no node named '{name}'", where=self.origin, hint=f"near to it: {', '.join(near)}"
+        near = difflib.get_close_matches(name, operators, n=3)
+        hint = (
+            f"did you mean: {', '.join(near)}"
+            if near
+            else f"the last nodes: {', '.join(list(operators)[-3:])}"
         )
+        raise GraphError(f"no node named '{name}'", where=self.origin, hint=hint)
 
 
 Rewriter = Callable[[Node, tuple[Edge, ...]], "Edge | Node"]
-"""Gets a node of the old graph and its inputs in the new one; returns what replaces it."""
+"""Maps a node of the old graph and its inputs in the new graph to the node's replacement."""
 
 
 def rebuild(
@@ -232,15 +240,18 @@ def rebuild(
     params: Mapping[str, Array] | None = None,
     auxiliary: frozenset[str] | None = None,
 ) -> Graph:
-    """A new graph in which ``rewrite`` has answered for each operator.
+    """Builds a new graph by calling ``rewrite`` for each operator.
 
     Args:
-        graph: The graph to read.
-        rewrite: Called for each operator after its inputs. Returning an `Edge` makes every
-            consumer of output 0 read that edge; returning a `Node` replaces the node, all outputs
-            included. Returning ``node`` itself keeps it, re-wired where an input has changed.
-        params: Weights of the new graph; by default those of the old one.
-        auxiliary: Auxiliary names of the new graph; by default those of the old one.
+        graph: The graph to rewrite.
+        rewrite: Called for each operator after its inputs. If it returns an `Edge`, all consumers
+            of output 0 read that edge; if it returns a `Node`, that node replaces all outputs. If
+            it returns ``node`` itself, the node is kept and connected to its new inputs.
+        params: Weights of the new graph; by default those of the old graph.
+        auxiliary: Auxiliary names of the new graph; by default those of the old graph.
+
+    Raises:
+        GraphError: If a node reads a further output of an operator that became an edge.
     """
     replaced: dict[Node, Edge | Node] = {}
 
@@ -249,7 +260,9 @@ def rebuild(
         if isinstance(target, Node):
             return Edge(target, edge.index)
         if edge.index:
-            raise GraphError(f"output {edge.index} was rewritten away", where=edge.node.where)
+            raise GraphError(
+                f"output {edge.index} is still in use but was removed", where=edge.node.where
+            )
         return target
 
     for node in graph.nodes:
@@ -257,10 +270,10 @@ def rebuild(
             replaced[node] = node
             continue
         inputs = tuple(resolve(edge) for edge in node.inputs)
-        answer = rewrite(node, inputs)
-        if answer is node and inputs != node.inputs:
-            answer = replace(node, inputs=inputs)
-        replaced[node] = answer
+        replacement = rewrite(node, inputs)
+        if replacement is node and inputs != node.inputs:
+            replacement = replace(node, inputs=inputs)
+        replaced[node] = replacement
     return Graph(
         outputs=tuple(resolve(edge) for edge in graph.outputs),
         params=graph.params if params is None else params,
@@ -270,15 +283,15 @@ def rebuild(
 
 
 def subgraph(graph: Graph, outputs: Sequence[Edge], inputs: Mapping[str, Edge]) -> Graph:
-    """The part of a network between some of its edges.
+    """Extracts the part of a network between some of its edges.
 
     Args:
         graph: The network.
-        outputs: Edges of it that become the heads.
-        inputs: Edges of it that become inputs, by the name of the input.
+        outputs: Edges of the network that become the outputs.
+        inputs: Edges of the network that become inputs, by input name.
 
     Raises:
-        GraphError: The outputs do not depend on one of the inputs.
+        GraphError: If the outputs do not depend on one of the inputs.
     """
     whole = Graph(tuple(outputs), graph.params, graph.auxiliary, graph.origin)
     fed = {edge: variable(name) for name, edge in inputs.items()}
@@ -290,13 +303,13 @@ def subgraph(graph: Graph, outputs: Sequence[Edge], inputs: Mapping[str, Edge]) 
     part = rebuild(whole, rewrite)
     for name, edge in inputs.items():
         if fed[edge].node not in part.nodes:
-            raise GraphError(f"nothing depends on '{name}'", where=edge.node.where)
+            raise GraphError(f"no output depends on '{name}'", where=edge.node.where)
     weights = dict(part.weights)
     return Graph(part.outputs, weights, part.auxiliary & set(weights), graph.origin)
 
 
 def variable(name: str) -> Edge:
-    """A new variable node."""
+    """An edge to a new variable node."""
     return Edge(Node(VARIABLE, name))
 
 
@@ -314,9 +327,10 @@ def _read_at_inference(node: Node) -> tuple[Edge, ...]:
 def _topological(
     roots: Iterable[Node], read: Callable[[Node], tuple[Edge, ...]] = _read
 ) -> tuple[Node, ...]:
-    """Depth-first order without recursion, so that deep networks are no trouble.
+    """The nodes that the roots depend on, in depth-first order.
 
-    A node is pushed back before its inputs; when it comes up again they are all in order.
+    Uses a stack instead of recursion, so that the depth of a network is not limited. A node is
+    pushed again before its inputs; when it is popped the second time, its inputs are in order.
     """
     order: dict[Node, None] = {}
     expanded: set[Node] = set()

@@ -1,1 +1,1 @@
-"""Detector heads written as ONNX graphs: decoding and non-maximum suppression."""
+"""Detector heads as ONNX graphs: box decoding and non-maximum suppression."""

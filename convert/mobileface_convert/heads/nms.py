@@ -1,8 +1,8 @@
-"""Greedy suppression of overlapping boxes, with the exact meaning of MXNet's box_nms.
+"""Non-maximum suppression (NMS) with the exact semantics of MXNet's box_nms.
 
-ONNX has NonMaxSuppression, which answers with indices. Around it stands what MXNet does besides:
-candidates are chosen and sorted first, at most ``topk`` of them take part, survivors move to the
-top in the order of their scores and every other row is -1 throughout.
+ONNX's NonMaxSuppression only returns indices. The nodes around it do the rest of what MXNet does:
+they filter and sort the candidates, keep up to ``topk`` of them, move the surviving rows to the
+top, sorted by score, and fill all other rows with -1.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ _HUGE = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class BoxNms:
-    """The settings of a suppression, named as MXNet names them.
+    """Settings of a non-maximum suppression, with MXNet's names.
 
     Attributes:
-        overlap_thresh: A box goes if its overlap with a kept better one is above this; from 0.
-        valid_thresh: Rows whose score is not above this do not take part.
-        topk: How many candidates take part, the best ones; -1: all.
-        coord_start: Column of the first of four coordinates.
+        overlap_thresh: IoU threshold, 0 or greater. A box is removed if its IoU with a kept box of
+            a higher score is above it.
+        valid_thresh: Score threshold. Only rows with a score above it are candidates.
+        topk: Maximum number of candidates, by score; -1 means all.
+        coord_start: Column of the first of the four coordinates.
         score_index: Column of the score.
-        id_index: Column of the class; -1: none.
-        background_id: Rows of this class do not take part.
-        force_suppress: Boxes of different classes suppress each other too.
-        in_format: What the coordinates are; ``corner``: x1, y1, x2, y2.
-        out_format: What the result's coordinates are; ``center``: x, y, width, height.
-        classes: How many classes there are: 1: all rows that take part have one id, whichever;
-            more: the ids are 0, 1, …; None: any ids.
+        id_index: Column of the class id; -1 if there is none.
+        background_id: Class id whose rows are not candidates.
+        force_suppress: Whether boxes of different classes suppress each other.
+        in_format: Format of the input coordinates; ``corner`` is x1, y1, x2, y2.
+        out_format: Format of the output coordinates; ``center`` is x, y, width, height.
+        classes: Number of classes. 1 means that all candidates have the same id, whatever it is; a
+            larger number n means the ids 0 to n - 1; None means any ids.
     """
 
     overlap_thresh: float
@@ -65,26 +66,27 @@ def box_nms(
     rows_kept: int | None = None,
     name: str = "nms",
 ) -> ir.Value:
-    """Adds a suppression and returns its rows: survivors by descending score, then rows of -1.
+    """Adds a non-maximum suppression of boxes.
 
-    Equal scores stay in the order of their rows; boxes of no or negative size are never suppressed.
+    Rows with equal scores keep their order. Boxes of zero or negative size are never suppressed.
 
     Args:
-        builder: Where the nodes are added.
+        builder: Builder of the ONNX graph.
         rows: float32 (B, N, K); B and N may be unknown or 0.
-        options: The settings.
-        overlap: float32 scalar in place of ``options.overlap_thresh``; limited to 0 … 1.
-        valid: float32 scalar in place of ``options.valid_thresh``.
-        topk: int64 scalar in place of ``options.topk``; 0 or less: all.
-        rows_kept: Number of rows of the result; None: N.
-        name: Prefix of the nodes' names.
+        options: Settings of the suppression.
+        overlap: float32 scalar that replaces ``options.overlap_thresh``; clipped to [0, 1].
+        valid: float32 scalar that replaces ``options.valid_thresh``.
+        topk: int64 scalar that replaces ``options.topk``; 0 or less means all.
+        rows_kept: Number of rows of the result; None means N.
+        name: Prefix of the node names.
 
     Returns:
-        float32 (B, N, K), or (B, rows_kept, K).
+        float32 (B, N, K), or (B, rows_kept, K): the kept rows, sorted by score, highest first, then
+        rows of -1.
 
     Raises:
-        GraphError: The rows have no such column.
-        UnsupportedOperatorError: Settings without an exact conversion.
+        GraphError: If the rows lack a column that the options name.
+        UnsupportedOperatorError: If the options have no exact equivalent in ONNX.
     """
     _check(rows, options, rows_kept)
     parts = _Parts(builder, name)
@@ -97,9 +99,7 @@ def box_nms(
     scores = _candidates(parts, rows, ids, valid, options)
     best, order = builder.op_multi("TopK", scores, taken, outputs=2, name=f"{name}_best")
     top = parts.rows(rows, order)
-    planes = parts.op("plane", "Unsqueeze", best, parts.ints(1))
-    if ids is not None and not options.force_suppress and options.classes != 1:
-        planes = _class_planes(parts, planes, top, options)
+    planes = _score_planes(parts, best, top, ids, options)
     limit = parts.ints(rows_kept) if rows_kept is not None else taken
     selected = builder.op(
         "NonMaxSuppression",
@@ -112,23 +112,13 @@ def box_nms(
     )
     kept = _scatter(parts, best, selected)
     length = taken if rows_kept is None else parts.op("length", "Min", taken, parts.ints(rows_kept))
-    keys, places = builder.op_multi("TopK", kept, length, outputs=2, name=f"{name}_compact")
-    filled = parts.op("filled", "Greater", keys, parts.scalar(-np.inf))
-    filled = parts.op("filled", "Unsqueeze", filled, parts.ints(2))
-    found = _format(parts, parts.rows(top, places), options)
-    found = parts.op("rows", "Where", filled, found, parts.scalar(-1))
-    wanted = count if rows_kept is None else parts.ints(rows_kept)
-    missing = parts.op("missing", "Sub", wanted, length)
-    pads = parts.op("pads", "Concat", parts.ints(0, 0, 0, 0), missing, parts.ints(0), axis=0)
-    padded = parts.op("padded", "Pad", found, pads, parts.scalar(-1))
-    if rows_kept is None:
-        return padded
-    return parts.op("kept", "Reshape", padded, parts.ints(0, rows_kept, 0))
+    found = _compact(parts, top, kept, length, options)
+    return _pad(parts, found, length, count, rows_kept)
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Adds nodes that carry the name of the suppression and their role in it."""
+    """Adds nodes named after the suppression and their role in it."""
 
     builder: GraphBuilder
     name: str
@@ -144,28 +134,31 @@ class _Parts:
         return self.builder.constant(values, np.int64, name="numbers")
 
     def column(self, rows: ir.Value, index: int) -> ir.Value:
-        """(B, N) of (B, N, K)."""
-        place = self.builder.constant(np.int64(index), np.int64, name="column")
-        return self.op(f"column{index}", "Gather", rows, place, axis=2)
+        """One column (B, N) of rows (B, N, K)."""
+        number = self.builder.constant(np.int64(index), np.int64, name="column")
+        return self.op(f"column{index}", "Gather", rows, number, axis=2)
 
     def rows(self, rows: ir.Value, order: ir.Value) -> ir.Value:
-        """(B, M, K): the rows (B, N, K) that the numbers (B, M) say."""
-        numbers = self.op("order", "Unsqueeze", order, self.ints(2))
-        return self.op("top", "GatherND", rows, numbers, batch_dims=1)
+        """Rows (B, M, K) gathered from rows (B, N, K) at indices (B, M)."""
+        indices = self.op("order", "Unsqueeze", order, self.ints(2))
+        return self.op("top", "GatherND", rows, indices, batch_dims=1)
 
 
 def _check(rows: ir.Value, options: BoxNms, rows_kept: int | None) -> None:
+    """Checks that the options are supported and fit the rows; see `box_nms` for the errors."""
     if options.in_format != "corner" or options.out_format not in ("corner", "center"):
         formats = f"in_format='{options.in_format}', out_format='{options.out_format}'"
         raise UnsupportedOperatorError(
-            f"{formats} has no conversion", hint="supported: corner, and out_format center"
+            f"{formats} is not supported",
+            hint="supported: in_format corner, out_format corner or center",
         )
     if not options.overlap_thresh >= 0:
         raise UnsupportedOperatorError(
-            f"overlap_thresh={options.overlap_thresh} has no conversion", hint="supported: from 0"
+            f"overlap_thresh={options.overlap_thresh} is not supported",
+            hint="supported: 0 or greater",
         )
     if rows_kept is not None and rows_kept < 1:
-        raise ValueError(f"{rows_kept} rows cannot be kept")
+        raise ValueError(f"rows_kept must be at least 1, not {rows_kept}")
     if rows.shape is None:
         return
     if len(rows.shape) != 3:
@@ -173,35 +166,43 @@ def _check(rows: ir.Value, options: BoxNms, rows_kept: int | None) -> None:
     width = rows.shape[2]
     needed = max(options.coord_start + 4, options.score_index + 1, options.id_index + 1)
     if options.coord_start < 0 or options.score_index < 0:
-        raise GraphError("coord_start and score_index cannot be negative")
+        raise GraphError("coord_start and score_index must not be negative")
     if isinstance(width, int) and width < needed:
-        raise GraphError(f"rows of {width} columns where {needed} are needed")
+        raise GraphError(f"rows of {width} columns, at least {needed} are needed")
 
 
 def _taken(parts: _Parts, count: ir.Value, number: int, topk: ir.Value | None) -> ir.Value:
-    """How many candidates take part: (1,) of at most N."""
+    """Number of candidates that are considered, int64 (1,), up to N."""
     if topk is None:
         return parts.op("taken", "Min", count, parts.ints(number)) if number > 0 else count
-    one = parts.op("topk", "Reshape", topk, parts.ints(1))
-    some = parts.op("some", "Greater", one, parts.ints(0))
-    return parts.op("taken", "Where", some, parts.op("least", "Min", one, count), count)
+    limit = parts.op("topk", "Reshape", topk, parts.ints(1))
+    limited = parts.op("some", "Greater", limit, parts.ints(0))
+    return parts.op("taken", "Where", limited, parts.op("least", "Min", limit, count), count)
 
 
 def _candidates(
     parts: _Parts, rows: ir.Value, ids: ir.Value | None, valid: ir.Value, options: BoxNms
 ) -> ir.Value:
-    """(B, N): the scores of the rows that take part, -inf for the others (nan is no score)."""
+    """Scores (B, N) of the candidates, -inf for all other rows and for nan."""
     scores = parts.column(rows, options.score_index)
-    takes_part = parts.op("valid", "Greater", scores, valid)
+    is_candidate = parts.op("valid", "Greater", scores, valid)
     if ids is not None:
         background = parts.op("background", "Equal", ids, parts.scalar(options.background_id))
         foreground = parts.op("foreground", "Not", background)
-        takes_part = parts.op("candidate", "And", takes_part, foreground)
-    return parts.op("scores", "Where", takes_part, scores, parts.scalar(-np.inf))
+        is_candidate = parts.op("candidate", "And", is_candidate, foreground)
+    return parts.op("scores", "Where", is_candidate, scores, parts.scalar(-np.inf))
 
 
-def _class_planes(parts: _Parts, plane: ir.Value, top: ir.Value, options: BoxNms) -> ir.Value:
-    """(B, C, M): for each class the scores (B, 1, M) of its rows, -inf for the others."""
+def _score_planes(
+    parts: _Parts, best: ir.Value, top: ir.Value, ids: ir.Value | None, options: BoxNms
+) -> ir.Value:
+    """Scores (B, C, M) per class, -inf for rows of other classes.
+
+    C is 1, with the scores of all rows, if classes do not need to be separated.
+    """
+    plane = parts.op("plane", "Unsqueeze", best, parts.ints(1))
+    if ids is None or options.force_suppress or options.classes == 1:
+        return plane
     ids = parts.column(top, options.id_index)
     if options.classes is None:
         classes = parts.op("classes", "Unique", ids, sorted=1)
@@ -215,10 +216,10 @@ def _class_planes(parts: _Parts, plane: ir.Value, top: ir.Value, options: BoxNms
 
 
 def _boxes(parts: _Parts, top: ir.Value, start: int) -> ir.Value:
-    """(B, M, 4): corners, of which the second is nowhere left of or above the first.
+    """Corners (B, M, 4) with x2 >= x1 and y2 >= y1.
 
-    ONNX swaps corners that are the wrong way round; for MXNet such a box has no area, like the
-    line or the point that is made of it here.
+    ONNX swaps corners in the wrong order. In MXNet such a box has no area, so it is converted to a
+    line or a point, which has no area either.
     """
 
     def columns(first: int) -> ir.Value:
@@ -230,17 +231,51 @@ def _boxes(parts: _Parts, top: ir.Value, start: int) -> ir.Value:
 
 
 def _scatter(parts: _Parts, best: ir.Value, selected: ir.Value) -> ir.Value:
-    """(B, M): the scores at the selected (batch, class, row) places, -inf elsewhere."""
-    places = parts.op("places", "Gather", selected, parts.ints(0, 2), axis=1)
+    """Scores (B, M) at the selected indices (batch, class, row), -inf elsewhere."""
+    indices = parts.op("places", "Gather", selected, parts.ints(0, 2), axis=1)
     shape = parts.op("shape", "Shape", best)
-    nothing = parts.op("nothing", "Expand", parts.scalar(-np.inf), shape)
-    return parts.op("kept", "ScatterND", nothing, places, parts.op("s", "GatherND", best, places))
+    empty = parts.op("nothing", "Expand", parts.scalar(-np.inf), shape)
+    return parts.op("kept", "ScatterND", empty, indices, parts.op("s", "GatherND", best, indices))
+
+
+def _compact(
+    parts: _Parts, top: ir.Value, kept: ir.Value, length: ir.Value, options: BoxNms
+) -> ir.Value:
+    """The kept rows in their output format, sorted by score, then rows of -1: (B, length, K).
+
+    Args:
+        parts: Adds the nodes.
+        top: Rows of the candidates, float32 (B, M, K).
+        kept: Scores of the kept candidates, -inf for the others, float32 (B, M).
+        length: Number of rows to return, int64 (1,).
+        options: Settings of the suppression.
+    """
+    keys, indices = parts.builder.op_multi(
+        "TopK", kept, length, outputs=2, name=f"{parts.name}_compact"
+    )
+    filled = parts.op("filled", "Greater", keys, parts.scalar(-np.inf))
+    filled = parts.op("filled", "Unsqueeze", filled, parts.ints(2))
+    found = _format(parts, parts.rows(top, indices), options)
+    return parts.op("rows", "Where", filled, found, parts.scalar(-1))
+
+
+def _pad(
+    parts: _Parts, rows: ir.Value, length: ir.Value, count: ir.Value, rows_kept: int | None
+) -> ir.Value:
+    """Pads ``length`` rows with rows of -1 to ``rows_kept`` rows, or to ``count`` rows if None."""
+    total = count if rows_kept is None else parts.ints(rows_kept)
+    missing = parts.op("missing", "Sub", total, length)
+    pads = parts.op("pads", "Concat", parts.ints(0, 0, 0, 0), missing, parts.ints(0), axis=0)
+    padded = parts.op("padded", "Pad", rows, pads, parts.scalar(-1))
+    if rows_kept is None:
+        return padded
+    return parts.op("kept", "Reshape", padded, parts.ints(0, rows_kept, 0))
 
 
 def _format(parts: _Parts, rows: ir.Value, options: BoxNms) -> ir.Value:
-    """The rows with their coordinates in the format of the result.
+    """The rows with their coordinates in ``options.out_format``.
 
-    MXNet takes any row whose first coordinate is negative for one of its rows of -1, and leaves it.
+    MXNet treats any row with a negative first coordinate as a row of -1 and leaves it unchanged.
     """
     if options.out_format == "corner":
         return rows

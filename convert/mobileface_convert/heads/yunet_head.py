@@ -64,7 +64,7 @@ def build_yunet(
 
     Outputs, M faces of all pictures, picture by picture, the best first:
 
-    - ``pictures``: int64 (M,), to which picture a face belongs;
+    - ``image_index``: int64 (M,), to which image a face belongs;
     - ``scores``: float32 (M,), above ``score_threshold``, at most 1;
     - ``boxes``: float32 (M, 4), x1, y1, x2, y2 in pixels of the picture;
     - ``kps``: float32 (M, 5, 2), x and y of each point, likewise.
@@ -102,8 +102,8 @@ def build_yunet(
     ]
     cells = builder.op("Concat", *maps, name="cells", axis=2)
     outputs = _add_faces(parts, cells, sides, limits)
-    shapes = {"pictures": ("M",), "scores": ("M",), "boxes": ("M", 4), "kps": ("M", POINTS, 2)}
-    return builder.build(outputs, dtypes={"pictures": np.int64}, shapes=shapes)
+    shapes = {"image_index": ("M",), "scores": ("M",), "boxes": ("M", 4), "kps": ("M", POINTS, 2)}
+    return builder.build(outputs, dtypes={"image_index": np.int64}, shapes=shapes)
 
 
 class _Parts:
@@ -179,7 +179,7 @@ def _add_faces(
     first = parts.builder.constant(0, np.int64, name="first")
     kept = parts.op("kept_boxes", "GatherND", boxes, places)
     return {
-        "pictures": parts.op("pictures", "Gather", selected, first, axis=1),
+        "image_index": parts.op("image_index", "Gather", selected, first, axis=1),
         "scores": parts.op("scores", "GatherND", best, selected),
         "boxes": parts.op("boxes", "MatMul", kept, corners),
         "kps": parts.op("kps", "GatherND", points, places),

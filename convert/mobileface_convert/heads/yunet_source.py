@@ -1,4 +1,4 @@
-"""YuNet as it is published, looked at from its twelve outputs: its network and its heads."""
+"""Extracts the network and the heads of the published YuNet, starting at its twelve outputs."""
 
 from __future__ import annotations
 
@@ -17,33 +17,36 @@ from ..graph.onnx_builder import GraphBuilder
 __all__ = ["POINTS", "STRIDES", "WIDTH", "YuNetHead", "YuNetSource"]
 
 STRIDES = (8, 16, 32)
-"""Width of a cell of each grid, in pixels; pictures are padded to multiples of the last."""
+"""Width of a cell of each grid in pixels; images are padded to multiples of the last."""
 
 POINTS = 5
-"""Points of a face: right and left eye, nose tip, right and left corner of the mouth."""
+"""Number of landmarks: right and left eye, nose tip, right and left corner of the mouth."""
 
 _HEADS = {"bbox": 4, "kps": 2 * POINTS, "cls": 1, "obj": 1}
 
 WIDTH = sum(_HEADS.values())
-"""Values of a cell: centre, size, points, class, object."""
+"""Values per cell: centre, size, landmarks, class score, objectness."""
 
 _CHANNELS = 3
-_HINT = "YuNet of 2023, face_detection_yunet_2023mar.onnx, is expected"
+_HINT = "expected YuNet of 2023, face_detection_yunet_2023mar.onnx"
 
 FloatArray = npt.NDArray[np.float32]
 
 
 class YuNetHead:
-    """The four heads of one stride, side by side.
+    """The four heads of one stride, with their channels concatenated.
 
     Args:
-        parts: Of box, points, class and object the first and the second convolution.
-        source: Where their weights are.
+        parts: First and second convolution of the heads for box, landmarks, class and objectness.
+        source: The graph that contains their weights.
 
     Attributes:
-        feature: Name of the value that they all read.
+        feature: Name of the value that all heads read.
         pointwise: Weights (16, C, 1, 1) and biases (16,) of the first convolutions.
-        depthwise: Weights (16, 1, 3, 3) and biases (16,) of the second ones.
+        depthwise: Weights (16, 1, 3, 3) and biases (16,) of the second convolutions.
+
+    Raises:
+        GraphError: If the convolutions do not have the structure of YuNet's heads.
     """
 
     def __init__(self, parts: Sequence[tuple[onnx.NodeProto, onnx.NodeProto]], source: YuNetSource):
@@ -53,9 +56,9 @@ class YuNetHead:
         for (node, _), width, stored in zip(parts, _HEADS.values(), pairs, strict=True):
             sizes = [array.shape for pair in stored for array in pair]
             if sizes != [(width, *channels), (width,), (width, 1, 3, 3), (width,)]:
-                raise source.error(f"weights of {sizes} do not make {width} values a cell", node)
+                raise source.error(f"weights of {sizes} do not fit {width} values per cell", node)
             if channels[1:] != (1, 1):
-                raise source.error(f"a convolution of {channels[1:]}, 1×1 expected", node)
+                raise source.error(f"expected a 1×1 convolution, got {channels[1:]}", node)
             if node.input[0] != self.feature:
                 raise source.error("the heads of one stride read different features", node)
         first, second = zip(*pairs, strict=True)
@@ -63,14 +66,14 @@ class YuNetHead:
 
 
 class YuNetSource:
-    """The published graph, looked at from its outputs.
+    """Access to the parts of the published graph.
 
     Args:
-        graph: Of the cleaned model.
-        where: The file, for errors.
+        graph: Graph of the cleaned model.
+        where: Name of the file in error messages.
 
     Raises:
-        GraphError: It has not one input.
+        GraphError: If the graph does not have exactly one input.
     """
 
     def __init__(self, graph: onnx.GraphProto, where: str) -> None:
@@ -79,14 +82,14 @@ class YuNetSource:
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
         inputs = [value.name for value in graph.input if value.name not in self._stored]
         if len(inputs) != 1:
-            raise GraphError(f"{len(inputs)} inputs, 1 expected", where=where)
+            raise GraphError(f"expected 1 input, got {len(inputs)}", where=where)
         self._input = inputs[0]
 
     def head(self, stride: int) -> YuNetHead:
         """The heads of a stride.
 
         Raises:
-            GraphError: They are built in another way.
+            GraphError: If they do not have the structure of YuNet's heads.
         """
         parts = []
         for kind in _HEADS:
@@ -101,7 +104,10 @@ class YuNetSource:
         return YuNetHead(parts, self)
 
     def add(self, builder: GraphBuilder, rows: ir.Value, features: Sequence[str]) -> list[ir.Value]:
-        """Adds the network up to its features; its first convolution reads rows of pixels."""
+        """Adds the network up to the given features and returns their values.
+
+        The first convolution reads rows of pixels, (N, 1, H, 3·W).
+        """
         needed, wanted = [], set(features)
         for node in reversed(self._graph.node):
             if wanted.intersection(node.output):
@@ -126,17 +132,17 @@ class YuNetSource:
         return [values[name] for name in features]
 
     def _add_first(self, builder: GraphBuilder, rows: ir.Value, node: onnx.NodeProto) -> ir.Value:
-        """The first convolution on (N, 1, H, 3·W), the pixels as they lie in memory.
+        """Adds the first convolution, on pixels in their memory layout, (N, 1, H, 3·W).
 
-        Side by side a pixel's three values are three columns: the kernel becomes three times as
-        wide, and so do its steps and its padding. That saves moving the channels to the front.
+        The three values of a pixel are three adjacent columns. The kernel, its stride and its
+        padding become three times as wide, so that no transposition of channels is needed.
         """
         given = _attributes(node)
         weights, biases = self.weights(node)
         plain = given.get("group", 1) == 1 and given.get("dilations", [1, 1]) == [1, 1]
         known = {"group", "dilations", "kernel_shape", "strides", "pads"}
         if node.op_type != "Conv" or not plain or not known.issuperset(given):
-            raise self.error("the picture is not read by a plain convolution", node)
+            raise self.error("the image is not read by a plain convolution", node)
         if weights.ndim != 4 or weights.shape[1] != _CHANNELS:
             raise self.error(f"weights of {weights.shape} do not read three channels", node)
         outputs, _, height, width = weights.shape
@@ -155,19 +161,27 @@ class YuNetSource:
         )
 
     def feature(self, node: onnx.NodeProto) -> str:
-        """The value that a head's first convolution reads, which another node makes."""
+        """Name of the value that a head's first convolution reads.
+
+        Raises:
+            GraphError: If no node computes this value.
+        """
         if node.input[0] not in self._made:
-            raise self.error("the head reads no feature", node)
+            raise self.error("the head does not read a computed feature", node)
         return str(node.input[0])
 
     def weights(self, node: onnx.NodeProto) -> tuple[FloatArray, FloatArray]:
-        """Weights and biases of a convolution."""
+        """Weights and biases of a convolution.
+
+        Raises:
+            GraphError: If the convolution has no biases, or they are not stored.
+        """
         if len(node.input) != 3:
-            raise self.error("a convolution without biases", node)
+            raise self.error("the convolution has no biases", node)
         return self._array(node.input[1]), self._array(node.input[2])
 
     def error(self, what: str, node: onnx.NodeProto) -> GraphError:
-        """An error at a node."""
+        """An error that names a node, for the caller to raise."""
         place = f"node '{node.name}' ({node.op_type})"
         return GraphError(
             what,
@@ -177,33 +191,33 @@ class YuNetSource:
 
     def _array(self, name: str) -> FloatArray:
         if name not in self._stored:
-            raise GraphError(f"'{name}' is no stored array", where=self._where, hint=_HINT)
+            raise GraphError(f"'{name}' is not a stored array", where=self._where, hint=_HINT)
         array = np.asarray(onnx.numpy_helper.to_array(self._stored[name]))
         if not np.isfinite(array).all():
-            raise GraphError(f"array '{name}' has values that are no numbers", where=self._where)
+            raise GraphError(f"array '{name}' holds nan or inf", where=self._where)
         return array
 
     def _chain(self, name: str, kinds: Sequence[str]) -> list[onnx.NodeProto]:
-        """The nodes that make an output, from its end."""
+        """The chain of nodes that computes an output, last node first."""
         nodes = []
         for kind in kinds:
             node = self._made.get(name)
             if node is None or node.op_type != kind:
                 found = "nothing" if node is None else f"{node.op_type} '{node.name}'"
                 raise GraphError(
-                    f"'{name}' is made by {found}, {kind} expected",
+                    f"'{name}' must be computed by {kind}, not {found}",
                     where=self._where,
-                    hint="outputs cls, obj, bbox and kps at strides 8, 16 and 32 are expected",
+                    hint="expected outputs cls, obj, bbox and kps at strides 8, 16 and 32",
                 )
             nodes.append(node)
             name = node.input[0]
         return nodes
 
     def _check_convolutions(self, first: onnx.NodeProto, second: onnx.NodeProto) -> None:
-        """A 1×1 convolution and a 3×3 one by channel, which keep the size of the map."""
+        """Checks for a 1×1 convolution and a depthwise 3×3 convolution that keep the map's size."""
         outputs = len(self.weights(second)[0])
         for node, (group, side, pad) in ((first, (1, 1, 0)), (second, (outputs, 3, 1))):
-            wanted = {
+            expected = {
                 "group": group,
                 "kernel_shape": [side, side],
                 "pads": [pad] * 4,
@@ -212,8 +226,8 @@ class YuNetSource:
             }
             found = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4}
             found |= {"kernel_shape": [side, side]} | _attributes(node)
-            if found != wanted:
-                raise self.error(f"a convolution of {found}, {wanted} expected", node)
+            if found != expected:
+                raise self.error(f"expected a convolution with {expected}, got {found}", node)
 
 
 def _stacked(parts: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
@@ -222,7 +236,7 @@ def _stacked(parts: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """A node's attributes as the builder takes them."""
+    """A node's attributes in the form that the builder accepts."""
     found: dict[str, Any] = {}
     for item in node.attribute:
         value = onnx.helper.get_attribute_value(item)

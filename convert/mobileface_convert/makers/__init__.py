@@ -1,8 +1,18 @@
-"""One maker for each kind of source file, by the name that recipes use for it."""
+"""Makers: one for each kind of source file, by the name that recipes use for it."""
 
 from __future__ import annotations
 
-from . import dlib_descriptor, hog, landmark, mxnet, pose, yolo
+from . import (
+    dlib_descriptor,
+    hog,
+    keras,
+    landmark,
+    mxnet,
+    onnx_network,
+    pose,
+    yolo,
+    yunet,
+)
 from .base import Built, Files, Maker, PassRecord
 from .network import apply_passes, load_network, spec_passes
 
@@ -21,7 +31,10 @@ MAKERS: dict[str, Maker] = {
     "mxnet": mxnet.MAKER,
     "shape_predictor": landmark.MAKER,
     "dlib_network": dlib_descriptor.MAKER,
+    "onnx_network": onnx_network.MAKER,
+    "keras": keras.MAKER,
     "hog_detector": hog.MAKER,
     "pose": pose.MAKER,
     "yolo": yolo.MAKER,
+    "yunet": yunet.MAKER,
 }

@@ -1,4 +1,4 @@
-"""What a maker is: how files of one kind become a model, and how that is proven right."""
+"""Interface of the makers, which build models from source files and verify them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..recipes.recipe import Recipe
 __all__ = ["Built", "Files", "Maker", "PassRecord", "with_spec"]
 
 Files = Mapping[str, Path]
-"""Local source files by their role in the recipe."""
+"""Paths of the local source files, by role in the recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassRecord:
-    """What one pass did.
+    """The result of one pass.
 
     Attributes:
         name: Name of the pass.
-        result: What it returned.
+        result: Result of the pass.
     """
 
     name: str
@@ -35,15 +35,14 @@ class PassRecord:
 
 @dataclass(frozen=True)
 class Built:
-    """A model that is not on disk yet.
+    """A converted model that is not written to disk yet.
 
     Attributes:
-        spec: What it is.
-        content: The bytes of its file.
-        suffix: ".onnx", or ".json" for a model that is nothing but its spec.
+        spec: The spec of the model.
+        content: The bytes of the model file.
+        suffix: ".onnx", or ".json" for a model that consists of its spec only.
         nodes: Number of ONNX nodes.
-        passes: What was rewritten on the way.
-        inputs: How the inputs of the comparison are made, for the certificate.
+        passes: Results of the passes.
     """
 
     spec: ModelSpec
@@ -55,11 +54,12 @@ class Built:
 
 @dataclass(frozen=True)
 class Maker:
-    """How models of one kind are made.
+    """The functions that build and verify models of one kind.
 
     Attributes:
-        build: Recipe and files → model.
-        agree: Model file, recipe and files (None: none at hand) → how it compares with its oracle.
+        build: Builds a model from a recipe and its files.
+        agree: Compares a model file with its reference, given the recipe and the source files
+            (None if not available).
     """
 
     build: Callable[[Recipe, Files], Built]
@@ -67,6 +67,6 @@ class Maker:
 
 
 def with_spec(model: onnx.ModelProto, spec: ModelSpec) -> bytes:
-    """The bytes of an ONNX model that carries its spec and licence."""
+    """Serialises an ONNX model with its spec and licence in the metadata."""
     onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json(), "license": spec.license.name})
     return bytes(model.SerializeToString())

@@ -1,4 +1,4 @@
-"""dlib's networks; compared with dlib or, without it, with numbers recorded from it."""
+"""Maker for dlib's networks, verified against dlib or outputs recorded from it."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ __all__ = ["MAKER", "descriptors"]
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
-    """The ONNX model of a network, everything that is linear folded.
+    """Builds the ONNX model of a network, with linear operations folded.
 
     Raises:
-        ConversionError: The file is damaged, or the network is not what the spec says.
+        ConversionError: If the file is corrupt, or the input size differs from the spec.
     """
     image, embedding = _sections(recipe)
     path = files["model"]
     network = read_dlib_network(path.read_bytes(), str(path))
     if (network.height, network.width) != (image.height, image.width):
         raise ConversionError(
-            f"for pictures of {network.height}×{network.width}, "
-            f"the spec says {image.height}×{image.width}",
+            f"the network is for images of {network.height}×{network.width}, "
+            f"the spec declares {image.height}×{image.width}",
             where=str(path),
         )
     built = build_dlib_network(
@@ -63,10 +63,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
-    """Compares with dlib if it is installed and the file is given, else with records.
+    """Compares with dlib if it is installed and the file is given, otherwise with its records.
 
     Raises:
-        ConversionError: There is neither.
+        ConversionError: If neither dlib and the file nor records are available.
     """
     image, embedding = _sections(recipe)
     session = Session(model, intra_op_num_threads=1)
@@ -90,7 +90,15 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
 
 
 def descriptors(path: Path, chips: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], str]:
-    """What dlib makes of chips (N, 150, 150, 3) RGB: float32 (N, 128), and dlib's version."""
+    """Descriptors of face chips, computed by dlib.
+
+    Args:
+        path: The network's file.
+        chips: Face chips, uint8 (N, 150, 150, 3) RGB.
+
+    Returns:
+        The descriptors, float32 (N, 128), and "dlib" with its version.
+    """
     import dlib
 
     network = dlib.face_recognition_model_v1(str(path))
@@ -103,4 +111,4 @@ def _sections(recipe: Recipe) -> tuple[ImageInput, EmbeddingSpec]:
 
 
 MAKER = Maker(_build, _agree)
-"""dlib's networks for pictures of one size."""
+"""Maker for dlib's networks with a fixed input size."""

@@ -1,4 +1,4 @@
-"""The frontal face detector of the installed dlib; compared with dlib itself."""
+"""Maker for the frontal face detector of the installed dlib, verified against dlib."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = ["MAKER"]
 
 _HEIGHT, _WIDTH = 240, 320
 _THRESHOLD = -2.0
-"""Probe pictures show no faces: far below zero there is a best box in each all the same."""
+"""Score threshold of the comparison: low enough that probe images, without faces, have boxes."""
 
 
 def _build(recipe: Recipe, _: Files) -> Built:
-    """The ONNX model of the detector, its geometry in the spec.
+    """Builds the ONNX model of the detector.
 
     Raises:
-        ConversionError: dlib is not installed, or writes something else.
+        ConversionError: If dlib is not installed, or its detector differs from the recipe.
     """
     detector = read_hog_detector(installed_detector_bytes(), "the installed dlib")
-    stated = recipe.section(HogSpec)
+    declared = recipe.section(HogSpec)
     for field, value in detector.to_spec().items():
-        if getattr(stated, field) != value:
+        if getattr(declared, field) != value:
             raise ConversionError(
                 f"the installed dlib's detector has {field} = {value}, "
-                f"the recipe says {getattr(stated, field)}",
+                f"the recipe declares {getattr(declared, field)}",
                 where=recipe.name,
             )
-    import dlib  # it is there: its detector was just read
+    import dlib  # installed, as its detector was just read
 
     source = dataclasses.replace(recipe.spec.source, package=f"dlib {dlib.__version__}")
     spec = dataclasses.replace(recipe.spec, source=source)
@@ -53,10 +53,10 @@ def _build(recipe: Recipe, _: Files) -> Built:
 
 
 def _agree(model: Path, recipe: Recipe, _: Files | None) -> Agreement:
-    """Compares the best box of each probe picture; where it is another one, we score 0.
+    """Compares the score of the best box in each probe image; 0 if the boxes differ.
 
     Raises:
-        ConversionError: dlib is not installed.
+        ConversionError: If dlib is not installed.
     """
     try:
         import dlib

@@ -1,4 +1,4 @@
-"""dlib's shape predictors; compared with dlib or, without it, with an exact evaluator."""
+"""Maker for dlib's shape predictors, verified against dlib or an exact evaluator."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ Boxes = npt.NDArray[np.int64]
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
-    """The ONNX model of a shape predictor.
+    """Builds the ONNX model of a shape predictor.
 
     Raises:
-        ConversionError: The file is damaged, or has other points than the spec says.
+        ConversionError: If the file is corrupt, or the number of landmarks differs from the spec.
     """
     path = files["model"]
     predictor = read_shape_predictor(path.read_bytes(), str(path))
     names = recipe.section(LandmarkSpec).points
     if len(predictor.initial_shape) != len(names):
         raise ConversionError(
-            f"{len(predictor.initial_shape)} points, the spec names {len(names)}", where=str(path)
+            f"{len(predictor.initial_shape)} points, the spec declares {len(names)}",
+            where=str(path),
         )
     model = ir.to_proto(build_landmark_graph(predictor))
     check(model, recipe.name)
@@ -49,10 +50,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
-    """Compares the points found in probe pictures, in boxes of many sizes and places.
+    """Compares the landmarks in probe images, for boxes of many sizes and positions.
 
     Raises:
-        ConversionError: The source file is not given.
+        ConversionError: If the source file is not given.
     """
     if files is None:
         raise ConversionError("the .dat file is needed to compare", where=recipe.name)
@@ -65,7 +66,7 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
 
 
 def _boxes() -> Boxes:
-    """Boxes inside, partly outside and around the picture, the smallest one pixel wide."""
+    """Boxes inside, partly outside and around the image, from 1 pixel wide; int64 (16, 4)."""
     random = np.random.RandomState(PROBE_SEED)
     corner = random.randint(-60, 280, (_BOXES, 2))
     size = random.randint(1, 300, (_BOXES, 1))
@@ -75,7 +76,16 @@ def _boxes() -> Boxes:
 def _expected(
     path: Path, probes: npt.NDArray[np.uint8], boxes: Boxes
 ) -> tuple[npt.NDArray[np.float32], str]:
-    """What dlib finds, or the exact evaluator."""
+    """Landmarks from dlib, or from the exact evaluator if dlib is not installed.
+
+    Args:
+        path: The shape predictor's file.
+        probes: Grey images, uint8 (N, H, W).
+        boxes: Face boxes, int64 (M, 4).
+
+    Returns:
+        The landmarks, float32 (N · M, points, 2), and the name of the reference.
+    """
     if importlib.util.find_spec("dlib") is None:
         predictor = read_shape_predictor(path.read_bytes(), str(path))
         points = [evaluate(predictor, gray, boxes) for gray in probes]

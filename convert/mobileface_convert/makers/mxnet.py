@@ -1,4 +1,4 @@
-"""MXNet networks on one crop: prune, rewrite, export; compared with MXNet."""
+"""Maker for MXNet networks that read one face crop, verified against MXNet."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = ["MAKER", "sections"]
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
-    """The ONNX model of a recipe.
+    """Builds the ONNX model of a recipe.
 
     Raises:
-        ConversionError: Any step failed, or the network does not give what the spec promises.
+        ConversionError: If a step fails, or an output differs from the spec.
     """
     spec = recipe.spec
     image, outputs = sections(spec)
@@ -60,10 +60,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
-    """Compares with MXNet if it is installed and the files are given, else with records.
+    """Compares with MXNet if it is installed and the files are given, otherwise with records.
 
     Raises:
-        ConversionError: There are neither files nor a record.
+        ConversionError: If neither the files nor a record are available.
     """
     image, outputs = sections(recipe.spec)
     session = Session(model, intra_op_num_threads=1)
@@ -86,25 +86,35 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
 
 
 def _joined(outputs: list[FloatArray]) -> FloatArray:
-    """All outputs of each picture in one row."""
+    """Concatenates the flattened outputs of each image into one row."""
     return np.concatenate([output.reshape(len(output), -1) for output in outputs], axis=1)
 
 
 def sections(spec: ModelSpec) -> tuple[ImageInput, dict[str, int]]:
-    """The input, and each output with its number of elements."""
+    """The input of a model, and the number of elements of each output.
+
+    Raises:
+        ConversionError: If models of this task are not converted from a checkpoint.
+    """
     shapes = spec.kind.tensors(spec.section).outputs
     if spec.input is None or not spec.kind.needs_input or not shapes:
-        raise ConversionError(f"task '{spec.task}' is not made from a checkpoint", where=spec.name)
+        raise ConversionError(
+            f"models of task '{spec.task}' are not converted from a checkpoint", where=spec.name
+        )
     return spec.input, {name: int(shape[1] or 0) for name, shape in shapes.items()}
 
 
 def _check_output(value: onnx.ValueInfoProto, name: str, size: int) -> None:
-    """The network gives what the spec promises."""
+    """Checks that an output has the size that the spec declares.
+
+    Raises:
+        ConversionError: If the output is not (N, size).
+    """
     dims = value.type.tensor_type.shape.dim
     if len(dims) != 2 or dims[1].dim_value != size:
         found = [dim.dim_value or dim.dim_param for dim in dims]
         raise ConversionError(
-            f"output '{value.name}' has shape {found}, the spec promises {size} elements",
+            f"output '{value.name}' has shape {found}, the spec declares {size} elements",
             where=name,
         )
 

@@ -1,4 +1,4 @@
-"""What makers of MXNet networks share: reading either kind of file, rewriting, and the oracle."""
+"""Shared code of the makers for MXNet networks: loading, passes and the reference network."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def load_network(recipe: Recipe, files: Files) -> Graph:
-    """The source graph of a recipe, as its files hold it.
+    """Loads the source graph of a recipe, before any pass.
 
     Raises:
-        ConversionError: A file is not what it should be.
+        ConversionError: If a file is invalid, or the recipe lacks the field 'network'.
     """
     if "gluon" in files:
         network = recipe.options.get("network")
@@ -47,19 +47,24 @@ def load_network(recipe: Recipe, files: Files) -> Graph:
 def apply_passes(
     graph: Graph, target: str = "portable", first: Sequence[tuple[str, Pass]] = ()
 ) -> tuple[Graph, list[PassRecord]]:
-    """Runs the passes for a kind of machine; returns what each did.
+    """Runs the passes for a kind of machine.
 
     Args:
         graph: The network.
         target: A key of `passes.TARGETS`.
-        first: Passes that run before those.
+        first: Passes that run before those of the target, with their names.
+
+    Returns:
+        The rewritten network and the result of each pass.
 
     Raises:
-        ConversionError: No such kind of machine.
+        ConversionError: If the target is unknown.
     """
     if target not in TARGETS:
         raise ConversionError(
-            f"no target '{target}'", where=graph.origin, hint=f"there are: {', '.join(TARGETS)}"
+            f"unknown target '{target}'",
+            where=graph.origin,
+            hint=f"available: {', '.join(TARGETS)}",
         )
     records: list[PassRecord] = []
     for name, run in (*first, *TARGETS[target]):
@@ -69,7 +74,7 @@ def apply_passes(
 
 
 def spec_passes(spec: ModelSpec) -> list[tuple[str, Pass]]:
-    """What makes the network read and give what its spec says, where the source does not."""
+    """The passes that adapt a network to its spec: uint8 input and L2-normalised output."""
     image, passes = spec.input, list[tuple[str, Pass]]()
     if image is not None and image.dtype == "uint8":
         scaling = partial(read_uint8, name=image.name, mean=image.mean, std=image.std)
@@ -80,16 +85,16 @@ def spec_passes(spec: ModelSpec) -> list[tuple[str, Pass]]:
 
 
 class Oracle:
-    """A network as its source files describe it, run by somebody else.
+    """The reference for a converted model: the original network in another engine.
 
-    MXNet runs it where it is installed: from the files themselves or, for a file without layers,
-    from the symbol that its graph is written to. Elsewhere the ONNX project's own evaluator runs
-    the graph as it was read, before any rewriting.
+    If MXNet is installed, it runs the source files or, for a parameter file without a symbol, a
+    symbol that is written from the graph. Otherwise the ONNX project's reference evaluator runs the
+    graph before any pass.
 
     Args:
-        recipe: What is made.
-        files: Its source files.
-        output: Name of an internal output to read instead of the heads.
+        recipe: The recipe of the model.
+        files: The source files.
+        output: Name of an internal output to return instead of the network's own outputs.
     """
 
     def __init__(self, recipe: Recipe, files: Files, output: str | None = None) -> None:
@@ -109,12 +114,12 @@ class Oracle:
         self.name = self._runner.name
 
     def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
-        """The network's outputs for inputs by name."""
+        """Returns the network's outputs for inputs by name, all float32."""
         return self._runner.run(inputs)
 
 
 def worst(agreements: Sequence[Agreement]) -> Agreement:
-    """The largest error and the smallest cosine of several comparisons."""
+    """Combines comparisons: the largest error and the smallest cosines of all of them."""
     return dataclasses.replace(
         agreements[0],
         inputs=max(agreement.inputs for agreement in agreements),

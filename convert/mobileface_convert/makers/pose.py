@@ -1,4 +1,4 @@
-"""The pose model: its coefficients become part of the spec, and the spec is the model."""
+"""Maker for the head pose model, which consists of a spec with its coefficients."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["MAKER"]
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
-    """The spec with the coefficients of the file.
+    """Builds the spec with the coefficients of the source file.
 
     Raises:
-        ConversionError: The file is not a pose model.
+        ConversionError: If the file is not a pose model.
     """
     recipe.section(PoseSpec)
     rows = read_pose_coefficients(files["model"].read_bytes(), str(files["model"]))
@@ -33,10 +33,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
-    """Compares the numbers in the written spec with those in the source file.
+    """Compares the coefficients of the written spec with those of the source file.
 
     Raises:
-        ConversionError: The source file is not given.
+        ConversionError: If the source file is not given.
     """
     if files is None:
         raise ConversionError("the .dat file is needed to compare", where=recipe.name)

@@ -1,13 +1,13 @@
-"""Detectors of the YOLOv3 kind: one graph from pixels to faces, for pictures of any size.
+"""Maker for YOLOv3 detectors: one graph from pixels to faces, for images of any size.
 
 ::
 
-    image uint8 (N, H, W, 3) RGB ─ − mean ─ network ─ predictions ─ decode ─ suppression
-                                                   ids, scores, boxes of the best 100 ┘
+    image uint8 (N, H, W, 3) RGB ─ − mean ─ network ─ predictions ─ decode ─ NMS
+                                                  ids, scores, boxes of the best 100 ┘
 
-Only the network between the first convolution and the predictions is taken from the source. What
-stands before and after it is built anew: the published graph decodes with a stored table, which
-limits the picture's size, and fails where a picture has fewer than 100 cells.
+Only the network between the first convolution and the predictions comes from the source. The parts
+before and after it are rebuilt: the published graph decodes with a stored table, which limits the
+image size, and fails if an image has fewer than 100 cells.
 """
 
 from __future__ import annotations
@@ -43,24 +43,25 @@ __all__ = ["MAKER", "Trunk", "build_model", "find_trunk"]
 _INPUT = "data"
 _STD = "std"
 _SIZES = ((256, 256), (129, 160), (256, 341), (200, 96))
-"""Heights and widths of the pictures on which a model is compared with its oracle."""
+"""Heights and widths of the images on which a model is compared with its reference."""
 
 _SCORE_ORDER = 1e-4
-"""Rows whose scores differ by less may stand in another order."""
+"""Rows whose scores differ by less than this may be in a different order."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Trunk:
-    """The part of a detector that is taken from its source.
+    """The part of a detector that comes from its source.
 
     Attributes:
-        graph: From the input "data", the picture minus the mean (N, 3, H, W), to the predictions.
-        strides: Width of a cell of each prediction, in pixels.
-        anchors: Anchors of each prediction (A, 2), in pixels.
-        mean: Subtracted from each channel.
-        suppression: How the source suppresses boxes that cover each other.
+        graph: The network from the input "data", the pixels minus the mean (N, 3, H, W), to the
+            predictions.
+        strides: Cell size of each prediction, in pixels.
+        anchors: Anchors of each prediction, width and height in pixels (A, 2).
+        mean: Mean of each channel, on the scale 0..255.
+        suppression: Settings of the source's non-maximum suppression.
     """
 
     graph: Graph
@@ -72,15 +73,15 @@ class Trunk:
 
 @dataclass(frozen=True)
 class _Options:
-    """What the recipe says of the network's ends.
+    """The maker's options in the recipe.
 
     Attributes:
         first: Name of the first convolution.
-        predictions: Names of the convolutions that predict.
-        strides: Width of a cell of each, in pixels.
-        anchors: Anchors of each, in pixels; the file's own must be the same.
-        mean: What the network was trained with, for each channel of 0..255.
-        std: Likewise.
+        predictions: Names of the prediction convolutions.
+        strides: Cell size of each prediction, in pixels.
+        anchors: Anchors of each prediction, in pixels; they must equal those of the file.
+        mean: Mean of each channel that the network was trained with, on the scale 0..255.
+        std: Standard deviation of each channel, on the same scale.
     """
 
     first: str
@@ -92,26 +93,32 @@ class _Options:
 
 
 def find_trunk(recipe: Recipe, graph: Graph) -> Trunk:
-    """The network between its first convolution and its predictions.
+    """Extracts the network between its first convolution and its predictions.
 
     Raises:
-        GraphError: The graph has no such layers, or prepares its input in another way.
-        ConversionError: Its anchors are not those of the recipe.
+        GraphError: If a layer is missing, or the graph normalises its input in another way.
+        ConversionError: If the anchors of the file differ from those of the recipe.
     """
     options = _options(recipe)
     heads = [graph.find(name) for name in options.predictions]
     first = graph.find(options.first).node
-    _check_preparation(graph, first, options)
+    _check_normalization(graph, first, options)
     anchors = _anchors(graph, recipe.name, options)
     trunk = _scaled(subgraph(graph, heads, {_INPUT: first.inputs[0]}), options.std)
     return Trunk(trunk, options.strides, anchors, options.mean, _suppression(graph))
 
 
 def build_model(trunk: Trunk, spec: YoloSpec, name: str, opset: int) -> ir.Model:
-    """The ONNX model of a detector.
+    """Builds the ONNX model of a detector.
+
+    Args:
+        trunk: The network, after the passes.
+        spec: Names of the inputs and outputs, and number of rows.
+        name: Name of the ONNX graph.
+        opset: Version of the ONNX operator set.
 
     Raises:
-        GraphError: The network's weights do not fit; names node and array.
+        GraphError: If a weight has the wrong shape; names node and array.
     """
     builder = GraphBuilder(name, opset)
     image = builder.input(spec.image, np.uint8, ("N", "H", "W", 3))
@@ -136,10 +143,10 @@ def build_model(trunk: Trunk, spec: YoloSpec, name: str, opset: int) -> ir.Model
 
 
 def _build(recipe: Recipe, files: Files) -> Built:
-    """The ONNX model of a recipe.
+    """Builds the ONNX model of a recipe.
 
     Raises:
-        ConversionError: Any step failed.
+        ConversionError: If a step fails.
     """
     yolo = _yolo(recipe)
     trunk = find_trunk(recipe, load_network(recipe, files))
@@ -151,10 +158,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
-    """Compares scores and boxes, in parts of the picture's longer side, on pictures of many sizes.
+    """Compares scores and boxes, relative to the longer side, on images of several sizes.
 
     Raises:
-        ConversionError: The source files are not given.
+        ConversionError: If the source files are not given.
     """
     if files is None:
         raise ConversionError("the source files are needed to compare", where=recipe.name)
@@ -165,57 +172,57 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
     (name,) = (node.name for node in graph.inputs)
     agreements = []
     for height, width in _SIZES:
-        pictures = make_probes(PROBE_COUNT // len(_SIZES), height, width, 3, PROBE_SEED)
-        fed = pictures.astype(np.float32)
+        images = make_probes(PROBE_COUNT // len(_SIZES), height, width, 3, PROBE_SEED)
+        fed = images.astype(np.float32)
         if not published:
             fed = (fed - np.array(options.mean, np.float32)) / np.array(options.std, np.float32)
             fed = np.ascontiguousarray(fed.transpose(0, 3, 1, 2))
         _, scores, boxes = oracle.run({name: fed})
         expected = _rows(scores, boxes, max(height, width))
-        for batch in (1, len(pictures)):
-            found = _run(session, yolo, pictures, batch)
+        for batch in (1, len(images)):
+            found = _run(session, yolo, images, batch)
             ordered = _in_order(_rows(*found, max(height, width)), expected)
             agreements.append(compare_outputs(ordered, expected, oracle.name))
     return dataclasses.replace(worst(agreements), inputs=PROBE_COUNT)
 
 
 def _run(
-    session: Session, spec: YoloSpec, pictures: npt.NDArray[np.uint8], batch: int
+    session: Session, spec: YoloSpec, images: npt.NDArray[np.uint8], batch: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores and boxes, with the source's own thresholds."""
+    """Scores and boxes, with the source's default thresholds."""
     parts = [
-        session.run({spec.image: pictures[start : start + batch]})
-        for start in range(0, len(pictures), batch)
+        session.run({spec.image: images[start : start + batch]})
+        for start in range(0, len(images), batch)
     ]
     scores, boxes = (np.concatenate([p[name] for p in parts]) for name in (spec.scores, spec.boxes))
     return scores, boxes
 
 
 def _rows(scores: FloatArray, boxes: FloatArray, side: int) -> FloatArray:
-    """(N, rows, 5): score and box, the box in parts of the picture's longer side."""
+    """Score and box (N, rows, 5), the box relative to the longer side of the image."""
     rows: FloatArray = np.concatenate([scores, boxes / np.float32(side)], axis=-1)
     return rows
 
 
 def _in_order(found: FloatArray, expected: FloatArray) -> FloatArray:
-    """Rows of nearly the same score in the order of the expected ones, which is nobody's fault."""
+    """Reorders rows with nearly equal scores, whose order is arbitrary, like the expected rows."""
     if found.shape != expected.shape:
         return found
     ordered = found.copy()
     for ours, theirs in zip(ordered, expected, strict=True):
-        for row, wanted in enumerate(theirs):
-            near = np.flatnonzero(np.abs(ours[row:, 0] - wanted[0]) < _SCORE_ORDER) + row
+        for row, target in enumerate(theirs):
+            near = np.flatnonzero(np.abs(ours[row:, 0] - target[0]) < _SCORE_ORDER) + row
             if len(near) > 1:
-                best = near[np.abs(ours[near] - wanted).max(axis=1).argmin()]
+                best = near[np.abs(ours[near] - target).max(axis=1).argmin()]
                 ours[[row, best]] = ours[[best, row]]
     return ordered
 
 
-def _check_preparation(graph: Graph, first: Node, options: _Options) -> None:
-    """What the graph does to its input is what the recipe says, or nothing.
+def _check_normalization(graph: Graph, first: Node, options: _Options) -> None:
+    """Checks that the graph normalises its input as the recipe declares, or not at all.
 
     Raises:
-        GraphError: It is something else.
+        GraphError: If the graph normalises its input differently.
     """
     edge = first.inputs[0]
     if edge.node.is_variable:
@@ -227,36 +234,38 @@ def _check_preparation(graph: Graph, first: Node, options: _Options) -> None:
     expected = ("transpose", "broadcast_div", "broadcast_sub")
     if tuple(node.op for node in chain) != expected:
         raise GraphError(
-            f"the picture is prepared by {', '.join(n.op for n in reversed(chain))}; "
-            f"{', '.join(reversed(expected))} is expected",
+            f"the image is normalised by {', '.join(n.op for n in reversed(chain))}, "
+            f"expected {', '.join(reversed(expected))}",
             where=first.where,
         )
-    for node, wanted in ((chain[1], options.std), (chain[2], options.mean)):
+    for node, declared in ((chain[1], options.std), (chain[2], options.mean)):
         stored = graph.weight_of(node, 1, "constant", (1, 1, 1, 3)).ravel()
-        if not np.array_equal(stored.astype(np.float32), np.array(wanted, np.float32)):
+        if not np.array_equal(stored.astype(np.float32), np.array(declared, np.float32)):
+            name = node.inputs[1].node.name
             raise GraphError(
-                f"array '{node.inputs[1].node.name}' is {stored.tolist()}, {list(wanted)} expected",
+                f"array '{name}' is {stored.tolist()}, expected {list(declared)}",
                 where=node.where,
                 hint="the weights may belong to another model",
             )
 
 
 def _anchors(graph: Graph, name: str, options: _Options) -> tuple[npt.NDArray[np.float64], ...]:
-    """The anchors that the file holds, head by head.
+    """The anchors of each head, as stored in the file.
 
     Raises:
-        ConversionError: They are not those of the recipe: it is another version of the network.
+        ConversionError: If the anchors differ from the recipe's, as in other versions of the
+            network.
     """
     shapes = {(1, 1, len(anchors), 2) for anchors in options.anchors}
     found = [array for array in graph.weights.values() if array.shape in shapes]
     values = tuple(array.reshape(-1, 2).astype(np.float64) for array in found)
     if len(values) != len(options.anchors) or any(
-        not np.array_equal(ours, wanted)
-        for ours, wanted in zip(values, options.anchors, strict=True)
+        not np.array_equal(ours, declared)
+        for ours, declared in zip(values, options.anchors, strict=True)
     ):
         raise ConversionError(
             f"the anchors are {[v.tolist() for v in values]}, "
-            f"those of {name} are {[a.tolist() for a in options.anchors]}",
+            f"expected {[a.tolist() for a in options.anchors]} for {name}",
             where=graph.origin,
             hint="the file belongs to another version of the detector",
         )
@@ -264,19 +273,22 @@ def _anchors(graph: Graph, name: str, options: _Options) -> tuple[npt.NDArray[np
 
 
 def _suppression(graph: Graph) -> BoxNms:
-    """What the network's own suppression is set to.
+    """The settings of the network's own non-maximum suppression.
 
     Raises:
-        GraphError: It has none, or one of another layout.
+        GraphError: If the network does not have exactly one such node, or its columns differ.
     """
     found = [node for node in graph.operators if node.op == "_contrib_box_nms"]
     if len(found) != 1:
-        raise GraphError(f"{len(found)} nodes '_contrib_box_nms', 1 expected", where=graph.origin)
+        raise GraphError(
+            f"expected 1 node '_contrib_box_nms', found {len(found)}", where=graph.origin
+        )
     attrs = Attributes(found[0].attrs, found[0].where)
     columns = [attrs.integer(name, -1) for name in ("id_index", "score_index", "coord_start")]
     if columns != [0, 1, 2]:
         raise GraphError(
-            f"id, score and box in columns {columns}, [0, 1, 2] expected", where=found[0].where
+            f"id, score and box are in columns {columns}, expected [0, 1, 2]",
+            where=found[0].where,
         )
     return BoxNms(
         attrs.number("overlap_thresh", 0.5),
@@ -288,7 +300,7 @@ def _suppression(graph: Graph) -> BoxNms:
 
 
 def _scaled(graph: Graph, std: tuple[float, ...]) -> Graph:
-    """The network with a division by the standard deviation before it; a pass folds it away."""
+    """Adds a division by the standard deviation at the input; a pass folds it into the weights."""
     divided = Edge(Node("broadcast_div", _STD, {}, (variable(_INPUT), variable(f"{_STD}_values"))))
     constant: Array = np.array(std, np.float32).reshape(1, -1, 1, 1)
 
@@ -304,10 +316,10 @@ def _yolo(recipe: Recipe) -> YoloSpec:
 
 
 def _options(recipe: Recipe) -> _Options:
-    """The recipe's options, checked.
+    """Parses the maker's options of a recipe.
 
     Raises:
-        SpecError: One is missing or of the wrong type.
+        SpecError: If an option is missing, has the wrong type or the wrong length.
     """
     given: Mapping[str, Any] = recipe.options
     try:
@@ -328,7 +340,7 @@ def _options(recipe: Recipe) -> _Options:
         ) from error
     if not len(options.predictions) == len(options.strides) == len(options.anchors) > 0:
         raise SpecError(
-            "predictions, strides and anchors must be of one length",
+            "predictions, strides and anchors must have the same length",
             where=f"{recipe.name}, convert",
         )
     return options

@@ -1,4 +1,4 @@
-"""MXNet operators and their ONNX conversions, one module a family."""
+"""MXNet operators and their ONNX conversions, one module per operator family."""
 
 from . import (
     arithmetic,

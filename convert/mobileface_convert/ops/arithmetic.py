@@ -1,4 +1,4 @@
-"""Element by element: tensors with numbers, with tensors, limits; and what passes values on."""
+"""Element-wise arithmetic, clipping, and operators that are the identity at inference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OF_ONE_SHAPE |= {f"_{name}": name for name in FUNCTIONS if name not in _ARITHME
 
 @operator(*_WITH_SCALAR, attributes=("scalar",), ignored=("is_int",))
 def with_scalar(context: OpContext) -> ir.Value:
-    """The ONNX operator of the same meaning with a constant, such as ``Add`` or ``Greater``."""
+    """The equivalent ONNX operator with a constant, such as ``Add`` or ``Greater``."""
     function, scalar_first = _WITH_SCALAR[context.node.op]
     left, right = context.data, context.scalar(context.attrs.number("scalar"))
     if scalar_first:
@@ -37,25 +37,27 @@ def with_scalar(context: OpContext) -> ir.Value:
     return combine(context, function, left, right)
 
 
-@operator(*_OF_ONE_SHAPE, restrictions="two tensors of one shape")
+@operator(*_OF_ONE_SHAPE, restrictions="two tensors of the same shape")
 def elementwise(context: OpContext) -> ir.Value:
-    """The ONNX operator of the same meaning, such as ``Add``, ``Max`` or ``Equal``."""
-    _require_one_shape(context)
+    """The equivalent ONNX operator, such as ``Add``, ``Max`` or ``Equal``."""
+    _require_same_shape(context)
     return combine(context, _OF_ONE_SHAPE[context.node.op], context.input(0), context.input(1))
 
 
-@operator("add_n", ignored=("num_args",), restrictions="tensors of one shape")
+@operator("add_n", ignored=("num_args",), restrictions="tensors of the same shape")
 def add_n(context: OpContext) -> ir.Value:
     """``Sum`` of any number of tensors."""
-    _require_one_shape(context)
+    _require_same_shape(context)
     return context.op("Sum", *context.inputs)
 
 
-def _require_one_shape(context: OpContext) -> None:
-    """MXNet's element-wise operators do not broadcast, ONNX's do.
+def _require_same_shape(context: OpContext) -> None:
+    """Checks that all inputs have the same shape.
+
+    MXNet's element-wise operators do not broadcast, ONNX's do.
 
     Raises:
-        GraphError: Two inputs have shapes that are known to differ.
+        GraphError: If two inputs have shapes that are known to differ.
     """
     first, *others = context.inputs or (None,)
     for other in others:
@@ -64,7 +66,7 @@ def _require_one_shape(context: OpContext) -> None:
         pairs = zip(first.shape, other.shape, strict=False)
         differ = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
         if differ or len(first.shape) != len(other.shape):
-            raise GraphError(f"inputs of shape {first.shape} and {other.shape} differ")
+            raise GraphError(f"input shapes {first.shape} and {other.shape} differ")
 
 
 @operator("clip", attributes=("a_min", "a_max"))
@@ -76,7 +78,7 @@ def clip(context: OpContext) -> ir.Value:
 
 @operator("_copy", "BlockGrad")
 def same(context: OpContext) -> ir.Value:
-    """Nothing: the value itself."""
+    """No node: the value is returned unchanged."""
     return context.data
 
 
@@ -87,12 +89,12 @@ def same(context: OpContext) -> ir.Value:
     restrictions="mode training",
 )
 def dropout(context: OpContext) -> ir.Value:
-    """Nothing at inference."""
+    """No node: dropout does nothing at inference."""
     context.attrs.choice("mode", "training", ("training",))
     return context.data
 
 
 @operator("Flatten")
 def flatten(context: OpContext) -> ir.Value:
-    """``Flatten`` to two axes; nothing if there are two already."""
+    """``Flatten`` to two axes; no node if the data already has two axes."""
     return context.data if context.rank(context.data) == 2 else context.op("Flatten", context.data)

@@ -1,6 +1,7 @@
-"""Functions of two values, for all operators that have one: of tensors, of a tensor and a number.
+"""Functions of two arguments, shared by tensor-tensor and tensor-scalar operators.
 
-What compares gives 1 or 0 as float32, as MXNet does, and for its logic any number but 0 is true.
+As in MXNet, comparisons return 1 or 0 as float32, and logical functions treat any non-zero number
+as true.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ _LOGIC = {"logical_and": "And", "logical_or": "Or", "logical_xor": "Xor"}
 
 
 def combine(context: OpContext, function: str, left: ir.Value, right: ir.Value) -> ir.Value:
-    """Adds the nodes of a function of two values, which ONNX broadcasts.
+    """Adds the nodes of a function of two arguments; ONNX broadcasts them.
 
     Args:
-        context: The operator that is converted.
+        context: The operator that is being converted.
         function: One of `FUNCTIONS`.
-        left: Its first argument.
-        right: Its second.
+        left: First argument of the function.
+        right: Second argument of the function.
     """
     if function in _NODES:
         return context.op(_NODES[function], left, right)
@@ -52,12 +53,12 @@ def combine(context: OpContext, function: str, left: ir.Value, right: ir.Value) 
 
 
 def _number(context: OpContext, truth: ir.Value) -> ir.Value:
-    """1 for true, 0 for false."""
+    """Booleans as float32: 1 for true, 0 for false."""
     return context.op("Cast", truth, to=ir.DataType.FLOAT)
 
 
 def _truth(context: OpContext, number: ir.Value) -> ir.Value:
-    """True for any number but 0."""
+    """Numbers as booleans: true unless 0."""
     return context.op("Cast", number, to=ir.DataType.BOOL)
 
 
@@ -66,12 +67,12 @@ def _not_equal(context: OpContext, left: ir.Value, right: ir.Value) -> ir.Value:
 
 
 def _modulo(context: OpContext, left: ir.Value, right: ir.Value) -> ir.Value:
-    """The remainder with the sign of the divisor; 0 for a divisor of 0."""
+    """Remainder with the sign of the divisor; 0 if the divisor is 0."""
     zero = context.scalar(0)
-    rest = context.op("Mod", left, right, fmod=1)
-    signs = context.op("Mul", context.op("Sign", rest), context.op("Sign", right))
-    unlike = context.op("Less", signs, zero)
-    signed = context.op("Where", unlike, context.op("Add", rest, right), rest)
+    remainder = context.op("Mod", left, right, fmod=1)
+    signs = context.op("Mul", context.op("Sign", remainder), context.op("Sign", right))
+    opposite = context.op("Less", signs, zero)
+    signed = context.op("Where", opposite, context.op("Add", remainder, right), remainder)
     return context.op("Where", context.op("Equal", right, zero), zero, signed)
 
 
@@ -87,4 +88,4 @@ _COMPOSED: dict[str, Callable[[OpContext, ir.Value, ir.Value], ir.Value]] = {
 }
 
 FUNCTIONS: tuple[str, ...] = (*_NODES, *_COMPARISONS, *_LOGIC, *_COMPOSED)
-"""MXNet's names of the functions that there are."""
+"""MXNet's names of the supported functions."""

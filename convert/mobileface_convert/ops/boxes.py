@@ -1,4 +1,4 @@
-"""Operators of detectors: suppression of boxes; and maps of a stated size."""
+"""Operators of detectors: non-maximum suppression, and resizing of feature maps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__: list[str] = []
     restrictions="three axes; in_format corner",
 )
 def suppression(context: OpContext) -> ir.Value:
-    """``NonMaxSuppression`` between ``TopK``, with rows of -1 behind what is left."""
+    """``NonMaxSuppression`` between two ``TopK``; removed rows become rows of -1 at the end."""
     attrs = context.attrs
     options = BoxNms(
         overlap_thresh=attrs.number("overlap_thresh", 0.5),
@@ -45,7 +45,9 @@ def suppression(context: OpContext) -> ir.Value:
         classes=None,
     )
     if context.rank(context.data) != 3:
-        raise UnsupportedOperatorError(f"rows of shape {context.data.shape} have no conversion")
+        raise UnsupportedOperatorError(
+            f"rows of shape {context.data.shape} are not supported", hint="supported: three axes"
+        )
     return box_nms(context.builder, context.data, options, name=context.node.name)
 
 
@@ -56,14 +58,14 @@ def suppression(context: OpContext) -> ir.Value:
     restrictions="mode size with height and width",
 )
 def bilinear_resize(context: OpContext) -> ir.Value:
-    """``Resize``, linear, with aligned corners or half pixels."""
+    """Linear ``Resize``, with aligned corners or half-pixel centres."""
     attrs = context.attrs
     attrs.choice("mode", "size", ("size",))
     if "scale_height" in attrs or "scale_width" in attrs:
-        raise UnsupportedOperatorError("scale_height and scale_width have no conversion")
+        raise UnsupportedOperatorError("scale_height and scale_width are not supported")
     size = attrs.integer("height", 1), attrs.integer("width", 1)
     if context.rank(context.data) != 4 or min(size) < 1:
-        raise GraphError(f"size {size} of data of shape {context.data.shape}")
+        raise GraphError(f"cannot resize data of shape {context.data.shape} to {size}")
     aligned = attrs.boolean("align_corners", True)
     mode = "align_corners" if aligned else "half_pixel"
     sizes = context.op(
@@ -86,21 +88,21 @@ def bilinear_resize(context: OpContext) -> ir.Value:
 @operator(
     "_contrib_AdaptiveAvgPooling2D",
     attributes=("output_size",),
-    restrictions="output_size 1, or one that divides a known size",
+    restrictions="output_size 1, or a divisor of a known input size",
 )
 def adaptive_pooling(context: OpContext) -> ir.Value:
     """``GlobalAveragePool`` or ``AveragePool``."""
     data = context.data
-    given = context.attrs.integers("output_size", ()) or (1,)
-    rows, columns = given * 2 if len(given) == 1 else given
+    size = context.attrs.integers("output_size", ()) or (1,)
+    rows, columns = size * 2 if len(size) == 1 else size
     if (rows, columns) == (1, 1):
         return context.op("GlobalAveragePool", data)
     if context.rank(data) != 4 or data.shape is None:
-        raise GraphError(f"data of shape {data.shape} is no map")
+        raise GraphError(f"data of shape {data.shape} is not a feature map")
     height, width = data.shape[2], data.shape[3]
     if not (isinstance(height, int) and isinstance(width, int)) or height % rows or width % columns:
         raise UnsupportedOperatorError(
-            f"maps of {height}x{width} to {rows}x{columns} have no conversion"
+            f"pooling a map of {height}x{width} to {rows}x{columns} is not supported"
         )
     kernel = (height // rows, width // columns)
     return context.op("AveragePool", data, kernel_shape=kernel, strides=kernel)

@@ -1,4 +1,4 @@
-"""Functions of one value: activations, roundings, powers, trigonometry, casts."""
+"""Unary functions: activations, rounding, powers, trigonometry and casts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _SAME_IN_ONNX = {
 
 @operator(*_SAME_IN_ONNX)
 def one_node(context: OpContext) -> ir.Value:
-    """The ONNX operator of the same meaning, such as ``Relu``, ``Exp``, ``Floor`` or ``Asinh``."""
+    """The equivalent ONNX operator, such as ``Relu``, ``Exp``, ``Floor`` or ``Asinh``."""
     return context.op(_SAME_IN_ONNX[context.node.op], context.data)
 
 
@@ -84,16 +84,16 @@ def _truncate(context: OpContext, x: ir.Value) -> ir.Value:
 
 
 def _round(context: OpContext, x: ir.Value) -> ir.Value:
-    """Halves away from zero; x + 0.5 would round by itself, x - floor(x) is exact."""
-    size = context.op("Abs", x)
-    floor = context.op("Floor", size)
-    half = context.op("GreaterOrEqual", context.op("Sub", size, floor), context.scalar(0.5))
+    """Rounds halves away from zero; computes x - floor(x), which is exact, unlike x + 0.5."""
+    magnitude = context.op("Abs", x)
+    floor = context.op("Floor", magnitude)
+    half = context.op("GreaterOrEqual", context.op("Sub", magnitude, floor), context.scalar(0.5))
     up = context.op("Cast", half, to=ir.DataType.FLOAT)
     return context.op("Mul", context.op("Sign", x), context.op("Add", floor, up))
 
 
 def _rint(context: OpContext, x: ir.Value) -> ir.Value:
-    """Halves down."""
+    """Rounds to the nearest integer, halves down."""
     floor, ceil = context.op("Floor", x), context.op("Ceil", x)
     near = context.op("LessOrEqual", context.op("Sub", x, floor), context.op("Sub", ceil, x))
     return context.op("Where", near, floor, ceil)
@@ -123,7 +123,7 @@ _COMPOSED: dict[str, Callable[[OpContext, ir.Value], ir.Value]] = {
 
 @operator(*_COMPOSED)
 def some_nodes(context: OpContext) -> ir.Value:
-    """A few nodes: ONNX has no such operator, or rounds halves to even where MXNet does not."""
+    """Several nodes: ONNX has no such operator, or rounds halves to even where MXNet does not."""
     return _COMPOSED[context.node.op](context, context.data)
 
 
@@ -152,7 +152,7 @@ def hard_sigmoid(context: OpContext) -> ir.Value:
 
 @operator("Cast", "amp_cast", attributes=("dtype",), restrictions="to float32 only")
 def cast(context: OpContext) -> ir.Value:
-    """Nothing, or ``Cast`` to float32 where the value is of another type."""
+    """``Cast`` to float32; no node if the value is already float32."""
     context.attrs.choice("dtype", "", ("float32",))
     if context.data.dtype == ir.DataType.FLOAT:
         return context.data

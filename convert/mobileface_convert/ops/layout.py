@@ -1,4 +1,4 @@
-"""The order and the number of axes: transpose, swap, insert, remove, blocks of pixels."""
+"""Changes to the axes of a tensor: transpose, swap, insert, remove, depth to space."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__: list[str] = []
 
 @operator("transpose", attributes=("axes",))
 def transpose(context: OpContext) -> ir.Value:
-    """``Transpose``; without axes their order is reversed."""
+    """``Transpose``; without axes the order of the axes is reversed."""
     rank = context.rank(context.data)
     axes = context.attrs.integers("axes", ()) or tuple(reversed(range(rank)))
     order = [axis % rank for axis in axes if -rank <= axis < rank]
     if sorted(order) != list(range(rank)) or len(axes) != rank:
-        raise GraphError(f"axes={axes} for data of {rank} axes")
+        raise GraphError(f"axes={axes} is not a permutation for data of {rank} axes")
     return context.op("Transpose", context.data, perm=order)
 
 
@@ -39,7 +39,7 @@ def expand_dims(context: OpContext) -> ir.Value:
     return context.op("Unsqueeze", context.data, context.integers(axis))
 
 
-@operator("squeeze", attributes=("axis",), restrictions="without axis only where sizes are known")
+@operator("squeeze", attributes=("axis",), restrictions="sizes must be known if axis is absent")
 def squeeze(context: OpContext) -> ir.Value:
     """``Squeeze``."""
     data, rank = context.data, context.rank(context.data)
@@ -48,8 +48,8 @@ def squeeze(context: OpContext) -> ir.Value:
         sizes = list(data.shape or ())
         if not all(isinstance(size, int) for size in sizes):
             raise GraphError(
-                f"which of the axes {data.shape} are of size 1 is unknown",
-                hint="give the network's input a fixed size",
+                f"shape {data.shape}: which axes have size 1 is unknown",
+                hint="pass a fixed size for the network's input",
             )
         axes = tuple(axis for axis, size in enumerate(sizes) if size == 1)
     wrong = [
@@ -57,14 +57,14 @@ def squeeze(context: OpContext) -> ir.Value:
     ]
     if wrong:
         raise GraphError(f"axis {wrong[0]} of shape {data.shape} is not of size 1")
-    if len(axes) == rank:  # MXNet has no value without axes
+    if len(axes) == rank:  # MXNet has no 0-D values
         axes = axes[1:]
     return context.op("Squeeze", data, context.integers(*axes)) if axes else data
 
 
 @operator("depth_to_space", attributes=("block_size",))
 def depth_to_space(context: OpContext) -> ir.Value:
-    """``DepthToSpace`` in the order depth, column, row."""
+    """``DepthToSpace`` in depth-column-row order (mode DCR)."""
     return _blocks(context, "DepthToSpace", mode="DCR")
 
 
@@ -75,10 +75,11 @@ def space_to_depth(context: OpContext) -> ir.Value:
 
 
 def _blocks(context: OpContext, kind: str, **attributes: object) -> ir.Value:
+    """Adds a ``DepthToSpace`` or ``SpaceToDepth``."""
     size = context.attrs.integer("block_size")
     channels = context.channels(context.data)
     if context.rank(context.data) != 4 or size < 1:
-        raise GraphError(f"blocks of {size} in data of shape {context.data.shape}")
+        raise GraphError(f"block_size={size} does not fit data of shape {context.data.shape}")
     if kind == "DepthToSpace" and channels is not None and channels % size**2:
-        raise GraphError(f"{channels} channels cannot be parted into blocks of {size}")
+        raise GraphError(f"{channels} channels are not divisible by block_size={size} squared")
     return context.op(kind, context.data, blocksize=size, **attributes)

@@ -1,4 +1,4 @@
-"""Normalisation by what the data itself holds: mean and variance, length, neighbours."""
+"""Normalisation by the data's own statistics: mean and variance, L2 norm, adjacent channels."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def instance_norm(context: OpContext) -> ir.Value:
 
 @operator("LayerNorm", attributes=("axis", "eps", "output_mean_var"), restrictions="one output")
 def layer_norm(context: OpContext) -> ir.Value:
-    """``LayerNormalization``, between two ``Transpose`` where the axis is not the last."""
+    """``LayerNormalization``, between two ``Transpose`` if the axis is not the last."""
     _require_one_output(context)
     rank = context.rank(context.data)
     axis = context.attrs.integer("axis", -1)
     if not -rank <= axis < rank:
-        raise GraphError(f"axis={axis} of data of shape {context.data.shape}")
+        raise GraphError(f"axis={axis} is out of range for data of shape {context.data.shape}")
     axis %= rank
     data, swapped = context.data, list(range(rank))
     swapped[axis], swapped[-1] = swapped[-1], swapped[axis]
@@ -47,14 +47,14 @@ def layer_norm(context: OpContext) -> ir.Value:
     "GroupNorm", attributes=("num_groups", "eps", "output_mean_var"), restrictions="one output"
 )
 def group_norm(context: OpContext) -> ir.Value:
-    """``InstanceNormalization`` of groups; MXNet has one gamma and one beta for each group."""
+    """``InstanceNormalization`` of groups, with one gamma and one beta per group as in MXNet."""
     _require_one_output(context)
     groups = context.attrs.integer("num_groups", 1)
     channels = context.channels(context.data)
     if context.rank(context.data) < 3:
         raise GraphError(f"data of shape {context.data.shape} has no spatial axis")
     if groups < 1 or (channels is not None and channels % groups):
-        raise GraphError(f"{channels} channels in {groups} groups")
+        raise GraphError(f"cannot split {channels} channels in {groups} groups")
     scale, bias = _gamma_and_beta(context, groups)
     rows = context.constant([0, groups, -1], np.int64, "groups")
     grouped = context.op("Reshape", context.data, rows)
@@ -64,19 +64,19 @@ def group_norm(context: OpContext) -> ir.Value:
 
 
 def _gamma_and_beta(context: OpContext, size: int | None) -> tuple[ir.Value, ir.Value]:
-    """Factor and summand of each channel or group."""
+    """Scale and bias of each channel or group, as initializers."""
     gamma, beta = context.weight(1, "gamma", (size,)), context.weight(2, "beta", (size,))
     return context.constant(gamma, np.float32, "gamma"), context.constant(beta, np.float32, "beta")
 
 
 def _require_one_output(context: OpContext) -> None:
-    """Mean and variance as further outputs serve training.
+    """Checks that mean and variance, which only training uses, are not further outputs.
 
     Raises:
-        UnsupportedOperatorError: They are asked for.
+        UnsupportedOperatorError: If output_mean_var is set.
     """
     if context.attrs.boolean("output_mean_var", False):
-        raise UnsupportedOperatorError("output_mean_var=True has no conversion")
+        raise UnsupportedOperatorError("output_mean_var=True is not supported")
 
 
 @operator(
@@ -86,10 +86,12 @@ def local_response(context: OpContext) -> ir.Value:
     """``LRN`` across channels."""
     attrs, rank = context.attrs, context.rank(context.data)
     if rank != 4:
-        raise UnsupportedOperatorError(f"LRN of data of {rank} axes has no conversion")
+        raise UnsupportedOperatorError(f"LRN of data of {rank} axes is not supported")
     size = attrs.integer("nsize")
     if size < 1 or size % 2 == 0:
-        raise UnsupportedOperatorError(f"nsize={size} has no conversion", hint="supported: odd")
+        raise UnsupportedOperatorError(
+            f"nsize={size} is not supported", hint="supported: odd numbers"
+        )
     return context.op(
         "LRN",
         context.data,
@@ -102,15 +104,15 @@ def local_response(context: OpContext) -> ir.Value:
 
 @operator("L2Normalization", attributes=("eps", "mode"))
 def l2_normalization(context: OpContext) -> ir.Value:
-    """``RMSNormalization`` of vectors from opset 23, else five nodes.
+    """``RMSNormalization`` of vectors with opset 23 or newer, otherwise five nodes.
 
-    x / sqrt(sum(x²) + eps) over n elements is the root-mean-square normalisation with scale
-    1/sqrt(n) and epsilon eps/n: both are x / sqrt(n · (mean(x²) + eps/n)).
+    x / sqrt(sum(x²) + eps) over n elements is root-mean-square normalisation with scale 1/sqrt(n)
+    and epsilon eps/n: both equal x / sqrt(n · (mean(x²) + eps/n)).
     """
     mode = context.attrs.choice("mode", "instance", ("instance", "channel", "spatial"))
     eps, rank = context.attrs.number("eps", 1e-10), context.rank(context.data)
     if rank < (2 if mode == "instance" else 3):
-        raise GraphError(f"mode='{mode}' for data of shape {context.data.shape}")
+        raise GraphError(f"mode='{mode}' does not fit data of shape {context.data.shape}")
     width = context.channels(context.data)
     if context.builder.opset >= 23 and width is not None and rank == 2:
         scale = np.full(width, 1 / np.sqrt(width), np.float32)
@@ -122,5 +124,5 @@ def l2_normalization(context: OpContext) -> ir.Value:
     squares = context.op("Mul", context.data, context.data)
     axes = context.constant(list(reduced), np.int64, "axes")
     total = context.op("ReduceSum", squares, axes, keepdims=1)
-    length = context.op("Sqrt", context.op("Add", total, context.scalar(eps)))
-    return context.op("Div", context.data, length)
+    norm = context.op("Sqrt", context.op("Add", total, context.scalar(eps)))
+    return context.op("Div", context.data, norm)

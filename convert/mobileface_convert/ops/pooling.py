@@ -1,13 +1,14 @@
-"""Pooling with MXNet's own rounding and padding.
+"""Pooling with MXNet's rounding and padding.
 
 MXNet's convention 'full' rounds the number of windows up and keeps windows that start beyond the
-data, which ONNX's ceil_mode drops and runtimes count differently. Here 'full' is 'valid' over data
-that reaches further at its end: by as much as the last window needs where the size is known, else
-by stride - 1, because floor((n + stride - 1) / stride) = ceil(n / stride). No window of the output
-then ends outside, whatever the size.
+data. ONNX's ceil_mode drops these windows, and runtimes count them differently. Here 'full' is
+converted to 'valid' over data with extra padding at its end: as much as the last window needs if
+the size is known, otherwise stride - 1, because
+floor((n + stride - 1) / stride) = ceil(n / stride). With this padding no window ends outside the
+data, for any size.
 
-What a window finds outside of the data differs: nothing for a maximum, zeros for a sum, zeros that
-count up to MXNet's own padding for an average.
+Elements outside the data are ignored by a maximum and are zeros in a sum. In an average they are
+zeros that count as elements, but only within MXNet's own padding.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ __all__: list[str] = []
 
 _LAYOUTS = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 _LOWEST = float(np.finfo(np.float32).min)
-"""What MXNet gives for the maximum over nothing."""
+"""MXNet's result for the maximum over an empty window."""
 
 _GLOBAL = {"max": "GlobalMaxPool", "avg": "GlobalAveragePool", "lp": "GlobalLpPool"}
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where the windows lie, one value a spatial axis.
+    """Geometry of the pooling windows, one value per spatial axis.
 
     Attributes:
-        kernel: Their size.
-        stride: Their distance.
-        before: How far the data is extended at its start.
-        after: How far at its end.
+        kernel: Size of a window.
+        stride: Distance between windows.
+        before: Padding at the start of the data.
+        after: Padding at the end of the data.
     """
 
     kernel: tuple[int, ...]
@@ -53,27 +54,27 @@ class _Windows:
 
     @property
     def never_empty(self) -> bool:
-        """True if each window holds data; ONNX Runtime wants this of its own padding too."""
+        """True if every window contains data, which ONNX Runtime requires of its own padding."""
         ends = zip(self.kernel, self.before, self.after, strict=True)
         return all(max(before, after) < size for size, before, after in ends)
 
     def unpadded(self) -> _Windows:
-        """The same windows over data that is extended already."""
-        none = (0,) * len(self.kernel)
-        return _Windows(self.kernel, self.stride, none, none)
+        """The same windows over data that is already padded."""
+        zeros = (0,) * len(self.kernel)
+        return _Windows(self.kernel, self.stride, zeros, zeros)
 
     def attributes(self) -> dict[str, tuple[int, ...]]:
-        """As ONNX states them, without defaults."""
-        stated = {"kernel_shape": self.kernel}
+        """ONNX attributes of the windows, without default values."""
+        attributes = {"kernel_shape": self.kernel}
         if any(step != 1 for step in self.stride):
-            stated["strides"] = self.stride
+            attributes["strides"] = self.stride
         if any(self.before + self.after):
-            stated["pads"] = self.before + self.after
-        return stated
+            attributes["pads"] = self.before + self.after
+        return attributes
 
 
 _RESTRICTIONS = (
-    "one or two spatial axes, layout NCW or NCHW; conventions valid and full; lp of p_value 1 and 2"
+    "one or two spatial axes, layout NCW or NCHW; convention valid or full; lp with p_value 1 or 2"
 )
 
 
@@ -94,16 +95,16 @@ _RESTRICTIONS = (
     restrictions=_RESTRICTIONS,
 )
 def pooling(context: OpContext) -> ir.Value:
-    """``MaxPool``, ``AveragePool`` (a sum is a scaled one), ``LpPool``, or their global forms."""
+    """``MaxPool``, ``AveragePool`` (scaled for a sum), ``LpPool``, or their global forms."""
     attrs = context.attrs
     kind = attrs.choice("pool_type", "max", ("max", "avg", "sum", "lp"))
     if kind == "lp":
         power = attrs.integer("p_value")
         if power not in (1, 2):
             raise UnsupportedOperatorError(
-                f"p_value={power} has no conversion", hint="supported: 1, 2"
+                f"p_value={power} is not supported", hint="supported: 1, 2"
             )
-        kind = "sum" if power == 1 else "lp"  # MXNet takes no absolute value for 1
+        kind = "sum" if power == 1 else "lp"  # MXNet does not take absolute values for 1
     if attrs.boolean("global_pool", False):
         return _global(context, kind)
     windows = _windows(context)
@@ -120,65 +121,66 @@ def pooling(context: OpContext) -> ir.Value:
     restrictions="two spatial axes",
 )
 def pooling_v1(context: OpContext) -> ir.Value:
-    """As ``Pooling``, but padding is zeros to a maximum too, and an average counts everything."""
+    """As ``Pooling``, but a maximum includes padded zeros, and an average counts them all."""
     attrs = context.attrs
     kind = attrs.choice("pool_type", "max", ("max", "avg", "sum"))
     if attrs.boolean("global_pool", False):
         return _global(context, kind)
     windows = _windows(context)
     if len(windows.kernel) != 2:
-        raise GraphError(f"{len(windows.kernel)} spatial axes, Pooling_v1 has two")
+        raise GraphError(f"Pooling_v1 needs two spatial axes, not {len(windows.kernel)}")
     if kind != "max":
         return _sum(context, kind, windows)
     data = context.data
     if any(windows.before):
         before = windows.before
         after = tuple(map(int, np.subtract(windows.after, before)))
-        data = _extended(context, data, before, before, 0.0)
+        data = _padded(context, data, before, before, 0.0)
         windows = _Windows(windows.kernel, windows.stride, (0,) * len(before), after)
     return _maximum(context, data, windows, -np.inf)
 
 
 def _windows(context: OpContext) -> _Windows:
-    """The windows of a node.
+    """The pooling windows of a node.
 
     Raises:
-        GraphError: They do not fit the data.
-        UnsupportedOperatorError: Too many axes, another layout or another convention.
+        GraphError: If the windows do not fit the data.
+        UnsupportedOperatorError: If the number of axes, the layout or the convention is not
+            supported.
     """
     attrs = context.attrs
     kernel = attrs.integers("kernel")
     rank = len(kernel)
     if rank not in (1, 2):
-        raise UnsupportedOperatorError(f"a {rank}-D kernel has no conversion")
+        raise UnsupportedOperatorError(f"a {rank}-D kernel is not supported")
     if context.rank(context.data) != rank + 2:
-        raise GraphError(f"a {rank}-D kernel for data of shape {context.data.shape}")
+        raise GraphError(f"a {rank}-D kernel does not fit data of shape {context.data.shape}")
     attrs.choice("layout", _LAYOUTS[rank], (_LAYOUTS[rank],))
     full = attrs.choice("pooling_convention", "valid", ("valid", "full")) == "full"
     stride = attrs.integers("stride", (1,) * rank, length=rank)
     pad = attrs.integers("pad", (0,) * rank, length=rank)
     if min(kernel + stride) < 1:
-        raise GraphError(f"kernel {kernel} or stride {stride} is below 1")
-    if any(not 0 <= border < size for border, size in zip(pad, kernel, strict=True)):
-        raise GraphError(f"pad {pad} is not between 0 and the kernel {kernel}")
+        raise GraphError(f"kernel {kernel} and stride {stride} must be at least 1")
+    if any(not 0 <= padding < size for padding, size in zip(pad, kernel, strict=True)):
+        raise GraphError(f"pad {pad} must be at least 0 and less than the kernel {kernel}")
     shape = context.data.shape
     after = []
-    for axis, (size, step, border) in enumerate(zip(kernel, stride, pad, strict=True)):
+    for axis, (size, step, padding) in enumerate(zip(kernel, stride, pad, strict=True)):
         length = None if shape is None else shape[axis + 2]
-        further = step - 1
+        extra = step - 1
         if isinstance(length, int):
-            if size > length + 2 * border:
+            if size > length + 2 * padding:
                 raise GraphError(f"kernel {kernel} exceeds data of shape {shape} with pad {pad}")
-            further = (size - length - 2 * border) % step
-        after.append(border + further if full else border)
+            extra = (size - length - 2 * padding) % step
+        after.append(padding + extra if full else padding)
     return _Windows(kernel, stride, pad, tuple(after))
 
 
 def _global(context: OpContext, kind: str) -> ir.Value:
-    """One window over everything; kernel, stride and pad do not count."""
+    """Global pooling: one window over all spatial axes; kernel, stride and pad are ignored."""
     rank = context.rank(context.data) - 2
     if rank not in _LAYOUTS:
-        raise GraphError(f"data of shape {context.data.shape} has no one to three spatial axes")
+        raise GraphError(f"data of shape {context.data.shape} must have one to three spatial axes")
     context.attrs.choice("layout", _LAYOUTS[rank], (_LAYOUTS[rank],))
     if kind == "sum":
         axes = context.constant(range(2, rank + 2), np.int64, "axes")
@@ -186,22 +188,22 @@ def _global(context: OpContext, kind: str) -> ir.Value:
     return context.op(_GLOBAL[kind], context.data)
 
 
-def _maximum(context: OpContext, data: ir.Value, windows: _Windows, nothing: float) -> ir.Value:
-    """The largest value of each window; ``nothing`` where it holds none."""
+def _maximum(context: OpContext, data: ir.Value, windows: _Windows, empty: float) -> ir.Value:
+    """Maximum of each window; ``empty`` for a window without data."""
     if not windows.never_empty:
-        data = _extended(context, data, windows.before, windows.after, nothing)
+        data = _padded(context, data, windows.before, windows.after, empty)
         windows = windows.unpadded()
     return context.op("MaxPool", data, **windows.attributes())
 
 
 def _sum(context: OpContext, kind: str, windows: _Windows) -> ir.Value:
-    """Sum, average over the whole kernel, or length (lp) of each window; outside are zeros."""
+    """Sum, average over the whole kernel, or L2 norm (lp) of each window, padded with zeros."""
     data = context.data
     if kind != "lp" and not windows.never_empty:
         total = _total(context, data, windows.before, windows.after, windows)
         return total if kind == "sum" else context.op("Div", total, context.scalar(windows.area))
     if not windows.never_empty:
-        data = _extended(context, data, windows.before, windows.after, 0.0)
+        data = _padded(context, data, windows.before, windows.after, 0.0)
         windows = windows.unpadded()
     if kind == "lp":
         return context.op("LpPool", data, p=2, **windows.attributes())
@@ -218,33 +220,34 @@ def _total(
     after: tuple[int, ...],
     windows: _Windows,
 ) -> ir.Value:
-    """The sum of each window where some hold nothing but border.
+    """Sum of each window if some windows contain only padding.
 
-    The multiplication stands before the pooling, where it keeps onnxsim from moving the border into
-    the pooling, whose own border ONNX Runtime wants narrower than the kernel.
+    The multiplication precedes the pooling, which keeps onnxsim from moving the padding into the
+    pooling: ONNX Runtime requires a pooling's own padding to be narrower than the kernel.
     """
-    extended = _extended(context, data, before, after, 0.0)
-    scaled = context.op("Mul", extended, context.scalar(windows.area))
+    padded = _padded(context, data, before, after, 0.0)
+    scaled = context.op("Mul", padded, context.scalar(windows.area))
     return _average_pool(context, scaled, windows.unpadded(), count_pads=False)
 
 
 def _average(context: OpContext, windows: _Windows, count_pads: bool) -> ir.Value:
-    """The average of each window, 0 where it holds nothing.
+    """Average of each window; 0 for a window without data.
 
-    MXNet's padding counts or not, as asked; what 'full' adds at the end never counts.
+    ``count_pads`` selects whether MXNet's own padding counts; the padding that 'full' adds at the
+    end never counts.
     """
     data = context.data
     if windows.before == windows.after:
         return _average_pool(context, data, windows, count_pads)
     counted, before, after = data, windows.before, windows.after
     if count_pads and any(before):
-        counted = _extended(context, data, before, before, 0.0)
+        counted = _padded(context, data, before, before, 0.0)
         after = tuple(map(int, np.subtract(after, before)))
         before = (0,) * len(before)
     windows = _Windows(windows.kernel, windows.stride, before, after)
     if windows.never_empty:
         return _average_pool(context, counted, windows, count_pads=False)
-    # A window without data has neither a sum nor a number.
+    # The number of elements of each window is the sum over ones; it is 0 without data.
     shape = context.op("Shape", counted, start=2)
     one = context.constant([1, 1], np.int64, "one")
     ones = context.op(
@@ -259,20 +262,20 @@ def _average(context: OpContext, windows: _Windows, count_pads: bool) -> ir.Valu
 def _average_pool(
     context: OpContext, data: ir.Value, windows: _Windows, count_pads: bool
 ) -> ir.Value:
-    """``AveragePool``."""
-    stated: dict[str, object] = dict(windows.attributes())
-    if count_pads and "pads" in stated:
-        stated["count_include_pad"] = 1
-    return context.op("AveragePool", data, **stated)
+    """Adds an ``AveragePool``."""
+    attributes: dict[str, object] = dict(windows.attributes())
+    if count_pads and "pads" in attributes:
+        attributes["count_include_pad"] = 1
+    return context.op("AveragePool", data, **attributes)
 
 
-def _extended(
+def _padded(
     context: OpContext,
     data: ir.Value,
     before: tuple[int, ...],
     after: tuple[int, ...],
     value: float,
 ) -> ir.Value:
-    """The data with a border of one value."""
+    """The data padded with a constant value."""
     pads = context.constant((0, 0, *before, 0, 0, *after), np.int64, "pads")
     return context.op("Pad", data, pads, context.scalar(value))

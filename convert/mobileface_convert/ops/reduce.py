@@ -1,4 +1,4 @@
-"""Sums, means, extremes and products along axes, and products of matrices."""
+"""Reductions along axes (sum, mean, extremes, product, norm) and matrix products."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REDUCTIONS = {
     "prod": "ReduceProd",
 }
 _AXES_AS_INPUT = 18
-"""From this opset on all reductions take their axes as an input; sums have since 13."""
+"""First opset in which all reductions take their axes as an input; ReduceSum does since 13."""
 
 
 @operator(*_REDUCTIONS, attributes=("axis", "keepdims", "exclude"))
@@ -43,48 +43,48 @@ def norm(context: OpContext) -> ir.Value:
 
 @operator("argmax", "argmin", attributes=("axis", "keepdims"))
 def arg_extreme(context: OpContext) -> ir.Value:
-    """``ArgMax`` or ``ArgMin``, the first of equals, as float32."""
+    """``ArgMax`` or ``ArgMin`` as float32; the first index if values are equal."""
     kind = "ArgMax" if context.node.op == "argmax" else "ArgMin"
     keep = context.attrs.boolean("keepdims", False)
     data, rank = context.data, context.rank(context.data)
     if "axis" not in context.attrs:
         flat = context.op("Reshape", data, context.integers(-1))
-        place = context.op(kind, flat, axis=0, keepdims=1)
+        index = context.op(kind, flat, axis=0, keepdims=1)
         if keep:
-            place = context.op("Reshape", place, context.integers(*(1 for _ in range(rank))))
+            index = context.op("Reshape", index, context.integers(*(1 for _ in range(rank))))
     else:
         axis = context.axis("axis", None, rank)
-        place = context.op(kind, data, axis=axis, keepdims=int(keep or rank == 1))
-    return context.op("Cast", place, to=ir.DataType.FLOAT)
+        index = context.op(kind, data, axis=axis, keepdims=int(keep or rank == 1))
+    return context.op("Cast", index, to=ir.DataType.FLOAT)
 
 
 @operator("argmax_channel")
 def argmax_channel(context: OpContext) -> ir.Value:
     """``ArgMax`` along axis 1, as float32."""
-    place = context.op("ArgMax", context.data, axis=1, keepdims=0)
-    return context.op("Cast", place, to=ir.DataType.FLOAT)
+    index = context.op("ArgMax", context.data, axis=1, keepdims=0)
+    return context.op("Cast", index, to=ir.DataType.FLOAT)
 
 
 @operator(
     "dot",
     attributes=("transpose_a", "transpose_b"),
     ignored=("forward_stype",),
-    restrictions="matrices",
+    restrictions="two matrices",
 )
 def dot(context: OpContext) -> ir.Value:
-    """``MatMul``, of transposed matrices where asked for."""
+    """``MatMul``, after ``Transpose`` for transpose_a and transpose_b."""
     ranks = [context.rank(value) for value in context.inputs]
     if ranks != [2, 2]:
-        raise UnsupportedOperatorError(f"a product of tensors of {ranks} axes has no conversion")
+        raise UnsupportedOperatorError(f"a product of tensors of {ranks} axes is not supported")
     return _product(context)
 
 
 @operator("batch_dot", attributes=("transpose_a", "transpose_b"), ignored=("forward_stype",))
 def batch_dot(context: OpContext) -> ir.Value:
-    """``MatMul`` of each pair, of transposed matrices where asked for."""
+    """Batched ``MatMul``, after ``Transpose`` for transpose_a and transpose_b."""
     ranks = [context.rank(value) for value in context.inputs]
     if len(set(ranks)) != 1 or ranks[0] < 3:
-        raise GraphError(f"inputs of {ranks} axes")
+        raise GraphError(f"inputs must have the same number of axes, at least 3, not {ranks}")
     return _product(context)
 
 
@@ -92,20 +92,20 @@ def _product(context: OpContext) -> ir.Value:
     pair = []
     for value, name in zip(context.inputs, ("transpose_a", "transpose_b"), strict=True):
         rank = context.rank(value)
-        turned = [*range(rank - 2), rank - 1, rank - 2]
+        swapped = [*range(rank - 2), rank - 1, rank - 2]
         transposed = context.attrs.boolean(name, False)
-        pair.append(context.op("Transpose", value, perm=turned) if transposed else value)
+        pair.append(context.op("Transpose", value, perm=swapped) if transposed else value)
     return context.op("MatMul", *pair)
 
 
 def _reduce(context: OpContext, kind: str, axes: tuple[int, ...]) -> ir.Value:
-    """Adds a reduction; MXNet has no value without axes, one element is left."""
+    """Adds a reduction; MXNet has no 0-D values, so a full reduction has shape (1,)."""
     rank = context.rank(context.data)
     keep = context.attrs.boolean("keepdims", False)
-    alone = not keep and len(axes) == rank
-    stays = int(keep)
+    full = not keep and len(axes) == rank
+    keepdims = int(keep)
     if kind == "ReduceSum" or context.builder.opset >= _AXES_AS_INPUT:
-        found = context.op(kind, context.data, context.integers(*axes), keepdims=stays)
+        reduced = context.op(kind, context.data, context.integers(*axes), keepdims=keepdims)
     else:
-        found = context.op(kind, context.data, axes=axes, keepdims=stays)
-    return context.op("Reshape", found, context.integers(1)) if alone else found
+        reduced = context.op(kind, context.data, axes=axes, keepdims=keepdims)
+    return context.op("Reshape", reduced, context.integers(1)) if full else reduced

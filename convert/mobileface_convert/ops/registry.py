@@ -1,8 +1,8 @@
-"""One conversion function per MXNet operator, found by name.
+"""Registry of conversions: one function per MXNet operator, looked up by name.
 
-A conversion gets an `OpContext` and returns the ONNX value(s) of its outputs. It declares every
-attribute that it reads and those that cannot change the result; any other attribute on a node is
-refused rather than ignored.
+A conversion takes an `OpContext` and returns the ONNX value or values of the operator's outputs. It
+declares the attributes that it reads and those that cannot change the result; any other attribute
+on a node is an error, never silently ignored.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class OpContext:
-    """What a conversion function works with.
+    """The operator to convert and its surroundings, as passed to a conversion function.
 
     Attributes:
-        builder: Where ONNX nodes are added.
+        builder: Builder of the ONNX graph.
         graph: The network that is being converted.
         node: The operator to convert.
-        values: ONNX values of all edges that are computed or fed so far.
-        attrs: Its attributes.
+        values: ONNX values of all edges computed so far and of all inputs.
+        attrs: Attributes of the operator.
     """
 
     builder: GraphBuilder
@@ -59,7 +59,7 @@ class OpContext:
         """One input; a stored array becomes an initializer.
 
         Raises:
-            GraphError: The node has no such input, or reads an output that does not exist.
+            GraphError: If the node has no such input, or reads an output that does not exist.
         """
         if position >= len(self.node.inputs):
             raise GraphError(f"input {position} is missing", where=self.node.where)
@@ -74,13 +74,13 @@ class OpContext:
         return self.builder.constant(array.astype(np.float32), name=edge.node.name)
 
     def op(self, op_type: str, *inputs: ir.Value | None, **attributes: object) -> ir.Value:
-        """Adds an ONNX node that carries the MXNet node's name."""
+        """Adds an ONNX node with one output, named after the MXNet node."""
         return self.builder.op(op_type, *inputs, name=self.node.name, **attributes)  # type: ignore[arg-type]
 
     def ops(
         self, op_type: str, *inputs: ir.Value | None, outputs: int, **attributes: object
     ) -> Sequence[ir.Value]:
-        """Adds an ONNX node with several outputs."""
+        """Adds an ONNX node with several outputs, named after the MXNet node."""
         return self.builder.op_multi(
             op_type,
             *inputs,
@@ -90,11 +90,11 @@ class OpContext:
         )
 
     def integers(self, *values: int) -> ir.Value:
-        """An int64 vector."""
+        """A constant int64 vector."""
         return self.builder.constant(values, np.int64, name="integers")
 
     def size_of(self, value: ir.Value, axis: int) -> ir.Value:
-        """Size of an axis, int64 (1,), computed where it is not known."""
+        """Size of an axis, int64 (1,): a constant if known, otherwise computed at run time."""
         size = None if value.shape is None else value.shape[axis]
         if isinstance(size, int):
             return self.integers(size)
@@ -102,56 +102,56 @@ class OpContext:
         return self.op("Shape", value, start=axis, end=axis + 1)
 
     def axis(self, name: str, default: int | None, rank: int) -> int:
-        """An attribute that says an axis, from 0.
+        """The axis that an attribute selects, as a non-negative number.
 
         Raises:
-            GraphError: There is no such axis.
+            GraphError: If the axis is out of range.
         """
         axis = self.attrs.integer(name, default)
         if not -rank <= axis < rank:
-            raise GraphError(f"{name}={axis} for {rank} axes")
+            raise GraphError(f"{name}={axis} is out of range for {rank} axes")
         return axis % rank
 
     def axes(self, name: str, rank: int) -> tuple[int, ...]:
-        """An attribute that says axes, from 0 in ascending order; empty if it is absent.
+        """The axes that an attribute selects, non-negative and ascending; empty if it is absent.
 
         Raises:
-            GraphError: There is no such axis, or one is given twice.
+            GraphError: If an axis is out of range or appears more than once.
         """
         given = self.attrs.integers(name, ())
         found = sorted({axis % rank for axis in given if -rank <= axis < rank})
         if len(found) != len(given):
-            raise GraphError(f"{name}={given} for {rank} axes")
+            raise GraphError(f"{name}={given} is out of range or repeated for {rank} axes")
         return tuple(found)
 
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike, role: str) -> ir.Value:
-        """An initializer named after the node and its role in it."""
+        """An initializer named after the node and the role that the array has in it."""
         return self.builder.constant(value, dtype, name=f"{self.node.name}_{role}")
 
     def scalar(self, value: float) -> ir.Value:
-        """A float32 scalar."""
+        """A constant float32 scalar."""
         return self.builder.constant(np.float32(value), np.float32, name="scalar")
 
     def weight(self, position: int, role: str, shape: Sequence[int | None]) -> FloatArray:
-        """The constant behind an input as float32; see `Graph.weight_of`."""
+        """The stored array of an input as float32; see `Graph.weight_of`."""
         return self.graph.weight_of(self.node, position, role, shape).astype(np.float32)
 
     def rank(self, value: ir.Value) -> int:
         """Number of dimensions of a value.
 
         Raises:
-            GraphError: It does not follow from the graph.
+            GraphError: If it cannot be inferred from the graph.
         """
         if value.shape is None:
             raise GraphError(
                 "the number of dimensions of its input is unknown",
                 where=self.node.where,
-                hint="give the network's input shape",
+                hint="pass the network's input shape",
             )
         return len(value.shape)
 
     def channels(self, value: ir.Value) -> int | None:
-        """Size of axis 1 where it is known."""
+        """Size of axis 1; None if it is unknown or the value has no axis 1."""
         if value.shape is None or len(value.shape) < 2:
             return None
         size = value.shape[1]
@@ -167,10 +167,11 @@ class Operator:
 
     Attributes:
         name: MXNet's operator name.
-        convert: The conversion function; the first line of its docstring says what becomes of it.
-        attributes: Attributes it reads.
-        ignored: Attributes without influence on the result (memory, tuning, training).
-        restrictions: What it refuses, in a few words; empty if nothing.
+        convert: The conversion function. The first line of its docstring describes the ONNX nodes
+            it adds and is printed in OPERATORS.md.
+        attributes: Attributes that the conversion reads.
+        ignored: Attributes that do not affect the result (memory, tuning, training).
+        restrictions: The supported cases, in a few words; empty if there are no restrictions.
     """
 
     name: str
@@ -189,10 +190,10 @@ def operator(
     ignored: Sequence[str] = (),
     restrictions: str = "",
 ) -> Callable[[Conversion], Conversion]:
-    """Registers a conversion under one or several operator names; see `Operator`.
+    """Registers a conversion under one or more operator names; see `Operator`.
 
     Raises:
-        ValueError: A name is registered already.
+        ValueError: If a name is already registered.
     """
 
     def register(convert: Conversion) -> Conversion:
@@ -218,25 +219,26 @@ def convert_node(
     """Adds the ONNX nodes of one MXNet operator; returns the values of its outputs.
 
     Raises:
-        UnsupportedOperatorError: Unknown operator or attribute, or a value without a conversion.
-        GraphError: Its inputs or weights do not fit; the message names the MXNet node.
+        UnsupportedOperatorError: If the operator, an attribute or an attribute value is not
+            supported.
+        GraphError: If its inputs or weights do not fit; the message names the MXNet node.
     """
     found = _OPERATORS.get(node.op)
     if found is None:
         near = difflib.get_close_matches(node.op, _OPERATORS, n=3)
         raise UnsupportedOperatorError(
-            f"operator '{node.op}' has no conversion",
+            f"operator '{node.op}' is not supported",
             where=node.where,
-            hint=("near to it: " + ", ".join(near) + "; " if near else "")
+            hint=("did you mean: " + ", ".join(near) + "; " if near else "")
             + "supported: "
             + ", ".join(sorted(_OPERATORS)),
         )
     unknown = sorted(set(node.attrs) - set(found.attributes) - set(found.ignored))
     if unknown:
         raise UnsupportedOperatorError(
-            f"attribute {', '.join(unknown)} has no conversion",
+            f"attribute {', '.join(unknown)} is not supported",
             where=node.where,
-            hint=f"known: {', '.join(found.attributes) or 'none'}",
+            hint=f"supported: {', '.join(found.attributes) or 'none'}",
         )
     context = OpContext(builder, graph, node, values, Attributes(node.attrs, node.where))
     try:

@@ -1,8 +1,9 @@
-"""Reshape in MXNet's own language of shapes.
+"""Reshape with MXNet's shape codes.
 
-A shape is a list of codes that walk along the axes of the data: a number is a size; 0 copies the
-axis; -1 is inferred; -2 copies all axes that are left; -3 merges two; -4 splits one into the two
-sizes that follow, of which one may be -1. With reverse=True the walk is from the last axis.
+A shape is a list of codes that consume the axes of the data from the first: a positive number is a
+size; 0 copies the axis; -1 is inferred; -2 copies all remaining axes; -3 merges two axes; -4 splits
+an axis into the two sizes that follow, one of which may be -1. With reverse=True the codes are
+applied from the last axis.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _COPY, _INFER, _REST, _MERGE, _SPLIT = 0, -1, -2, -3, -4
 
 @dataclass(frozen=True)
 class _Size:
-    """One axis of the result: the product of some axes of the data over a number.
+    """Size of one axis of the result: the product of some axes of the data, divided by a number.
 
     Attributes:
-        axes: Of the data; none: the size is the number itself.
-        number: Divisor, or the size; -1 without axes: inferred.
+        axes: Axes of the data; if empty, ``number`` is the size.
+        number: Divisor of the product, or the size itself, where -1 means inferred.
     """
 
     axes: tuple[int, ...] = ()
@@ -38,33 +39,37 @@ class _Size:
 @operator(
     "Reshape",
     attributes=("shape", "reverse", "target_shape", "keep_highest"),
-    restrictions="-4 not with reverse=True",
+    restrictions="no -4 with reverse=True",
 )
 def reshape(context: OpContext) -> ir.Value:
-    """``Reshape``; sizes that are not known are computed from ``Shape``."""
+    """``Reshape``; unknown sizes are computed from ``Shape``."""
     attrs, data = context.attrs, context.data
     codes = attrs.integers("shape", ())
     if not codes:
-        return _reshape(context, data, _target_shape(context))
+        return _reshape(context, data, _legacy_sizes(context))
     reverse = attrs.boolean("reverse", False)
     if reverse and _SPLIT in codes:
-        raise UnsupportedOperatorError(f"shape={codes} with reverse=True has no conversion")
+        raise UnsupportedOperatorError(f"shape={codes} with reverse=True is not supported")
     rank = context.rank(data)
     if not reverse:
-        return _reshape(context, data, _walk(codes, rank))
-    backwards = _walk(codes[::-1], rank)
+        return _reshape(context, data, _parse_codes(codes, rank))
+    backwards = _parse_codes(codes[::-1], rank)
     sizes = [_Size(tuple(rank - 1 - a for a in s.axes), s.number) for s in reversed(backwards)]
     return _reshape(context, data, sizes)
 
 
-@operator("reshape_like", restrictions="whole shapes")
+@operator("reshape_like", restrictions="all axes of the shape")
 def reshape_like(context: OpContext) -> ir.Value:
     """``Reshape`` to the ``Shape`` of the second input."""
     return context.op("Reshape", context.data, context.op("Shape", context.input(1)))
 
 
-def _target_shape(context: OpContext) -> list[_Size]:
-    """The sizes of an old file: 0 is inferred; keep_highest copies the first axis."""
+def _legacy_sizes(context: OpContext) -> list[_Size]:
+    """Sizes from the legacy target_shape: 0 is inferred; keep_highest copies the first axis.
+
+    Raises:
+        GraphError: If there is no target_shape, or it leaves more than one size to infer.
+    """
     target = context.attrs.integers("target_shape", ())
     if not target:
         raise GraphError("attribute 'shape' is missing")
@@ -72,48 +77,49 @@ def _target_shape(context: OpContext) -> list[_Size]:
     if context.attrs.boolean("keep_highest", False):
         sizes[0] = _Size((0,))
     if min(target) < 0 or sizes.count(_Size((), _INFER)) > 1:
-        raise GraphError(f"target_shape={target} leaves more than one size open")
+        raise GraphError(f"target_shape={target} leaves more than one size to infer")
     return sizes
 
 
-def _walk(codes: Sequence[int], rank: int) -> list[_Size]:
-    """What each code makes of the axes of the data.
+def _parse_codes(codes: Sequence[int], rank: int) -> list[_Size]:
+    """The sizes that shape codes select from the axes of the data.
 
     Raises:
-        GraphError: The codes ask for more axes than there are, or for more than one inferred size.
+        GraphError: If the codes need more axes than the data has, or infer more than one size.
     """
     sizes: list[_Size] = []
-    left, axis = list(codes), 0
+    remaining, axis = list(codes), 0
 
     def take() -> int:
         nonlocal axis
         if axis >= rank:
-            raise GraphError(f"shape={tuple(codes)} for data of {rank} axes")
+            raise GraphError(f"shape={tuple(codes)} has too many codes for data of {rank} axes")
         axis += 1
         return axis - 1
 
-    while left:
-        code = left.pop(0)
+    while remaining:
+        code = remaining.pop(0)
         if code > 0 or code == _INFER:
             sizes.append(_Size((), code))
             axis += 1
         elif code == _COPY:
             sizes.append(_Size((take(),)))
         elif code == _REST:
-            sizes += [_Size((rest,)) for rest in range(axis, rank)]
+            sizes += [_Size((other,)) for other in range(axis, rank)]
             axis = rank
         elif code == _MERGE:
             sizes.append(_Size((take(), take())))
-        elif code == _SPLIT and len(left) >= 2:
-            sizes += _split(take(), left.pop(0), left.pop(0))
+        elif code == _SPLIT and len(remaining) >= 2:
+            sizes += _split(take(), remaining.pop(0), remaining.pop(0))
         else:
             raise GraphError(f"shape={tuple(codes)} is not a list of sizes and codes")
     if sizes.count(_Size((), _INFER)) > 1:
-        raise GraphError(f"shape={tuple(codes)} leaves more than one size open")
+        raise GraphError(f"shape={tuple(codes)} leaves more than one size to infer")
     return sizes
 
 
 def _split(axis: int, first: int, second: int) -> list[_Size]:
+    """The two sizes that an axis is split into, one of which may be -1."""
     if first == _INFER and second > 0:
         return [_Size((axis,), second), _Size((), second)]
     if second == _INFER and first > 0:
@@ -124,32 +130,32 @@ def _split(axis: int, first: int, second: int) -> list[_Size]:
 
 
 def _reshape(context: OpContext, data: ir.Value, sizes: Sequence[_Size]) -> ir.Value:
-    """Adds the reshape, with as little computed as there can be."""
+    """Adds the reshape; computes only the sizes that ONNX can neither copy nor infer."""
     known = [_known(data, size) for size in sizes]
     numbers = [
-        _COPY if size is None and sizes[place] == _Size((place,)) else size
-        for place, size in enumerate(known)
+        _COPY if size is None and sizes[axis] == _Size((axis,)) else size
+        for axis, size in enumerate(known)
     ]
     _check_count(data, known)
-    open_places = [place for place, size in enumerate(numbers) if size is None]
-    if len(open_places) == 1 and _INFER not in numbers:
-        numbers[open_places[0]] = _INFER
-        open_places = []
-    if not open_places:
+    unknown = [axis for axis, size in enumerate(numbers) if size is None]
+    if len(unknown) == 1 and _INFER not in numbers:
+        numbers[unknown[0]] = _INFER
+        unknown = []
+    if not unknown:
         target = context.integers(*(number for number in numbers if number is not None))
         return context.op("Reshape", data, target)
     parts = [
-        context.integers(number) if number is not None else _computed(context, data, sizes[place])
-        for place, number in enumerate(numbers)
+        context.integers(number) if number is not None else _computed(context, data, sizes[axis])
+        for axis, number in enumerate(numbers)
     ]
     return context.op("Reshape", data, context.op("Concat", *parts, axis=0))
 
 
 def _check_count(data: ir.Value, known: Sequence[int | None]) -> None:
-    """What is known to be impossible is refused here and not on the device.
+    """Checks the number of elements where all sizes are known, so that it cannot fail on a device.
 
     Raises:
-        GraphError: The data has another number of elements.
+        GraphError: If the data has a different number of elements than the shape.
     """
     sizes = [None] if data.shape is None else list(data.shape)
     numbers = [size for size in sizes if isinstance(size, int)]
@@ -163,16 +169,16 @@ def _check_count(data: ir.Value, known: Sequence[int | None]) -> None:
 
 
 def _known(data: ir.Value, size: _Size) -> int | None:
-    """The number that ONNX takes for a size, None if it depends on the data.
+    """A size as a number for ONNX; None if it depends on the data.
 
     Raises:
-        GraphError: An axis cannot be divided so.
+        GraphError: If the axis is not divisible by the size's number.
     """
     if not size.axes:
         return size.number
-    held = [None if data.shape is None else data.shape[axis] for axis in size.axes]
-    factors = [number for number in held if isinstance(number, int)]
-    if len(factors) < len(held):
+    sources = [None if data.shape is None else data.shape[axis] for axis in size.axes]
+    factors = [number for number in sources if isinstance(number, int)]
+    if len(factors) < len(sources):
         return None
     product = math.prod(factors)
     if product % size.number:
@@ -181,6 +187,7 @@ def _known(data: ir.Value, size: _Size) -> int | None:
 
 
 def _computed(context: OpContext, data: ir.Value, size: _Size) -> ir.Value:
+    """A size computed at run time, int64 (1,)."""
     value = context.size_of(data, size.axes[0])
     for axis in size.axes[1:]:
         value = context.op("Mul", value, context.size_of(data, axis))

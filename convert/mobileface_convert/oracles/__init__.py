@@ -1,1 +1,1 @@
-"""Who says whether a conversion is right: MXNet, recorded outputs, the ONNX reference evaluator."""
+"""Reference implementations for verification: MXNet, recorded outputs, ONNX's evaluator."""

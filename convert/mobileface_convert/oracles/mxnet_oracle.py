@@ -1,4 +1,4 @@
-"""MXNet itself as the oracle, where it is installed. Nothing but verification imports this."""
+"""MXNet as the reference implementation, if it is installed. Only verification imports this."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def mxnet_is_installed() -> bool:
-    """True if MXNet can be found (it is not imported)."""
+    """True if MXNet is installed; does not import it."""
     return importlib.util.find_spec("mxnet") is not None
 
 
 def import_mxnet() -> Any:
-    """The mxnet module, with its oneDNN subgraph backend off.
+    """The mxnet module, with its oneDNN subgraph backend disabled.
 
-    With that backend (the default) MXNet 1.9.1's symbol executor was measured to give wrong numbers
-    for plain convolution nets; without it, it agrees with its own imperative results.
+    With that backend (the default), the symbol executor of MXNet 1.9.1 returned wrong results for
+    plain convolutional networks; without it, the results agree with MXNet's imperative ones.
 
     Raises:
-        ConversionError: MXNet is absent, or was imported before with the backend on.
+        ConversionError: If MXNet is not installed, or was already imported with the backend
+            enabled.
     """
     if "mxnet" in sys.modules:
         if os.environ.get(_BACKEND) != "NONE":
             raise ConversionError(
-                "MXNet was imported with its subgraph backend on", hint=f"set {_BACKEND}=NONE first"
+                "MXNet was imported with its subgraph backend enabled",
+                hint=f"set {_BACKEND}=NONE first",
             )
         return sys.modules["mxnet"]
     if not mxnet_is_installed():
@@ -52,18 +54,18 @@ def import_mxnet() -> Any:
 
 
 def _first_output(node: str, known: Sequence[str]) -> str:
-    """MXNet's name for what a node computes, or for the first of several such values."""
+    """MXNet's name for a node's output, or for the first of several outputs."""
     return f"{node}_output" if f"{node}_output" in known else f"{node}_output0"
 
 
 class MXNetReference:
-    """A checkpoint as MXNet runs it, from its original files.
+    """Runs a checkpoint in MXNet, from its original files.
 
     Args:
         symbol: The ``-symbol.json`` file.
         params: The ``.params`` file.
-        output: Name of the internal output to read (``fc5_bn_output``), or names of several; None:
-            the heads.
+        output: Name of an internal output to return (``fc5_bn_output``), or several names; by
+            default the network's own outputs.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class MXNetReference:
             chosen = [internals[n if n in known else _first_output(n, known)] for n in names]
             network = chosen[0] if isinstance(output, str) else self._mxnet.sym.Group(chosen)
         stored = self._mxnet.nd.load(str(params))
-        # MXNet gives a list, not a mapping, for a file without a single array.
+        # MXNet returns a list, not a mapping, for a file without arrays.
         named = stored.items() if isinstance(stored, dict) else ()
         arrays = {name.split(":", 1)[-1]: array for name, array in named}
         self._network = network
@@ -87,7 +89,7 @@ class MXNetReference:
         self.name = f"MXNet {self._mxnet.__version__}"
 
     def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
-        """The network's outputs for inputs by name."""
+        """Returns the network's outputs for inputs by name, all float32."""
         mxnet = self._mxnet
         fed = {name: mxnet.nd.array(value, dtype=np.float32) for name, value in inputs.items()}
         stored = {name: array.shape for name, array in self._arguments.items()}

@@ -1,4 +1,4 @@
-"""A source graph run by the ONNX project's reference evaluator, in plain numpy."""
+"""Runs a source graph with the ONNX project's reference evaluator, in plain numpy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class ReferenceNetwork:
-    """A network before any rewriting, slow and independent of ONNX Runtime.
+    """Runs a network before any pass, slowly and independently of ONNX Runtime.
 
-    It shows whether rewriting and the engine are right; whether the operators are, only a run in
-    their own framework shows.
+    This verifies the passes and the engine. It does not verify the operators' conversions; only a
+    run in the original framework does.
 
     Args:
         graph: The network.
@@ -34,7 +34,7 @@ class ReferenceNetwork:
         self.name = f"ONNX {onnx.__version__}'s reference evaluator on the unrewritten graph"
 
     def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
-        """The network's outputs for inputs by name."""
+        """Returns the network's outputs for inputs by name, all float32."""
         builder = GraphBuilder("reference")
         fed = {name: builder.input(name, np.float32, a.shape) for name, a in inputs.items()}
         found = add_graph(builder, self._graph, fed)

@@ -1,7 +1,7 @@
-"""Does the ONNX model give what its source gives?
+"""Compares an ONNX model with its source.
 
-The inputs are probe pictures that every machine makes alike (`mobileface.models.probes`). The
-oracle is MXNet itself where it is installed, else numbers that were recorded from it.
+The inputs are probe images, which are identical on every machine (`mobileface.models.probes`). The
+reference is MXNet if it is installed, otherwise outputs that were recorded from it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 BATCH_SIZES = (1, 8)
-"""Batch sizes at which a network is compared with its oracle."""
+"""Batch sizes at which a network is compared with its reference."""
 
 PROBE_COUNT = 16
 PROBE_SEED = 20200229
@@ -48,17 +48,17 @@ Tensor = FloatArray | npt.NDArray[np.uint8]
 
 
 def probe_tensor(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> FloatArray:
-    """Probe pictures as the network's input tensor, float32 (count, C, height, width)."""
+    """Probe images as the network's input tensor, float32 (count, C, height, width)."""
     return probes.probe_tensor(spec, count, seed)
 
 
 def probe_input(spec: ImageInput, count: int = PROBE_COUNT, seed: int = PROBE_SEED) -> Tensor:
-    """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
+    """Probe images as the model's own input, which may be uint8 (count, height, width, C)."""
     return probes.probe_input(spec, count, seed)
 
 
 def open_model(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """A model in memory, without a spec, in ONNX Runtime."""
+    """Opens a model that is in memory, and may have no spec, in ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(
@@ -69,28 +69,36 @@ def open_model(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 def run_batches(
     session: Session, tensor: Tensor, batch: int, outputs: Sequence[str] | None = None
 ) -> FloatArray:
-    """Some outputs of a model, side by side, in batches of the given size.
+    """Runs a model in batches of the given size.
 
     Args:
         session: The model.
-        tensor: Its input.
-        batch: Pictures a run.
+        tensor: The input (N, …).
+        batch: Number of images per run.
         outputs: Names of the outputs, each (N, …); by default the first.
+
+    Returns:
+        The outputs, flattened and concatenated per image, (N, D).
     """
-    name, wanted = session.inputs[0], outputs or session.outputs[:1]
+    name, selected = session.inputs[0], outputs or session.outputs[:1]
     parts = []
     for start in range(0, len(tensor), batch):
         found = session.run({name: tensor[start : start + batch]})
-        rows = [found[output].reshape(len(found[output]), -1) for output in wanted]
+        rows = [found[output].reshape(len(found[output]), -1) for output in selected]
         parts.append(np.concatenate(rows, axis=1))
     return np.concatenate(parts)
 
 
 def require(agreement: Agreement, bounds: Bounds, where: str) -> None:
-    """Refuses a model that misses its bounds (nan misses them too).
+    """Checks that an agreement is within its bounds; nan is not.
+
+    Args:
+        agreement: The result of the comparison.
+        bounds: The tolerances.
+        where: Name of the model in error messages.
 
     Raises:
-        ParityError: Says what was seen and what is allowed.
+        ParityError: If a bound is not met; the message has the measured and the allowed value.
     """
     if not agreement.within(bounds):
         raise ParityError(
@@ -107,10 +115,16 @@ def golden_path(name: str) -> Path | None:
 
 
 def read_golden(name: str) -> tuple[FloatArray, str]:
-    """Recorded outputs for `probe_tensor`, and what they were recorded from.
+    """Reads the outputs recorded for `probe_tensor`.
+
+    Args:
+        name: Name of the recipe.
+
+    Returns:
+        The outputs, float32 (N, D), and a description of the reference they come from.
 
     Raises:
-        ConversionError: Nothing is recorded for that model, or for other probes.
+        ConversionError: If there is no record for the model, or it is for other probe images.
     """
     path = golden_path(name)
     if path is None:
@@ -121,5 +135,9 @@ def read_golden(name: str) -> tuple[FloatArray, str]:
         )
     with np.load(path, allow_pickle=False) as data:
         if int(data["seed"]) != PROBE_SEED or len(data["outputs"]) != PROBE_COUNT:
-            raise ConversionError("recorded for other probes; record anew", where=str(path))
+            raise ConversionError(
+                "the outputs were recorded for other probe images",
+                where=str(path),
+                hint="record them again with tests/record_golden.py",
+            )
         return data["outputs"], f"recorded from {data['oracle']}"

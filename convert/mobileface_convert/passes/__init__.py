@@ -1,4 +1,4 @@
-"""Rewrites of the source graph, one module each, in the order in which export runs them."""
+"""Passes that rewrite the source graph, one per module, and their order in an export."""
 
 from __future__ import annotations
 
@@ -47,39 +47,39 @@ __all__ = [
 ]
 
 COMMON: tuple[tuple[str, Pass], ...] = (
-    ("drop_identity", drop_identity),  # first: it parts layers from their batch normalisation
+    ("drop_identity", drop_identity),  # first: identities separate layers from their BatchNorm
     ("fold_scale", fold_scale),
     ("fold_batchnorm", fold_batchnorm),
-    ("interleave", interleave),  # after the scalings that stand between pixels and layers
+    ("interleave", interleave),  # after folding the scalings between pixels and layers
     ("fuse_clip", fuse_clip),
     ("fuse_repeat", fuse_repeat),
     ("read_shapes", read_shapes),
 )
-"""What every export runs after `prune` has cut the network, by name, in order."""
+"""The passes of every export, in order, after `prune`: (name, pass)."""
 
 PORTABLE: tuple[tuple[str, Pass], ...] = (
     *COMMON,
-    # After folding, which shows what is constant. A few channels fewer gain nothing anywhere, and
-    # cost dearly where whole blocks of channels are computed together.
+    # After folding, which reveals constant channels. Dropping only a few channels saves nothing and
+    # is expensive where channels are computed in full blocks.
     ("dead_channels", partial(dead_channels, worth=0.05)),
 )
-"""For any machine: as few multiplications as possible."""
+"""Passes for any machine: minimise the number of multiplications."""
 
 BLOCKED: tuple[tuple[str, Pass], ...] = (
     *COMMON,
     ("dead_channels", partial(dead_channels, multiple=16)),
-    ("pad_channels", partial(pad_channels, multiple=16)),  # a blocked depthwise layer has no rest
-    ("split_prelu", partial(split_prelu, multiple=16)),  # last: only whole blocks are worth it
+    ("pad_channels", partial(pad_channels, multiple=16)),  # blocked depthwise layers: full blocks
+    ("split_prelu", partial(split_prelu, multiple=16)),  # last: only pays for full blocks
 )
-"""For x86-64, where ONNX Runtime keeps channels in blocks of 16 (AVX-512) or 8 (AVX2)."""
+"""Passes for x86-64, where ONNX Runtime stores channels in blocks of 16 (AVX-512) or 8 (AVX2)."""
 
 NCNN: tuple[tuple[str, Pass], ...] = (
     *PORTABLE,
-    ("pad_channels", partial(pad_channels, multiple=4)),  # fewer or more cost more than they save
+    ("pad_channels", partial(pad_channels, multiple=4)),  # other multiples cost more than they save
 )
-"""For ncnn, which keeps channels in blocks of 4 at least, and computes others one by one."""
+"""Passes for ncnn, which stores channels in blocks of 4 or more, or else one by one."""
 
 TARGETS: Mapping[str, tuple[tuple[str, Pass], ...]] = MappingProxyType(
     {"plain": COMMON, "portable": PORTABLE, "x86": BLOCKED, "ncnn": NCNN}
 )
-"""The passes for each kind of machine; "plain" leaves channels and activations as they are."""
+"""The passes per target; "plain" leaves channels and activations unchanged."""

@@ -1,4 +1,4 @@
-"""What a pass is: a function from a graph to a graph that says what it did and what it left."""
+"""The interface of a pass: a function that rewrites a graph and reports its changes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass returns.
+    """The result of a pass.
 
     Attributes:
-        graph: The new graph, or the old one if nothing changed.
-        changed: A short line for each change, in graph order.
-        refused: Places left alone, with reasons.
+        graph: The new graph, or the old graph if nothing changed.
+        changed: One short line per change, in graph order.
+        refused: Places that were left unchanged, with reasons.
     """
 
     graph: Graph

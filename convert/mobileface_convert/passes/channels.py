@@ -1,8 +1,8 @@
-"""Which channels of a network belong together, and the network with other channels.
+"""Groups of values that share their channels, and networks with a changed number of channels.
 
-A depthwise convolution, an activation or a sum reads and gives the same channels: values that are
-tied so are one `Family`. A layer that reads all channels for each output (a convolution without
-groups, a fully connected layer) ends one family and begins another::
+The output channels of a depthwise convolution, an activation or a sum correspond to its input
+channels: values that are tied in this way form a `Family`. A layer that reads all channels for each
+output (a convolution without groups, a fully connected layer) ends one family and starts another::
 
     conv ─ prelu ─┬─ depthwise ─ prelu ─ + ─ conv ─ …
                   └──────────────────────┘
@@ -22,21 +22,21 @@ from ..graph.source_graph import Array, Edge, Graph, Node, rebuild
 from .weighted_layers import Doubles, Layer, flattens, layer_of, store_arrays, store_layer, tidy
 
 __all__ = [
-    "ALIKE",
+    "POINTWISE",
     "Family",
     "Numbers",
-    "behind_flatten",
     "by_channel",
     "families",
     "is_dense",
     "is_depthwise",
     "is_padded",
     "resize",
+    "skip_flatten",
 ]
 
 Numbers = npt.NDArray[np.intp]
 
-ALIKE = frozenset(
+POINTWISE = frozenset(
     {
         "Activation",
         "_div_scalar",
@@ -51,16 +51,16 @@ ALIKE = frozenset(
         "tanh",
     }
 )
-"""Operators that do the same to every number."""
+"""Operators that apply the same function to every value."""
 
-_UNARY = ALIKE | {"BatchNorm", "LeakyReLU", "Pooling"}
-"""Operators that give the channels they read, each by itself."""
+_UNARY = POINTWISE | {"BatchNorm", "LeakyReLU", "Pooling"}
+"""Operators that process each channel of their input separately."""
 
 _BY_CHANNEL = {"BatchNorm": (1, 2, 3, 4), "LeakyReLU": (1,)}
-"""Which inputs of an operator are arrays with a value a channel."""
+"""Positions of an operator's inputs that are arrays with one value per channel."""
 
 _VARIANCE = 4
-"""The input of a batch normalisation that must not be zero."""
+"""Position of a batch normalisation's variance, which must not be zero."""
 
 _SUMS = frozenset({"elemwise_add"})
 """Operators that add values of the same channels."""
@@ -71,8 +71,8 @@ class Family:
     """Values whose channels are tied to each other.
 
     Attributes:
-        channels: How many.
-        members: The nodes that give these values, in graph order.
+        channels: Number of channels; 0 if unknown.
+        members: The nodes that output these values, in graph order.
         readers: Layers that read all channels for each output, and the member that each reads.
         pinned: Why the number of channels cannot change; empty if it can.
     """
@@ -94,12 +94,12 @@ def families(graph: Graph) -> list[Family]:
             if node.op != "Flatten" and edge.node in homes:
                 _note_reader(graph, node, position, homes)
     for edge in graph.outputs:
-        _pin(homes[behind_flatten(edge.node)], "it is an output of the network")
+        _pin(homes[skip_flatten(edge.node)], "it is an output of the network")
     return [home for home in {id(home): home for home in homes.values()}.values() if home.channels]
 
 
 def is_depthwise(graph: Graph, node: Node) -> bool:
-    """True for a convolution that makes one output channel of each input channel alone."""
+    """True for a convolution whose output channels each read a single input channel."""
     weight = _weight(graph, node)
     if weight is None or node.op != "Convolution":
         return False
@@ -118,21 +118,21 @@ def is_dense(graph: Graph, node: Node) -> bool:
 
 
 def is_padded(node: Node) -> bool:
-    """True if an operator adds a border to what it reads."""
+    """True if an operator pads its input."""
     return any(Attributes(node.attrs, node.where).integers("pad", (0,)))
 
 
-def behind_flatten(node: Node) -> Node:
-    """The node itself, or what a Flatten reads."""
+def skip_flatten(node: Node) -> Node:
+    """The node itself, or the node that a Flatten reads."""
     while node.op == "Flatten":
         node = node.inputs[0].node
     return node
 
 
 def by_channel(weight: Doubles, channels: int) -> Doubles:
-    """A dense layer's weight as (outputs, channels, weights that read the channel).
+    """A dense layer's weight as (outputs, channels, weights per channel).
 
-    In a fully connected layer each channel covers a run of inputs.
+    In a fully connected layer each channel covers a contiguous range of inputs.
     """
     return weight.reshape(len(weight), channels, -1)
 
@@ -142,13 +142,13 @@ def resize(
     choices: Sequence[tuple[Family, Numbers]],
     absorbed: Mapping[Node, Doubles] | None = None,
 ) -> Graph:
-    """The network with other channels.
+    """Selects, drops or adds channels.
 
     Args:
         graph: The network.
-        choices: Families that change, each with the old numbers of its new channels; −1 is a new
-            channel that stays zero and that nobody reads.
-        absorbed: What is added to the biases of layers that read these families.
+        choices: Families that change, each with the old indices of its new channels; −1 is a new,
+            unused channel of zeros.
+        absorbed: Terms that are added to the biases of layers that read these families.
     """
     params = dict(graph.params)
     added = absorbed or {}
@@ -156,7 +156,7 @@ def resize(
 
     def rewrite(node: Node, inputs: tuple[Edge, ...]) -> Edge | Node:
         given = chosen.get(node)
-        read = chosen.get(behind_flatten(node.inputs[0].node)) if node.inputs else None
+        read = chosen.get(skip_flatten(node.inputs[0].node)) if node.inputs else None
         if is_dense(graph, node) or is_depthwise(graph, node):
             if given is None and read is None:
                 return node
@@ -183,7 +183,7 @@ def _resized(
     given: tuple[Family, Numbers] | None,
     read: tuple[Family, Numbers] | None,
 ) -> tuple[Doubles, Doubles, dict[str, str]]:
-    """Weight, bias and attributes of a layer that gives or reads other channels."""
+    """Weight, bias and attributes of a layer whose output or input channels change."""
     weight, bias, attrs = layer.weight, layer.bias, dict(node.attrs)
     if given is not None:
         weight, bias = _take(weight, given[1], 0), _take(bias, given[1], 0)
@@ -198,14 +198,14 @@ def _resized(
 
 
 def _take(values: Doubles, numbers: Numbers, axis: int, rest: float = 0.0) -> Doubles:
-    """Some elements along an axis; where the number is −1 another value."""
+    """Selected elements along an axis; ``rest`` where the index is −1."""
     taken = np.take(values, numbers, axis=axis)
     np.moveaxis(taken, axis, 0)[numbers < 0] = rest
     return taken
 
 
 def _home(graph: Graph, node: Node, homes: dict[Node, Family]) -> Family:
-    """The family of a node: that of what it is tied to, or a new one."""
+    """The family of a node: the family of the values that it is tied to, or a new one."""
     tied = [homes[other] for other in _tied(graph, node) if other in homes]
     home = tied[0] if tied else Family()
     for other in tied[1:]:
@@ -216,16 +216,16 @@ def _home(graph: Graph, node: Node, homes: dict[Node, Family]) -> Family:
         attrs = Attributes(node.attrs, node.where)
         size = attrs.integer("num_hidden" if node.op == "FullyConnected" else "num_filter")
         if home.channels not in (0, size):
-            _pin(home, f"'{node.name}' gives {size} channels, not {home.channels}")
+            _pin(home, f"'{node.name}' has {size} output channels, not {home.channels}")
         home.channels = home.channels or size
     elif not tied:
         what = "the network's input" if node.is_variable else f"'{node.name}' ({node.op})"
-        _pin(home, f"{what} gives it")
+        _pin(home, f"it comes from {what}")
     return home
 
 
 def _tied(graph: Graph, node: Node) -> list[Node]:
-    """What gives the channels that a node gives."""
+    """The inputs of a node whose channels correspond to its output channels."""
     if node.op in _SUMS:
         edges = node.inputs
     elif node.op in _UNARY or is_depthwise(graph, node):
@@ -241,7 +241,7 @@ def _tied(graph: Graph, node: Node) -> list[Node]:
 
 
 def _join(home: Family, other: Family, homes: dict[Node, Family]) -> None:
-    """Makes one family of two that a sum ties."""
+    """Merges two families that a sum ties."""
     if other.channels and home.channels not in (0, other.channels):
         _pin(home, f"{home.channels} and {other.channels} channels are added")
     home.channels = home.channels or other.channels
@@ -251,9 +251,9 @@ def _join(home: Family, other: Family, homes: dict[Node, Family]) -> None:
 
 
 def _note_reader(graph: Graph, node: Node, position: int, homes: Mapping[Node, Family]) -> None:
-    """Enters who reads a value without being tied to it."""
+    """Records a node that reads a value without being tied to it."""
     edge = node.inputs[position]
-    member = behind_flatten(edge.node)
+    member = skip_flatten(edge.node)
     home = homes[member]
     if edge.node in _tied(graph, node):
         return
@@ -267,6 +267,7 @@ def _note_reader(graph: Graph, node: Node, position: int, homes: Mapping[Node, F
 
 
 def _pin(home: Family, reason: str) -> None:
+    """Fixes the number of channels of a family; the first reason is kept."""
     home.pinned = home.pinned or reason
 
 

@@ -1,18 +1,19 @@
-"""Drop channels that carry nothing but a constant, or that nobody reads.
+"""Drop dead channels: channels that are constant or unused.
 
-Training drives whole kernels to zero. Behind such a kernel a channel is the same for every picture
-and at every pixel: its bias, sent through the activations that follow::
+Training drives whole kernels to zero. The output channel of such a kernel is the same for every
+image and at every pixel: its bias, after the activations that follow::
 
     before   Convolution(W, b) ─ depthwise(k) ─ prelu ─ … ─ Convolution(V, c)
     after    the same without the channels whose k is zero, c + Σ V·constant
 
-Where channels are kept in blocks, only as many go as leave whole blocks (``multiple``): a layer of
-other numbers would leave the blocked layout, at several times the cost of the channels.
+Where channels are stored in blocks, channels are only dropped as far as full blocks remain
+(``multiple``): a layer without full blocks is not computed in the blocked layout, which costs
+several times as much as the dropped channels save.
 
-A channel goes if this holds of everything it is tied to (see `channels`): at the end of a residual
-block it must be constant in both summands. A convolution with a border takes a constant in only if
-it is zero: the border is padded with zeros, where a constant would count. A kernel is zero if none
-of its weights reaches 1e-12 of the layer's largest.
+A channel is dropped if it is dead in all values it is tied to (see `channels`): at the end of a
+residual block it must be constant in both summands. A convolution with padding only absorbs a
+constant of zero, because its padding is zero as well. A kernel counts as zero if all its weights
+are at most 1e-12 times the layer's largest weight.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from .base import PassResult, Refusal
 from .channels import (
     Family,
     Numbers,
-    behind_flatten,
     by_channel,
     families,
     is_dense,
     is_depthwise,
     is_padded,
     resize,
+    skip_flatten,
 )
 from .weighted_layers import Doubles, layer_of
 
@@ -43,28 +44,26 @@ __all__ = ["dead_channels"]
 Mask = npt.NDArray[np.bool_]
 
 _NEGLIGIBLE = 1e-12
-"""Weights below this part of a layer's largest count as zero; float32 resolves 6e-8 of a sum."""
+"""Weights up to this fraction of the largest count as zero; float32 resolves 6e-8 of a sum."""
 
 
 def dead_channels(graph: Graph, *, multiple: int = 1, worth: float = 0.0) -> PassResult:
-    """Drops every dead channel that can go, and says why constant channels are left.
+    """Drops every dead channel that can be dropped, and reports why constant channels remain.
 
     Args:
         graph: The network.
-        multiple: What the number of channels that stay is a multiple of.
-        worth: The part of the network's channels that must be dead; below it nothing is done.
+        multiple: The number of remaining channels is a multiple of this.
+        worth: Minimum fraction of the network's channels to drop; below it nothing changes.
     """
     original, changed = graph, list[str]()
     while (
         step := _drop(graph, multiple)
-    ) is not None:  # a layer that lost outputs may ignore inputs
+    ) is not None:  # a layer with fewer outputs may no longer use all its inputs
         graph, lines = step
         changed += lines
     before, after = (sum(f.channels for f in families(g)) for g in (original, graph))
     if changed and before - after < worth * before:
-        reason = (
-            f"{before - after} of {before} channels are dead, too few to break whole blocks for"
-        )
+        reason = f"{before - after} of {before} channels are dead, too few to give up full blocks"
         return PassResult(original, (), (Refusal(changed[0].split(":")[0], reason),))
     constants = _constants(graph)
     refused = [
@@ -76,7 +75,7 @@ def dead_channels(graph: Graph, *, multiple: int = 1, worth: float = 0.0) -> Pas
 
 
 def _drop(graph: Graph, multiple: int) -> tuple[Graph, list[str]] | None:
-    """The network without the channels that are dead now; None if there are none."""
+    """The network without its dead channels; None if it has no dead channels."""
     constants = _constants(graph)
     choices: list[tuple[Family, Numbers]] = []
     lines = []
@@ -84,7 +83,7 @@ def _drop(graph: Graph, multiple: int) -> tuple[Graph, list[str]] | None:
         if family.pinned:
             continue
         dead = _dead(graph, family, constants)
-        live = max(int((~dead).sum()), 1)  # a layer needs a channel
+        live = max(int((~dead).sum()), 1)  # a layer needs at least one channel
         stay = min(-(-live // multiple) * multiple, len(dead))
         if stay < len(dead):
             dead[np.flatnonzero(dead)[: stay - int((~dead).sum())]] = False
@@ -96,24 +95,24 @@ def _drop(graph: Graph, multiple: int) -> tuple[Graph, list[str]] | None:
 
 
 def _dead(graph: Graph, family: Family, constants: Mapping[Node, Doubles]) -> Mask:
-    """For each channel of a family: whether every layer that reads it can do without."""
+    """For each channel of a family: True if no layer that reads it needs it."""
     dead = np.ones(family.channels, bool)
     for reader, member in family.readers:
-        unread = _negligible(by_channel(layer_of(graph, reader).weight, family.channels))
+        unused = _negligible(by_channel(layer_of(graph, reader).weight, family.channels))
         values = constants[member]
-        known = values == 0 if is_padded(reader) else ~np.isnan(values)
-        dead &= known | unread.all(axis=0)
+        absorbed = values == 0 if is_padded(reader) else ~np.isnan(values)
+        dead &= absorbed | unused.all(axis=0)
     return dead
 
 
 def _absorbed(
     graph: Graph, choices: Sequence[tuple[Family, Numbers]], constants: Mapping[Node, Doubles]
 ) -> dict[Node, Doubles]:
-    """What each layer gets from the channels that it reads no longer."""
+    """The constant contribution of the dropped channels to each layer that reads them."""
     added: dict[Node, Doubles] = {}
     for family, kept in choices:
         for reader, member in family.readers:
-            values = np.nan_to_num(constants[member])  # unknown: it is not read
+            values = np.nan_to_num(constants[member])  # nan: not constant, hence unused
             values[kept] = 0
             weight = by_channel(layer_of(graph, reader).weight, family.channels)
             added[reader] = weight.sum(axis=2) @ values
@@ -121,7 +120,7 @@ def _absorbed(
 
 
 def _why_left(family: Family, constants: Mapping[Node, Doubles], multiple: int) -> str:
-    """Why channels that are constant somewhere in a family stay; empty if there are none."""
+    """Why channels that are constant somewhere in a family remain; empty if there are none."""
     known = {node: ~np.isnan(constants[node]) for node in family.members}
     count = int(np.logical_or.reduce(list(known.values())).sum())
     if not count:
@@ -130,35 +129,37 @@ def _why_left(family: Family, constants: Mapping[Node, Doubles], multiple: int) 
         return f"{count} constant channels: {family.pinned}"
     for reader, member in family.readers:
         if is_padded(reader) and (known[member] & (constants[member] != 0)).any():
-            return f"'{reader.name}' pads with zeros, among which a constant would count"
+            return f"'{reader.name}' pads with zeros, so a nonzero constant cannot be folded"
     if np.logical_and.reduce(list(known.values())).any():
-        return f"whole blocks of {multiple} are left" if multiple > 1 else "a layer needs a channel"
-    return f"{count} channels are constant in a part of what is added or read, not in all of it"
+        if multiple > 1:
+            return f"full blocks of {multiple} must remain"
+        return "a layer needs at least one channel"
+    return f"{count} channels are constant in some of the values that are added or read, not in all"
 
 
 def _constants(graph: Graph) -> dict[Node, Doubles]:
-    """For each value of known channels: the constant that a channel is, or nan."""
+    """The constant of each channel, nan if it is not constant, for values of known channels."""
     found: dict[Node, Doubles] = {}
     for family in families(graph):
         for node in family.members:
             found[node] = np.full(family.channels, np.nan)
     for node in [node for node in graph.operators if node in found]:
-        read = [found.get(behind_flatten(edge.node)) for edge in node.inputs]
+        read = [found.get(skip_flatten(edge.node)) for edge in node.inputs]
         if is_dense(graph, node) or is_depthwise(graph, node):
             found[node] = _through_layer(graph, node, read[0])
         elif all(values is not None for values in read[: _values_read(graph, node)]):
-            given = _through(graph, node, [values for values in read if values is not None])
-            found[node] = found[node] if given is None else given
+            result = _through(graph, node, [values for values in read if values is not None])
+            found[node] = found[node] if result is None else result
     return found
 
 
 def _values_read(graph: Graph, node: Node) -> int:
-    """How many of a node's inputs are no arrays."""
+    """Number of a node's inputs that are not stored arrays."""
     return sum(graph.weight(edge) is None for edge in node.inputs)
 
 
 def _through_layer(graph: Graph, node: Node, read: Doubles | None) -> Doubles:
-    """The constants that a layer makes of those that it reads."""
+    """The constant output channels of a layer, given those of its input."""
     layer = layer_of(graph, node)
     if is_depthwise(graph, node):
         weight = layer.weight.reshape(len(layer.bias), 1, -1)
@@ -170,18 +171,18 @@ def _through_layer(graph: Graph, node: Node, read: Doubles | None) -> Doubles:
     if node.op == "Convolution" and is_padded(node):
         values = np.where(values == 0, values, np.nan)
     ignored = _negligible(weight)
-    parts = np.where(ignored, 0.0, weight.sum(axis=2) * values)  # nan: something unknown counts
+    parts = np.where(ignored, 0.0, weight.sum(axis=2) * values)  # nan: depends on the data
     return np.asarray(layer.bias + parts.sum(axis=1))
 
 
 def _negligible(weight: Doubles) -> Mask:
-    """Which parts of a layer's weight, (outputs, channels, rest), are as good as zero."""
+    """True for the kernels of a weight (outputs, channels, rest) that count as zero."""
     sizes = np.abs(weight)
     return np.asarray(sizes.max(axis=2) <= _NEGLIGIBLE * sizes.max(initial=0.0))
 
 
 def _through(graph: Graph, node: Node, read: Sequence[Doubles]) -> Doubles | None:
-    """The constants that an operator makes of those that it reads; None: it is not known."""
+    """The constant output channels of an operator, given those of its inputs; None if unknown."""
     attrs = Attributes(node.attrs, node.where)
     x = read[0]
     if node.op == "elemwise_add":
@@ -201,7 +202,7 @@ def _through(graph: Graph, node: Node, read: Sequence[Doubles]) -> Doubles | Non
 
 
 def _through_leaky(graph: Graph, node: Node, x: Doubles) -> Doubles | None:
-    """The constants behind a leaky or parametric rectifier."""
+    """The constant output channels of a leaky or parametric ReLU; None for other kinds."""
     attrs = Attributes(node.attrs, node.where)
     kind = attrs.text("act_type", "leaky")
     if kind == "leaky":
@@ -220,4 +221,4 @@ _SCALARS: Mapping[str, Callable[[Doubles, float], Doubles]] = {
     "_mul_scalar": lambda x, scalar: x * scalar,
     "_plus_scalar": lambda x, scalar: x + scalar,
 }
-"""What these operators do to a constant."""
+"""The functions of operators with a scalar, applied to constants."""

@@ -1,4 +1,4 @@
-"""Remove operators that do nothing at inference, so that other passes see what they part.
+"""Remove operators that do nothing at inference, so that other passes see adjacent layers.
 
 ::
 

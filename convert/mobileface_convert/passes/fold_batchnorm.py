@@ -10,9 +10,9 @@ At inference BN(x) = s·x + t per channel, with s = gamma / sqrt(var + eps) and 
     before   x ─ BatchNorm ─ Convolution(W, b), pad 0 ─ y
     after    x ─ Convolution(W·s, b + Σ W·t) ─ y                   s scales the input channels
 
-The same holds for FullyConnected (behind a Flatten each channel covers a run of inputs) and, for
-the first form, Deconvolution. With padding the second form is exact only if t is zero: the border
-is padded after the normalisation. Folding is computed in float64 and rounded once.
+The same holds for FullyConnected (after a Flatten each channel covers a contiguous range of inputs)
+and, for the first form, for Deconvolution. With padding the second form is exact only if t is zero,
+because padding is added after the normalisation. Folding is computed in float64 and rounded once.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ __all__ = ["fold_batchnorm"]
 
 @dataclass(frozen=True)
 class _Affine:
-    """A batch normalisation as y = scale·x + shift, one value a channel."""
+    """A batch normalisation as y = scale·x + shift, with one value per channel."""
 
     scale: Doubles
     shift: Doubles
 
 
 def fold_batchnorm(graph: Graph) -> PassResult:
-    """Folds every BatchNorm that folds exactly and says why it left the others."""
+    """Folds every BatchNorm that can be folded exactly, and reports why others are unchanged."""
     changed: list[str] = []
     while (step := _fold_backward(graph)) is not None or (step := _fold_forward(graph)) is not None:
         graph, lines = step
@@ -64,7 +64,7 @@ def fold_batchnorm(graph: Graph) -> PassResult:
 
 
 def _fold_backward(graph: Graph) -> tuple[Graph, list[str]] | None:
-    """Folds each BatchNorm whose only input is a layer that nobody else reads."""
+    """Folds each BatchNorm that is the only reader of a weight layer into that layer."""
     plan = {
         node.inputs[0].node: node
         for node in graph.operators
@@ -92,7 +92,7 @@ def _fold_backward(graph: Graph) -> tuple[Graph, list[str]] | None:
 
 
 def _fold_forward(graph: Graph) -> tuple[Graph, list[str]] | None:
-    """Folds each BatchNorm all of whose readers can take it in."""
+    """Folds each BatchNorm into the layers that read it, if all of them can absorb it."""
     plan: dict[Node, Node] = {}
     for node in graph.operators:
         if node.op == "BatchNorm" and _why_not_forward(graph, node) is None:
@@ -117,12 +117,12 @@ def _fold_forward(graph: Graph) -> tuple[Graph, list[str]] | None:
 
 
 def _reason(graph: Graph, node: Node) -> str:
-    """Why a BatchNorm stays, from both sides."""
+    """Why a BatchNorm is not folded: the reasons for the layers before and after it."""
     return f"{_why_not_backward(graph, node)}; {_why_not_forward(graph, node)}"
 
 
 def _why_not_backward(graph: Graph, node: Node) -> str | None:
-    """None if the BatchNorm folds into the layer before it, else the reason."""
+    """None if the BatchNorm folds into the layer before it, otherwise the reason."""
     if (unusual := _unusual(node)) is not None:
         return unusual
     before = node.inputs[0].node
@@ -138,14 +138,14 @@ def _why_not_backward(graph: Graph, node: Node) -> str | None:
 
 
 def _why_not_forward(graph: Graph, node: Node) -> str | None:
-    """None if the BatchNorm folds into every layer after it, else the reason."""
+    """None if the BatchNorm folds into every layer after it, otherwise the reason."""
     if (unusual := _unusual(node)) is not None:
         return unusual
     if any(edge.node is node for edge in graph.outputs):
         return "it is an output"
     flatten = {user for user, _ in graph.consumers[node] if user.op == "Flatten"}
     if any(edge.node in flatten for edge in graph.outputs):
-        return "it is an output behind a Flatten"
+        return "it is an output after a Flatten"
     for user, position in _users(graph, node):
         if user.op not in ("Convolution", "FullyConnected") or position != 0:
             return f"'{user.name}' ({user.op}) reads it"
@@ -157,7 +157,7 @@ def _why_not_forward(graph: Graph, node: Node) -> str | None:
 
 
 def _unusual(node: Node) -> str | None:
-    """A form of BatchNorm that is left alone."""
+    """Why this form of BatchNorm cannot be folded; None if it can."""
     attrs = Attributes(node.attrs, node.where)
     if attrs.integer("axis", 1) != 1:
         return f"its axis is {attrs.integer('axis', 1)}"
@@ -167,7 +167,7 @@ def _unusual(node: Node) -> str | None:
 
 
 def _users(graph: Graph, node: Node) -> list[tuple[Node, int]]:
-    """Readers of a node, looking through Flatten."""
+    """Readers of a node and their input positions, looking through Flatten."""
     found: list[tuple[Node, int]] = []
     for user, position in graph.consumers[node]:
         found += graph.consumers[user] if user.op == "Flatten" else [(user, position)]
@@ -180,7 +180,7 @@ def _layers_after(graph: Graph, node: Node) -> list[Node]:
 
 
 def _is_padded(node: Node) -> bool:
-    """True if a convolution adds a border of zeros."""
+    """True for a convolution with padding."""
     attrs = Attributes(node.attrs, node.where)
     return node.op == "Convolution" and any(attrs.integers("pad", (0,)))
 
@@ -189,7 +189,7 @@ def _affine(graph: Graph, node: Node, channels: int | None = None) -> _Affine:
     """Scale and shift of a BatchNorm with MXNet's defaults (eps 1e-3, fix_gamma).
 
     Raises:
-        GraphError: Its arrays differ in length, or from the number of channels given.
+        GraphError: If its arrays do not all have ``channels`` elements, or a variance is negative.
     """
     attrs = Attributes(node.attrs, node.where)
     channels = channels or len(graph.weight_of(node, 3, "moving_mean", (None,)))
@@ -200,6 +200,6 @@ def _affine(graph: Graph, node: Node, channels: int | None = None) -> _Affine:
     if attrs.boolean("fix_gamma", True):
         gamma = np.ones_like(gamma)
     if (variance < 0).any():
-        raise GraphError("a moving variance is negative", where=node.where)
+        raise GraphError("a running variance is negative", where=node.where)
     scale = gamma / np.sqrt(variance + attrs.number("eps", 1e-3))
     return _Affine(scale, beta - scale * mean)

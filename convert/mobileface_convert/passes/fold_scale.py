@@ -8,9 +8,9 @@
     before   x ─ Convolution(W, b) ─ · s ─ y
     after    x ─ Convolution(s·W, s·b) ─ y                     s scales the filters
 
-s is one number, or one a channel. A border of zeros stays zero when it is scaled, so padding does
-not matter; a sum would not do. The same holds for FullyConnected and, with one number, for
-Deconvolution. Folding is computed in float64 and rounded once.
+s is one number, or one per channel. Zero padding stays zero when it is scaled, so padding does not
+matter, unlike for a sum. The same holds for FullyConnected and, with one number, for Deconvolution.
+Folding is computed in float64 and rounded once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BY_ARRAY = frozenset({"broadcast_mul", "broadcast_div"})
 
 
 def fold_scale(graph: Graph) -> PassResult:
-    """Folds every scaling that folds exactly and says why it left the others."""
+    """Folds every scaling that can be folded exactly, and reports why others are unchanged."""
     changed: list[str] = []
     while (step := _fold_one(graph)) is not None:
         graph, line = step
@@ -53,7 +53,7 @@ def fold_scale(graph: Graph) -> PassResult:
 
 
 def _fold_one(graph: Graph) -> tuple[Graph, str] | None:
-    """Folds the first scaling that can be."""
+    """Folds the first scaling that can be folded."""
     for node in graph.operators:
         scale = _scale(graph, node)
         target = None if scale is None else _target(graph, node)
@@ -64,7 +64,7 @@ def _fold_one(graph: Graph) -> tuple[Graph, str] | None:
 
 
 def _fold(graph: Graph, scaling: Node, target: Node, scale: Doubles) -> Graph:
-    """The graph without a scaling, whose layer holds it instead."""
+    """The graph with a scaling folded into its target layer."""
     before = target is scaling.inputs[0].node
     params = dict(graph.params)
 
@@ -85,7 +85,7 @@ def _fold(graph: Graph, scaling: Node, target: Node, scale: Doubles) -> Graph:
 
 
 def _scale(graph: Graph, node: Node) -> Doubles | None:
-    """What a node multiplies by: one number or one a channel; None if it does something else."""
+    """The factors of a scaling, one number or one per channel; None for other nodes."""
     if node.op in _BY_NUMBER:
         values = np.array([Attributes(node.attrs, node.where).number("scalar")])
     elif node.op in _BY_ARRAY:
@@ -101,34 +101,34 @@ def _scale(graph: Graph, node: Node) -> Doubles | None:
 
 
 def _is_per_channel(shape: tuple[int, ...]) -> bool:
-    """True for one number, and for a size on axis 1 alone."""
+    """True for a single value, or if only axis 1 has more than one element."""
     return len(shape) > 1 and all(size == 1 for axis, size in enumerate(shape) if axis != 1)
 
 
 def _target(graph: Graph, node: Node) -> Node | str:
-    """The layer that a scaling folds into, else the reason why it stays."""
+    """The layer that a scaling folds into, or the reason why it is not folded."""
     scale = _scale(graph, node)
     assert scale is not None
     if node.inputs[0].node.is_variable and graph.weight(node.inputs[0]) is not None:
         return "it scales a stored array"
     after = graph.only_consumer(node)
-    if after is not None and _takes(graph, after, node, scale):
+    if after is not None and _absorbs(graph, after, node, scale):
         return after
     before = node.inputs[0].node
     if before.op not in LAYERS:
-        return f"it stands between '{before.name}' and no single layer with weights"
+        return f"neither '{before.name}' nor a single reader is a weight layer"
     if graph.only_consumer(before) is not node:
         return f"'{before.name}' is also used elsewhere"
     if before.op == "FullyConnected" and not flattens(before):
         return f"'{before.name}' does not flatten, its outputs are not channels"
     outputs = len(layer_of(graph, before).bias)
     if len(scale) not in (1, outputs):
-        return f"it makes {len(scale)} channels of the {outputs} of '{before.name}'"
+        return f"it scales {len(scale)} channels, but '{before.name}' has {outputs}"
     return before
 
 
-def _takes(graph: Graph, layer: Node, scaling: Node, scale: Doubles) -> bool:
-    """True if a layer reads a scaling as its data and nowhere else, channel by channel."""
+def _absorbs(graph: Graph, layer: Node, scaling: Node, scale: Doubles) -> bool:
+    """True if a scaling of a layer's data can be folded into the layer's weights."""
     if layer.op not in LAYERS or layer.inputs[0].node is not scaling:
         return False
     if len(scale) == 1:

@@ -1,4 +1,4 @@
-"""Two limits in a row are one clip.
+"""Fuse consecutive minimum and maximum with scalars into one clip.
 
 ::
 

@@ -1,11 +1,11 @@
-"""Repeating columns and rows of a feature map is nearest-neighbour upsampling.
+"""Fuse the repetition of a feature map's columns and rows into nearest-neighbour upsampling.
 
 ::
 
     before   x ─ repeat(n, axis −1) ─ repeat(n, axis −2) ─ y       the axes in either order
     after    x ─ UpSampling(scale n, nearest) ─ y
 
-Upsampling is one operator that inference engines have fast code for, in their own layouts too.
+Inference engines have fast implementations of upsampling, also in their own memory layouts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _SAME_RANK = frozenset(
 """Operators whose result has as many axes as their first input."""
 
 _OF_MAPS = frozenset({"Convolution", "Deconvolution", "Pooling"})
-"""Operators whose kernel tells how many axes their result has."""
+"""Operators whose kernel determines the number of axes of their result."""
 
 
 def fuse_repeat(graph: Graph) -> PassResult:
-    """Fuses two ``repeat`` over rows and columns of a feature map into ``UpSampling``."""
+    """Fuses pairs of ``repeat`` over rows and columns of a feature map into ``UpSampling``."""
     changed: list[str] = []
     refused: list[Refusal] = []
 
@@ -50,7 +50,7 @@ def fuse_repeat(graph: Graph) -> PassResult:
 
 
 def _why_not(graph: Graph, first: Node, second: Node) -> str | None:
-    """None if two repeats in a row are upsampling, else the reason."""
+    """None if two consecutive repeats are an upsampling, otherwise the reason."""
     if graph.only_consumer(first) is not second:
         return f"'{first.name}' is also used elsewhere"
     pair = [Attributes(node.attrs, node.where) for node in (first, second)]
@@ -63,7 +63,7 @@ def _why_not(graph: Graph, first: Node, second: Node) -> str | None:
 
 
 def _is_map(node: Node) -> bool:
-    """True if a node is sure to give (N, C, H, W)."""
+    """True if the output of a node is known to be (N, C, H, W)."""
     while node.op in _SAME_RANK:
         node = node.inputs[0].node
     kernel = Attributes(node.attrs, node.where).integers("kernel", ())

@@ -1,14 +1,14 @@
-"""The first convolution reads channels as they lie in memory, without moving them apart.
+"""Let the first convolution read interleaved channels, without transposing them to planes.
 
-A row of W pixels of C channels is a row of W·C numbers of one channel. A kernel that is C times as
-wide and steps C times as far reads from it just what the old kernel read from C planes::
+A row of W pixels with C channels equals a row of W·C values of one channel. A kernel that is C
+times as wide, with C times the stride, reads from it what the old kernel read from C planes::
 
     before   x (N, H, W, C) ─ transpose ─ − m ─ Convolution(kh × kw, stride (a, b), pad (p, q))
     after    x (N, H, W, C) ─ Reshape (N, 1, H, W·C) ─ − m ─
                           Convolution(kh × C·kw, stride (a, C·b), pad (p, C·q))
 
-The border of zeros is as wide in pixels as before. Between the two may stand operators that treat
-each number alone and all numbers alike.
+The zero padding is as wide in pixels as before. Pointwise operators, which apply the same function
+to every value, are allowed between the two.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import replace
 from ..graph.attributes import Attributes
 from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
-from .channels import ALIKE, is_dense
+from .channels import POINTWISE, is_dense
 from .weighted_layers import layer_of, store_layer, tidy
 
 __all__ = ["interleave"]
@@ -27,7 +27,7 @@ _TO_PLANES = (0, 3, 1, 2)
 
 
 def interleave(graph: Graph) -> PassResult:
-    """Lets convolutions read the network's pixels where only a transposition parts them."""
+    """Removes transpositions between the network's pixels and the first convolution."""
     plan: dict[Node, Node] = {}
     refused = []
     for node in graph.operators:
@@ -64,37 +64,37 @@ def _axes(node: Node) -> tuple[int, ...]:
 
 
 def _reads_input(graph: Graph, node: Node) -> bool:
-    """True if a node reads an input of the network, perhaps made a float."""
+    """True if a node reads an input of the network, directly or through a Cast."""
     before = node.inputs[0].node
     before = before.inputs[0].node if before.op == "Cast" else before
     return before in graph.inputs
 
 
 def _convolution(graph: Graph, node: Node) -> Node | str:
-    """The convolution that can read the pixels directly, else the reason why none can."""
+    """The convolution that can read the pixels directly, or the reason why there is none."""
     previous, reader = node, graph.only_consumer(node)
-    while reader is not None and reader.op in ALIKE:
+    while reader is not None and reader.op in POINTWISE:
         previous, reader = reader, graph.only_consumer(reader)
     if reader is None:
         return f"'{previous.name}' is read by several layers, or is an output"
     if reader.op != "Convolution" or not is_dense(graph, reader):
-        return f"'{reader.name}' ({reader.op}) reads it, which is no convolution of all channels"
+        return f"its reader '{reader.name}' ({reader.op}) is not a convolution without groups"
     if reader.inputs[0].node is not previous or layer_of(graph, reader).weight.ndim != 4:
-        return f"'{reader.name}' does not read it as a picture"
+        return f"'{reader.name}' does not read it as an image"
     if _pair(reader, "dilate", 1)[1] != 1:
-        return f"the kernel of '{reader.name}' has gaps"
+        return f"the kernel of '{reader.name}' is dilated along columns"
     return reader
 
 
 def _widened(node: Node, channels: int) -> dict[str, str]:
-    """Attributes of a convolution over numbers instead of pixels."""
+    """Kernel, stride and padding of the convolution over values instead of pixels."""
     found = {"kernel": _pair(node, "kernel"), "stride": _pair(node, "stride", 1)}
     found["pad"] = _pair(node, "pad", 0)
     return {name: f"({rows}, {columns * channels})" for name, (rows, columns) in found.items()}
 
 
 def _pair(node: Node, name: str, default: int | None = None) -> tuple[int, int]:
-    """An attribute for rows and columns."""
+    """An attribute with one value for rows and one for columns."""
     absent = None if default is None else (default, default)
     rows, columns = Attributes(node.attrs, node.where).integers(name, absent, length=2)
     return rows, columns

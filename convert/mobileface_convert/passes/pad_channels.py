@@ -1,12 +1,12 @@
-"""Channels of zeros, so that depthwise layers fill whole blocks of channels.
+"""Add channels of zeros, so that depthwise layers have full channel blocks.
 
-ONNX Runtime's blocked layout keeps channels in blocks of 8 or 16 (x86-64). It pads what a layer
-without groups reads and gives, but takes a depthwise layer only if its channels are whole blocks::
+ONNX Runtime's blocked layout stores channels in blocks of 8 or 16 (x86-64). It pads the inputs and
+outputs of a layer without groups, but a depthwise layer must have full blocks::
 
     before   Convolution(18) ─ depthwise(18) ─ … ─ Convolution
     after    Convolution(32) ─ depthwise(32) ─ … ─ Convolution      14 channels stay zero
 
-All weights, biases and slopes of the new channels are zero, and nobody reads them.
+All weights, biases and slopes of the new channels are zero, and the channels are unused.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["pad_channels"]
 
 
 def pad_channels(graph: Graph, *, multiple: int) -> PassResult:
-    """Pads the channels around every depthwise layer to whole blocks.
+    """Pads the channels around every depthwise layer to full blocks.
 
     Args:
         graph: The network.
-        multiple: Channels of a block.
+        multiple: Number of channels in a block.
     """
     choices, changed, refused = [], [], []
     for family in families(graph):

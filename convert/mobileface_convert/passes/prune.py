@@ -1,4 +1,4 @@
-"""Cut the network at its feature output and drop everything that only fed what was cut.
+"""Cut the network at its feature output and drop everything that only the removed part used.
 
 ::
 
@@ -6,9 +6,9 @@
                                               label ┘
     after    data ─ trunk ─ fc5 ─ bn ─ head
 
-Without a name the cut is found: everything that depends on a label, or computes a loss, belongs to
-training. What feeds it is a classifier if it is a fully connected layer, scalings and reshapes
-aside; then the network is cut at that layer's input, otherwise right before the loss.
+If no name is given, the feature is detected. Everything that depends on a label or computes a loss
+belongs to training. If a fully connected layer feeds it (possibly through scalings and reshapes),
+that layer is the classifier and the network is cut at its input, otherwise right before the loss.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def prune(graph: Graph, at: str | None = None) -> PassResult:
 
     Args:
         graph: The network, with or without its training head.
-        at: Name of the output to keep (``fc5``, ``fc5_bn_output``); found if None.
+        at: Name of the output to keep (``fc5``, ``fc5_bn_output``); None detects it.
 
     Raises:
-        GraphError: No node of that name, or several features and no name to choose by.
+        GraphError: If no node has that name, or no name is given and there are several features.
     """
     feature = graph.find(at) if at else find_feature(graph)
     if graph.outputs == (feature,) and len(graph.weights) == len(graph.params):
@@ -54,7 +54,7 @@ def find_feature(graph: Graph) -> Edge:
     """The output of the last layer before classifier, loss and labels.
 
     Raises:
-        GraphError: The training head hangs on several features; names them.
+        GraphError: If several layers or none could be the feature; the message names them.
     """
     training = _training_nodes(graph)
     read_in_training = dict.fromkeys(
@@ -70,17 +70,17 @@ def find_feature(graph: Graph) -> Edge:
         if output.node not in training:
             found[_strip_probabilities(output)] = None
     for edge in read_in_training:
-        # A layer that feeds a classifier is no classifier, even if a loss reads it as well.
+        # A layer that feeds a classifier is not a classifier, even if a loss reads it as well.
         found[edge if edge in features else _before_classifier(edge)] = None
     if len(found) > 1:
         names = ", ".join(edge.node.name for edge in found)
         raise GraphError(
             f"the network has {len(found)} outputs that could be the feature: {names}",
             where=graph.origin,
-            hint="name the one to keep",
+            hint="specify the one to keep",
         )
     if not found:
-        raise GraphError("no layer that is independent of labels", where=graph.origin)
+        raise GraphError("all layers depend on labels", where=graph.origin)
     return next(iter(found))
 
 
@@ -97,12 +97,12 @@ def _training_nodes(graph: Graph) -> set[Node]:
 
 
 def _strip_probabilities(edge: Edge) -> Edge:
-    """The feature behind a head: the classifier's input if the head is a softmax over classes."""
+    """The feature of an output: the classifier's input if the output is a softmax over classes."""
     return _before_classifier(edge.node.inputs[0]) if edge.node.op in _PROBABILITIES else edge
 
 
 def _before_classifier(edge: Edge) -> Edge:
-    """The input of the fully connected layer that an edge comes from, else the edge itself."""
+    """The input of the fully connected layer that computes an edge, otherwise the edge itself."""
     current = edge
     while current.node.op in _TRANSPARENT:
         current = current.node.inputs[0]

@@ -1,11 +1,11 @@
-"""What is read for its shape alone is read before anything is computed from it.
+"""Read shapes from the earliest value that has them, so that unneeded operators disappear.
 
 ::
 
     before   x ─ _mul_scalar(0) ─ slice_like(y, ·)
     after    x ─ slice_like(y, ·)
 
-gluon exports networks with such a product, so that no gradient flows there.
+Gluon exports networks with such a product to stop the gradient.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _READERS = {
     "slice_like": 1,
     "zeros_like": 0,
 }
-"""Which input of an operator counts by its shape only."""
+"""Position of the input of which an operator only reads the shape."""
 
 _SAME_SHAPE = frozenset(
     {
@@ -51,7 +51,7 @@ _SAME_SHAPE = frozenset(
 
 
 def read_shapes(graph: Graph) -> PassResult:
-    """Lets operators that need a shape take it from the earliest value that has it."""
+    """Connects operators that only need a shape to the earliest value that has it."""
     changed: list[str] = []
 
     def rewrite(node: Node, inputs: tuple[Edge, ...]) -> Edge | Node:

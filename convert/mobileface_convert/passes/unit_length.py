@@ -1,4 +1,4 @@
-"""Rows of unit length, computed by the network instead of by who runs it.
+"""L2-normalise the rows of the output in the network itself, instead of in the runtime.
 
 ::
 
@@ -24,20 +24,23 @@ __all__ = ["unit_length"]
 
 
 def unit_length(graph: Graph) -> PassResult:
-    """Scales the rows of the network's only output to unit length; nothing if they have it.
+    """L2-normalises the rows of the network's only output, unless they are already normalised.
 
     Raises:
-        GraphError: The network has several outputs.
+        GraphError: If the network has more than one output.
     """
     if len(graph.outputs) != 1:
-        raise GraphError(f"{len(graph.outputs)} outputs; rows of which?", where=graph.origin)
+        raise GraphError(
+            f"only a single output can be L2-normalised, not {len(graph.outputs)}",
+            where=graph.origin,
+        )
     edge = graph.outputs[0]
     name = edge.node.name
     if edge.node.op == "L2Normalization":
-        return PassResult(graph, (), (Refusal(name, "it has unit length already"),))
+        return PassResult(graph, (), (Refusal(name, "it is already L2-normalised"),))
     attrs = {"ord": "2", "axis": "1", "keepdims": "True"}
-    length = Node("norm", f"{name}_length", attrs, (edge,))
+    norm = Node("norm", f"{name}_length", attrs, (edge,))
     tiny = {"scalar": repr(float(np.finfo(np.float32).tiny))}
-    safe = Node("_maximum_scalar", f"{name}_divisor", tiny, (Edge(length),))
-    unit = Node("broadcast_div", f"{name}_unit", {}, (edge, Edge(safe)))
-    return PassResult(replace(graph, outputs=(Edge(unit),)), (f"{name} has unit length",))
+    divisor = Node("_maximum_scalar", f"{name}_divisor", tiny, (Edge(norm),))
+    unit = Node("broadcast_div", f"{name}_unit", {}, (edge, Edge(divisor)))
+    return PassResult(replace(graph, outputs=(Edge(unit),)), (f"{name} is L2-normalised",))

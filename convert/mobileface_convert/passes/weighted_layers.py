@@ -1,4 +1,4 @@
-"""Layers with weights, as passes that fold into them see them: in float64, rounded once."""
+"""Access to weight layers for passes that fold into them: float64, rounded once when stored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected"})
-"""Operators with a weight and perhaps a bias."""
+"""Operators with a weight and an optional bias."""
 
 Doubles = npt.NDArray[np.float64]
 
@@ -42,12 +42,12 @@ class Layer:
 
 
 def flattens(node: Node) -> bool:
-    """True if a FullyConnected layer sees one row of inputs a picture."""
+    """True if a FullyConnected layer flattens its input to one row per sample."""
     return Attributes(node.attrs, node.where).boolean("flatten", True)
 
 
 def layer_of(graph: Graph, node: Node) -> Layer:
-    """Weight and bias of a layer; no bias is a bias of zero."""
+    """Weight and bias of a layer; the bias is zero if the layer has none."""
     attrs = Attributes(node.attrs, node.where)
     shape: tuple[int | None, ...]
     if node.op == "FullyConnected":
@@ -69,10 +69,10 @@ def output_axis(node: Node) -> int:
 
 
 def along_outputs(values: Doubles, weight: Doubles, axis: int) -> Doubles:
-    """One value an output, shaped to multiply the weight."""
+    """Values per output channel, shaped to multiply the weight."""
     if axis == 0:
         return values.reshape(-1, *(1,) * (weight.ndim - 1))
-    # A deconvolution's weight is (inputs, outputs a group, ...): inputs run group by group.
+    # A deconvolution's weight is (inputs, outputs per group, ...), with inputs group by group.
     per_group = weight.shape[1]
     groups = len(values) // per_group
     blocks = np.repeat(values.reshape(groups, per_group), weight.shape[0] // groups, axis=0)
@@ -80,17 +80,17 @@ def along_outputs(values: Doubles, weight: Doubles, axis: int) -> Doubles:
 
 
 def per_input(node: Node, weight: Doubles, values: Doubles) -> Doubles:
-    """One value an input channel, for each element of a layer's weight that reads the channel.
+    """Values per input channel, shaped to multiply the weight.
 
-    Behind a Flatten each channel covers a run of inputs.
+    After a Flatten each channel covers a contiguous range of inputs.
 
     Raises:
-        GraphError: The layer reads another number of channels.
+        GraphError: If the layer reads a different number of channels.
     """
     groups = Attributes(node.attrs, node.where).integer("num_group", 1)
     inputs = weight.shape[1] * groups
     if inputs % len(values) or (node.op == "Convolution" and inputs != len(values)):
-        raise GraphError(f"{len(values)} channels for {inputs} inputs", where=node.where)
+        raise GraphError(f"{len(values)} channels do not match {inputs} inputs", where=node.where)
     runs = np.repeat(values, inputs // len(values)).reshape(groups, -1)
     blocks = np.repeat(runs, weight.shape[0] // groups, axis=0)
     return blocks.reshape(*blocks.shape, *(1,) * (weight.ndim - 2))
@@ -104,9 +104,9 @@ def store_layer(
     weight: Doubles,
     bias: Doubles,
 ) -> Node:
-    """The layer with new weights, in ``params`` under names that no other layer reads.
+    """The layer with new weights, stored in ``params`` under names that no other layer reads.
 
-    A layer without a bias stays so if the new one is zero.
+    A layer without a bias does not get one if the new bias is zero.
     """
     arrays = {1: weight}
     if len(node.inputs) > 2 or bias.any():
@@ -122,19 +122,18 @@ def store_arrays(
     inputs: tuple[Edge, ...],
     arrays: Mapping[int, Doubles],
 ) -> Node:
-    """The node with new arrays behind some of its inputs, under names that no other node reads.
+    """The node with new arrays for some of its inputs, under names that no other node reads.
 
     Args:
         graph: The network that the node is part of.
-        params: Where the arrays go, as float32.
+        params: Mapping that the arrays are stored in, as float32.
         node: The node.
-        inputs: What it reads in the new network.
-        arrays: The new arrays by the number of the input; the first one after the last input is a
-            bias.
+        inputs: Inputs of the node in the new network.
+        arrays: New arrays by input position; the position after the last input adds a bias.
     """
     own = {edge.node for edge in node.inputs[1:] if len(graph.consumers[edge.node]) == 1}
     taken = {n.name for n in graph.nodes if n.is_variable and n not in own}
-    # Arrays that this pass has stored for other layers already, and those that nothing reads yet.
+    # Also exclude arrays that this pass has already stored for other layers, and unused ones.
     taken |= params.keys() - {node.name for node in own}
     edges = list(inputs)
     for position, values in arrays.items():
@@ -149,6 +148,6 @@ def store_arrays(
 
 
 def tidy(graph: Graph) -> Graph:
-    """Drops the arrays that nothing names any more."""
+    """Drops unused arrays."""
     weights = dict(graph.weights)
     return Graph(graph.outputs, weights, graph.auxiliary & set(weights), graph.origin)

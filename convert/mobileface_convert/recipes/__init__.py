@@ -1,1 +1,1 @@
-"""One TOML file for each model: all its facts."""
+"""Recipes: one TOML file per model, with everything that its conversion needs."""

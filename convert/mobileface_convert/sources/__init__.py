@@ -1,1 +1,1 @@
-"""Where source files come from: checkouts, URLs, packages and a cache, each pinned by hash."""
+"""Sources of pinned files: checkouts, downloads with a cache, and installed packages."""

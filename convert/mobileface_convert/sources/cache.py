@@ -1,4 +1,4 @@
-"""The folder that downloads are kept in, and how several processes share it."""
+"""The download cache, and the locks with which several processes share a folder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ __all__ = ["default_cache_dir", "exclusive_folder", "exclusive_part"]
 
 @contextmanager
 def exclusive_part(target: Path) -> Iterator[Path]:
-    """Gives the partial file of a target to one process or thread at a time.
+    """Locks the partial file of a download for one process or thread at a time.
 
-    Where files cannot be locked, each gets a partial file of its own, which is not continued later.
+    Where files cannot be locked, every caller gets a separate partial file, which is not resumed
+    later.
+
+    Args:
+        target: The path of the complete file.
+
+    Yields:
+        The path of the partial file.
 
     Raises:
-        OSError: The folder of the target cannot be written.
+        OSError: If the folder of the target is not writable.
     """
-    # The lock file stays: removing it would let a third process lock a new one of that name while
-    # a second one still holds the old.
+    # The lock file is not removed: otherwise a third process could lock a new file of that name
+    # while a second one still holds the old one.
     with target.with_name(f"{target.name}.lock").open("ab") as lock:
         if _lock(lock):
             try:
@@ -43,12 +50,12 @@ def exclusive_part(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive_folder(folder: Path) -> Iterator[None]:
-    """Keeps other processes that use this function waiting while one changes a folder.
+    """Locks a folder: other processes that use this function wait until it is released.
 
-    Where files cannot be locked nobody waits.
+    Does nothing where files cannot be locked.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: If the folder is not writable.
     """
     path = folder / ".lock"
     while True:
@@ -71,7 +78,7 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
 
 
 def _is_still(lock: BinaryIO, path: Path) -> bool:
-    """Whether the open file is the one that lies there."""
+    """Whether the open file is still the one at the path."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), path.stat())
     except FileNotFoundError:
@@ -81,17 +88,17 @@ def _is_still(lock: BinaryIO, path: Path) -> bool:
 if sys.platform == "win32":
 
     def _lock(_: BinaryIO, *, wait: bool = True) -> bool:  # noqa: ARG001
-        """Windows has no advisory locks."""
+        """Returns False, as Windows has no advisory locks."""
         return False
 
     def _unlock(lock: BinaryIO) -> None:
-        """Never called, as nothing is ever locked."""
+        """Never called, as no file is ever locked."""
 
 else:
     import fcntl
 
     def _lock(lock: BinaryIO, *, wait: bool = True) -> bool:
-        """Waits for the lock; False on a file system without locks, as some network ones are."""
+        """Waits for the lock; False if the file system has no locks, like some network ones."""
         try:
             fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -99,5 +106,5 @@ else:
         return True
 
     def _unlock(lock: BinaryIO) -> None:
-        """Unlocks at once: closing does not, if a child process has inherited the file."""
+        """Unlocks explicitly, as closing does not if a child process has inherited the file."""
         fcntl.flock(lock, fcntl.LOCK_UN)

@@ -1,7 +1,7 @@
-"""One file over HTTP: resumed after a cut, bounded in bytes, in attempts and in waiting.
+"""Downloads one file over HTTP, with resume, retries and limits on size and waiting time.
 
-This module moves bytes and nothing else. Whether they are the wanted ones is for the caller to
-decide, from a hash that does not come from the server. It uses the standard library only.
+This module only transfers bytes. The caller verifies them with a hash that does not come from the
+server. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -30,25 +30,30 @@ _CHECKOUT_HINT = "set MOBILEFACE_SOURCE to a checkout of the upstream repository
 
 
 class Progress(Protocol):
-    """Told how far a file is: often while it arrives, and once more when it is complete."""
+    """Callback for the progress of a download: called often, and once when it is complete."""
 
     def __call__(self, path: str, done: int, total: int | None) -> None:
-        """Reports ``done`` bytes of ``total`` (None: not known).
+        """Reports progress.
 
         ``done == total`` is reported exactly once, when the last byte has been written. After a
-        restart ``done`` falls back.
+        restart ``done`` decreases.
+
+        Args:
+            path: Label of the file.
+            done: Bytes downloaded so far.
+            total: Size of the file in bytes; None if not known.
         """
 
 
 class ConsoleProgress:
-    """One line a file: rewritten in place on a terminal, else printed once at the end.
+    """Prints one line per file: updated in place on a terminal, otherwise once at the end.
 
     Args:
-        stream: Where to print; standard error if not given.
-        clock: Seconds that only go forward.
+        stream: Where to print; by default standard error.
+        clock: Monotonic clock, in seconds.
     """
 
-    _INTERVAL = 0.1  # seconds between two drawings, so that a slow terminal does not slow us
+    _INTERVAL = 0.1  # seconds between updates, so that a slow terminal does not slow the download
 
     def __init__(
         self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -62,7 +67,7 @@ class ConsoleProgress:
         self._width = 0
 
     def __call__(self, path: str, done: int, total: int | None) -> None:
-        """Draws the line if it is time to."""
+        """Updates the line if enough time has passed."""
         now = self._clock()
         if path != self._path or done < self._first_done:
             self._path, self._started, self._first_done = path, now, done
@@ -72,7 +77,7 @@ class ConsoleProgress:
             return
         line = self._line(done, total, now - self._started)
         if terminal:
-            # The return comes last: an error message printed next starts at the line's begin.
+            # The carriage return comes last, so that an error message starts at column 1.
             self._stream.write(line.ljust(self._width) + ("\n" if finished else "\r"))
         else:
             self._stream.write(line + "\n")
@@ -83,20 +88,20 @@ class ConsoleProgress:
 
     def _line(self, done: int, total: int | None, elapsed: float) -> str:
         percent = f"{100 * done // total:3d} %  " if total else ""
-        # A resumed file did not arrive in this time as a whole, only what came since.
+        # The rate of a resumed download counts only the bytes that arrived since.
         rate = (done - self._first_done) / elapsed / 1e6 if elapsed > 0 else 0.0
         return f"{PurePosixPath(self._path).name}  {percent}{done / 1e6:.1f} MB  {rate:.1f} MB/s"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long to insist.
+    """Number of attempts and delays for a download.
 
     Attributes:
-        attempts: Requests a file at most, the first one included.
+        attempts: Maximum number of requests per file, including the first one.
         first_delay: Seconds before the second attempt; doubled before each further one.
-        longest_delay: Seconds of waiting at most, also if the server asks for more.
-        timeout: Seconds without a byte after which a connection counts as dead.
+        longest_delay: Maximum delay in seconds, even if the server asks for a longer one.
+        timeout: Seconds without data after which a connection is considered dead.
     """
 
     attempts: int = 5
@@ -106,7 +111,12 @@ class RetryPolicy:
 
 
 class _TransientError(Exception):
-    """An attempt that failed in a way the next one may not; ``delay`` None: wait by the policy."""
+    """A failure that a further attempt may not have.
+
+    Args:
+        reason: Description of the failure.
+        delay: Seconds until the next attempt; None for the delay of the retry policy.
+    """
 
     def __init__(self, reason: str, *, delay: float | None = None) -> None:
         super().__init__(reason)
@@ -114,7 +124,7 @@ class _TransientError(Exception):
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects between web addresses, never from https down to http."""
+    """Follows redirects to http and https addresses, but never from https to http."""
 
     def redirect_request(
         self,
@@ -125,21 +135,21 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """Refuses what urllib would still allow: ftp, and the loss of encryption.
+        """Rejects redirects that urllib would follow: to ftp, and from https to http.
 
         Raises:
-            SourceError: The new address must not be followed.
+            SourceError: If the redirect is not safe.
         """
         scheme = urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
             raise SourceError(
-                f"refused a redirect to {newurl}", where=req.full_url, hint=_CHECKOUT_HINT
+                f"unsafe redirect to {newurl}", where=req.full_url, hint=_CHECKOUT_HINT
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _build_opener() -> urllib.request.OpenerDirector:
-    """An opener that cannot read file:, ftp: or data: addresses, unlike urllib's default one."""
+    """An opener for http and https only; urllib's default also opens file:, ftp: and data:."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),  # reads http_proxy, https_proxy and no_proxy
@@ -155,16 +165,16 @@ def _build_opener() -> urllib.request.OpenerDirector:
 
 
 class Download:
-    """The download of one address into one partial file, which later runs can continue.
+    """A download into a partial file, which later runs can resume.
 
     Args:
         url: The http or https address.
-        part: The partial file; bytes it holds already are not asked for again.
-        label: The name that progress is reported under.
-        size: The only acceptable size in bytes, or None if it is not known.
-        max_bytes: The most that is accepted while ``size`` is not known.
-        retry: How long to insist.
-        progress: Told about each block, or None.
+        part: The partial file; bytes that it already holds are not requested again.
+        label: The name of the file in progress reports.
+        size: Expected size in bytes, or None if it is not known.
+        max_bytes: Maximum size in bytes if ``size`` is not known.
+        retry: Number of attempts and delays.
+        progress: Called for each block, or None.
     """
 
     def __init__(
@@ -186,18 +196,18 @@ class Download:
         self._retry = retry
         self._progress = progress
         self._opener = _build_opener()
-        # Kept for this run only. A part left by an earlier run may hold other bytes than the
-        # server has now, with or without a tag: only the caller's hash can tell.
+        # Kept for this run only. The partial file of an earlier run may differ from the file that
+        # the server has now, with or without a tag; only the caller's hash can tell.
         self._etag: str | None = None
 
     def run(self) -> None:
         """Completes the partial file.
 
         Raises:
-            SourceError: Refused, not found, too large, or still failing after the last attempt;
-                what arrived of it stays in the partial file unless it was too large.
-            SourceIntegrityError: The server's file is not of the size asked for.
-            OSError: The partial file cannot be written.
+            SourceError: If the request is rejected, the file is not found or too large, or the
+                last attempt fails. The partial file is kept unless the file is too large.
+            SourceIntegrityError: If the server's file does not have the expected size.
+            OSError: If the partial file cannot be written.
         """
         for attempt in range(1, self._retry.attempts + 1):
             try:
@@ -206,9 +216,9 @@ class Download:
             except _TransientError as problem:
                 if attempt == self._retry.attempts:
                     raise SourceError(
-                        f"download failed after {attempt} attempts, at last with: {problem}",
+                        f"download failed after {attempt} attempts, last error: {problem}",
                         where=self._url,
-                        hint=f"run again to continue where it stopped, or {_CHECKOUT_HINT}",
+                        hint=f"run again to resume the download, or {_CHECKOUT_HINT}",
                     ) from problem
                 doubled = self._retry.first_delay * 2 ** (attempt - 1)
                 delay = doubled if problem.delay is None else problem.delay
@@ -219,10 +229,10 @@ class Download:
         if offset and offset == self._size:
             return
         with self._request(offset) as response:
-            start, total = self._announced(response, offset)
-            self._check_announced(total)
+            start, total = self._parse_range(response, offset)
+            self._check_size(total)
             etag = response.headers.get("ETag", "")
-            # RFC 9110, 13.1.5: a weak tag must not be used to continue a file.
+            # RFC 9110, 13.1.5: weak tags must not be used in If-Range.
             self._etag = None if etag.startswith("W/") else etag or None
             self._receive(response, start, total)
 
@@ -234,7 +244,7 @@ class Download:
         return offset
 
     def _request(self, offset: int) -> HTTPResponse:
-        # A compressed body could neither be continued nor measured.
+        # A compressed body could be neither resumed nor measured.
         headers = {"User-Agent": "mobileface-convert", "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
@@ -245,8 +255,8 @@ class Download:
             response: HTTPResponse = self._opener.open(request, timeout=self._retry.timeout)
         except HTTPError as error:
             with error:
-                raise self._refusal(error, offset) from error
-        except ValueError as error:  # a redirect to something that is no address
+                raise self._http_failure(error, offset) from error
+        except ValueError as error:  # a redirect to an invalid address
             raise SourceError(f"invalid address: {error}", where=self._url) from error
         except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", error)
@@ -259,8 +269,8 @@ class Download:
             raise _TransientError(str(reason) or type(reason).__name__) from error
         return response
 
-    def _refusal(self, error: HTTPError, offset: int) -> Exception:
-        """What an answer that is not a success means: try again, or give up."""
+    def _http_failure(self, error: HTTPError, offset: int) -> Exception:
+        """The exception for an HTTP error status: transient if a further attempt may succeed."""
         reason = f"HTTP {error.code} {error.reason}"
         if error.code == 416 and offset:
             self._part.unlink()
@@ -269,24 +279,24 @@ class Download:
             return _TransientError(reason, delay=_retry_after(error.headers.get("Retry-After")))
         return SourceError(reason, where=self._url, hint=_CHECKOUT_HINT)
 
-    def _announced(self, response: HTTPResponse, offset: int) -> tuple[int, int | None]:
-        """The offset the body begins at, and the size of the whole file if the server says so."""
-        if response.status == 200:  # no range asked for, or ignored: the file from its begin
+    def _parse_range(self, response: HTTPResponse, offset: int) -> tuple[int, int | None]:
+        """The offset at which the body starts, and the size of the whole file if known."""
+        if response.status == 200:  # no range requested, or the server ignores it
             return 0, response.length
         if response.status != 206:
             raise SourceError(f"unexpected HTTP {response.status}", where=self._url)
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != offset:
             self._part.unlink(missing_ok=True)
-            raise _TransientError("the server sent another range than asked for", delay=0.0)
+            raise _TransientError("the server sent a different range than requested", delay=0.0)
         return offset, int(match[2]) + 1 if match[3] == "*" else int(match[3])
 
-    def _check_announced(self, total: int | None) -> None:
+    def _check_size(self, total: int | None) -> None:
         if total is None:
             return
         if self._size is not None and total != self._size:
             raise SourceIntegrityError(
-                f"the server has {total} bytes, but {self._size} are pinned",
+                f"the server's file has {total} bytes, but {self._size} are pinned",
                 where=self._url,
                 hint=_CHECKOUT_HINT,
             )
@@ -294,8 +304,8 @@ class Download:
             raise self._too_large()
 
     def _receive(self, response: HTTPResponse, start: int, total: int | None) -> None:
-        """Writes the body behind the first ``start`` bytes of the partial file."""
-        # Without a length, one byte more than allowed is read: it shows that the body is longer.
+        """Writes the body after the first ``start`` bytes of the partial file."""
+        # Without a known length, read up to one byte more than allowed to detect a longer body.
         bound = self._limit + 1 if total is None else total
         expected = self._size if total is None else total
         done = start
@@ -311,34 +321,34 @@ class Download:
             self._part.unlink()
             raise self._too_large()
         if expected is not None and done < expected:
-            raise _TransientError(f"connection cut after {done} of {expected} bytes")
+            raise _TransientError(f"connection lost after {done} of {expected} bytes")
         if self._progress is not None:
             self._progress(self._label, done, done)
 
     def _too_large(self) -> SourceError:
         if self._size is not None:
             return SourceIntegrityError(
-                f"the server sends more than the {self._size} bytes pinned",
+                f"the server sends more than the {self._size} pinned bytes",
                 where=self._url,
                 hint=_CHECKOUT_HINT,
             )
         return SourceError(
             f"larger than the {self._limit} bytes allowed for a file of unknown size",
             where=self._url,
-            hint="pin the size of the file, or allow more bytes",
+            hint="pin the size of the file, or raise max_bytes",
         )
 
 
 def _read(response: HTTPResponse, at_most: int) -> bytes:
-    """The next bytes as soon as there are any, so that a cut loses none that arrived."""
+    """The next bytes as soon as any arrive, so that a lost connection loses none of them."""
     try:
         return response.read1(min(_BLOCK, at_most))
     except (OSError, HTTPException) as error:
-        raise _TransientError(f"connection cut: {error!r}") from error
+        raise _TransientError(f"connection lost: {error!r}") from error
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds until a ``Retry-After`` is over, given in seconds or as a date (RFC 9110, 10.2.3)."""
+    """Seconds of a ``Retry-After`` header, in seconds or as a date (RFC 9110, 10.2.3)."""
     if value is None:
         return None
     if value.isdecimal():

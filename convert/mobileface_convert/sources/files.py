@@ -1,7 +1,7 @@
-"""Where the source files of a recipe come from: a local checkout, or a pinned download.
+"""Sources of a recipe's files: a local checkout, or a pinned download.
 
-A recipe names each file by its path in the upstream repository and by the name that git gives its
-content. Whatever way a file comes, it is handed on only if its content has that name.
+A recipe identifies each file by its path in the upstream repository and by the git blob SHA-1 of
+its content. Every source returns a file only if its content matches that hash.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class SourceFile:
     """One pinned file of the upstream repository.
 
     Attributes:
-        path: Its path relative to the root of the repository, with forward slashes.
-        git_blob_sha1: The name git gives its content, 40 lower-case hexadecimal digits.
-        size: Its size in bytes, or None if it was not recorded.
+        path: Path relative to the root of the repository, with forward slashes.
+        git_blob_sha1: Git's hash of the content, 40 lower-case hexadecimal digits.
+        size: Size in bytes, or None if it was not recorded.
 
     Raises:
-        SourceError: A path that could lead out of the repository, or a malformed hash or size.
+        SourceError: If the path could lead out of the repository, or hash or size is malformed.
     """
 
     path: str
@@ -58,8 +58,8 @@ class SourceFile:
     size: int | None = None
 
     def __post_init__(self) -> None:
-        # Backslash and colon mean nothing to git, but on Windows they separate folders and drives.
-        # PurePosixPath drops "." and doubled slashes: a path that it changes is not a plain one.
+        # Backslash and colon are ordinary characters in git, but separators on Windows.
+        # PurePosixPath drops "." and doubled slashes: paths that it changes are rejected.
         plain = PurePosixPath(self.path)
         if (
             not plain.parts
@@ -84,38 +84,38 @@ class SourceFile:
 
 
 class Source(Protocol):
-    """A place that source files come from."""
+    """A source of pinned files."""
 
     def fetch(self, file: SourceFile) -> Path:
-        """Returns the local path of a file whose content is the pinned one.
+        """Returns the local path of a file whose content matches the pinned hash.
 
         Raises:
-            SourceError: The file is absent or cannot be had.
-            SourceIntegrityError: The file is there, but is another one.
+            SourceError: If the file is missing or not available.
+            SourceIntegrityError: If the content does not match the pinned hash.
         """
 
     def describe(self) -> str:
-        """Names the place for people, in reports and certificates."""
+        """Describes the source in readable form, for console output."""
 
 
 def git_blob_sha1(content: str | os.PathLike[str] | BinaryIO) -> str:
-    """Names content as git does: the SHA-1 of ``blob <size>``, a zero byte and the content.
+    """Git's hash of a file: the SHA-1 of ``blob <size>``, a zero byte and the content.
 
     Args:
-        content: A file to open, or a seekable binary stream, read from its begin to its end.
+        content: A file to open, or a seekable binary stream, which is read as a whole.
 
     Returns:
         40 lower-case hexadecimal digits.
 
     Raises:
-        OSError: The file cannot be read, or the stream cannot seek.
+        OSError: If the file cannot be read, or the stream is not seekable.
     """
     if isinstance(content, (str, os.PathLike)):
         with Path(content).open("rb") as stream:
             return git_blob_sha1(stream)
     size = content.seek(0, io.SEEK_END)
     content.seek(0)
-    # SHA-1 is git's choice, not ours. It names a published file here and signs nothing.
+    # SHA-1 is git's choice. Here it identifies published files; it is not used as a signature.
     digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     while block := content.read(_BLOCK):
         digest.update(block)
@@ -123,7 +123,7 @@ def git_blob_sha1(content: str | os.PathLike[str] | BinaryIO) -> str:
 
 
 def _matches(path: Path, file: SourceFile) -> bool:
-    """Whether a regular file lies there and is the pinned one."""
+    """Whether the file exists and matches its pinned size and hash."""
     return (
         path.is_file()
         and file.size in (None, path.stat().st_size)
@@ -142,14 +142,14 @@ def _mismatch(path: Path, file: SourceFile, *, where: str, hint: str) -> SourceI
 
 
 class DirectorySource:
-    """A local folder laid out as the upstream repository is.
+    """A local folder with the layout of the upstream repository.
 
     Args:
-        root: The folder that the paths of the files are relative to.
-        verify: Whether the content of each file must be the pinned one.
+        root: The folder that the files' paths are relative to.
+        verify: Whether the content of each file must match its pinned hash.
 
     Raises:
-        SourceError: There is no such folder.
+        SourceError: If the folder does not exist.
     """
 
     def __init__(self, root: str | os.PathLike[str], *, verify: bool = True) -> None:
@@ -159,15 +159,15 @@ class DirectorySource:
             raise SourceError(
                 "no such folder",
                 where=str(self._root),
-                hint="give the root of a checkout of the upstream repository",
+                hint="pass the root of a checkout of the upstream repository",
             )
 
     def fetch(self, file: SourceFile) -> Path:
         """Returns the path of a file under the root.
 
         Raises:
-            SourceError: No such file, it cannot be read, or a link leads out of the root.
-            SourceIntegrityError: Its content is not the pinned one.
+            SourceError: If the file is missing or unreadable, or is a link out of the root.
+            SourceIntegrityError: If the content does not match the pinned hash.
         """
         path = self._root / file.path
         try:
@@ -181,7 +181,7 @@ class DirectorySource:
                 raise SourceError(
                     f"has no file {file.path}",
                     where=str(self._root),
-                    hint="give the root of a complete checkout of the upstream repository",
+                    hint="pass the root of a complete checkout of the upstream repository",
                 )
             if self._verify and not _matches(path, file):
                 raise _mismatch(
@@ -190,29 +190,29 @@ class DirectorySource:
                     where=str(path),
                     hint="check out the pinned commit, with core.autocrlf off on Windows",
                 )
-        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before 3.13
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link loop, before 3.13
             raise SourceError(f"cannot be read: {error}", where=str(path)) from error
         return path
 
     def describe(self) -> str:
-        """Returns the folder, and a remark if its files are taken as they are."""
+        """Returns the folder, with a remark if its files are not verified."""
         return f"folder {self._root}" + ("" if self._verify else " (not verified)")
 
 
 class DownloadSource:
-    """Files over http or https, kept in a cache and verified each time they are asked for.
+    """Files over http or https, kept in a cache and verified on every request.
 
     Several processes may share a cache: one of them downloads a file, the others wait for it.
 
     Args:
-        base_url: The address of the root of the repository's raw files, at the pinned commit.
-        cache_dir: The folder to keep the files in, laid out as the upstream repository is.
-        progress: Told about each block that arrives.
-        retry: How long to insist.
-        max_bytes: The most accepted for a file whose size was not recorded.
+        base_url: The root address of the repository's raw files, at the pinned commit.
+        cache_dir: The cache folder; it has the layout of the upstream repository.
+        progress: Called for each block that arrives.
+        retry: Number of attempts and delays.
+        max_bytes: Maximum size in bytes of a file whose size was not recorded.
 
     Raises:
-        SourceError: ``base_url`` is not an http or https address.
+        SourceError: If ``base_url`` is not an http or https address.
     """
 
     def __init__(
@@ -232,26 +232,27 @@ class DownloadSource:
         self._max_bytes = max_bytes
 
     def fetch(self, file: SourceFile) -> Path:
-        """Returns the path of a file in the cache, after downloading it if it has to be.
+        """Returns the path of a file in the cache; downloads it if necessary.
 
         Raises:
-            SourceError: It cannot be downloaded, or the cache cannot be written.
-            SourceIntegrityError: The server's file is not the pinned one; nothing of it is kept.
+            SourceError: If the file cannot be downloaded, or the cache is not writable.
+            SourceIntegrityError: If the downloaded content does not match the pinned hash; the
+                download is deleted.
         """
         target = self._cache_dir / file.path
         try:
-            if _matches(target, file):  # also in a cache that can only be read
+            if _matches(target, file):  # also in a read-only cache
                 return target
             target.parent.mkdir(parents=True, exist_ok=True)
             with exclusive_part(target) as part:
-                if not _matches(target, file):  # another process may have been faster
+                if not _matches(target, file):  # another process may have downloaded it
                     self._complete(file, part)
                     part.replace(target)
         except OSError as error:
             raise SourceError(
                 f"the cache cannot be used: {error}",
                 where=str(self._cache_dir),
-                hint="set MOBILEFACE_CACHE to a folder that can be written",
+                hint="set MOBILEFACE_CACHE to a writable folder",
             ) from error
         return target
 
@@ -260,10 +261,10 @@ class DownloadSource:
         return f"download from {self._base_url}"
 
     def _complete(self, file: SourceFile, part: Path) -> None:
-        """Makes the partial file the pinned one, or removes it."""
+        """Completes and verifies the partial file; removes it if it does not match."""
         url = self._base_url + quote(file.path)
         left_by_earlier_run = part.exists()
-        if left_by_earlier_run and _matches(part, file):  # ended just before it was renamed
+        if left_by_earlier_run and _matches(part, file):  # interrupted just before the rename
             return
         download = Download(
             url,
@@ -276,7 +277,7 @@ class DownloadSource:
         )
         download.run()
         if left_by_earlier_run and not _matches(part, file):
-            # What the earlier run left may be to blame, not the server: once more from the begin.
+            # The bytes of the earlier run may be the wrong ones: download again from the start.
             part.unlink()
             download.run()
         if not _matches(part, file):
@@ -302,7 +303,7 @@ def _check_base_url(base_url: str) -> None:
         raise SourceError(
             "not a plain http or https address",
             where=base_url,
-            hint="give the address of the raw files, or the path of a checkout",
+            hint="pass the address of the raw files, or the path of a checkout",
         )
 
 
@@ -314,21 +315,22 @@ def open_source(
     commit: str,
     progress: Progress | None = None,
 ) -> Source:
-    """Opens the place that the source files come from.
+    """Opens the source of a recipe's files.
 
     Args:
-        location: A folder, or the http(s) address of the repository's raw files. None: what the
-            environment variable ``MOBILEFACE_SOURCE`` says, else the pinned upstream commit.
-        cache_dir: Where downloads are kept; ``default_cache_dir()`` if not given.
+        location: A folder, or the http(s) address of the repository's raw files. By default the
+            environment variable ``MOBILEFACE_SOURCE``, otherwise the pinned upstream commit.
+        cache_dir: The download cache; by default ``default_cache_dir()``.
         repository: The address of the upstream repository, on GitHub.
         commit: The pinned commit, 40 lower-case hexadecimal digits.
-        progress: Told about each block that arrives.
+        progress: Called for each block that arrives.
 
     Returns:
-        A source; nothing has been downloaded yet.
+        The source; nothing is downloaded yet.
 
     Raises:
-        SourceError: No such folder, an address that is none, or a commit that pins nothing.
+        SourceError: If the folder does not exist, the address is invalid or the commit is not a
+            full hash.
     """
     place = location or os.environ.get("MOBILEFACE_SOURCE") or _raw_files(repository, commit)
     if isinstance(place, str) and "://" in place:
@@ -339,7 +341,7 @@ def open_source(
 
 
 def _raw_files(repository: str, commit: str) -> str:
-    """The address that GitHub serves the files of a commit from."""
+    """The address at which GitHub serves the raw files of a commit."""
     match = _GITHUB.fullmatch(repository)
     if match is None:
         raise SourceError(
@@ -351,6 +353,6 @@ def _raw_files(repository: str, commit: str) -> str:
         raise SourceError(
             f"{commit!r} is not a full commit hash",
             where=repository,
-            hint="a branch or tag can move; write the 40 digits",
+            hint="branches and tags can move; write the 40 digits",
         )
     return f"https://raw.githubusercontent.com/{match[1]}/{match[2]}/{commit}/"

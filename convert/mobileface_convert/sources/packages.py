@@ -1,6 +1,6 @@
-"""Source files that an installed Python package carries.
+"""Source files from an installed Python package.
 
-The package is looked up, not imported: its code does not run.
+The package is located but not imported, so its code does not run.
 """
 
 from __future__ import annotations
@@ -16,28 +16,32 @@ __all__ = ["PackageSource"]
 
 
 class PackageSource:
-    """The files of an installed package, each verified.
+    """The files of an installed package, verified by hash.
 
     Args:
-        package: Name of the import package; the paths of the files begin with it.
-        extra: The extra of mobileface that installs it, for errors.
+        package: Name of the import package; the files' paths start with it.
+        extra: The extra of mobileface that installs the package, for error messages.
+        pinned: The package's version as pip takes it, if it is installed without its own
+            dependencies, e.g. "fer==25.10.3"; then no extra installs it.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
+    def __init__(self, package: str, extra: str, pinned: str | None = None) -> None:
         self._package = package
         self._hint = f"pip install 'mobileface[{extra}]'"
+        if pinned is not None:
+            self._hint = f"pip install --no-deps {pinned}"
 
     def fetch(self, file: SourceFile) -> Path:
         """Returns the path of a file of the package.
 
         Raises:
-            SourceError: The package is not installed, or has no such file.
-            SourceIntegrityError: The file's content is not the pinned one.
+            SourceError: If the package is not installed or has no such file.
+            SourceIntegrityError: If the content does not match the pinned hash.
         """
         try:
             return DirectorySource(self._root()).fetch(file)
         except SourceIntegrityError as error:
-            hint = "another version of the package is installed; " + self._hint
+            hint = "a different version of the package is installed; " + self._hint
             raise SourceIntegrityError(error.what, where=error.where, hint=hint) from error
         except SourceError as error:
             raise SourceError(error.what, where=error.where, hint=self._hint) from error
@@ -47,7 +51,7 @@ class PackageSource:
         return f"installed package {self._package}"
 
     def _root(self) -> Path:
-        """The folder that the package lies in."""
+        """The folder that contains the package."""
         found = importlib.util.find_spec(self._package)
         places = list(found.submodule_search_locations or ()) if found else []
         if not places:

@@ -119,7 +119,7 @@ def run_align(options: argparse.Namespace) -> int:
     for path, image in pictures:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
-            chip = align(image, face.landmarks, crop=crop, size=options.size)
+            chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
             target = options.output / f"{unique_stem(path, paths)}_{number}.png"
             write_picture(target, chip)
             if options.json:
@@ -182,8 +182,9 @@ def _analyzer(
 
 def report_damaged(analyzer: FaceAnalyzer) -> None:
     """Says which tasks do not run because their model was refused."""
-    for task in analyzer.damaged:
-        print(f"mobileface: {task} left out: {analyzer.missing[task]}", file=sys.stderr)
+    reasons = {task: analyzer.missing[task] for task in analyzer.damaged} | analyzer.refused
+    for name, reason in reasons.items():
+        print(f"mobileface: {name} left out: {reason}", file=sys.stderr)
 
 
 def face_values(face: Face, embeddings: bool) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Scene:
         """The aligned face crop; uses `places` if the landmarks are not sufficient for it."""
         if self.marks is not None:
             try:
-                return align(self.frame, self.marks, crop=template, size=size)
+                return align(self.frame, self.marks, crop=template, size=size, box=self.box)
             except InputError:
                 pass
         marks = Landmarks(CROPS["arcface"].points, self.places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..fields import NonNegative, Number, Sha1, Text, list_of, nested
+from ..fields import Identifier, NonNegative, Number, Sha1, Text, list_of, nested
 
 __all__ = ["LandmarkBox", "License", "SourceFileSpec", "SourceSpec"]
 
@@ -17,10 +17,18 @@ class License:
     Attributes:
         name: SPDX identifier, e.g. "MIT".
         url: Where the text stands.
+        text: Name of the file with the text, if it is not the identifier: works of several holders
+            may be under "MIT", each with its own notice.
     """
 
     name: Text
     url: Text
+    text: Identifier | None = None
+
+    @property
+    def text_name(self) -> str:
+        """Name of the file with the text, without its suffix."""
+        return self.text or self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import ImageError, InputError
-from ..types import Landmarks
+from ..types import FloatArray, Landmarks
 from ..vision.chips import ChipPlace, extract_chip, place_chip
 from ..vision.crops import CROPS, CropTemplate
 from ..vision.image import Image, check_image
@@ -17,6 +19,7 @@ __all__ = ["align", "allows_crop", "crop_matrix"]
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
 _LARGEST_SIDE = 4096
 _FEWEST_POINTS = 3
+_EYE_CORNERS = ("left_eye_outer", "left_eye_inner", "right_eye_outer", "right_eye_inner")
 _LARGEST_PICTURE = 32766
 """Pixels a side that OpenCV's warp can address."""
 
@@ -29,6 +32,7 @@ def align(
     *,
     crop: str = "mobileface",
     size: int | tuple[int, int] | None = None,
+    box: FloatArray | None = None,
 ) -> Image:
     """Cuts a face out by a template.
 
@@ -37,8 +41,11 @@ def align(
         landmarks: The face's points.
         crop: Name of the template, see `mobileface.vision.crops`: "mobileface" (as published:
             affine, through both eyes and the mouth), "arcface" (similarity, five points, or eyes,
-            nose and mouth) or "dlib" (its face chip: corners of the eyes and base of the nose).
+            nose and mouth), "dlib" and "dlib_20" (its face chips, with a margin of 0.25 and 0.2:
+            corners of the eyes and base of the nose) or "box" (the square around the face's box,
+            turned until the eyes, if they are among the points, are level).
         size: Side of the crop, or height and width; by default the template's.
+        box: float32 (4,): x1, y1, x2, y2 of the face in pixels; only the crop "box" needs it.
 
     Returns:
         uint8 (height, width, 3) or (height, width); black where the picture ends.
@@ -46,7 +53,8 @@ def align(
     Raises:
         ImageError: The picture is none.
         InputError: No such template, points that it needs are missing, points that all lie on a
-            line (affine) or on one spot, or a face chip that is not square.
+            line (affine) or on one spot, a face chip that is not square, or a box that is absent,
+            empty or not finite.
     """
     image = check_image(image)
     if max(image.shape[:2]) > _LARGEST_PICTURE:
@@ -55,6 +63,8 @@ def align(
     height, width = (size, size) if isinstance(size, int) else (size or (template.size,) * 2)
     if template.transform == "chip":
         return extract_chip(image, _chip(landmarks, template, height, width))
+    if template.transform == "box":
+        return extract_chip(image, _box_chip(landmarks, box, height, width))
     matrix = crop_matrix(landmarks, template, height, width)
     method = _INTERPOLATION[template.interpolation]
     return np.asarray(cv2.warpAffine(image, matrix, (width, height), flags=method), np.uint8)
@@ -68,6 +78,8 @@ def allows_crop(names: tuple[str, ...], crop: str) -> bool:
     """
     blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
     template = _template(crop)
+    if template.transform == "box":
+        return True
     try:
         _matching(blank, template)
     except InputError:
@@ -81,6 +93,8 @@ def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width
     Raises:
         InputError: As `align`.
     """
+    if template.transform == "box":
+        raise InputError("the crop 'box' depends on the face's box, not on its landmarks alone")
     if template.transform == "chip":
         return _chip(landmarks, template, height, width).matrix()
     source, target = _pairs(landmarks, template, height, width)
@@ -92,6 +106,38 @@ def _chip(landmarks: Landmarks, template: CropTemplate, height: int, width: int)
     if height != width:
         raise InputError(f"a face chip of {height}×{width} pixels", hint="face chips are square")
     return place_chip(*_pairs(landmarks, template, height, width), height)
+
+
+def _box_chip(landmarks: Landmarks, box: FloatArray | None, height: int, width: int) -> ChipPlace:
+    """Where the square around a box lies, turned like the eyes; upright without them."""
+    if height != width:
+        raise InputError(f"a crop 'box' of {height}×{width} pixels", hint="it is square")
+    if not 1 <= height <= _LARGEST_SIDE:
+        raise InputError(f"a crop of {height}×{width} pixels")
+    if box is None:
+        raise InputError("the crop 'box' needs the face's box", hint="align(…, box=face.bbox)")
+    corners = np.asarray(box, np.float64).reshape(-1)
+    if corners.shape != (4,) or not np.isfinite(corners).all():
+        raise InputError(f"{corners.tolist()} is no box")
+    x1, y1, x2, y2 = corners.tolist()
+    side = max(x2 - x1, y2 - y1)
+    if min(x2 - x1, y2 - y1) <= 0 or side <= 1:
+        raise InputError(f"{corners.tolist()} is an empty box")
+    return ChipPlace(((x1 + x2) / 2, (y1 + y2) / 2), _tilt(landmarks), side / height, height)
+
+
+def _tilt(landmarks: Landmarks) -> float:
+    """Radians from the horizontal to the line through the eyes, clockwise as seen."""
+    eyes = landmarks.select(("left_eye", "right_eye"))
+    if eyes is None:
+        corners = landmarks.select(_EYE_CORNERS)
+        if corners is None:
+            return 0.0
+        eyes = np.asarray(corners.reshape(2, 2, 2).mean(axis=1), np.float32)
+    if not np.isfinite(eyes).all():
+        raise InputError("landmarks are not finite")
+    across, down = (eyes[1] - eyes[0]).tolist()
+    return math.atan2(down, across)
 
 
 def _pairs(

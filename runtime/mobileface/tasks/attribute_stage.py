@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..types import Face
+import numpy as np
+
+from ..errors import ModelNotFoundError
+from ..types import Attributes, Face, FloatArray
 from ..vision.image import ChannelOrder, Image
-from .attributes import AttributePredictor
+from .attribute_set import AttributeModel, AttributeSet
 from .base import Request, Stage, Task
-from .face_crops import face_crops, require_crop
+from .face_crops import require_crop
 from .loading import load_attributes
 
 __all__ = ["TASK", "AttributeStage"]
@@ -20,66 +23,110 @@ class AttributeStage(Stage):
     """Adds gender, age and expression.
 
     Args:
-        predictor: What predicts them.
+        models: What predicts them, each on its own crop; the first that tells something counts.
+        refused: Models that cannot run, with the reason; what only they tell stays None.
     """
 
-    def __init__(self, predictor: AttributePredictor) -> None:
-        self.predictor = predictor
-        self.models = [predictor]
+    def __init__(
+        self, models: Sequence[AttributeModel], refused: Mapping[str, str] | None = None
+    ) -> None:
+        self.predictors = AttributeSet(models)
+        self.models = self.predictors.predictors
+        self.refused = dict(refused or {})
 
     @classmethod
     def load(cls, request: Request) -> AttributeStage:
-        """The stage with the model that a request chooses.
+        """The stage with the models that a request chooses.
+
+        Of several models those whose crop the landmarks do not allow are left out.
 
         Raises:
-            ModelNotFoundError: If there is no model, or the landmarks do not allow its crop.
+            ModelNotFoundError: If there is no model, or the landmarks allow the crop of none.
         """
-        predictor = request.choice
-        if predictor is None or isinstance(predictor, str):
-            predictor = load_attributes(predictor, **request.loading)
-        require_crop(request, predictor)
-        return cls(predictor)
+        choice = request.choice
+        if choice is None or isinstance(choice, str):
+            choice = load_attributes(choice, **request.loading)
+        models: Sequence[AttributeModel] = (
+            list(choice) if isinstance(choice, AttributeSet | Sequence) else [choice]
+        )
+        refused = dict(choice.refused) if isinstance(choice, AttributeSet) else {}
+        refusals: dict[str, ModelNotFoundError] = {}
+        for model in models:
+            try:
+                require_crop(request, model)
+            except ModelNotFoundError as error:
+                refusals[model.name] = error
+        kept = [model for model in models if model.name not in refusals]
+        if not kept and refusals:
+            raise next(iter(refusals.values()))
+        return cls(kept, refused | {name: error.what for name, error in refusals.items()})
 
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
         """Adds attributes; a face whose points allow no crop (all on a line) gets None."""
-        crops = face_crops(image, faces, self.predictor.crop)
-        found = self.predictor.predict(list(crops.values()), color=color)
-        attributes = dict(zip(crops, found, strict=True))
+        found = self.predictors.describe(image, faces, color=color)
         return [
-            dataclasses.replace(face, attributes=attributes.get(number))
-            for number, face in enumerate(faces)
+            dataclasses.replace(face, attributes=attributes)
+            for face, attributes in zip(faces, found, strict=True)
         ]
 
 
+def _rounded(values: FloatArray | None) -> list[float] | None:
+    return None if values is None else [round(float(value), 4) for value in values]
+
+
 def _to_json(face: Face, _: bool) -> dict[str, Any]:
-    """Attributes as JSON types; probabilities in the order of the classes in the model's spec."""
+    """Attributes as JSON types; probabilities in the order of the classes in the model's spec.
+
+    What no model tells is left out.
+    """
     if face.attributes is None:
         return {}
     found = face.attributes
     values = {
         "gender": found.gender,
-        "gender_probs": [round(float(value), 4) for value in found.gender_probs],
-        "age": round(found.age, 2),
+        "gender_probs": _rounded(found.gender_probs),
+        "age": None if found.age is None else round(found.age, 2),
         "age_published": found.age_published,
-        "age_probs": [round(float(value), 4) for value in found.age_probs],
-        "expressions": list(found.expressions),
-        "expression_probs": [round(float(value), 4) for value in found.expression_probs],
+        "age_probs": _rounded(found.age_probs),
+        "expressions": None if found.expressions is None else list(found.expressions),
+        "expression_probs": _rounded(found.expression_probs),
     }
-    return {"attributes": values}
+    return {"attributes": {name: value for name, value in values.items() if value is not None}}
+
+
+def _words(face: Face, years: str) -> list[str]:
+    """Gender, age and expression as far as they are known."""
+    found = face.attributes or Attributes()
+    words = [
+        found.gender,
+        None if found.age is None else f"{found.age:.0f}{years}",
+        None if found.expressions is None else "/".join(found.expressions),
+    ]
+    return [word for word in words if word is not None]
 
 
 def _to_text(face: Face) -> list[str]:
-    if face.attributes is None:
-        return []
-    found = face.attributes
-    return [f"{found.gender}, {found.age:.0f} years, {'/'.join(found.expressions)}"]
+    words = _words(face, " years")
+    return [", ".join(words)] if words else []
 
 
 def _caption(face: Face) -> str:
-    if face.attributes is None:
-        return ""
-    found = face.attributes
-    return f"{found.gender} {found.age:.0f} {'/'.join(found.expressions)}"
+    return " ".join(_words(face, ""))
+
+
+def _problem(first: Face, second: Face) -> str:
+    """Probabilities are numbers and the same for the same face."""
+    pairs = zip(_probabilities(first), _probabilities(second), strict=True)
+    for one, other in pairs:
+        if not np.isfinite(one).all() or not np.allclose(one, other, atol=1e-5):
+            return "it gave no probabilities, or others for the same face"
+    return ""
+
+
+def _probabilities(face: Face) -> list[FloatArray]:
+    found = face.attributes or Attributes()
+    rows = (found.gender_probs, found.age_probs, found.expression_probs)
+    return [row for row in rows if row is not None]
 
 
 TASK = Task(
@@ -93,4 +140,5 @@ TASK = Task(
     to_json=_to_json,
     to_text=_to_text,
     caption=_caption,
+    problem=_problem,
 )

@@ -21,7 +21,14 @@ class AttributePredictor:
     """Tells gender, age and expression from face crops.
 
     Args:
-        session: A model whose task is "attributes".
+        session: A model whose task is "attributes" and whose kind is "attributes".
+
+    Attributes:
+        spec: The model's facts.
+        name: Name of the model.
+        crop: Name of the crop that it wants.
+        crop_size: None: it takes crops of the template's size, and scales them.
+        fills: What it tells: "gender", "age" and "expression".
 
     Raises:
         ModelError: If the model is of another kind.
@@ -35,6 +42,8 @@ class AttributePredictor:
         self.name = spec.name
         self.image = spec.require_input()
         self.crop = self.heads.crop
+        self.crop_size: tuple[int, int] | None = None
+        self.fills: tuple[str, ...] = ("gender", "age", "expression")
 
     def predict(
         self,

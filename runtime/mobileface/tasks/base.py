@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..models.lookup import Precision
@@ -65,9 +66,11 @@ class Stage(ABC):
 
     Attributes:
         models: The objects that run its models.
+        refused: Models of the task that do not run, by name, with the reason; the others do.
     """
 
     models: list[Any]
+    refused: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:

@@ -6,19 +6,23 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError, ModelNotFoundError
-from ..types import Face
+from ..types import Face, Landmarks
 from ..vision.image import Image
 from .align import align
 from .base import Request
 
 __all__ = ["face_crops", "require_crop"]
 
+_NONE = Landmarks((), np.zeros((0, 2), np.float32))
+
 
 def face_crops(
     image: Image, faces: Sequence[Face], crop: str, size: tuple[int, int] | None = None
 ) -> dict[int, Image]:
-    """Crops of the faces whose landmarks allow one, by index.
+    """Crops of the faces whose landmarks (for the crop "box": whose box) allow one, by index.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
@@ -28,9 +32,9 @@ def face_crops(
     """
     found = {}
     for number, face in enumerate(faces):
-        if face.landmarks is not None:
-            with contextlib.suppress(InputError):
-                found[number] = align(image, face.landmarks, crop=crop, size=size)
+        marks = _NONE if face.landmarks is None else face.landmarks
+        with contextlib.suppress(InputError):
+            found[number] = align(image, marks, crop=crop, size=size, box=face.bbox)
     return found
 
 

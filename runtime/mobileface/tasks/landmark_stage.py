@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Face
+from ..types import Face, Landmarks
 from ..vision.draw import Canvas
 from ..vision.image import ChannelOrder, Image
 from .align import allows_crop
@@ -16,8 +16,18 @@ from .base import Request, Stage, Task
 from .detection import Detector
 from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
 from .loading import load_landmarks
+from .upright import TurnedFace, turned_patch, upright_face
 
 __all__ = ["TASK", "LandmarkStage"]
+
+
+_EYES = ("left_eye", "right_eye")
+
+_UPRIGHT = 10.0
+"""Degrees: landmark models tolerate heads that are turned by less."""
+
+_SMALLEST_PATCH, _LARGEST_PATCH = 32, 512
+"""Pixels of the side of an upright patch."""
 
 
 class LandmarkStage(Stage):
@@ -68,24 +78,61 @@ class LandmarkStage(Stage):
             self.models += [model for model in more if model.name not in have]
 
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """Adds landmarks to faces that lack some of `point_names`."""
-        wanted = set(self.point_names)
-        bare = [
-            number
-            for number, face in enumerate(faces)
-            if face.landmarks is None or (self.models and not wanted <= set(face.landmarks.names))
+        """Adds landmarks to faces that lack some of `point_names`.
+
+        Faces whose points come from the detector alone are measured first: how far they are turned
+        in the image. Landmark models see them upright.
+        """
+        turned: list[TurnedFace | None] = [self._measure(image, face, color) for face in faces]
+        marked = [
+            face if found is None else self._with_points(face, found)
+            for face, found in zip(faces, turned, strict=True)
         ]
-        marked = list(faces)
-        if not self.models or not bare:
-            return marked
-        boxes = np.stack([faces[number].bbox for number in bare])
-        squares = boxes if self.detector is None else self.detector.landmark_boxes(boxes)
-        parts = [model.predict(image, squares) for model in self.models]
-        for number, found in zip(bare, zip(*parts, strict=True), strict=True):
-            known = faces[number].landmarks
-            merged = merge_landmarks([*([] if known is None else [known]), *found])
-            marked[number] = dataclasses.replace(faces[number], landmarks=merged)
+        wanted = set(self.point_names)
+        for number, (face, found) in enumerate(zip(marked, turned, strict=True)):
+            known = face.landmarks
+            if self.models and (known is None or not wanted <= set(known.names)):
+                parts = self._predict(image, face, found)
+                merged = merge_landmarks(parts if known is None else [known, *parts])
+                marked[number] = dataclasses.replace(face, landmarks=merged)
         return marked
+
+    def _measure(self, image: Image, face: Face, color: ChannelOrder) -> TurnedFace | None:
+        """How far a face is turned, if its points come from the detector and have eyes."""
+        detector, marks = self.detector, face.landmarks
+        if detector is None or marks is None or face.roll is not None:
+            return None
+        if marks.names != detector.point_names or marks.names[:2] != _EYES:
+            return None
+        return upright_face(detector, image, face.bbox, marks.points, color)
+
+    @staticmethod
+    def _with_points(face: Face, found: TurnedFace) -> Face:
+        assert face.landmarks is not None
+        marks = Landmarks(face.landmarks.names, found.points)
+        return dataclasses.replace(face, landmarks=marks, roll=found.roll)
+
+    def _predict(self, image: Image, face: Face, turned: TurnedFace | None) -> list[Landmarks]:
+        """The points that each landmark model finds in one face, upright."""
+        detector = self.detector
+        if detector is None or turned is None or abs(turned.roll) < _UPRIGHT:
+            box = face.bbox[None]
+            squares = box if detector is None else detector.landmark_boxes(box)
+            return [model.predict(image, squares)[0] for model in self.models]
+        longer = float(turned.size.max())
+        scale = min(1.0, _LARGEST_PATCH / max(2.5 * longer, 1))
+        side = max(_SMALLEST_PATCH, round(2.5 * longer * scale))
+        patch, matrix = turned_patch(image, turned.center, turned.roll, scale, side)
+        half = turned.size * scale / 2
+        box = np.concatenate([side / 2 - half, side / 2 + half])[None]
+        squares = detector.landmark_boxes(box)
+        back = np.linalg.inv(matrix[:, :2])
+        parts = []
+        for model in self.models:
+            (marks,) = model.predict(patch, squares)
+            points = (marks.points.astype(np.float64) - matrix[:, 2]) @ back.T
+            parts.append(Landmarks(marks.names, points.astype(np.float32)))
+        return parts
 
 
 def _to_json(face: Face, _: bool) -> dict[str, Any]:

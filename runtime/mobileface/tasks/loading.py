@@ -22,7 +22,7 @@ from ..vision.crops import CROPS
 
 if TYPE_CHECKING:
     from ..models.tuning import Setting
-    from .attributes import AttributePredictor
+    from .attribute_set import AttributeSet
     from .detection import Detector
     from .embedding import Embedder
     from .landmarks import LandmarkSet
@@ -76,7 +76,7 @@ def load(
 
     Returns:
         The object for the model's kind: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
-        `AttributePredictor` or a `PoseEstimator`.
+        `AttributePredictor`, a `HeadPredictor` or a `PoseEstimator`.
 
     Raises:
         ModelNotFoundError: If there is no such model or variant; lists those that exist.
@@ -136,12 +136,34 @@ def load_attributes(
     precision: Precision = None,
     variant: str | None = None,
     **options: Any,
-) -> AttributePredictor:
-    """The attribute model of that name or path, or the preferred one; see `load`."""
-    found: AttributePredictor = load(
-        name, models=models, precision=precision, variant=variant, task="attributes", **options
-    )
-    return found
+) -> AttributeSet:
+    """The attribute model of that name or path, or all that share the highest preference.
+
+    Models of one preference complete each other: together they fill `mobileface.types.Attributes`.
+    The arguments are those of `load`.
+
+    Without a name, models that cannot be loaded are left out; `AttributeSet.refused` says why.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+        ModelError: If none can be loaded; as `ModelIntegrityError` if a file does not match its
+            index.
+    """
+    from .attribute_set import AttributeSet
+
+    choice: dict[str, Any] = {"precision": precision, "variant": variant}
+    if name is not None:
+        return AttributeSet([load(name, task="attributes", models=models, **choice, **options)])
+    group = next(iter(_by_preference("attributes", models)))
+    found, refused = [], dict[str, ModelError]()
+    for item in group:
+        try:
+            found.append(_run(_open(item, options, **choice), "attributes", {}))
+        except ModelError as error:
+            refused[item.name] = error
+    if not found:
+        raise next(iter(refused.values()))
+    return AttributeSet(found, {name: str(error) for name, error in refused.items()})
 
 
 def load_pose(
@@ -184,14 +206,8 @@ def load_landmarks(
     if name is not None:
         choice: dict[str, Any] = {"models": models, "precision": precision, "variant": variant}
         return LandmarkSet([load(name, task="landmarks", **choice, **options)])
-    find_model(task="landmarks", models=models)  # raises if there is none at all
-    own = None if models is None else Path(models)
-    groups: dict[tuple[bool, int], list[StoredModel]] = {}
-    for stored in candidate_models(models, "landmarks"):
-        key = (stored.path.parent == own, stored.entry.preference)
-        groups.setdefault(key, []).append(stored)
     seen: list[str] = []
-    for group in groups.values():  # the preferred first
+    for group in _by_preference("landmarks", models):
         opened = [_open(item, options, precision, variant) for item in group]
         found = LandmarkSet([_run(model, "landmarks", {}) for model in opened])
         if crop is None or allows_crop(found.point_names, crop):
@@ -202,6 +218,21 @@ def load_landmarks(
         f"there are: {', '.join(seen)}",
         hint="convert a landmark model that gives them",
     )
+
+
+def _by_preference(task: str, models: Folder) -> list[list[StoredModel]]:
+    """The models for a task that share a folder's rank and a preference, the preferred first.
+
+    Raises:
+        ModelNotFoundError: If there is none at all.
+    """
+    find_model(task=task, models=models)
+    own = None if models is None else Path(models)
+    groups: dict[tuple[bool, int], list[StoredModel]] = {}
+    for stored in candidate_models(models, task):
+        key = (stored.path.parent == own, stored.entry.preference)
+        groups.setdefault(key, []).append(stored)
+    return list(groups.values())
 
 
 def require_precision(precision: str, sessions: Sequence[Session]) -> None:

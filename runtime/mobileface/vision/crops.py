@@ -23,7 +23,8 @@ class CropTemplate:
     Attributes:
         transform: "affine": through exactly three points; "similarity": rotation, one scale and
             translation with the least squared error over all points, measured in the crop;
-            "chip": the same with the error measured in the picture.
+            "chip": the same with the error measured in the picture; "box": no points at all, the
+            square around the face's box, turned until the eyes are level if they are known.
         points: What the points are; "left" is left as the viewer sees it.
         template: Their x and y as fractions of the crop's width and height.
         size: Side of the crop in pixels, if none is asked for.
@@ -31,7 +32,7 @@ class CropTemplate:
             pyramid that is no more than twice as large, so that no pixel is skipped.
     """
 
-    transform: Literal["affine", "similarity", "chip"]
+    transform: Literal["affine", "similarity", "chip", "box"]
     points: tuple[str, ...]
     template: Points
     size: int
@@ -40,6 +41,23 @@ class CropTemplate:
 
 def _fractions(points: Points, size: int) -> Points:
     return tuple((x / size, y / size) for x, y in points)
+
+
+_CHIP_POINTS = (
+    "right_eye_outer",
+    "right_eye_inner",
+    "left_eye_outer",
+    "left_eye_inner",
+    "nose_base",
+)
+_CHIP_TEMPLATE = (
+    (0.8595674595992, 0.2134981538014),
+    (0.6460604764104, 0.2289674387677),
+    (0.1205750620789, 0.2137274526848),
+    (0.3340850613712, 0.2290642403242),
+    (0.4901123135679, 0.6277975316475),
+)
+"""dlib::get_face_chip_details for five points (dlib/image_transforms/interpolation.h)."""
 
 
 def _padded(points: Points, padding: float) -> Points:
@@ -75,29 +93,25 @@ CROPS: Mapping[str, CropTemplate] = MappingProxyType(
             size=112,
             interpolation="linear",
         ),
-        # dlib::get_face_chip_details for five points (dlib/image_transforms/interpolation.h),
-        # with the padding of 0.25 that its face recognition network was trained with
+        # the padding of 0.25 that dlib's face recognition network was trained with
         "dlib": CropTemplate(
             transform="chip",
-            points=(
-                "right_eye_outer",
-                "right_eye_inner",
-                "left_eye_outer",
-                "left_eye_inner",
-                "nose_base",
-            ),
-            template=_padded(
-                (
-                    (0.8595674595992, 0.2134981538014),
-                    (0.6460604764104, 0.2289674387677),
-                    (0.1205750620789, 0.2137274526848),
-                    (0.3340850613712, 0.2290642403242),
-                    (0.4901123135679, 0.6277975316475),
-                ),
-                0.25,
-            ),
+            points=_CHIP_POINTS,
+            template=_padded(_CHIP_TEMPLATE, 0.25),
             size=150,
             interpolation="pyramid",
+        ),
+        # the padding of dlib's networks for gender and age
+        "dlib_20": CropTemplate(
+            transform="chip",
+            points=_CHIP_POINTS,
+            template=_padded(_CHIP_TEMPLATE, 0.2),
+            size=64,
+            interpolation="pyramid",
+        ),
+        # what expression networks are trained on: the detector's own square
+        "box": CropTemplate(
+            transform="box", points=(), template=(), size=64, interpolation="pyramid"
         ),
     }
 )

@@ -200,7 +200,7 @@ def test_two_runs_give_the_same_bytes() -> None:
 
 def test_nothing_to_quantise() -> None:
     single = Network().conv("first", 3).add("Relu", "relu0").build()
-    with pytest.raises(ConversionError, match="no layers that int8 is for") as caught:
+    with pytest.raises(ConversionError, match="the network has no layers to quantise") as caught:
         quantize(single, feeds, "single")
     assert caught.value.where == "single"
 

@@ -48,7 +48,7 @@ def test_what_is_in_it(folder: Path, tmp_path: Path) -> None:
     bundle = make_bundle(folder, tmp_path / "dist")
     index = read_index(folder)
     assert bundle.models == tuple(sorted(index))
-    assert bundle.licenses == ("BSL-1.0", "CC0-1.0")
+    assert bundle.licenses == ("BSL-1.0", "CC0-1.0", "MIT")
     with zipfile.ZipFile(bundle.path) as wheel:
         names = set(wheel.namelist())
         info = next(name.split("/")[0] for name in names if name.endswith("/RECORD"))
@@ -60,7 +60,7 @@ def test_what_is_in_it(folder: Path, tmp_path: Path) -> None:
             text = (folder / "licenses" / f"{name}.txt").read_bytes()
             assert wheel.read(f"mobileface_models/licenses/{name}.txt") == text
         metadata = wheel.read(f"{info}/METADATA").decode()
-        assert "License-Expression: BSL-1.0 AND CC0-1.0\n" in metadata
+        assert "License-Expression: BSL-1.0 AND CC0-1.0 AND MIT\n" in metadata
         assert "Requires-Dist: mobileface>=" in metadata
         assert "Root-Is-Purelib: true" in wheel.read(f"{info}/WHEEL").decode()
         rows = [row.split(",") for row in wheel.read(f"{info}/RECORD").decode().split()]
@@ -150,7 +150,7 @@ def test_a_damaged_or_absent_file_is_refused(folder: Path, tmp_path: Path, suffi
 def test_versions_that_are_none(folder: Path, tmp_path: Path, version: str, capsys: Output) -> None:
     options = ["--models", str(folder), "--output", str(tmp_path / "dist"), f"--version={version}"]
     assert main(["bundle", *options]) == 2
-    assert "is no version" in capsys.readouterr().err
+    assert "is not a version" in capsys.readouterr().err
     assert not (tmp_path / "dist").exists()
 
 

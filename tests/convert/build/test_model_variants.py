@@ -12,7 +12,7 @@ import pytest
 
 from mobileface import find_model, load_embedder
 from mobileface.diagnostics.certification import HELD, certify
-from mobileface.errors import ConversionError, ImageError
+from mobileface.errors import ConversionError, ImageError, SpecError
 from mobileface.host.files import sha256
 from mobileface.host.machine import Machine
 from mobileface.models.agreement import Bounds
@@ -232,8 +232,8 @@ def test_a_recipe_without_bounds_has_no_such_variant(
     made = convert(recipe, DirectorySource(random_source), tmp_path, verify=False, plan=plan)
     assert names(tmp_path) == ["fp32_x86", "fp32"]
     assert {refused.reason for refused in made.refused} == {
-        "its recipe has no bounds for float16",
-        "its recipe has no bounds for int8",
+        "the recipe has no bounds for float16",
+        "the recipe has no bounds for int8",
     }
 
 
@@ -297,7 +297,7 @@ def test_the_hash_is_of_the_contents(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_calibrate(tmp_path: Path) -> None:
     for folder in (tmp_path / "absent", invented_faces(tmp_path / "few", 23)):
-        with pytest.raises(ConversionError, match="pictures to calibrate with, 24") as caught:
+        with pytest.raises(ConversionError, match="calibration images, at least 24") as caught:
             read_samples(folder)
         assert caught.value.where == str(folder)
 
@@ -320,7 +320,7 @@ def test_a_damaged_picture_is_named(random_source: Path, recipe: Recipe, tmp_pat
 
 def test_models_that_take_no_pictures(faces: Path) -> None:
     pictures = read_samples(faces).calibration
-    with pytest.raises(ConversionError, match="not fed with pictures alone"):
+    with pytest.raises(SpecError, match="not fed with images alone"):
         next(iter(pictures.feeds(load_recipe("landmark_dlib5").spec)))
 
 
@@ -330,9 +330,9 @@ def test_models_that_take_no_pictures(faces: Path) -> None:
 def test_int8_needs_pictures(tmp_path: Path, capsys: Output) -> None:
     command = ["all", "--source", str(tmp_path), "--output", str(tmp_path / "m")]
     assert main([*command, "--precision", "int8"]) == 2
-    assert "int8 needs pictures to calibrate with; give --calibrate DIR" in capsys.readouterr().err
+    assert "int8 needs calibration images; pass --calibrate DIR" in capsys.readouterr().err
     assert main([*command, "--calibrate", str(tmp_path)]) == 2
-    assert "0 pictures to calibrate with" in capsys.readouterr().err
+    assert "0 calibration images" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
 
 
@@ -344,14 +344,14 @@ def test_the_command_says_what_it_makes(
     command += ["--only", NAME, "pose_emnme"]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert out.count("int8 not made: no pictures to calibrate with; give --calibrate DIR") == 1
-    assert out.count("int8_x86 not made: no pictures") == 1
+    assert out.count("int8 not built: no calibration images; pass --calibrate DIR") == 1
+    assert out.count("int8_x86 not built: no calibration images") == 1
     assert names(tmp_path) == ["fp32_x86", "fp16_x86", "fp16", "fp32"]
     assert main([*command, "--precision", "int8", "--calibrate", str(faces), "--ort"]) == 0
     out = capsys.readouterr().out
     assert "  int8: 0.6" in out
-    assert "to fp32 on 10 other pictures: max abs error" in out
-    assert "not made" not in out
+    assert "compared with fp32 on 10 other images: max abs error" in out
+    assert "not built" not in out
     assert f"written: {tmp_path / 'ort' / f'{NAME}.int8.ort'}" in out
     assert names(tmp_path) == V3_NAMES
     assert names(tmp_path, "pose_emnme") == ["fp32"]
@@ -393,5 +393,5 @@ def test_no_network_no_ort_file(made: Artefact, tmp_path: Path) -> None:
         write_ort(tmp_path, [entry])
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     entry = dataclasses.replace(entry, file="broken.onnx")
-    with pytest.raises(ConversionError, match="not to be had as"):
+    with pytest.raises(ConversionError, match="cannot be converted to"):
         write_ort(tmp_path, [entry])

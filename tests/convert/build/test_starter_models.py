@@ -87,7 +87,8 @@ def chips(
 
 
 def test_boxes_are_dlibs(photos: list[Rgb], dlib: ModuleType) -> None:
-    detector, reference = load_detector(models=STARTER), dlib.get_frontal_face_detector()
+    detector = load_detector("detection_hog", models=STARTER)
+    reference = dlib.get_frontal_face_detector()
     count, worst = 0, 0.0
     for photo in photos[:12]:
         expected, scores, _ = reference.run(photo, 0, 0.0)

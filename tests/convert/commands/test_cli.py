@@ -164,7 +164,7 @@ def test_all_from_a_folder(
         (lambda s, p: s.write_text("[]"), ("symbol.json", "not an MXNet symbol")),
         (
             lambda s, p: s.write_text(s.read_text().replace('"Flatten"', '"Flaten"')),
-            ("symbol.json", "'Flaten'", "flatten0", "near to it: Flatten", "supported"),
+            ("symbol.json", "'Flaten'", "flatten0", "did you mean: Flatten", "supported"),
         ),
         (
             lambda s, p: s.write_text(s.read_text().replace('"(3, 3)"', '"(5, 5)"')),

@@ -56,7 +56,7 @@ class Trial:
             code, output = self._once(f"run{turn}", arguments, moments.uniform(0.05, whole))
             codes.append(code)
         print(f"{MOMENTS} moments in {whole:.1f} s, exit codes {sorted(set(codes))}")
-        # -15: before the command began, or when all was done and Python cleaned up; 0: over already.
+        # -15: before the command began or after its end; 0: over already.
         assert set(codes) <= {143, 0, -15}
         assert codes.count(143) >= MOMENTS // 2
 

@@ -129,22 +129,26 @@ def changed(network: DlibNetwork, index: int, layer: Any) -> DlibNetwork:
 
 WRONG: dict[str, tuple[int, Any, str]] = {
     "no convolution before": (2, Affine(np.ones(6, np.float32), np.ones(6, np.float32)), "without"),
-    "another count": (1, Affine(np.ones(5, np.float32), np.ones(5, np.float32)), "5 factors for 6"),
+    "another count": (
+        1,
+        Affine(np.ones(5, np.float32), np.ones(5, np.float32)),
+        "expected 6 factors, got 5",
+    ),
     "no convolution first": (0, Relu(), "without"),
     "another channel count": (
         5,
         Convolution(np.ones((6, 4, 3, 3), np.float32), np.ones(6, np.float32), (1, 1), (1, 1)),
-        "filters for 4 channels, there are 6",
+        "expected filters for 6 channels, got 4",
     ),
     "a window larger than the picture": (
         3,
         Pool("max", (60, 60), (2, 2), (0, 0)),
-        "a window of 60 on 19 pixels",
+        "a window of 60 pixels exceeds 19 pixels",
     ),
     "weights for another value": (
         -1,
         FullyConnected(np.ones((11, 7), np.float32)),
-        "11 weights for a value of",
+        "11 weights do not fit a value of",
     ),
 }
 
@@ -207,9 +211,13 @@ REPLACED: dict[str, tuple[bytes, bytes, str]] = {
         text("input_rgb_image_pyramid"),
         "its input is 'input_rgb_image_pyramid'",
     ),
-    "an unknown layer": (text("max_pool_2"), text("mult_prev_"), r"layer 3 (mult_prev_) is none"),
-    "a newer layer": (text("con_4"), text("con_5"), "layer 0 (con_5) is none that can be read"),
-    "a name that is none": (text("con_4"), b"\x01\x05con_\xff", "is no name"),
+    "an unknown layer": (
+        text("max_pool_2"),
+        text("mult_prev_"),
+        "layer 3 (mult_prev_) is not supported",
+    ),
+    "a newer layer": (text("con_4"), text("con_5"), "layer 0 (con_5) is not supported"),
+    "a name that is none": (text("con_4"), b"\x01\x05con_\xff", "is not printable ASCII"),
 }
 
 

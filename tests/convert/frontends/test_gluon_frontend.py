@@ -122,14 +122,14 @@ def damaged(kind: str) -> tuple[Arrays, str]:
         return arrays, rf"missing: {first}.*unknown arrays: other.weight"
     if kind == "extra":
         arrays["fc.weight"] = np.ones((2, 2), np.float32)
-        return arrays, r"1 arrays belong to no layer of the network: fc.weight"
+        return arrays, r"1 arrays do not belong to the network: fc.weight"
     if kind == "swapped":
         other = "stages.0.1.0.weight"
         arrays[first], arrays[other] = arrays[other], arrays[first]
         return arrays, rf"'mfdetv10_conv0_fwd'.*array '{first}' has shape \(32, 16, 3, 3\)"
     if kind == "transposed":
         arrays[first] = arrays[first].T
-        return arrays, rf"array '{first}' has shape \(3, 3, 3, 16\), \(16, 3, 3, 3\) is expected"
+        return arrays, rf"array '{first}' has shape \(3, 3, 3, 16\), expected \(16, 3, 3, 3\)"
     if kind == "anchors":
         arrays["yolo_outputs.0.anchors"] = np.ones((1, 1, 5, 2), np.float32)
         return arrays, r"'yolo_outputs.0.anchors' has shape \(1, 1, 5, 2\)"
@@ -167,7 +167,7 @@ def test_damaged_files_are_refused_with_array_and_layer(kind: str, tmp_path: Pat
 
 
 def test_unknown_networks_and_names_are_refused() -> None:
-    with pytest.raises(ConversionError, match=r"no network 'x'; .*mobileface_detection"):
+    with pytest.raises(ConversionError, match=r"unknown network 'x'; .*mobileface_detection"):
         read_gluon({}, "x", "y.params")
     with pytest.raises(GraphError, match=r"y.params: 1 arrays of an unknown network"):
         recognise({"fc.weight": np.ones(1, np.float32)}, "y.params")

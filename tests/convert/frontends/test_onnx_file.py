@@ -166,11 +166,11 @@ def _absurd(model: onnx.ModelProto) -> None:
         (lambda m: _set(m, "opset_import.0.version", 18), ConversionError, "18"),
         (lambda m: m.opset_import.add(domain="ai.onnx", version=12), SourceFormatError, "11, 12"),
         (lambda m: m.opset_import.pop(), SourceFormatError, "none"),
-        (_dims(-1, 3), SourceFormatError, "no array has the shape"),
+        (_dims(-1, 3), SourceFormatError, "invalid shape"),
         (_dims(1 << 20, 1 << 20), SourceFormatError, "too many"),
         (_dims(1, 2, 3), SourceFormatError, "do not fit"),
-        (_dims(*[1] * 40), SourceFormatError, "no array has the shape"),
-        (_absurd, SourceFormatError, "absurd"),
+        (_dims(*[1] * 40), SourceFormatError, "invalid shape"),
+        (_absurd, SourceFormatError, "invalid or too large"),
         (lambda m: _set(m, "graph.initializer.0.data_type", 77), SourceFormatError, "fit"),
         (lambda m: _set(m, "graph.node.0.op_type", "Nonsense"), SourceFormatError, "not a valid"),
         (lambda m: m.graph.node.append(m.graph.node[0]), SourceFormatError, "not a valid"),
@@ -289,7 +289,7 @@ def test_weights_that_need_the_size_are_named() -> None:
 
 def test_unknown_inputs_and_axes() -> None:
     model = reshape(16, 6, shape=[1, 4, 4, 6])
-    with pytest.raises(GraphError, match="no input 'z'; there are: x"):
+    with pytest.raises(GraphError, match="no input 'z'; available: x"):
         free_sizes(model, "z", {0: "N"})
     with pytest.raises(GraphError, match="no axis 7"):
         free_sizes(model, "x", {7: "N"})

@@ -230,8 +230,8 @@ def test_settings_may_be_fed(
     [
         (BoxNms(0.5, 0, in_format="center"), 6, UnsupportedOperatorError, "in_format='center'"),
         (BoxNms(-0.1, 0), 6, UnsupportedOperatorError, "overlap_thresh=-0.1"),
-        (BoxNms(0.5, 0), 5, GraphError, "5 columns where 6 are needed"),
-        (BoxNms(0.5, 0, score_index=-1), 6, GraphError, "cannot be negative"),
+        (BoxNms(0.5, 0), 5, GraphError, "5 columns, at least 6 are needed"),
+        (BoxNms(0.5, 0, score_index=-1), 6, GraphError, "must not be negative"),
     ],
     ids=str,
 )

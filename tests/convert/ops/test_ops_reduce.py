@@ -85,10 +85,10 @@ def test_the_first_of_equals_counts(kind: str) -> None:
 @pytest.mark.parametrize(
     ("op", "inputs", "attrs", "kind", "message"),
     [
-        ("sum", 1, {"axis": 4}, GraphError, r"axis=\(4,\) for 4 axes"),
+        ("sum", 1, {"axis": 4}, GraphError, r"axis=\(4,\) is out of range .* for 4 axes"),
         ("sum", 1, {"axis": (1, 1)}, GraphError, r"axis=\(1, 1\)"),
         ("norm", 1, {"ord": 3}, UnsupportedOperatorError, "ord='3'"),
-        ("dot", 2, {}, UnsupportedOperatorError, "axes has no conversion"),
+        ("dot", 2, {}, UnsupportedOperatorError, "axes is not supported"),
         ("argmax", 1, {"axis": 7}, GraphError, "axis=7"),
     ],
     ids=str,

@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_named(op: str, attrs: dict[str, Any], message: str
     ("attrs", "message"),
     [
         ({"num_filter": 8, "num_group": 3}, "4 channels to 8 filters in 3 groups"),
-        ({"num_filter": 8, "stride": (2, 2), "adj": (2, 0)}, r"adj \(2, 0\) is not between 0"),
+        ({"num_filter": 8, "stride": (2, 2), "adj": (2, 0)}, r"adj \(2, 0\) must be at least 0"),
         ({"num_filter": 6}, r"array 'n_weight' has shape \(4, 8, 3, 3\)"),
     ],
     ids=str,

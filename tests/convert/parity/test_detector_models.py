@@ -24,7 +24,7 @@ from mobileface_convert.commands.main import main
 from mobileface_convert.oracles.mxnet_oracle import import_mxnet
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource
-from tests import gluon_networks
+from tests import gluon_blocks, gluon_networks
 from tests.convert.frontends.random_source import make_random_source, source_file
 from tests.convert.ops.op_check import run_onnx
 from tests.gluon_networks import Block
@@ -50,7 +50,7 @@ FINAL_SCORE, FINAL_BOX = 2e-6, 1e-3
 def network(version: int, objectness: float) -> Block:
     """A detector that gluon computes beyond 1024 pixels too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gluon_networks, "GRID", 256)
+        patch.setattr(gluon_blocks, "GRID", 256)
         return gluon_networks.make_detector(version, seed=version, objectness=objectness)
 
 

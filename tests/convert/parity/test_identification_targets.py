@@ -165,9 +165,9 @@ def test_they_are_certified(source: Path, tmp_path: Path, version: int) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("attribute_v1", "its pictures are scaled to no whole numbers"),
-        ("detection_v1", "its input cannot be made uint8"),
-        ("embedding_dlib", "its input cannot be made uint8"),
+        ("attribute_v1", "its pixels are not integers"),
+        ("detection_v1", "the model cannot have uint8 input"),
+        ("embedding_dlib", "the model cannot have uint8 input"),
     ],
 )
 def test_models_that_cannot_read_pixels(name: str, message: str) -> None:
@@ -176,5 +176,5 @@ def test_models_that_cannot_read_pixels(name: str, message: str) -> None:
 
 
 def test_models_that_give_no_embeddings() -> None:
-    with pytest.raises(ConversionError, match="it gives no embeddings to normalise"):
+    with pytest.raises(ConversionError, match="the model has no embeddings to normalise"):
         load_recipe("attribute_v1").normalizing()

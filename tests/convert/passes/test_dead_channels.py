@@ -168,17 +168,17 @@ LEFT: dict[str, Case] = {
     "a constant in the border": (
         lambda: head(depthwise(conv(data())), kernel=(3, 3), pad=(1, 1)),
         DEAD,
-        {"pads with zeros, among which a constant would count": 1},
+        {"pads with zeros, so a nonzero constant cannot be folded": 1},
     ),
     "a constant in a depthwise border": (
         lambda: head(depthwise(depthwise(conv(data()), "d"), "e")),
         DEAD,
-        {"in a part of what is added or read": 1},
+        {"in some of the values that are added or read, not in all": 1},
     ),
     "one summand alone": (
         lambda: head((lambda x: x + depthwise(x))(conv(data()))),
         DEAD,
-        {"in a part of what is added or read": 1},
+        {"in some of the values that are added or read, not in all": 1},
     ),
     "an output": (lambda: depthwise(conv(data())), DEAD, {"it is an output of the network": 1}),
     "a flat output": (
@@ -189,7 +189,7 @@ LEFT: dict[str, Case] = {
     "the network's input": (
         lambda: head(conv(data(), "d", num_filter=4, num_group=4)),
         {"d_weight": kernels(4, 1)},
-        {"the network's input gives it": 1},
+        {"it comes from the network's input": 1},
     ),
     "another reader": (
         lambda: head(sym().concat(depthwise(conv(data())), conv(data(), "o", pad=(0, 0)), dim=1)),

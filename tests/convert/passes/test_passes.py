@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[Build, tuple[int, ...], str]] = {
     "flat output": (
         lambda: flat(norm(data())),
         IMAGE,
-        "it reads the network's input; it is an output behind a Flatten",
+        "it reads the network's input; it is an output after a Flatten",
     ),
     "output and read": (
         lambda: (lambda b: sym().Group([b, conv(b)]))(norm(data())),

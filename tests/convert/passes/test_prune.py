@@ -174,14 +174,14 @@ def test_an_unknown_name_is_answered_with_near_ones(name: str, near: str) -> Non
 
 def test_a_name_like_no_other_is_answered_with_the_last_ones() -> None:
     network = Network(softmax(classifier(embedding())))
-    with pytest.raises(GraphError, match=r"near to it: .*softmax"):
+    with pytest.raises(GraphError, match=r"the last nodes: .*softmax"):
         prune(network.graph, "zzzzzz")
 
 
 AMBIGUOUS: dict[str, tuple[Build, str]] = {
     "two tasks": (
         lambda: (lambda x: sym().Group([dense(x, "gender"), dense(x, "age")]))(embedding()),
-        r"2 outputs .*: gender, age; name the one to keep",
+        r"2 outputs .*: gender, age; specify the one to keep",
     ),
     "feature beside a scaled one": (
         lambda: (lambda x: sym().Group([operator("BlockGrad")(x, name="kept"), arc_face(x)]))(
@@ -204,5 +204,5 @@ def test_several_features_must_be_chosen_from_by_name(case: str) -> None:
 
 def test_a_loss_alone_has_no_feature() -> None:
     network = Network(softmax(data()), IMAGE[:2])
-    with pytest.raises(GraphError, match=r"no layer that is independent of labels"):
+    with pytest.raises(GraphError, match=r"all layers depend on labels"):
         prune(network.graph)

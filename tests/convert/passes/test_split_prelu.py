@@ -187,7 +187,7 @@ LEFT: dict[str, tuple[Build, Arrays, str]] = {
     "no whole blocks": (
         lambda: head(prelu(conv(data(), num_filter=OTHERS))),
         {"p_gamma": SLOPES[:OTHERS]},
-        "15 channels are not whole blocks of 16",
+        "15 channels are not full blocks of 16",
     ),
     "an output": (
         lambda: prelu(depthwise(data())),
@@ -207,12 +207,12 @@ LEFT: dict[str, tuple[Build, Arrays, str]] = {
     "the network's input": (
         lambda: head(prelu(data())),
         {},
-        "it reads 'data' (null), which gives no blocks of known channels",
+        "it reads 'data' (null), whose number of channels is unknown",
     ),
     "a pooling": (
         lambda: head(prelu(sym().Pooling(data(), kernel=(2, 2), pool_type="max", name="o"))),
         {},
-        "it reads 'o' (Pooling), which gives no blocks of known channels",
+        "it reads 'o' (Pooling), whose number of channels is unknown",
     ),
 }
 
@@ -229,7 +229,7 @@ def test_what_cannot_be_split_stays_with_a_reason(case: str) -> None:
 def test_a_line_is_no_picture() -> None:
     symbol = conv(prelu(conv(data(), kernel=(3,), num_filter=CHANNELS)), "h", kernel=(1,))
     result = split_prelu(Network(symbol, (2, 4, 9), {"p_gamma": SLOPES}).graph)
-    assert "which gives no blocks" in result.refused[0].reason
+    assert "whose number of channels is unknown" in result.refused[0].reason
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="no blocks of channels")

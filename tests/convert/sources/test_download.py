@@ -119,7 +119,7 @@ def test_next_run_continues_after_the_last_attempt(
         Reply(CONTENT, cut_after=20),
         Reply(CONTENT, cut_after=30),
     ]
-    with pytest.raises(SourceError, match=r"after 3 attempts.* cut after 60 of 301200"):
+    with pytest.raises(SourceError, match=r"after 3 attempts.* lost after 60 of 301200"):
         remote.fetch(FILE)
     assert part(tmp_path).read_bytes() == CONTENT[:60]
     assert not final(tmp_path).exists()
@@ -294,7 +294,7 @@ def test_redirect_never_loses_encryption(target: str, refused: bool) -> None:
         )
 
     if refused:
-        with pytest.raises(SourceError, match="refused a redirect to http://b"):
+        with pytest.raises(SourceError, match="unsafe redirect to http://b"):
             follow()
     else:
         request = follow()

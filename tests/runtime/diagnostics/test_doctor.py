@@ -45,13 +45,21 @@ def test_the_starter_set_is_healthy(offline: None) -> None:
     models = by_name(findings, "models")
     assert {"detection_hog", "embedding_dlib", "landmark_dlib5"} <= set(models)
     tasks = by_name(findings, "tasks")
-    for name in ("detection", "landmarks", "embedding", "align", "tracking", "enhance", "makeup"):
+    for name in (
+        "detection",
+        "landmarks",
+        "attributes",
+        "embedding",
+        "align",
+        "tracking",
+        "enhance",
+        "makeup",
+    ):
         assert tasks[name].state == OK
         assert float(str(tasks[name].data["median_ms"])) > 0
     assert "1 found" in tasks["detection"].text
-    for name in ("pose", "attributes"):
-        assert tasks[name].state == MISSING
-        assert "mobileface-convert bundle" in tasks[name].hint
+    assert tasks["pose"].state == MISSING
+    assert "mobileface-convert bundle" in tasks["pose"].hint
 
 
 def test_json(capsys: Output) -> None:
@@ -79,7 +87,8 @@ def test_a_damaged_model(copied: Path, capsys: Output) -> None:  # noqa: F811
     printed = json.loads(capsys.readouterr().out)
     assert not printed["healthy"]
     failed = {f["name"]: f for f in printed["findings"] if f["state"] == FAILED}
-    assert set(failed) == {"landmark_dlib5", "landmarks", "embedding"}  # which needs landmarks
+    # attributes and embedding need landmarks
+    assert set(failed) == {"landmark_dlib5", "landmarks", "attributes", "embedding"}
     assert "SHA-256" in failed["landmark_dlib5"]["text"]
 
 

@@ -1,4 +1,4 @@
-"""Galleries of invented people."""
+"""Galleries of synthetic people."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def vectors(count: int, size: int = SIZE, seed: int = 0) -> FloatArray:
 
 
 def fill(gallery: Gallery, embeddings: FloatArray, people: int | None = None) -> list[str]:
-    """Enrols embeddings, in one transaction; gives the name of each."""
+    """Enrols embeddings in one transaction; returns the name of each."""
     count = len(embeddings) if people is None else people
     names = [f"person {number % count}" for number in range(len(embeddings))]
     with gallery.database.write():
@@ -51,7 +51,7 @@ def fill(gallery: Gallery, embeddings: FloatArray, people: int | None = None) ->
 
 
 def made(path: Path, embeddings: FloatArray | None = None, **changes: Any) -> Gallery:
-    """A gallery with a person for each embedding."""
+    """A gallery with one person per embedding."""
     size = changes.pop("size", SIZE) if embeddings is None else embeddings.shape[1]
     gallery = Gallery.create(path, stamp(size, **changes))
     if embeddings is not None:
@@ -59,8 +59,12 @@ def made(path: Path, embeddings: FloatArray | None = None, **changes: Any) -> Ga
     return gallery
 
 
+def names(gallery: Gallery) -> list[str]:
+    return [person.name for person in gallery.people()]
+
+
 def calibration() -> Calibration:
-    """A false match rate of 1 up to 0, then falling by a decade each 0.1, and 1e-6 at 1."""
+    """The false match rate is 1 up to similarity 0, falls tenfold per 0.1, and is 1e-6 at 1."""
     similarity = (-1.0, 0.0, *(round(0.1 * step, 1) for step in range(1, 7)), 1.0)
     rates = (1.0, 1.0, *(10.0**-step for step in range(1, 7)), 1e-6)
     curve = RateCurve(rates, rates, rates)
@@ -70,5 +74,5 @@ def calibration() -> Calibration:
 
 
 def everything_in(folder: Path) -> bytes:
-    """The bytes of all files of a folder, one after the other."""
+    """The concatenated bytes of all files of a folder."""
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())

@@ -15,6 +15,7 @@ from mobileface.types import Landmarks
 from mobileface.vision.crops import CROPS
 from mobileface.vision.image import Image
 
+BY_POINTS = [name for name, template in CROPS.items() if template.points]
 FIVE = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 FOUR = ("left_eye", "right_eye", "nose", "mouth")
 ARCFACE = np.array(
@@ -63,7 +64,7 @@ def umeyama(source: Array, target: Array) -> Array:
 
 def face_for(crop: str, points: Any) -> Landmarks:
     """The points that a crop needs, made from the five of ARCFACE."""
-    if crop != "dlib":
+    if not crop.startswith("dlib"):
         return face(points)
     left, right, nose = np.asarray(points, np.float64)[:3]
     return face([right + EYE, right - EYE, left - EYE, left + EYE, nose], CROPS["dlib"].points)
@@ -159,7 +160,7 @@ def test_corners_count_more_than_the_middle() -> None:
     assert np.allclose(crop_matrix(both, CROPS["arcface"], 112, 112), np.eye(2, 3), atol=1e-5)
 
 
-@pytest.mark.parametrize("crop", list(CROPS))
+@pytest.mark.parametrize("crop", BY_POINTS)
 def test_sizes_and_channels(crop: str) -> None:
     random = np.random.default_rng(5)
     image = noise(random)
@@ -167,7 +168,7 @@ def test_sizes_and_channels(crop: str) -> None:
     side = CROPS[crop].size
     assert align(image, points, crop=crop).shape == (side, side, 3)
     assert align(image, points, crop=crop, size=7).shape == (7, 7, 3)
-    if crop == "dlib":
+    if crop.startswith("dlib"):
         with pytest.raises(InputError, match="face chip of 9×5 pixels; face chips are square"):
             align(image, points, crop=crop, size=(9, 5))
     else:
@@ -180,7 +181,7 @@ def test_sizes_and_channels(crop: str) -> None:
     assert np.array_equal(align(turned, points, crop=crop)[:, :, 0], expected)
 
 
-@pytest.mark.parametrize("crop", list(CROPS))
+@pytest.mark.parametrize("crop", BY_POINTS)
 def test_outside_the_picture_is_black(crop: str) -> None:
     image = np.full((50, 50, 3), 255, np.uint8)
     for far in (1e3, -1e3, 1e6):
@@ -217,7 +218,7 @@ def test_points_that_allow_no_crop(name: str) -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("left_eye",), FIVE[:3], ("left_eye", "nose", "mouth")])
-@pytest.mark.parametrize("crop", list(CROPS))
+@pytest.mark.parametrize("crop", BY_POINTS)
 def test_missing_points_are_named(crop: str, names: tuple[str, ...]) -> None:
     points = face(ARCFACE[: len(names)].reshape(-1, 2), names)
     with pytest.raises(

@@ -135,7 +135,7 @@ def test_bad_input(predictor: AttributePredictor) -> None:
 
 def test_loading() -> None:
     assert isinstance(load("tiny_attributes", models=YOLO), AttributePredictor)
-    assert load_attributes(models=YOLO).spec.name == "tiny_attributes"
+    assert [model.name for model in load_attributes(models=YOLO)] == ["tiny_attributes"]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

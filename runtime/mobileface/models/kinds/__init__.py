@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import SpecError
+from .attribute_heads import ATTRIBUTE_HEADS, HeadSpec, HeadsSpec
 from .attribute_network import ATTRIBUTE_NETWORK, AttributeSpec
 from .base import Feed, Kind, Option, Shape, Tensors
 from .embedder import EMBEDDER, EmbeddingSpec
@@ -13,12 +14,15 @@ from .hog import HOG, HogSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
 from .yolo import YOLO, YoloSpec
+from .yunet import YUNET, YunetSpec
 
 __all__ = [
     "KINDS",
     "AttributeSpec",
     "EmbeddingSpec",
     "Feed",
+    "HeadSpec",
+    "HeadsSpec",
     "HogSpec",
     "Kind",
     "LandmarkSpec",
@@ -27,6 +31,7 @@ __all__ = [
     "Shape",
     "Tensors",
     "YoloSpec",
+    "YunetSpec",
     "kind_named",
     "kind_of",
     "kinds_for",
@@ -36,9 +41,11 @@ __all__ = [
 KINDS: tuple[Kind[Any], ...] = (
     HOG,
     YOLO,
+    YUNET,
     SHAPE_PREDICTOR,
     LINEAR_POSE,
     ATTRIBUTE_NETWORK,
+    ATTRIBUTE_HEADS,
     EMBEDDER,
 )
 """Every kind of model. To add one, see CONTRIBUTING.md."""

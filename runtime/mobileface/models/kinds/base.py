@@ -230,7 +230,7 @@ def detection_rows(
     side = np.float32(longer_side)
     parts = [scores, boxes / side]
     if points is not None:
-        parts.append(points.reshape(*points.shape[:2], -1) / side)
+        parts.append(points.reshape(*points.shape[:2], 2 * points.shape[2]) / side)
     rows = np.concatenate(parts, axis=-1)
     rows = rows.reshape(-1, rows.shape[-1])
     return np.asarray(rows[rows[:, 0] > 0], np.float32)

@@ -1,0 +1,49 @@
+"""A published ONNX file, run as it is: by ONNX Runtime without any optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from mobileface.errors import ConversionError
+
+__all__ = ["PublishedOnnx"]
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class PublishedOnnx:
+    """The network in a file that was checked before, node by node as it is written there.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        name: What certificates call it.
+
+    Raises:
+        ConversionError: ONNX Runtime cannot load it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self.name = f"ONNX Runtime {onnxruntime.__version__}, not optimised, on the published file"
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # it has an error type for each reason
+            text = " ".join(str(error).split())[:300]
+            raise ConversionError(f"cannot be run ({text})", where=str(path)) from error
+
+    def run(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> list[FloatArray]:
+        """The outputs of these names for inputs by name."""
+        found: list[FloatArray] = self._session.run(list(outputs), dict(inputs))
+        return found

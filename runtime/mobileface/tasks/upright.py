@@ -1,0 +1,184 @@
+"""How far a face is turned in the image, and points that turn with it.
+
+The keypoints of a detector that was trained on upright heads stay nearly upright when the head is
+turned: on a head turned by 45° YuNet's eyes are tilted by 6°. So the detector looks again, at
+patches around the face turned by multiples of 45°. The best one is nearly upright; from there the
+tilt of the eyes is followed until they are level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..types import FloatArray
+from ..vision.image import ChannelOrder, Image
+from .detection import Detector
+
+__all__ = ["TurnedFace", "turned_patch", "upright_face"]
+
+_SIDE = 128
+"""Pixels of a patch; the face covers half of it."""
+
+_STEP = 45
+_QUICK = (0, -45, 45, 180)
+"""Turns that are tried first: an upright face scores best at the first of them."""
+
+_CLEAR = 0.02
+"""By how much an upright face must score more than the same face turned."""
+
+_LEVEL = 1.0
+"""Degrees: eyes that are tilted by less are level."""
+
+_GAIN = 2.0
+"""The detector sees the eyes of a slightly turned head tilted by about half of that or less."""
+
+_LOOKS = 3
+"""Number of looks that follow the tilt of the eyes."""
+
+_LESS = 0.05
+"""How much a look may score less than the one before and still count."""
+
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnedFace:
+    """A face and how far it is turned in the image.
+
+    Attributes:
+        roll: Degrees by which the head is turned clockwise in the image, −180 to 180.
+        points: float32 (P, 2): its keypoints in pixels of the image.
+        center: float32 (2,): the middle of its box in pixels of the image.
+        size: float32 (2,): width and height of its box when it is upright, in pixels of the image.
+    """
+
+    roll: float
+    points: FloatArray
+    center: FloatArray
+    size: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """What the detector found in a turned patch."""
+
+    score: float
+    turn: float
+    tilt: float
+    points: FloatArray
+    center: FloatArray
+    size: FloatArray
+
+
+def upright_face(
+    detector: Detector, image: Image, box: FloatArray, points: FloatArray, color: ChannelOrder
+) -> TurnedFace:
+    """Measures how far a face is turned, and finds its points again in an upright patch.
+
+    Args:
+        detector: Its ``point_names`` must begin with the left and the right eye.
+        image: uint8 (H, W, 3) or (H, W).
+        box: float32 (4,): the face's box.
+        points: float32 (P, 2): its keypoints as the detector found them.
+        color: Channel order of a colour image.
+
+    Returns:
+        The roll and the points; for a face that is found in no patch, those given.
+    """
+    quick = _looks(detector, image, box, _QUICK, color)
+    by_turn = {look.turn: look for look in quick}
+    first = by_turn.get(0.0)
+    others = [look.score for look in quick if look.turn != 0]
+    if first is not None and all(first.score > score + _CLEAR for score in others):
+        best = first
+    else:
+        rest = [turn for turn in range(-135, 180, _STEP) if turn not in _QUICK]
+        found = [*quick, *_looks(detector, image, box, rest, color)]
+        if not found:
+            middle, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+            return TurnedFace(_tilt(points), points, middle, size)
+        best = max(found, key=lambda look: look.score)
+    for _ in range(_LOOKS):
+        if abs(best.tilt) < _LEVEL:
+            break
+        following = _looks(detector, image, box, [best.turn + _GAIN * best.tilt], color)
+        if not following or following[0].score < best.score - _LESS:
+            break
+        best = following[0]
+    return TurnedFace(_wrapped(best.turn + best.tilt), best.points, best.center, best.size)
+
+
+def turned_patch(
+    image: Image, center: FloatArray, turn: float, scale: float, side: int
+) -> tuple[Image, Matrix]:
+    """A square patch of an image, turned so that a head turned by ``turn`` is upright in it.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        center: float32 (2,): x and y of its centre in the image, pixels.
+        turn: Degrees, clockwise.
+        scale: Pixels of the patch per pixel of the image.
+        side: Pixels.
+
+    Returns:
+        The patch, black outside the image, and the 2×3 matrix from image to patch.
+    """
+    x, y = float(center[0]), float(center[1])
+    matrix = np.asarray(cv2.getRotationMatrix2D((x, y), turn, scale), np.float64)
+    matrix[:, 2] += side / 2 - np.array([x, y])
+    patch = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR)
+    return np.asarray(patch, np.uint8), matrix
+
+
+def _looks(
+    detector: Detector,
+    image: Image,
+    box: FloatArray,
+    turns: Sequence[float],
+    color: ChannelOrder,
+) -> list[_Look]:
+    """What the detector finds in the middle of patches around a face, each turned differently."""
+    center = np.asarray((box[:2] + box[2:]) / 2, np.float32)
+    longer = float(max(box[2:] - box[:2]))
+    if longer <= 0:
+        return []
+    scale = _SIDE / (2 * longer)
+    patches = [turned_patch(image, center, turn, scale, _SIDE) for turn in turns]
+    found = []
+    detected = detector.detect_batch([patch for patch, _ in patches], color=color)
+    pairs = zip(turns, patches, detected, strict=True)
+    for turn, (_, matrix), faces in pairs:
+        if faces.keypoints is None or not len(faces):
+            continue
+        middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - _SIDE / 2
+        nearest = int(np.abs(middles).sum(axis=1).argmin())
+        if np.abs(middles[nearest]).max() > _SIDE / 4:
+            continue
+        kps = faces.keypoints[nearest].astype(np.float64)
+        back = np.linalg.inv(matrix[:, :2])
+        box_in_patch = faces.boxes[nearest].astype(np.float64)
+        middle = (box_in_patch[:2] + box_in_patch[2:]) / 2
+        points, (center_found,) = (
+            ((where - matrix[:, 2]) @ back.T).astype(np.float32) for where in (kps, middle[None])
+        )
+        size = ((box_in_patch[2:] - box_in_patch[:2]) / scale).astype(np.float32)
+        look = (float(faces.scores[nearest]), float(turn), _tilt(kps))
+        found.append(_Look(*look, points, center_found, size))
+    return found
+
+
+def _tilt(points: npt.NDArray[np.float64] | FloatArray) -> float:
+    """Degrees from the horizontal to the line through the eyes, clockwise."""
+    across, down = (float(value) for value in points[1] - points[0])
+    return math.degrees(math.atan2(down, across))
+
+
+def _wrapped(degrees: float) -> float:
+    """An angle from −180 to 180."""
+    return (degrees + 180) % 360 - 180

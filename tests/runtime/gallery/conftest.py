@@ -1,0 +1,12 @@
+"""Fixtures of the gallery tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "people.gallery"
