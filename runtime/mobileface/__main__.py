@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .host.ending import held
 from .host.program import run_program
 
 __all__ = ["main"]
@@ -21,7 +22,8 @@ def main() -> int:
 
 def _run() -> int:
     try:
-        from .commands.main import main as command
+        with held():  # extension modules turn what a signal raises into errors of their own
+            from .commands.main import main as command
     except ImportError as error:
         if sys.argv[1:2] != ["doctor"]:
             text = f"mobileface: error: {error}; 'mobileface doctor' says what is wrong"

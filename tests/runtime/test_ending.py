@@ -237,6 +237,40 @@ def work():
 """
 
 
+TURNED = """
+def work():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("as native code does") from error
+"""
+
+
+def test_a_signal_that_became_another_error() -> None:
+    process = run(TURNED)
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (143, "name: ended by SIGTERM\n")
+
+
+def test_signals_during_imports(tmp_path: Path) -> None:
+    moments = random.Random(5)
+    codes = []
+    for _ in range(25):
+        process = subprocess.Popen(
+            [*PROGRAM, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(moments.uniform(0.02, 0.5))
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+        assert errors in ("", "mobileface: ended by SIGTERM\n")
+        codes.append(process.returncode)
+    print(codes)
+    assert set(codes) <= {-signal.SIGTERM, 0, 143}
+    assert 143 in codes
+
+
 def test_no_temporary_file_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty times TERM into a program that does nothing but make and remove temporary files."""
     moments = random.Random(3)
@@ -293,7 +327,7 @@ def test_lines_are_whole_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monk
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
-        with pytest.raises(OutputError, match="cannot be written") as caught:
+        with lines, pytest.raises(OutputError, match="cannot be written") as caught:
             lines.write({"frame": "x" * 100})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
