@@ -1,4 +1,4 @@
-"""mobileface: face tasks on small machines, on ONNX Runtime and OpenCV alone.
+"""mobileface: face analysis for small devices, with only ONNX Runtime and OpenCV.
 
 >>> import mobileface
 >>> embedder = mobileface.load()                       # doctest: +SKIP
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
     from .matching.calibration import Calibration, find_calibration
+    from .matching.decisions import DecisionRule, Verdict, decision_rule, verdict
     from .matching.embeddings import EmbeddingSet
-    from .matching.error_rates import Decision, Rate
+    from .matching.error_rates import Rate
     from .matching.similarity import cosine_similarity
     from .models.lookup import find_model, list_models
     from .models.session import Session
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .tasks.detection import Detector
     from .tasks.drawing import draw_faces
     from .tasks.embedding import Embedder
+    from .tasks.face_choice import choose_face
     from .tasks.head_predictor import HeadPredictor
     from .tasks.landmarks import LandmarkPredictor
     from .tasks.loading import (
@@ -54,7 +56,7 @@ __all__ = [
     "AttributeSet",
     "Attributes",
     "Calibration",
-    "Decision",
+    "DecisionRule",
     "Detections",
     "Detector",
     "Embedder",
@@ -75,11 +77,14 @@ __all__ = [
     "Session",
     "Track",
     "Tracker",
+    "Verdict",
     "VideoReader",
     "VideoWriter",
     "__version__",
     "align",
+    "choose_face",
     "cosine_similarity",
+    "decision_rule",
     "draw_faces",
     "enhance",
     "find_calibration",
@@ -93,12 +98,13 @@ __all__ = [
     "load_pose",
     "makeup",
     "read_image",
+    "verdict",
 ]
 
 __version__ = "0.1.0"
 
-# ONNX Runtime from 1.24 on would number this machine in a file of the user's cache folder, gather
-# events there and send them. Whoever wants that sets the variable to 0.
+# ONNX Runtime 1.24 or newer stores an ID of this machine in the user's cache folder, collects
+# events there and sends them. To enable that, set the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
@@ -106,7 +112,7 @@ _HOMES = {
     "AttributeSet": "tasks.attribute_set",
     "Attributes": "types",
     "Calibration": "matching.calibration",
-    "Decision": "matching.error_rates",
+    "DecisionRule": "matching.decisions",
     "Detections": "types",
     "Detector": "tasks.detection",
     "Embedder": "tasks.embedding",
@@ -127,10 +133,13 @@ _HOMES = {
     "Session": "models.session",
     "Track": "types",
     "Tracker": "tracking.tracker",
+    "Verdict": "matching.decisions",
     "VideoReader": "vision.video",
     "VideoWriter": "vision.video",
     "align": "tasks.align",
+    "choose_face": "tasks.face_choice",
     "cosine_similarity": "matching.similarity",
+    "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",
@@ -144,11 +153,12 @@ _HOMES = {
     "load_pose": "tasks.loading",
     "makeup": "effects.makeup",
     "read_image": "vision.image",
+    "verdict": "matching.decisions",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used: reading a spec needs no ONNX Runtime."""
+    """Imports a public name on first use, so that reading a spec does not load ONNX Runtime."""
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

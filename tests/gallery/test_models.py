@@ -74,7 +74,7 @@ def test_rank_1_is_that_of_brute_force(
         assert [match.name for match in result.matches] == [pairs[number][0] for number in best]
         similar = [match.similarity for match in result.matches]
         error = max(error, float(np.abs(similar - row[best]).max()))
-    hits = sum(result.name == pair[0] for result, pair in zip(found, pairs, strict=True))
+    hits = sum(result.matches[0].name == pair[0] for result, pair in zip(found, pairs, strict=True))
     print(f"{embedder.name}: rank 1 {hits} of {len(pairs)}; similarity error {error:.2g}")
     assert error < 1e-6  # enrolment embeds single crops, the reference a batch
     assert hits == (products.argmax(axis=1) == np.arange(len(pairs))).sum()
@@ -108,7 +108,7 @@ def test_migration(enrolled: Gallery, models: Path, pairs: list[tuple[str, Path,
     before = load_embedder("identification_v2", models=models)
     assert enrolled.stamp.model == before.identity  # still the old model
     probes = [read_image(second) for _, _, second in pairs[:40]]
-    assert enrolled.search(before.embed(probes[:1]))[0].name == pairs[0][0]
+    assert enrolled.search(before.embed(probes[:1]))[0].matches[0].name == pairs[0][0]
     report = migrate(enrolled, target)
     print(report)
     assert (report.faces, report.resumed, report.dropped, report.compared) == (80, 32, 0, 80)
@@ -124,7 +124,7 @@ def test_migration(enrolled: Gallery, models: Path, pairs: list[tuple[str, Path,
     assert report.changed > 0
     with Gallery.open(enrolled.path, model=target.identity) as gallery:
         gallery.check()
-        assert gallery.search(target.embed(probes[:1]))[0].name == pairs[0][0]
+        assert gallery.search(target.embed(probes[:1]))[0].matches[0].name == pairs[0][0]
         cosines = [
             float(record.face.embedding @ target.embed(read_image(file))[0])
             for name, *two in pairs[:40]

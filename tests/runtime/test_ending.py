@@ -78,7 +78,7 @@ def test_track_ends_orderly(tmp_path: Path, video: Path, number: signal.Signals)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-    assert errors.strip() == f"mobileface: {what}; what was done is written"
+    assert errors.strip() == f"mobileface: {what}; the output so far is saved"
     assert process.returncode == SIGNALS[number]
     assert 3 <= check_outputs(tmp_path) < FRAMES
 
@@ -99,7 +99,7 @@ def test_the_same_request_twice(tmp_path: Path, video: Path) -> None:
     process.send_signal(signal.SIGTERM)
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert errors.strip() == "mobileface: ended by SIGTERM; what was done is written"
+    assert errors.strip() == "mobileface: ended by SIGTERM; the output so far is saved"
     assert process.returncode == 143
     check_outputs(tmp_path)
 
@@ -125,7 +125,7 @@ def test_first_process_of_a_container(tmp_path: Path, video: Path) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert errors.strip() == "mobileface: ended by SIGTERM; what was done is written"
+    assert errors.strip() == "mobileface: ended by SIGTERM; the output so far is saved"
     assert process.returncode == 143
     check_outputs(tmp_path)
 

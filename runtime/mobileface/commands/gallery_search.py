@@ -1,51 +1,51 @@
-"""``mobileface gallery search``, and names for the faces that ``mobileface track`` follows."""
+"""``mobileface gallery search``, and identification of the faces in ``mobileface track``."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..errors import InputError
-from ..gallery import Gallery, Identification
+from ..gallery import Gallery, Identification, Match
+from ..matching.decisions import DecisionRule, no_rule
 from ..tasks.embedding import Embedder
 from ..tracking.follower import FollowedFace
 from ..types import Face
 from .faces import face_values
 from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
+from .options import thresholds_given
 from .output import print_json, print_text
 
 __all__ = ["TrackNames", "run_search", "track_names"]
 
-_TRACK_FMR = 1e-3
-_MOST_TRACKS = 4096
+_MAX_TRACKS = 4096
 
 
 def run_search(options: argparse.Namespace) -> int:
-    """Says who is in each picture."""
+    """Identifies the people in each image."""
     paths = find_pictures(options.images)
     engine = engine_of(options)
     with open_gallery(options) as gallery:
         source = make_analyzer(options, gallery)
         require_model(gallery, source)
-        pictures = Pictures(paths)
-        for path, image in pictures:
+        wanted = {**thresholds_given(options), "templates": options.templates}
+        _say_rule(gallery, gallery.decision_rule(**wanted), options.json)
+        files = ImageFiles(paths)
+        for path, image in files:
             faces = _faces(source, image)
             known = [face for face in faces if face.embedding is not None]
             found = iter(
                 gallery.search(
                     np.stack([face.embedding for face in known if face.embedding is not None]),
                     top=options.top,
-                    threshold=options.threshold,
-                    fmr=options.fmr,
-                    fpir=options.fpir,
-                    templates=options.templates,
                     engine=engine,
+                    **wanted,
                 )
                 if known
                 else ()
@@ -55,21 +55,26 @@ def run_search(options: argparse.Namespace) -> int:
                 print_json({"file": str(path), "faces": _records(faces, results)})
             else:
                 print_text(_text(str(path), results))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 class TrackNames:
-    """Who the faces of a video are: each identity is looked up when it was embedded anew.
+    """Identifies the faces of a video; searches the gallery only when an embedding has changed.
+
+    Without a rule, because there is no calibration and no threshold, everybody is unknown.
 
     Args:
         gallery: The gallery.
-        threshold: Least cosine that is accepted.
-        fmr: Instead, the false match rate; of all three None, 0.001 or the lowest rate that the
-            calibration supports.
-        fpir: Instead, the rate of false identifications.
+        threshold: Similarity threshold (cosine).
+        fmr: False match rate that determines the threshold instead.
+        fpir: False positive identification rate that determines the threshold instead.
+
+    Attributes:
+        gallery: The gallery.
+        rule: The rule at the start; that of each `Identification` follows the gallery's size.
 
     Raises:
-        InputError: Nothing says from which similarity on somebody is known.
+        InputError: As for `Gallery.search`.
     """
 
     def __init__(
@@ -80,27 +85,17 @@ class TrackNames:
         fmr: float | None = None,
         fpir: float | None = None,
     ) -> None:
-        calibration = gallery.stamp.calibration
-        if threshold is None and fmr is None and fpir is None:
-            if calibration is None:
-                raise InputError(
-                    f"from which similarity on is somebody known? There is no calibration of "
-                    f"{gallery.stamp.model}",
-                    where=str(gallery.path),
-                    hint="give --name-threshold COSINE",
-                )
-            curve = calibration.false_match_curve
-            fmr = max(_TRACK_FMR, calibration.lowest_false_match_rate, curve.value[-1])
         self.gallery = gallery
-        self._threshold, self._fmr, self._fpir = threshold, fmr, fpir
+        self._wanted: dict[str, Any] = {"threshold": threshold, "fmr": fmr, "fpir": fpir}
+        self.rule = gallery.decision_rule(**self._wanted)
         self._known: dict[int, tuple[bytes, Identification]] = {}
 
     def require(self, analyzer: FaceAnalyzer) -> None:
-        """Refuses an analysis with another model than the gallery's."""
+        """Checks that an analyzer uses the gallery's model; see `require_model`."""
         require_model(self.gallery, analyzer)
 
     def __call__(self, faces: Sequence[FollowedFace]) -> dict[int, Identification]:
-        """Who each face of a frame is, by `track_id`; faces without an embedding are not in it."""
+        """The identifications of a frame's faces, by `track_id`; omits faces without embedding."""
         keys = {
             followed.track_id: followed.face.embedding.tobytes()
             for followed in faces
@@ -113,27 +108,39 @@ class TrackNames:
         ]
         if fresh:
             vectors = np.stack([np.frombuffer(keys[track_id], np.float32) for track_id in fresh])
-            found = self.gallery.search(
-                vectors, top=1, threshold=self._threshold, fmr=self._fmr, fpir=self._fpir
-            )
+            found = self.gallery.search(vectors, top=1, **self._wanted)
             for track_id, result in zip(fresh, found, strict=True):
                 self._known[track_id] = (keys[track_id], result)
-        while len(self._known) > _MOST_TRACKS:
+        while len(self._known) > _MAX_TRACKS:
             self._known.pop(next(iter(self._known)))
         return {track_id: self._known[track_id][1] for track_id in keys if track_id in self._known}
 
 
 @contextlib.contextmanager
 def track_names(options: argparse.Namespace) -> Iterator[TrackNames]:
-    """The names for ``mobileface track``, from the gallery that it is given."""
+    """The `TrackNames` of the gallery that the options of ``mobileface track`` select."""
     with open_gallery(options) as gallery:
-        yield TrackNames(
-            gallery, threshold=options.name_threshold, fmr=options.fmr, fpir=options.fpir
-        )
+        names = TrackNames(gallery, **thresholds_given(options))
+        print(f"mobileface: {_rule_text(gallery, names.rule)}", file=sys.stderr)
+        yield names
+
+
+def _say_rule(gallery: Gallery, rule: DecisionRule | None, as_json: bool) -> None:
+    """Says once from which similarity on people are known; JSON has it in every result."""
+    if rule is None:
+        print(f"mobileface: {_rule_text(gallery, rule)}", file=sys.stderr)
+    elif not as_json:
+        print_text(_rule_text(gallery, rule))
+
+
+def _rule_text(gallery: Gallery, rule: DecisionRule | None) -> str:
+    if rule is not None:
+        return str(rule)
+    return f"{no_rule(gallery.stamp.model)}, then 'mobileface gallery calibrate'"
 
 
 def _faces(source: FaceAnalyzer | Embedder, image: Any) -> list[Face]:
-    """The faces of a picture, or the picture as one face."""
+    """The faces of an image; for an embedder, the image as one face."""
     if isinstance(source, FaceAnalyzer):
         return source(image)
     height, width = image.shape[:2]
@@ -154,19 +161,31 @@ def _records(
     ]
 
 
+def _answer(found: Identification, best: Match) -> str:
+    """The name, or "unknown" with the nearest person and why it is not that one."""
+    similar = f"similarity {best.similarity:.3f}"
+    if found.name is not None:
+        return f"{found.name}  {similar}"
+    if found.threshold is None:
+        return f"unknown (nearest: {best.name}, {similar}, no threshold)"
+    least = f"{found.threshold:.3f}"
+    if similar.endswith(least):  # below it by less than the digits show
+        similar, least = f"similarity {best.similarity:.7f}", f"{found.threshold:.7f}"
+    return f"unknown (nearest: {best.name}, {similar}, below {least})"
+
+
 def _text(file: str, results: Sequence[Identification | None]) -> str:
-    """One picture for people."""
+    """The human-readable lines for one image."""
     lines = [f"{file}: {len(results)} face{'' if len(results) == 1 else 's'}"]
     for found in results:
         if found is None or found.best is None:
-            lines.append("  nobody to compare with")
+            lines.append("  no embedding" if found is None else "  the gallery is empty")
             continue
         best = found.best
-        head = found.name or f"unknown (nearest: {best.name})"
-        parts = [f"{head}  similarity {best.similarity:.3f}"]
+        parts = [_answer(found, best)]
         if best.false_match_rate is not None:
             parts.append(f"false match rate {best.false_match_rate}")
-            parts.append(f"in this gallery {best.false_identification_rate}")
+            parts.append(f"for this gallery {best.false_identification_rate}")
         if found.runner_up is not None:
             parts.append(f"then {found.runner_up.name} {found.runner_up.similarity:.3f}")
         lines.append("  " + ", ".join(parts))

@@ -1,9 +1,9 @@
-"""``mobileface embed | compare``: pictures in, embeddings and similarities out."""
+"""``mobileface embed | compare``: computes and compares embeddings of the faces in images."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,23 +12,34 @@ from typing import Any
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..errors import ImageError, InputError
-from ..fields import plain
+from ..errors import ImageError, InputError, ModelNotFoundError
 from ..matching.calibration import Calibration, find_calibration
+from ..matching.decisions import (
+    SAME,
+    Answer,
+    DecisionRule,
+    Verdict,
+    decision_rule,
+    no_rule,
+    verdict,
+)
 from ..matching.embeddings import EmbeddingSet
+from ..tasks.face_choice import choose_face
 from ..tasks.loading import load_embedder
-from ..types import FloatArray
+from ..types import Face, FloatArray
 from ..vision.image import read_image
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import (
-    add_fmr,
+    add_face_choice,
     add_images,
     add_json,
     add_model_choice,
     add_models_folder,
     add_precision,
+    add_thresholds,
+    thresholds_given,
 )
-from .output import print_json, print_text
+from .output import print_json, print_text, say_chosen
 
 __all__ = ["add_compare", "add_embed"]
 
@@ -38,11 +49,13 @@ _SUFFIX = ".npz"
 
 @dataclass(frozen=True)
 class _Row:
-    """An embedding and where it comes from."""
+    """An embedding and its origin."""
 
     file: str
     vector: FloatArray
     bbox: list[float] | None = None
+    found: int = 1
+    """Number of faces in the image."""
 
 
 def add_embed(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +63,9 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
     _add_identification(parser)
     add_json(parser, "print one JSON object")
-    parser.add_argument("--output", type=Path, metavar="OUT.npz", help="write embeddings here")
+    parser.add_argument(
+        "--output", type=Path, metavar="OUT.npz", help="write the embeddings to this file"
+    )
     parser.set_defaults(run=run_embed)
 
 
@@ -58,10 +73,12 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface compare``."""
     for name in ("a", "b"):
         parser.add_argument(
-            name, type=Path, metavar=name.upper(), help="image file, or .npz that embed wrote"
+            name, type=Path, metavar=name.upper(), help="image file, or .npz file from embed"
         )
     _add_identification(parser)
-    add_fmr(parser)
+    add_thresholds(parser.add_argument, "threshold", "fmr")
+    more = "the largest; if it is passed twice, the second choice is for B"
+    add_face_choice(parser.add_argument, more, action="append")
     add_json(parser, "print one JSON object")
     parser.set_defaults(run=run_compare)
 
@@ -70,7 +87,7 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crops",
         action="store_true",
-        help="the images are aligned face crops, of any size; else faces are searched for",
+        help="the images are aligned face crops of any size; do not detect faces",
     )
     add_precision(parser)
     add_models_folder(parser)
@@ -78,15 +95,23 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
 
 
 def run_embed(options: argparse.Namespace) -> int:
-    """Embeds crops, or every face of photos."""
+    """Embeds aligned crops, or every face of photos."""
     if not options.json and options.output is None:
-        raise InputError("nothing to write to", hint="give --json, --output OUT.npz or both")
+        raise InputError("no output specified", hint="pass --json, --output OUT.npz or both")
     if options.output is not None and options.output.suffix != _SUFFIX:
-        raise InputError(f"--output '{options.output}' does not end in .npz")
-    pictures = Pictures(find_pictures(options.images))
+        raise InputError(f"--output must end in .npz, not '{options.output}'")
+    paths = find_pictures(options.images)
+    files = ImageFiles(paths)
     source = _source(options)
-    rows = [row for path, image in pictures for row in source.rows(path, image)]
-    if pictures.failed:  # rows would be missing from the one file that is asked for
+    rows: list[_Row] = []
+    without_face = []
+    for path, image in files:
+        some = list(source.rows(path, image))
+        rows += some
+        if not some:
+            without_face.append(str(path))
+            print(f"mobileface: {path}: no face found", file=sys.stderr)
+    if files.failed:  # the output would be incomplete
         return 2
     found = _gather(rows, source)
     if options.output is not None:
@@ -99,71 +124,105 @@ def run_embed(options: argparse.Namespace) -> int:
         }
         if not options.crops:
             document["bboxes"] = [row.bbox for row in rows]
+            document["without_face"] = without_face
         print_json(document)
     else:
-        print_text(f"{len(found)} × {source.size} from {found.model}: {options.output}")
+        text = f"{len(found)} × {source.size} from {found.model}: {options.output}"
+        if without_face:
+            text += f"; {len(without_face)} of {len(paths)} without a face"
+        print_text(text)
     return 0
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    """Similarity of two crops, of the surest face of each of two photos, or of embedded faces."""
+    """Compares two crops, one face of each of two photos, or sets of embeddings."""
     paths = (options.a, options.b)
+    choices = _choices(options)
     source: _Source | None = None
-    sets = []
-    for path in paths:
+    sets, chosen = [], []
+    for path, choice in zip(paths, choices, strict=True):
         if path.suffix == _SUFFIX:
             sets.append(EmbeddingSet.load(path))
             continue
         source = source or _source(options)
-        rows = list(source.rows(path, read_image(path)))
-        if not rows:
-            raise ImageError("no face found", where=str(path))
-        sets.append(_gather(rows[:1], source))
+        image = read_image(path)
+        if isinstance(source, _Crops):
+            row = next(source.rows(path, image))
+        else:
+            row = source.chosen(path, image, choice)
+        sets.append(_gather([row], source))
+        chosen.append((row, choice))
+    for row, choice in chosen:
+        if row.found > 1 and row.bbox is not None:
+            how = "largest" if choice is None else ""
+            say_chosen(row.file, row.found, row.bbox, how)
     similarity = sets[0].similarity(sets[1])
-    calibration = None
-    if options.fmr is not None:
-        calibration = find_calibration(sets[0].model, options.models)
+    calibration = _calibration(sets[0].model, options)
+    rule = decision_rule(calibration, **thresholds_given(options), model=sets[0].model)
+    if rule is None:
+        print(f"mobileface: {no_rule(sets[0].model)}", file=sys.stderr)
+    single = len(chosen) == len(paths)
+    found = verdict(float(similarity.flat[0]) if similarity.size else 0.0, rule, calibration)
     if options.json:
-        single = not any(path.suffix == _SUFFIX for path in paths)
         document = {
             "model": sets[0].model,
             "files": [s.files[0] for s in sets] if single else [list(s.files) for s in sets],
             "similarity": float(similarity[0, 0]) if single else similarity.tolist(),
+            "decision": found.to_dict() if single else _decisions(similarity, found),
         }
-        if calibration is not None:
-            document["decision"] = _decision(calibration, options.fmr, similarity, single)
+        if chosen and not options.crops:
+            document["faces"] = [
+                {"file": row.file, "found": row.found, "bbox": row.bbox} for row, _ in chosen
+            ]
         print_json(document)
-    elif similarity.size == 1 and calibration is not None:
-        print_text(str(calibration.decide(float(similarity[0, 0]), options.fmr)))
     elif similarity.size == 1:
-        print_text(f"{float(similarity[0, 0]):.4f}")
+        print_text(str(found))
     else:
-        least = None if calibration is None else calibration.threshold(options.fmr)
-        for name, row in zip(sets[0].files, similarity, strict=True):
-            for other, value in zip(sets[1].files, row, strict=True):
-                answer = (
-                    "" if least is None else ("same       " if value >= least else "different  ")
-                )
-                print_text(f"{float(value):7.4f}  {answer}{name}  {other}")
+        if rule is not None:
+            print_text(str(rule))
+        answers = _answers(similarity, rule)
+        for name, row, some in zip(sets[0].files, similarity, answers, strict=True):
+            for other, value, answer in zip(sets[1].files, row, some, strict=True):
+                print_text(f"{float(value):7.4f}  {answer:<11}  {name}  {other}")
     return 0
 
 
-def _decision(
-    calibration: Calibration, fmr: float, similarity: FloatArray, single: bool
-) -> dict[str, Any]:
-    """Who is the same person, as JSON types; for one pair also how rare such a similarity is."""
-    decision = calibration.decide(float(similarity.flat[0]) if single else 0.0, fmr)
-    record = {
-        "fmr": fmr,
-        "same": decision.same if single else (similarity >= decision.threshold).tolist(),
-        "threshold": decision.threshold,
-        "false_match_rate": dataclasses.asdict(decision.false_match_rate),
-        "false_non_match_rate": dataclasses.asdict(decision.false_non_match_rate),
-        "basis": plain(decision.basis),
+def _choices(options: argparse.Namespace) -> tuple[str | None, str | None]:
+    """The choice of a face for each of the two photos."""
+    given = options.face or [None]
+    if options.crops and options.face:
+        raise InputError("--face is for photos; with --crops each image is one face")
+    if len(given) > 2:
+        raise InputError(f"--face was passed {len(given)} times for two photos")
+    return given[0], given[-1]
+
+
+def _calibration(model: str, options: argparse.Namespace) -> Calibration | None:
+    """The calibration of the model; None if there is none and no rate was requested."""
+    try:
+        return find_calibration(model, options.models)
+    except ModelNotFoundError:
+        if options.fmr is not None:
+            raise
+        return None
+
+
+def _answers(similarity: FloatArray, rule: DecisionRule | None) -> list[list[Answer]]:
+    """The answer for each pair of two sets of embeddings."""
+    if rule is None:
+        return [["cannot tell"] * len(row) for row in similarity]
+    return [[rule.answer(value) for value in row] for row in similarity.tolist()]
+
+
+def _decisions(similarity: FloatArray, found: Verdict) -> dict[str, Any]:
+    """The answers for two sets of embeddings, with what holds for all of them, as JSON types."""
+    answers = _answers(similarity, found.rule)
+    of_one = {"similarity", "as_similar"}
+    return {
+        **{name: value for name, value in found.to_dict().items() if name not in of_one},
+        "answer": answers,
+        "same": [[SAME.get(answer) for answer in row] for row in answers],
     }
-    if single:
-        record["as_similar"] = dataclasses.asdict(decision.as_similar)
-    return record
 
 
 def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:
@@ -178,7 +237,7 @@ def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:
 
 
 class _Crops:
-    """Each picture is a face."""
+    """Embeds images that are aligned face crops."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._embedder = load_embedder(
@@ -187,12 +246,12 @@ class _Crops:
         self.model, self.size = self._embedder.identity, self._embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
-        """The one embedding of a crop."""
+        """The embedding of a crop."""
         yield _Row(str(path), self._embedder.embed(image)[0])
 
 
 class _Photos:
-    """Each picture is searched for faces."""
+    """Embeds the faces that are detected in photos."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         tasks = ("detection", "landmarks", "embedding")
@@ -208,15 +267,36 @@ class _Photos:
         self.model, self.size = embedder.identity, embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
-        """The embeddings of all faces of a photo, the surest first."""
-        for face in self._analyzer(image):
+        """The embeddings of all faces of a photo, sorted by score, highest first."""
+        faces = self._analyzer(image)
+        for face in faces:
             if face.embedding is not None:
-                yield _Row(str(path), face.embedding, [float(value) for value in face.bbox])
+                yield _Row(str(path), face.embedding, _box(face), len(faces))
+
+    def chosen(self, path: Path, image: np.ndarray, choice: str | None) -> _Row:  # type: ignore[type-arg]
+        """The embedding of one face of a photo, by default the largest.
+
+        Raises:
+            ImageError: If the photo has no face, or the chosen face cannot be embedded.
+            InputError: If the choice fits no face.
+        """
+        found = self._analyzer.detect(image)
+        if not found:
+            raise ImageError("no face found", where=str(path))
+        face = choose_face(found, choice or "largest", str(path))
+        (face,) = self._analyzer.describe(image, [face], ("embedding",))
+        if face.embedding is None:
+            raise ImageError("the face's landmarks are not sufficient for a crop", where=str(path))
+        return _Row(str(path), face.embedding, _box(face), len(found))
+
+
+def _box(face: Face) -> list[float]:
+    return [float(value) for value in face.bbox]
 
 
 _Source = _Crops | _Photos
 
 
 def _source(options: argparse.Namespace) -> _Source:
-    """Where embeddings come from, as the options say."""
+    """The source of embeddings that the options select."""
     return _Crops(options) if options.crops else _Photos(options)

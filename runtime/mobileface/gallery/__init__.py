@@ -12,7 +12,7 @@ A gallery is one SQLite file that records which model computed its embeddings; s
 from __future__ import annotations
 
 from .backup import backup
-from .enrol import Enroller, Enrolment, Lookalike
+from .enrol import EnrolledImage, Enroller, Enrolment, Lookalike
 from .entries import FaceRecord, Identification, Match, NewFace, Person, Removal
 from .gallery import Gallery
 from .migrate import MigrationReport, migrate
@@ -22,6 +22,7 @@ from .stamp import Stamp
 from .transfer import Imported, export_gallery, import_faces
 
 __all__ = [
+    "EnrolledImage",
     "Enroller",
     "Enrolment",
     "FaceRecord",

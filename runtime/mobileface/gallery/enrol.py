@@ -11,8 +11,10 @@ import numpy as np
 from ..analyzer import FaceAnalyzer
 from ..errors import ImageError, InputError, MobileFaceError, ModelNotFoundError
 from ..host.files import sha256
+from ..matching.decisions import DEFAULT_FMR, supported_fmr
 from ..tasks.align import align
 from ..tasks.embedding import Embedder
+from ..tasks.face_choice import CHOICES, check_choice, choose_face
 from ..types import Face
 from ..vision.image import Image, read_image
 from .enclosing import Enclosing, enclose, encode
@@ -20,9 +22,7 @@ from .entries import NewFace, check_name
 from .gallery import Gallery
 from .quality import QualityLimits, measure, require_quality
 
-__all__ = ["Enroller", "Enrolment", "Lookalike"]
-
-_LOOKALIKE_FMR = 1e-3
+__all__ = ["EnrolledImage", "Enroller", "Enrolment", "Lookalike"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,21 @@ class Lookalike:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolledImage:
+    """The image of an enrolled face, and which of its faces it was.
+
+    Attributes:
+        file: The image file.
+        faces: Number of faces that were found in it; 1 for an aligned crop.
+        bbox: x1, y1, x2, y2 of the enrolled face in pixels of the image; None for an aligned crop.
+    """
+
+    file: str
+    faces: int
+    bbox: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Enrolment:
     """The result of enrolling images of one person.
 
@@ -53,6 +68,7 @@ class Enrolment:
         known: Files that were already enrolled.
         refused: One error for each rejected file.
         lookalikes: Added faces that are similar to another person.
+        images: The image of each added face.
     """
 
     name: str
@@ -60,6 +76,7 @@ class Enrolment:
     known: tuple[str, ...]
     refused: tuple[MobileFaceError, ...]
     lookalikes: tuple[Lookalike, ...]
+    images: tuple[EnrolledImage, ...] = ()
 
 
 class Enroller:
@@ -86,7 +103,7 @@ class Enroller:
         analyzer: FaceAnalyzer | Embedder,
         *,
         limits: QualityLimits | None = None,
-        lookalike_fmr: float = _LOOKALIKE_FMR,
+        lookalike_fmr: float = DEFAULT_FMR,
     ) -> None:
         self.gallery = gallery
         self._analyzer = analyzer if isinstance(analyzer, FaceAnalyzer) else None
@@ -98,7 +115,9 @@ class Enroller:
         self._limits = limits or QualityLimits(**({} if self._analyzer else {"face_size": 0.0}))
         self._lookalike = self._lookalike_threshold(lookalike_fmr)
 
-    def enrol(self, name: str, paths: Sequence[str | Path]) -> Enrolment:
+    def enrol(
+        self, name: str, paths: Sequence[str | Path], *, face: str | int | None = None
+    ) -> Enrolment:
         """Enrols the images of one person that meet the quality limits, in one transaction.
 
         Images that are already enrolled for this person are skipped, so an interrupted enrolment
@@ -107,13 +126,18 @@ class Enroller:
         Args:
             name: Name of the person.
             paths: Image files.
+            face: Which face of an image to enrol, see `mobileface.tasks.face_choice`; None rejects
+                images with several faces.
 
         Raises:
-            InputError: If the name is invalid.
+            InputError: If the name or the choice is invalid.
             OutputError: If the gallery cannot be written.
         """
         name = check_name(name)
+        if face is not None:
+            face = check_choice(face)
         faces: list[NewFace] = []
+        images: list[EnrolledImage] = []
         known: list[str] = []
         refused: list[MobileFaceError] = []
         hashes = self._hashes(name)
@@ -125,32 +149,51 @@ class Enroller:
                     known.append(str(path))
                     continue
                 hashes.add(digest)
-                faces.append(self.examine(image, str(path), digest))
+                new, count = self._examine(image, str(path), digest, face)
+                faces.append(new)
+                images.append(EnrolledImage(str(path), count, new.bbox))
             except InputError as error:
                 refused.append(error)
         lookalikes = tuple(self._lookalikes(name, faces)) if faces else ()
         added = tuple(self.gallery.add(name, faces)) if faces else ()
-        return Enrolment(name, added, tuple(known), tuple(refused), lookalikes)
+        return Enrolment(name, added, tuple(known), tuple(refused), lookalikes, tuple(images))
 
-    def examine(self, image: Image, source: str = "image", digest: str | None = None) -> NewFace:
-        """Detects, checks and embeds the only face in an image.
+    def examine(
+        self,
+        image: Image,
+        source: str = "image",
+        digest: str | None = None,
+        *,
+        face: str | int | None = None,
+    ) -> NewFace:
+        """Detects, checks and embeds the only face in an image, or the chosen one.
 
         Args:
             image: uint8 (H, W, 3) BGR or (H, W).
             source: The image file.
             digest: SHA-256 of the file.
+            face: Which face to enrol, see `mobileface.tasks.face_choice`; None rejects an image
+                with several faces.
 
         Raises:
-            ImageError: If the image has no face or several faces, or if the face does not meet the
-                quality limits; the error lists the measured values.
+            ImageError: If the image has no face, or several and none is chosen, or if the face does
+                not meet the quality limits; the error lists the measured values.
+            InputError: If the choice is invalid or fits no face.
         """
+        return self._examine(image, source, digest, face)[0]
+
+    def _examine(
+        self, image: Image, source: str, digest: str | None, choice: str | int | None
+    ) -> tuple[NewFace, int]:
+        """The face to enrol, and the number of faces in the image."""
         if self._analyzer is None:
             values = measure(None, image)
             require_quality(values, self._limits, source)
             crop = encode(image) if self.gallery.stamp.keeps_crops else None
             vector = self.embedder.embed(image)[0]
-            return NewFace(vector, source, digest, quality=values, crop=crop)
-        face = self._only_face(self._analyzer.detect(image), source)
+            return NewFace(vector, source, digest, quality=values, crop=crop), 1
+        found = self._analyzer.detect(image)
+        face = self._chosen_face(found, choice, source)
         face = self._analyzer.describe(image, [face], ("embedding",))[0]
         if face.embedding is None or face.landmarks is None:
             raise ImageError("the face's landmarks are not sufficient for a crop", where=source)
@@ -162,7 +205,7 @@ class Enroller:
         if self.gallery.stamp.keeps_crops:
             stored = enclose(image, face, self.embedder.crop, max(size))
         points = zip(face.landmarks.names, face.landmarks.points, strict=True)
-        return NewFace(
+        new = NewFace(
             face.embedding,
             source,
             digest,
@@ -174,17 +217,20 @@ class Enroller:
             None if stored is None else stored.bbox,
             None if stored is None else stored.kps,
         )
+        return new, len(found)
 
     @staticmethod
-    def _only_face(found: Sequence[Face], source: str) -> Face:
+    def _chosen_face(found: Sequence[Face], choice: str | int | None, source: str) -> Face:
         if not found:
             raise ImageError("no face found", where=source, hint="use an image with one face")
+        if choice is not None:
+            return choose_face(found, choice, source)
         if len(found) > 1:
             sizes = ", ".join(f"{face.bbox[2] - face.bbox[0]:.0f}" for face in found[:5])
             raise ImageError(
                 f"{len(found)} faces found ({sizes} pixels wide)",
                 where=source,
-                hint="use an image with exactly one face",
+                hint=f"use an image with exactly one face, or choose one with --face: {CHOICES}",
             )
         return found[0]
 
@@ -200,8 +246,7 @@ class Enroller:
         calibration = self.gallery.stamp.calibration
         if calibration is None:
             return None
-        lowest = max(calibration.lowest_false_match_rate, calibration.false_match_curve.value[-1])
-        return calibration.threshold(max(rate, lowest))
+        return calibration.threshold(supported_fmr(calibration, rate))
 
     def _lookalikes(self, name: str, faces: Sequence[NewFace]) -> Iterator[Lookalike]:
         """New faces that are similar to another person."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..matching.decisions import DecisionRule
 from ..matching.error_rates import Rate
 from ..types import FloatArray
 
@@ -143,14 +144,20 @@ class Identification:
         matches: The most similar people, sorted by similarity, highest first; one entry per person.
         runner_up: The second-best person, even if only one match was requested; None if fewer than
             two people are enrolled.
-        threshold: Similarity at or above which a match is accepted; None accepts every match.
+        rule: The rule that accepts matches, with its threshold and error rates; None if there is no
+            calibration and no threshold was given: then no match is accepted.
         comparisons: Number of faces (or templates) that the probe was compared with.
     """
 
     matches: tuple[Match, ...]
     runner_up: Match | None
-    threshold: float | None
+    rule: DecisionRule | None
     comparisons: int
+
+    @property
+    def threshold(self) -> float | None:
+        """Similarity at or above which a match is accepted; None without a rule."""
+        return None if self.rule is None else self.rule.threshold
 
     @property
     def best(self) -> Match | None:
@@ -159,9 +166,9 @@ class Identification:
 
     @property
     def accepted(self) -> bool:
-        """True if the best match reaches the threshold; False in an empty gallery."""
-        best = self.best
-        return best is not None and (self.threshold is None or best.similarity >= self.threshold)
+        """True if the best match reaches the threshold; False without a match or without a rule."""
+        best, rule = self.best, self.rule
+        return best is not None and rule is not None and rule.accepts(best.similarity)
 
     @property
     def name(self) -> str | None:
@@ -176,10 +183,17 @@ class Identification:
         return self.best.similarity - self.runner_up.similarity
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON types; ``name`` is null if no match is accepted."""
+        """The result as JSON types.
+
+        ``name`` is null (unknown) if the best match does not reach ``threshold``, or if there is no
+        rule. ``rule`` says what determined the threshold and which error rates to expect, see
+        `DecisionRule`; it is null, as ``threshold``, without a calibration and a given threshold.
+        ``matches`` are the most similar people, accepted or not.
+        """
         return {
             "name": self.name,
             "threshold": self.threshold,
+            "rule": None if self.rule is None else self.rule.to_dict(basis=False),
             "comparisons": self.comparisons,
             "margin": self.margin,
             "matches": [dataclasses.asdict(match) for match in self.matches],

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import GalleryError, InputError
 from ..host.files import replacing
 from ..matching.calibration import Calibration
+from ..matching.decisions import DecisionRule
 from ..types import FloatArray
 from .database import Database
 from .engine import SearchEngine
@@ -266,8 +267,9 @@ class Gallery:
     ) -> list[Identification]:
         """Finds the most similar people for each embedding.
 
-        Pass only one of ``threshold``, ``fmr`` and ``fpir``; without them, every best match is
-        accepted.
+        Pass only one of ``threshold``, ``fmr`` and ``fpir``; without them, the calibrated default
+        of the model holds (see `mobileface.matching.decisions`). Without a calibration and a
+        threshold, no match is accepted; the most similar people are listed all the same.
 
         Args:
             embeddings: float32 (Q, D) or (D,), of the gallery's model.
@@ -297,6 +299,22 @@ class Gallery:
             templates=templates,
             engine=engine,
         )
+
+    def decision_rule(
+        self,
+        *,
+        threshold: float | None = None,
+        fmr: float | None = None,
+        fpir: float | None = None,
+        templates: Templates = "best",
+    ) -> DecisionRule | None:
+        """The rule that `search` uses with these arguments; None if it accepts no match.
+
+        Raises:
+            InputError: As for `search`.
+        """
+        rates = {"fmr": fmr, "fpir": fpir}
+        return self._searcher.rule(threshold=threshold, rates=rates, templates=templates)
 
     def refreshed_matrix(self) -> FaceMatrix:
         """All current embeddings; the matrix does not change until the next search."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GalleryError, InputError
+from ..matching.decisions import DecisionRule, decision_rule
 from ..types import FloatArray
 from .database import Database
 from .engine import ExactEngine, SearchEngine
@@ -57,8 +58,7 @@ class Searcher:
         """See `mobileface.gallery.Gallery.search`."""
         if not 1 <= top <= _MAX_TOP:
             raise InputError(f"top must be from 1 to {_MAX_TOP}, not {top}")
-        if templates not in ("best", "mean"):
-            raise InputError(f"templates must be 'best' or 'mean', not '{templates}'")
+        _check_templates(templates)
         if templates == "mean" and engine is not None:
             raise InputError("averaged templates only support the exact search, not an engine")
         rows = [np.asarray(row) for row in np.atleast_2d(np.asarray(embeddings))]
@@ -66,14 +66,23 @@ class Searcher:
         with self._database.read():
             self.matrix.refresh()
             count = self.comparisons(templates)
-            accepted = self._threshold(threshold, rates, count)
+            rule = self._rule(threshold, rates, count)
             found: list[Identification] = []
             for start in range(0, len(probes), _BATCH):
                 some = np.stack(probes[start : start + _BATCH])
                 hits = self._hits(some, max(top, 2), templates, engine)
-                found += [self._identified(each, top, accepted, count) for each in hits]
+                found += [self._identified(each, top, rule, count) for each in hits]
         self.matrix.confirm()
         return found
+
+    def rule(
+        self, *, threshold: float | None, rates: Mapping[str, float | None], templates: Templates
+    ) -> DecisionRule | None:
+        """See `mobileface.gallery.Gallery.decision_rule`."""
+        _check_templates(templates)
+        with self._database.read():
+            self.matrix.refresh()
+            return self._rule(threshold, rates, self.comparisons(templates))
 
     def comparisons(self, templates: Templates) -> int:
         """Number of comparisons per search; call it after the matrix was refreshed."""
@@ -104,11 +113,11 @@ class Searcher:
             yield _of_each_person(persons[order], faces[order], products[order], top)
 
     def _identified(
-        self, hits: list[Hit], top: int, threshold: float | None, comparisons: int
+        self, hits: list[Hit], top: int, rule: DecisionRule | None, comparisons: int
     ) -> Identification:
         matches = tuple(self._match(*hit, comparisons) for hit in hits)
         runner_up = matches[1] if len(matches) > 1 else None
-        return Identification(matches[:top], runner_up, threshold, comparisons)
+        return Identification(matches[:top], runner_up, rule, comparisons)
 
     def _match(self, person: int, face: int | None, similarity: float, comparisons: int) -> Match:
         name = self._database.value("SELECT name FROM person WHERE id = ?", (person,))
@@ -128,34 +137,17 @@ class Searcher:
             calibration.false_identification_rate(similarity, comparisons),
         )
 
-    def _threshold(
+    def _rule(
         self, threshold: float | None, rates: Mapping[str, float | None], comparisons: int
-    ) -> float | None:
-        """The similarity threshold, given as a cosine or as an error rate; None without either."""
-        given = {name: rate for name, rate in rates.items() if rate is not None}
-        if (threshold is not None) + len(given) > 1:
-            raise InputError("pass only one of threshold, fmr and fpir")
-        if threshold is not None:
-            if not -1 <= threshold <= 1:  # false for nan
-                raise InputError(f"threshold {threshold} is not a cosine between -1 and 1")
-            return threshold
-        if not given:
-            return None
-        calibration = self._stamp.calibration
-        if calibration is None:
-            raise InputError(
-                f"{next(iter(given))} needs a calibration of {self._stamp.model}, "
-                "and the gallery has none",
-                where=str(self._database.path),
-                hint="pass a threshold (cosine), or add a calibration with "
-                "'mobileface gallery calibrate'",
-            )
-        if "fmr" in given:
-            return calibration.threshold(given["fmr"])
-        rate = given["fpir"]
-        if not 0 < rate < 1:
-            raise InputError(f"fpir must be between 0 and 1, not {rate}")
-        return calibration.threshold(float(-np.expm1(np.log1p(-rate) / max(comparisons, 1))))
+    ) -> DecisionRule | None:
+        return decision_rule(
+            self._stamp.calibration,
+            threshold=threshold,
+            **rates,
+            comparisons=comparisons,
+            model=self._stamp.model,
+            where=str(self._database.path),
+        )
 
     def _mean_templates(self) -> tuple[FloatArray, npt.NDArray[np.int64]]:
         """The L2-normalized mean of each person's embeddings, and the person IDs."""
@@ -163,6 +155,11 @@ class Searcher:
         if self._means is None or self._means[0] != key:
             self._means = (key, *_means(self.matrix))
         return self._means[1], self._means[2]
+
+
+def _check_templates(templates: str) -> None:
+    if templates not in ("best", "mean"):
+        raise InputError(f"templates must be 'best' or 'mean', not '{templates}'")
 
 
 def _of_each_person(

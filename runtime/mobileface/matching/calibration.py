@@ -33,9 +33,9 @@ from .. import fields
 from ..errors import CalibrationError, InputError, ModelNotFoundError, SpecError
 from ..host.files import reason, write_aside
 from ..models.lookup import search_folders
-from .error_rates import Basis, Decision, Rate, RateCurve, check_basis, check_curve, check_share
+from .error_rates import Basis, Rate, RateCurve, check_basis, check_curve, check_share
 
-__all__ = ["Basis", "Calibration", "Decision", "Rate", "RateCurve", "find_calibration"]
+__all__ = ["Basis", "Calibration", "Rate", "RateCurve", "find_calibration"]
 
 SCHEMA = 1
 """Version of the JSON form; newer versions are rejected."""
@@ -200,28 +200,6 @@ class Calibration:
         # np.interp needs ascending rates; of equal rates it uses the last, here the lowest cosine.
         rates = np.array(self.false_match_curve.value[::-1])
         return float(np.interp(false_match_rate, rates, self.similarity[::-1]))
-
-    def decide(self, similarity: float, fmr: float) -> Decision:
-        """Decides whether two faces belong to the same person.
-
-        Args:
-            similarity: Cosine of the two embeddings.
-            fmr: Acceptable false match rate, e.g. 0.001.
-
-        Raises:
-            InputError: If ``similarity`` is not a cosine between −1 and 1, or the data do not
-                support the rate.
-        """
-        threshold = self.threshold(fmr)
-        return Decision(
-            similarity >= threshold,
-            similarity,
-            threshold,
-            self.false_match_rate(threshold),
-            self.false_non_match_rate(threshold),
-            self.false_match_rate(similarity),
-            self.basis,
-        )
 
     def _rate(self, curve: RateCurve, similarity: float) -> Rate:
         # The float32 cosine of a face with itself may slightly exceed 1.

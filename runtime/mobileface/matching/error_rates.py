@@ -13,7 +13,6 @@ from ..errors import SpecError
 
 __all__ = [
     "Basis",
-    "Decision",
     "Rate",
     "RateCurve",
     "check_basis",
@@ -76,37 +75,6 @@ class RateCurve:
     value: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether two faces belong to the same person, with the error rates of the decision.
-
-    Attributes:
-        same: True for the same person: `similarity` is at or above `threshold`.
-        similarity: Cosine of the two embeddings.
-        threshold: The lowest similarity whose false match rate is not above the requested rate.
-        false_match_rate: Share of impostor pairs at or above the threshold.
-        false_non_match_rate: Share of genuine pairs below the threshold.
-        as_similar: Share of impostor pairs at or above `similarity`.
-        basis: The data that the rates were measured on.
-    """
-
-    same: bool
-    similarity: float
-    threshold: float
-    false_match_rate: Rate
-    false_non_match_rate: Rate
-    as_similar: Rate
-    basis: Basis
-
-    def __str__(self) -> str:
-        return (
-            f"{'same person' if self.same else 'different people'}: similarity "
-            f"{self.similarity:.4f}, threshold {self.threshold:.4f}; false match rate "
-            f"{self.false_match_rate}, false non-match rate {self.false_non_match_rate} "
-            f"({self.basis.data}, {self.basis.identities:,} people)"
-        )
 
 
 _BASIS: dict[str, fields.Check] = {

@@ -44,6 +44,9 @@ _LOOKS = 3
 _LESS = 0.05
 """How much a look may score less than the one before and still count."""
 
+_AROUND = (-16, -8, 8, 16)
+"""Turns around the best one of a turned head, whose points are averaged with its own."""
+
 Matrix = npt.NDArray[np.float64]
 
 
@@ -111,7 +114,12 @@ def upright_face(
         if not following or following[0].score < best.score - _LESS:
             break
         best = following[0]
-    return TurnedFace(_wrapped(best.turn + best.tilt), best.points, best.center, best.size)
+    around = []
+    if abs(best.turn) >= _STEP / 2:
+        around = _looks(detector, image, box, [best.turn + turn for turn in _AROUND], color)
+    points = np.mean([look.points for look in (best, *around)], axis=0, dtype=np.float64)
+    roll = _tilt(points)
+    return TurnedFace(_wrapped(roll), points.astype(np.float32), best.center, best.size)
 
 
 def turned_patch(

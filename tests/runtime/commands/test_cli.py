@@ -118,13 +118,18 @@ def test_compare(capsys: Output, models: Path, crops: Crops) -> None:
     rows = expected_embeddings(crops)
     a, b = crops[0][0], crops[1][0]
     assert call("compare", a, b, "--crops", "--models", models) == 0
-    assert capsys.readouterr().out == f"{rows[0] @ rows[1]:.4f}\n"
+    out, err = capsys.readouterr()
+    assert out == f"cannot tell: no calibration; similarity {rows[0] @ rows[1]:.4f}\n"
+    assert f"no threshold: there is no calibration of {COLOR}; give --threshold or run" in err
     assert call("compare", a, b, "--crops", "--models", models, "--json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document.pop("similarity") == pytest.approx(rows[0] @ rows[1], abs=5e-7, rel=0)
+    decision = document.pop("decision")
+    assert (decision["answer"], decision["same"], decision["rule"]) == ("cannot tell", None, None)
     assert document == {"model": COLOR, "files": [str(a), str(b)]}
-    assert call("compare", a, a, "--crops", "--models", models) == 0
-    assert capsys.readouterr().out == "1.0000\n"
+    assert call("compare", a, a, "--crops", "--models", models, "--threshold", 0.9) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("same person: similarity 1.0000, threshold 0.9000; error rates unknown")
 
 
 # models
@@ -285,7 +290,9 @@ def test_help_and_version(capsys: Output, arguments: tuple[str, ...]) -> None:
 def test_process(models: Path, crops: Crops) -> None:
     options = ("--crops", "--models", models)
     result = run("compare", crops[0][0], crops[0][0], *options)
-    assert (result.returncode, result.stdout.strip(), result.stderr) == (0, b"1.0000", b"")
+    assert (result.returncode, result.stderr.count(b"\n")) == (0, 1)
+    assert result.stdout.strip() == b"cannot tell: no calibration; similarity 1.0000"
+    assert result.stderr.startswith(b"mobileface: no threshold: there is no calibration of ")
     result = run("compare", crops[0][0], crops[0][0].parent / "absent.png", *options)
     assert (result.returncode, result.stdout) == (2, b"")
     assert result.stderr.startswith(b"mobileface: error: ")

@@ -131,7 +131,7 @@ def test_names_that_cannot_be(case: str, path: Path) -> None:
 def test_sql_in_a_name_is_a_name(path: Path) -> None:
     with made(path, vectors(3)) as gallery:
         gallery.add(SQL, [NewFace(vectors(4)[3])])
-        assert gallery.search(vectors(4)[3])[0].name == SQL
+        assert gallery.search(vectors(4)[3])[0].matches[0].name == SQL
         gallery.rename(SQL, SQL + "%_\"'")
         assert gallery.remove(SQL + "%_\"'").faces == 1
         assert names(gallery) == ["person 0", "person 1", "person 2"]
@@ -194,7 +194,7 @@ def test_removed_is_erased(path: Path) -> None:
         with gallery.database.write():
             for name, vector, crop in zip(secret, given, crops, strict=True):
                 gallery.add(name, [NewFace(vector, f"{name}.jpg", crop=crop)])
-        assert gallery.search(given[5])[0].name == secret[5]
+        assert gallery.search(given[5])[0].matches[0].name == secret[5]
         assert path.with_name(f"{path.name}-matrix").is_file()
         chosen = random.choice(3000, 20, replace=False)
         before = everything_in(path.parent)
@@ -211,7 +211,7 @@ def test_removed_is_erased(path: Path) -> None:
                 assert gallery.remove(secret[number]).erased
             after = everything_in(path.parent)
             assert not [needle for needle in needles if needle in after]
-            assert reader.search(given[chosen[0]])[0].name != secret[chosen[0]]
+            assert reader.search(given[chosen[0]])[0].matches[0].name != secret[chosen[0]]
         old = next(number for number in range(3000) if number not in chosen)
         gallery.rename(secret[old], "somebody")
         gallery.check()

@@ -241,13 +241,13 @@ def test_the_commands(
     (done,) = run(capsys, "gallery", "remove", "Eileen Collins", "--json")
     assert done == {"name": "Eileen Collins", "faces": 2, "erased": True}
     assert main(["gallery", "search", str(portrait)]) == 0
-    assert "nobody to compare with" in capsys.readouterr().out
+    assert "the gallery is empty" in capsys.readouterr().out
 
 
 def test_no_gallery_is_named(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MOBILEFACE_GALLERY", raising=False)
     assert main(["gallery", "list"]) == 2
-    assert "no gallery is named" in capsys.readouterr().err
+    assert "no gallery specified" in capsys.readouterr().err
 
 
 def test_names_in_a_video(
@@ -271,11 +271,23 @@ def test_names_in_a_video(
     print(f"{len(named)} of {len(faces)} faces are named")
     assert len(faces) > 10
     assert named == faces
-    assert main([*arguments, "--name-threshold", "0.99999"]) == 0
-    text = lines.read_text()
+    assert header["gallery"]["rule"]["origin"] == "default"
+    assert header["gallery"]["rule"]["requested"] == 0.0015  # the lowest that is supported
+    err = capsys.readouterr().err
+    assert "threshold 0.9379 (default): expected false match rate 0.0015" in err
+    for name in ("--threshold", "--name-threshold"):
+        assert main([*arguments, name, "0.99999"]) == 0
+        deprecated = "--name-threshold is deprecated; use --threshold" in capsys.readouterr().err
+        assert deprecated == (name == "--name-threshold")
+        text = lines.read_text()
+        assert '"name": "Eileen", "threshold"' not in text
+    assert main(["track", str(walk), "--tracks", str(lines), "--fmr", "0.01"]) == 2
+    assert "--fmr needs a gallery" in capsys.readouterr().err
     forget_calibration(path)
-    assert main(arguments) == 2
-    assert "from which similarity on" in capsys.readouterr().err
+    assert main(arguments) == 0
+    assert "no threshold: there is no calibration of embedding_dlib@" in capsys.readouterr().err
+    text = lines.read_text()
+    assert json.loads(text.splitlines()[0])["gallery"]["rule"] is None
     assert '"identity": {"name": null' in text
     assert '"name": "Eileen"' in text  # as the nearest
 

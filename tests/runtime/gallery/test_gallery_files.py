@@ -191,7 +191,7 @@ def test_a_read_only_disk() -> None:
         "import numpy as np\n"
         "if os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"
         "gallery = Gallery.open(sys.argv[1])\n"
-        "print(gallery.search(np.load(sys.argv[2]))[0].name)\n"
+        "print(gallery.search(np.load(sys.argv[2]))[0].matches[0].name)\n"
         "for act in (lambda: gallery.add('Ann', [NewFace(np.ones(64, np.float32))]),\n"
         "            lambda: gallery.remove('person 1'),\n"
         "            lambda: gallery.rename('person 1', 'x')):\n"
@@ -249,7 +249,7 @@ def test_copies_go_their_own_ways(path: Path) -> None:
         fill(gallery, given[2100:2200])
         path.with_name(f"{path.name}-matrix").unlink()
         gallery._searcher.matrix.epoch = ""
-        assert gallery.search(given[2150])[0].name == "person 50"
+        assert gallery.search(given[2150])[0].matches[0].name == "person 50"
     shutil.copy(path.with_name("copy"), path)
     with Gallery.open(path) as gallery:
         with gallery.database.write():

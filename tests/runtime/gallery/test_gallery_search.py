@@ -134,7 +134,7 @@ def test_an_empty_gallery_knows_nobody(path: Path) -> None:
             assert not result.accepted
         gallery.add("Ann", [NewFace(vectors(1)[0])])
         (result,) = gallery.search(vectors(1), top=1)
-        assert (result.name, result.runner_up, result.margin) == ("Ann", None, None)
+        assert (result.matches[0].name, result.runner_up, result.margin) == ("Ann", None, None)
 
 
 def test_the_runner_up_is_there_when_one_is_asked_for(path: Path) -> None:
@@ -163,6 +163,7 @@ def test_rates(path: Path) -> None:
         fpir = 1 - (1 - best.false_match_rate.value) ** 1000
         assert abs(best.false_identification_rate.value / fpir - 1) < 1e-9
         for limits, known in (
+            ({}, True),  # the default is that of 1e-3
             ({"fmr": 1e-3}, True),  # 0.3
             ({"fmr": 1e-5}, False),  # 0.5
             ({"fpir": 0.2}, True),  # 2.2e-4 a comparison, below 0.4
@@ -222,7 +223,7 @@ def test_the_matrix_file(path: Path) -> None:
         assert matrix.stat().st_mode & 0o077 == 0
     made_at = matrix.stat().st_mtime_ns
     with Gallery.open(path) as gallery:
-        assert gallery.search(given[1500])[0].name == "person 1500"
+        assert gallery.search(given[1500])[0].matches[0].name == "person 1500"
         assert matrix.stat().st_mtime_ns == made_at
     for damage in (
         lambda: matrix.write_bytes(b"nonsense"),
@@ -234,7 +235,7 @@ def test_the_matrix_file(path: Path) -> None:
     ):
         damage()
         with Gallery.open(path) as gallery:
-            assert gallery.search(given[1500])[0].name == "person 1500"
+            assert gallery.search(given[1500])[0].matches[0].name == "person 1500"
         assert matrix.stat().st_size == 4096 + 2000 * (64 * 4 + 16)
     with Gallery.open(path) as gallery, Gallery.open(path) as reader:
         with gallery.database.write():  # so many that a new file pays

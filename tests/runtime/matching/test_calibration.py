@@ -214,26 +214,14 @@ def strict(model: str) -> Calibration:
     return made(model=model)
 
 
-def test_decide() -> None:
-    found = made().decide(0.6, 0.01)
-    assert found.same
-    assert found.threshold == 0.5
-    assert found.false_match_rate == Rate(0.01, 0.005, 0.02)
-    assert found.false_non_match_rate == Rate(0.1, 0.05, 0.2)
-    assert found.as_similar == made().false_match_rate(0.6)
-    assert found.basis == BASIS
-    assert made().decide(0.5, 0.01).same
-    assert not made().decide(0.499999, 0.01).same
-    assert "same person: similarity 0.6000, threshold 0.5000" in str(found)
-    assert "different people" in str(made().decide(0.1, 0.01))
-
-
 def test_verify(copied_models: Path, no_other_models: None) -> None:
     embedder = load_embedder("tiny_color", models=copied_models)
     random = np.random.default_rng(2)
     a, b = random.integers(0, 256, (2, 24, 24, 3)).astype(np.uint8)
     with pytest.raises(ModelNotFoundError, match="no calibration of tiny_color@"):
         embedder.verify(a, b, fmr=0.01)
+    assert embedder.verify(a, a).answer == "cannot tell"
+    assert embedder.verify(a, a, threshold=0.9).answer == "same"
     strict(embedder.identity).save(copied_models / "tiny_color.calibration.json")
     assert embedder.verify(a, a, fmr=0.01).same
     found = embedder.verify(a, b, fmr=0.01)
@@ -243,6 +231,10 @@ def test_verify(copied_models: Path, no_other_models: None) -> None:
     assert rgb == found
     with pytest.raises(InputError, match="cannot be estimated"):
         embedder.verify(a, b, fmr=1e-6)
+    default = embedder.verify(a, b)
+    assert default.rule is not None
+    assert (default.rule.origin, default.rule.requested) == ("default", 0.005)
+    assert embedder.verify(a, b, threshold=0.3).same == (found.similarity >= 0.3)
 
 
 def test_compare_with_a_false_match_rate(
@@ -263,6 +255,14 @@ def test_compare_with_a_false_match_rate(
     expected = embedder.verify(image_a, image_b, fmr=0.01)
     assert call("compare", a, b, "--fmr", 0.01) == 0
     assert capsys.readouterr().out == f"{expected}\n"
+    assert call("compare", a, b) == 0
+    assert capsys.readouterr().out == f"{embedder.verify(image_a, image_b)}\n"
+    assert call("compare", a, b, "--threshold", -0.5) == 0
+    assert capsys.readouterr().out.startswith("same person: ")
+    assert call("compare", a, b, "--threshold", -0.5, "--fmr", 0.1) == 2
+    assert "only one of" in capsys.readouterr().err
+    assert call("compare", a, b, "--face", "largest") == 2
+    assert "--face is for photos" in capsys.readouterr().err
     assert call("compare", a, b, "--fmr", 0.01, "--json") == 0
     decision = json.loads(capsys.readouterr().out)["decision"]
     assert decision["same"] == expected.same
@@ -280,6 +280,7 @@ def test_compare_with_a_false_match_rate(
     assert document["decision"]["same"] == [[value >= 0 for value in document["similarity"][0]]]
     assert "as_similar" not in document["decision"]
     assert call("compare", a, many, "--fmr", 0.5) == 0
-    lines = capsys.readouterr().out.splitlines()
+    rule, *lines = capsys.readouterr().out.splitlines()
+    assert rule.startswith("threshold 0.0000 (for a false match rate of 0.5): expected false match")
     assert lines[0].split()[1] == "same"
     assert len(lines) == 4

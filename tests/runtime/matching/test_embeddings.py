@@ -165,7 +165,7 @@ def test_compare_reads_embeddings(
     assert command("compare", paths[1], tmp_path / "all.npz", *options) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines] == [
-        [f"{value:.4f}", str(paths[1]), str(path)]
+        [f"{value:.4f}", "cannot", "tell", str(paths[1]), str(path)]
         for value, path in zip(row[0], paths, strict=True)
     ]
 

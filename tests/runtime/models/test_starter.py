@@ -176,7 +176,9 @@ def test_the_command_draws_and_prints(portrait: Path, tmp_path: Path, capsys: Ou
     assert len(face["embedding"]) == 128
     assert read_image(target).shape == read_image(portrait).shape
     assert main(["compare", str(portrait), str(target)]) == 0
-    assert float(capsys.readouterr().out) > 0.97
+    out = capsys.readouterr().out
+    assert out.startswith("same person: similarity 0.9")
+    assert float(out.split()[3].rstrip(",")) > 0.97
     assert main(["align", str(portrait), "--output", str(tmp_path / "crops")]) == 0
     (crop,) = (tmp_path / "crops").iterdir()
     assert read_image(crop).shape == (96, 96, 3)  # the first crop that YuNet's points allow
@@ -254,7 +256,7 @@ def test_a_damaged_model_is_refused_by_name_and_hash(
     picture = tmp_path / "picture.png"
     picture.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     assert main(["analyze", str(picture), "--models", str(copied)]) == 0
-    assert f"{left_out} left out: {model.path}" in capsys.readouterr().err
+    assert f"{left_out} skipped: {model.path}" in capsys.readouterr().err
 
 
 def test_a_task_that_was_asked_for_is_not_left_out(copied: Path) -> None:
