@@ -9,13 +9,21 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .host.ending import held
+from .host.program import run_program
+
 __all__ = ["main"]
 
 
 def main() -> int:
     """Runs the command and returns its exit code."""
+    return run_program("mobileface", _run, final=True)
+
+
+def _run() -> int:
     try:
-        from .commands.main import main as command
+        with held():  # extension modules turn what a signal raises into errors of their own
+            from .commands.main import main as command
     except ImportError as error:
         if sys.argv[1:2] != ["doctor"]:
             text = f"mobileface: error: {error}; run 'mobileface doctor' to find the cause"

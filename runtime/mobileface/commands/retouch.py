@@ -16,7 +16,7 @@ from ..vision.video import VideoReader, VideoWriter, is_video
 from .faces import report_damaged, unique_stem, write_picture
 from .inputs import ImageFiles, find_pictures
 from .options import add_models_folder, add_precision
-from .output import INTERRUPTED, print_text, say_interrupted
+from .output import print_text, say_interrupted
 from .progress import Progress
 
 __all__ = ["add_enhance", "add_makeup"]
@@ -143,13 +143,15 @@ def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float
         target = options.output
         if not to_file:
             target = options.output / f"{unique_stem(path, paths)}.mp4"
-        code = _change_video(path, target, for_video) or code
+        interrupted = _change_video(path, target, for_video)
+        if interrupted:
+            return interrupted
     return code
 
 
 def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]) -> int:
-    """Processes a video frame by frame; Ctrl-C keeps the frames written so far."""
-    interrupted = False
+    """Processes a video frame by frame; Ctrl-C or SIGTERM keeps the frames written so far."""
+    interrupted: KeyboardInterrupt | None = None
     with VideoReader(path) as video, contextlib.ExitStack() as stack:
         shape = (video.width, video.height)
         writer = stack.enter_context(VideoWriter(target, video.fps, *shape))
@@ -158,11 +160,11 @@ def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]
             for _, frame in video:
                 writer.write(change(frame))
                 progress.step()
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
+            interrupted = error
         progress.end()
     broken = f"; {video.broken} broken frames skipped" if video.broken else ""
     print_text(f"{target} ({progress.done} frames, {progress.rate:.1f}/s, without sound{broken})")
-    if interrupted:
-        say_interrupted()
-    return INTERRUPTED if interrupted else 0
+    return 0 if interrupted is None else say_interrupted(interrupted)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..errors import OutputError, VideoError
+from ..host.ending import held
 from ..host.files import reason, replacing
 from .image import Image
 
@@ -154,9 +155,10 @@ class VideoWriter:
             )
         self._path, self._size, self._frames = path, (width, height), 0
         self._file = replacing(path)
-        self._temporary = self._file.__enter__()
-        codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
-        self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
+        with held():
+            self._temporary = self._file.__enter__()
+            codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
+            self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
@@ -178,11 +180,12 @@ class VideoWriter:
         Raises:
             OutputError: If the disk is full, or the file cannot be renamed.
         """
-        self._writer.release()
-        if not self._temporary.stat().st_size:
-            self.discard()
-            raise OutputError("cannot be written", where=str(self._path))
-        self._file.__exit__(None, None, None)
+        with held():
+            self._writer.release()
+            if not self._temporary.stat().st_size:
+                self.discard()
+                raise OutputError("cannot be written", where=str(self._path))
+            self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
         """Deletes the unfinished file."""
