@@ -76,6 +76,28 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     )
     add("--max-cpu-fps", type=float, metavar="N", help="maximum detections per second of video")
     add("--show-fps", action="store_true", help="draw the frame rate on the video")
+    _add_tracker(parser)
+    add("--embeddings", action="store_true", help="include embeddings in the output of --tracks")
+    add("--limit", type=int, metavar="N", help="stop after N frames")
+    add_models_folder(parser)
+    add_model_choice(parser, "detector", "embedder")
+    add_detector_options(parser)
+    add_precision(parser)
+    add_gallery_options(parser, "identify the faces with this gallery")
+    add_thresholds(add)
+    add(
+        "--name-threshold",
+        dest="threshold",
+        type=float,
+        action=RenamedOption,
+        help=argparse.SUPPRESS,
+    )
+    parser.set_defaults(run=run_track)
+
+
+def _add_tracker(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the tracker itself."""
+    add = parser.add_argument
     add(
         "--max-age",
         type=int,
@@ -104,22 +126,6 @@ def add_track(parser: argparse.ArgumentParser) -> None:
         help="resume a track after an occlusion or cut if the cosine similarity of its embeddings "
         "is at or above this value (depends on the embedding model)",
     )
-    add("--embeddings", action="store_true", help="include embeddings in the output of --tracks")
-    add("--limit", type=int, metavar="N", help="stop after N frames")
-    add_models_folder(parser)
-    add_model_choice(parser, "detector", "embedder")
-    add_detector_options(parser)
-    add_precision(parser)
-    add_gallery_options(parser, "identify the faces with this gallery")
-    add_thresholds(add)
-    add(
-        "--name-threshold",
-        dest="threshold",
-        type=float,
-        action=RenamedOption,
-        help=argparse.SUPPRESS,
-    )
-    parser.set_defaults(run=run_track)
 
 
 def run_track(options: argparse.Namespace) -> int:
