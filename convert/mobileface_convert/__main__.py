@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from mobileface.host.extras import run_with_extra
+from mobileface.host.program import run_program
 
 __all__ = ["main"]
 
@@ -13,7 +14,11 @@ _PACKAGES = ("numpy", "onnx", "onnx_ir", "onnxsim", "onnxruntime", "tomli", "hat
 
 def main() -> int:
     """Runs the command; returns its exit code."""
-    return run_with_extra("mobileface-convert", "convert", _PACKAGES, _run)
+
+    def run() -> int:
+        return run_with_extra("mobileface-convert", "convert", _PACKAGES, _run)
+
+    return run_program("mobileface-convert", run, final=True)
 
 
 def _run() -> int:

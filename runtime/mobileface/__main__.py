@@ -9,11 +9,17 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .host.program import run_program
+
 __all__ = ["main"]
 
 
 def main() -> int:
     """Runs the command; returns its exit code."""
+    return run_program("mobileface", _run, final=True)
+
+
+def _run() -> int:
     try:
         from .commands.main import main as command
     except ImportError as error:

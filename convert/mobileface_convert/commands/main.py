@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobileface import __version__
-from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.errors import ConversionError
+from mobileface.host.output_options import OutputFile, OutputFolder, OutputPlace, run_checked
+from mobileface.host.outputs import check_outputs
 from mobileface.host.places import HOME_VARIABLE, user_models
+from mobileface.host.program import run_program
 from mobileface.models.index import PRECISIONS
 
 from ..backends.storage import STORAGES, stored_as
@@ -22,7 +25,7 @@ from ..build.inspection import describe, format_description
 from ..build.pipeline import verify_model
 from ..exports.interface import add_interface
 from ..exports.network_export import TOLERANCE, export_model
-from ..frontends.checkpoint import save_checkpoint
+from ..frontends.checkpoint import checkpoint_paths, save_checkpoint
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
@@ -43,21 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command-line arguments; by default those of the process.
 
     Returns:
-        The exit code: 0 on success, 2 after an error, 130 after an interrupt.
+        The exit code: 0 on success, 2 after an error, or as `run_program` says.
     """
-    options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-    except MobileFaceError as error:
-        print(f"mobileface-convert: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("mobileface-convert: interrupted", file=sys.stderr)
-        return 130
-    return code
+
+    def run() -> int:
+        return run_checked(_parser().parse_args(arguments))
+
+    return run_program("mobileface-convert", run)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,7 +93,7 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        action=OutputFolder,
         metavar="DIR",
         help="models folder; default: MOBILEFACE_HOME, otherwise the user's data folder, where "
         "the runtime finds models automatically",
@@ -116,7 +111,11 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
 
 def _add_starter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="models folder, e.g. models_onnx"
+        "--output",
+        action=OutputFolder,
+        required=True,
+        metavar="DIR",
+        help="models folder, e.g. models_onnx",
     )
     parser.add_argument(
         "--weights",
@@ -145,7 +144,11 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(parser)
     parser.add_argument("--at", metavar="NAME", help="output to keep; default: detected")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+        "--output",
+        action=OutputPlace,
+        required=True,
+        metavar="PREFIX",
+        help="prefix of the new checkpoint",
     )
     parser.set_defaults(run=_prune)
 
@@ -153,7 +156,11 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
 def _add_merge(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(parser)
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+        "--output",
+        action=OutputPlace,
+        required=True,
+        metavar="PREFIX",
+        help="prefix of the new checkpoint",
     )
     parser.set_defaults(run=_merge)
 
@@ -161,7 +168,7 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--symbol", type=Path, help="the -symbol.json file")
     parser.add_argument("--params", type=Path, required=True, help="the .params file")
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT.onnx")
+    parser.add_argument("--output", action=OutputFile, required=True, metavar="OUT.onnx")
     parser.add_argument(
         "--input-shape",
         action="append",
@@ -271,6 +278,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _prune(options: argparse.Namespace) -> int:
+    _check_checkpoint(options)
     graph = load_checkpoint(options.symbol, options.params)
     result = prune(graph, options.at)
     for line in result.changed:
@@ -281,6 +289,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    _check_checkpoint(options)
     graph = load_checkpoint(options.symbol, options.params)
     result = fold_batchnorm(graph)
     for line in result.changed:
@@ -289,6 +298,11 @@ def _merge(options: argparse.Namespace) -> int:
         print(f"kept {refused.node}: {refused.reason}")
     _save(graph, result, options.output)
     return 0
+
+
+def _check_checkpoint(options: argparse.Namespace) -> None:
+    """Checks that the new checkpoint does not replace the one that is read."""
+    check_outputs(checkpoint_paths(options.output), [options.symbol, options.params])
 
 
 def _save(before: Graph, result: PassResult, prefix: Path) -> None:
@@ -320,6 +334,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> int:
+    certificate = options.output.with_name(f"{options.output.stem}.certificate.json")
+    check_outputs([options.output, certificate], [options.symbol, options.params])
     exported = export_model(
         options.symbol,
         options.params,

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ from ..effects.enhance import enhance
 from ..effects.makeup import makeup
 from ..errors import InputError, MobileFaceError, ModelNotFoundError
 from ..host.environment import describe_environment
+from ..host.files import scratch_folder
 from ..models.lookup import StoredModel
 from ..models.session import runtime_version
 from ..models.tuning import setting_for
@@ -229,7 +229,7 @@ def _measure_starts(rows: Sequence[_Row], deadline: float) -> None:
 
     The whole pipeline comes first, in any case: it is what most programs run.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         for number, row in enumerate(sorted(rows, key=lambda row: row.stage != _PIPELINE)):
             row.facts |= {"start_up_ms": None, "peak_bytes": None}
             if row.fresh is None or row.picture is None:

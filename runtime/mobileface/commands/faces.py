@@ -13,6 +13,8 @@ import cv2
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError, ModelNotFoundError, OutputError
 from ..host.files import write_aside
+from ..host.output_options import OutputFile, OutputFolder
+from ..host.outputs import check_outputs, unique_stems
 from ..tasks.align import align, allows_crop
 from ..tasks.base import Task
 from ..tasks.drawing import draw_faces
@@ -40,7 +42,6 @@ __all__ = [
     "face_record",
     "face_values",
     "report_damaged",
-    "unique_stem",
     "write_picture",
 ]
 
@@ -64,7 +65,9 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface align``."""
     _add_detection(parser)
     add_json(parser, "print one JSON object per crop")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the crops")
+    parser.add_argument(
+        "--output", action=OutputFolder, required=True, metavar="DIR", help="for the crops"
+    )
     parser.add_argument(
         "--crop", choices=tuple(CROPS), help="template; default: the first possible"
     )
@@ -75,9 +78,14 @@ def add_align(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     add_json(parser, "print one JSON object per image")
-    parser.add_argument("--draw", type=Path, metavar="OUT", help="write the annotated image here")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="write annotated images into this folder"
+        "--draw", action=OutputFile, metavar="OUT", help="write the annotated image here"
+    )
+    parser.add_argument(
+        "--output",
+        action=OutputFolder,
+        metavar="DIR",
+        help="write annotated images into this folder",
     )
 
 
@@ -94,6 +102,11 @@ def run_faces(options: argparse.Namespace) -> int:
     paths = find_pictures(options.images)
     if options.draw is not None and len(paths) != 1:
         raise InputError(f"--draw is for one picture, not {len(paths)}", hint="use --output DIR")
+    targets = {}
+    if options.output is not None:
+        stems = unique_stems(paths, options.output)
+        targets = {path: options.output / f"{stem}.png" for path, stem in stems.items()}
+    check_outputs([options.draw, *targets.values()], paths)
     analyzer = _analyzer(options, options.tasks)
     pictures = Pictures(paths)
     for path, image in pictures:
@@ -105,14 +118,14 @@ def run_faces(options: argparse.Namespace) -> int:
         if options.draw is not None:
             write_picture(options.draw, draw_faces(image, faces))
         if options.output is not None:
-            target = options.output / f"{unique_stem(path, paths)}.png"
-            write_picture(target, draw_faces(image, faces))
+            write_picture(targets[path], draw_faces(image, faces))
     return 2 if pictures.failed else 0
 
 
 def run_align(options: argparse.Namespace) -> int:
     """Writes each face as an upright crop."""
     paths = find_pictures(options.images)
+    stems = unique_stems(paths, options.output, numbered=True)
     analyzer = _analyzer(options, with_needs("landmarks"), [options.crop] if options.crop else [])
     crop = options.crop or _first_crop(analyzer)
     pictures = Pictures(paths)
@@ -120,7 +133,7 @@ def run_align(options: argparse.Namespace) -> int:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
             chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
-            target = options.output / f"{unique_stem(path, paths)}_{number}.png"
+            target = options.output / f"{stems[path]}_{number}.png"
             write_picture(target, chip)
             if options.json:
                 record = {"file": str(path), "face": number, "crop": str(target), "template": crop}
@@ -201,9 +214,3 @@ def _text(path: Path, faces: Sequence[Face]) -> str:
     for face in faces:
         lines.append("  " + "  ".join(part for task in TASKS for part in task.to_text(face)))
     return "\n".join(lines)
-
-
-def unique_stem(path: Path, paths: Sequence[Path]) -> str:
-    """The file's name without its suffix, with its place in the list where names repeat."""
-    same = [other for other in paths if other.stem == path.stem]
-    return path.stem if len(same) == 1 else f"{path.stem}_{paths.index(path)}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..host.output_options import OutputFile
 from .options import add_face_choice, add_gallery_options, add_thresholds
 
 __all__ = ["add_gallery"]
@@ -56,7 +57,7 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     option("--templates", choices=("best", "mean"), default="best", help="default: %(default)s")
     _add_engines(option)
     option = add("export", "write everything as JSON, or the embeddings as .npz", "gallery_files")
-    option("output", type=Path, metavar="OUT", help="file that ends in .json or .npz")
+    option("output", action=OutputFile, metavar="OUT", help="file that ends in .json or .npz")
     option("--no-crops", action="store_true", help="without the pictures")
     option = add("import", "take in what export wrote", "gallery_files")
     option("input", type=Path, metavar="FILE", help="file that ends in .json or .npz")
@@ -70,7 +71,7 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
     option("--calibration", type=Path, metavar="FILE", help="what its similarities mean")
     option("--drop-failed", action="store_true", help="remove faces that it cannot embed")
     option = add("backup", "copy it as it is at one moment, also while it is used", "gallery_files")
-    option("output", type=Path, metavar="OUT", help="the copy")
+    option("output", action=OutputFile, metavar="OUT", help="the copy")
     option = add("calibrate", "say what similarities mean", "gallery_people")
     option("calibration", type=Path, nargs="?", metavar="FILE", help="default: the model's")
     option("--models", type=Path, metavar="DIR", help="folder to look for it in")

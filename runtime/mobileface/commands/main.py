@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from .. import __version__
-from ..errors import MobileFaceError
+from ..host.output_options import run_checked
+from ..host.program import run_program
 from ..tasks.table import TASKS
 from .bench import add_bench
 from .certify import add_certify
@@ -16,7 +16,6 @@ from .doctor import add_doctor
 from .faces import add_align, add_analyze, add_task
 from .gallery_options import add_gallery
 from .model_list import add_models
-from .output import INTERRUPTED
 from .retouch import add_enhance, add_makeup
 from .track import add_track
 from .tune import add_tune
@@ -47,19 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `certify` and `doctor` return 1 where something is not as it should be.
     """
-    options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-    except MobileFaceError as error:
-        print(f"mobileface: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("mobileface: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return code
+
+    def run() -> int:
+        return run_checked(_parser().parse_args(arguments))
+
+    return run_program("mobileface", run)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,12 +6,10 @@ import json
 import sys
 from collections.abc import Sequence
 
+from ..host.ending import exit_code, sentence
 from ..tasks.face_choice import describe_box
 
-__all__ = ["INTERRUPTED", "print_json", "print_text", "say_chosen", "say_interrupted"]
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+__all__ = ["print_json", "print_text", "say_chosen", "say_interrupted"]
 
 
 def print_text(text: str) -> None:
@@ -34,6 +32,11 @@ def say_chosen(file: str, count: int, bbox: Sequence[float], how: str = "") -> N
     )
 
 
-def say_interrupted() -> None:
-    """Says that Ctrl-C ended a video early, and that its files are complete so far."""
-    print("mobileface: interrupted; what was done is written", file=sys.stderr)
+def say_interrupted(error: KeyboardInterrupt) -> int:
+    """Says that a signal ended a command early, and that its files are complete so far.
+
+    Returns:
+        The exit code.
+    """
+    print(f"mobileface: {sentence(error, 'what was done is written')}", file=sys.stderr)
+    return exit_code(error)

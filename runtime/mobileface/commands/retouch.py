@@ -11,12 +11,14 @@ from ..analyzer import FaceAnalyzer
 from ..effects.enhance import HISTOGRAMS, Enhancer, enhance
 from ..effects.makeup import makeup
 from ..errors import InputError
+from ..host.output_options import OutputPlace
+from ..host.outputs import check_folder, check_outputs, unique_stems
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter, is_video
-from .faces import report_damaged, unique_stem, write_picture
+from .faces import report_damaged, write_picture
 from .inputs import Pictures, find_pictures
 from .options import add_models_folder, add_precision
-from .output import INTERRUPTED, print_text, say_interrupted
+from .output import print_text, say_interrupted
 from .progress import Progress
 
 __all__ = ["add_enhance", "add_makeup"]
@@ -57,7 +59,11 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="+", metavar="FILE", help="pictures, videos, folders or patterns"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="OUT", help="folder; or file, for one input"
+        "--output",
+        action=OutputPlace,
+        required=True,
+        metavar="OUT",
+        help="folder; or file, for one input",
     )
     parser.add_argument(
         "--strength", type=float, default=1.0, help="0: unchanged, 1: full; default: %(default)s"
@@ -105,30 +111,35 @@ def run_makeup(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], Change]) -> int:
     """Changes every picture and video, into a folder or, if it is a single one, a file."""
     paths = find_pictures(options.inputs, videos=True)
-    to_file = options.output.suffix != "" and not options.output.is_dir()
+    to_file = not options.output.is_dir() and (
+        options.output.suffix != "" or options.output.exists()
+    )
     if to_file and len(paths) != 1:
         raise InputError(
             f"{len(paths)} inputs and one output file", hint="give a folder: --output DIR"
         )
+    targets = dict.fromkeys(paths, options.output)
+    if not to_file:
+        check_folder(options.output)
+        stems = unique_stems(paths, options.output, suffixes=(".png", ".mp4"))
+        for path, stem in stems.items():
+            targets[path] = options.output / f"{stem}.{'mp4' if is_video(path) else 'png'}"
+    check_outputs(targets.values(), paths)
     pictures = Pictures([path for path in paths if not is_video(path)])
     for path, image in pictures:
-        target = options.output
-        if not to_file:
-            target = options.output / f"{unique_stem(path, paths)}.png"
-        write_picture(target, change(image))
-        print_text(str(target))
+        write_picture(targets[path], change(image))
+        print_text(str(targets[path]))
     code = 2 if pictures.failed else 0
     for path in filter(is_video, paths):
-        target = options.output
-        if not to_file:
-            target = options.output / f"{unique_stem(path, paths)}.mp4"
-        code = _change_video(path, target, for_video) or code
+        interrupted = _change_video(path, targets[path], for_video)
+        if interrupted:
+            return interrupted
     return code
 
 
 def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]) -> int:
-    """Changes a video frame by frame; after Ctrl-C what was done stays."""
-    interrupted = False
+    """Changes a video frame by frame; after Ctrl-C or SIGTERM what was done stays."""
+    interrupted: KeyboardInterrupt | None = None
     with VideoReader(path) as video, contextlib.ExitStack() as stack:
         shape = (video.width, video.height)
         writer = stack.enter_context(VideoWriter(target, video.fps, *shape))
@@ -137,11 +148,11 @@ def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]
             for _, frame in video:
                 writer.write(change(frame))
                 progress.step()
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
+            interrupted = error
         progress.end()
     broken = f"; {video.broken} broken frames skipped" if video.broken else ""
     print_text(f"{target} ({progress.done} frames, {progress.rate:.1f}/s, without sound{broken})")
-    if interrupted:
-        say_interrupted()
-    return INTERRUPTED if interrupted else 0
+    return 0 if interrupted is None else say_interrupted(interrupted)

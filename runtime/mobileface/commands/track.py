@@ -19,22 +19,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
-from ..host.files import replacing
+from ..host.ending import held
+from ..host.output_options import OutputFile
 from ..tasks.drawing import draw_faces
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..vision.draw import write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
 from .faces import face_values, report_damaged
+from .json_lines import JsonLines
 from .options import (
     RenamedOption,
     add_detector_options,
@@ -47,7 +48,7 @@ from .options import (
     detector_options,
     thresholds_given,
 )
-from .output import INTERRUPTED, print_text, say_interrupted
+from .output import print_text, say_interrupted
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface track``."""
     add = parser.add_argument
     add("video", metavar="VIDEO", help="video file, or number of a camera")
-    add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video here")
-    add("--tracks", type=Path, metavar="OUT.jsonl", help="write a JSON line a frame here")
+    add("--output", action=OutputFile, metavar="OUT.mp4", help="write the annotated video here")
+    add("--tracks", action=OutputFile, metavar="OUT.jsonl", help="write a JSON line a frame here")
     add("--tasks", nargs="+", metavar="TASK", help="run these tasks only; default: all that can")
     add(
         "--detect-every",
@@ -183,10 +184,12 @@ def _follow(
         if options.output is not None:
             shape = (video.width, video.height)
             writer = stack.enter_context(VideoWriter(options.output, video.fps, *shape))
-        lines = None if options.tracks is None else stack.enter_context(_lines(options.tracks))
-        _write(lines, _header(options.video, video, analyzer, names))
+        lines = None
+        if options.tracks is not None:
+            header = _header(options.video, video, analyzer, names)
+            lines = stack.enter_context(JsonLines(options.tracks, header))
         progress = Progress(video.count, "frames")
-        complete = False
+        ended: KeyboardInterrupt | None = None
         try:
             for number, frame in video:
                 if options.limit is not None and summary["frames"] >= options.limit:
@@ -198,39 +201,25 @@ def _follow(
                 identities = max([identities, *(face.track_id for face in found.faces)])
                 for stage, spent in found.seconds.items():
                     seconds[stage] = seconds.get(stage, 0.0) + spent
-                _write(lines, _record(number, video.fps, found, people, options.embeddings))
+                if lines is not None:
+                    lines.write(_record(number, video.fps, found, people, options.embeddings))
                 if writer is not None:
                     rate = progress.rate if options.show_fps else None
                     writer.write(_drawn(frame, found, people, rate))
                 progress.step()
-            complete = True
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
+            ended = error
+        with held():
             progress.end()
-            say_interrupted()
-        progress.end()
-        summary |= {"broken": video.broken, "tracks": identities, "complete": complete}
-        summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
-        _write(lines, {"summary": summary})
+            summary |= {"broken": video.broken, "tracks": identities, "complete": ended is None}
+            summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
+            if lines is not None:
+                lines.write({"summary": summary})
+            stack.close()  # completes the files
     print_text(_text(options, summary, progress.rate))
-    return 0 if complete else INTERRUPTED
-
-
-@contextlib.contextmanager
-def _lines(path: Path) -> Iterator[TextIO]:
-    """A text file that appears under its name at the end, also after an error."""
-    failure: Exception | None = None
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        try:
-            yield stream
-        except Exception as error:
-            failure = error
-    if failure is not None:
-        raise failure
-
-
-def _write(lines: TextIO | None, record: dict[str, Any]) -> None:
-    if lines is not None:
-        lines.write(json.dumps(record, allow_nan=False) + "\n")
+    return 0 if ended is None else say_interrupted(ended)
 
 
 def _header(

@@ -32,7 +32,7 @@ from ..models.session import Session, runtime_version
 from ..models.tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
 from ..tasks.loading import load
 from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
-from .output import print_json, print_text
+from .output import print_json, print_text, say_interrupted
 from .progress import Progress
 
 __all__ = ["add_tune", "run_tune"]
@@ -73,6 +73,7 @@ class Candidate:
 class _Result:
     settings: dict[str, Setting] = field(default_factory=dict)
     refused: list[dict[str, str]] = field(default_factory=list)
+    ended: KeyboardInterrupt | None = None
 
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,7 @@ def run_tune(options: argparse.Namespace) -> int:
     result = _tune(options)
     path = store_tuning(machine, result.settings)
     _print(options, machine, path, result)
-    return 0
+    return 0 if result.ended is None else say_interrupted(result.ended)
 
 
 def _tune(options: argparse.Namespace) -> _Result:
@@ -124,6 +125,11 @@ def _tune(options: argparse.Namespace) -> _Result:
             result.settings[model.entry.sha256] = setting
         except MobileFaceError as error:  # the others may still be tuned
             result.refused.append(_refusal(model, "", error.what))
+        except KeyboardInterrupt as error:
+            if not result.settings:
+                raise
+            result.ended = error  # what is found so far is stored
+            break
         progress.step()
     progress.end()
     if not result.settings:

@@ -9,10 +9,16 @@ from typing import Any
 import onnxruntime
 
 from ..arrays import Array
-from ..errors import InputError, ModelError, SpecError
+from ..errors import InputError, ModelError, ModelIntegrityError, SpecError
 from ..host.files import check_sha256, reason
+from ..host.forks import (
+    destroyed_by_parent_only,
+    keep_for_ever,
+    one_at_a_time,
+    process_mark,
+)
 from ..host.machine import integer_sums_overflow, this_machine
-from ..host.threads import default_threads, spins
+from ..host.threads import check_threads, default_threads, spins
 from ..vision.network_input import ImageInput
 from .index import Variant
 from .kinds.base import Tensors
@@ -73,32 +79,61 @@ class Session:
         self.path = Path(path)
         self.variant = variant
         self.batch = batch
-        _check_content(self.path, expected_sha256)
-        options = _options(sess_options, intra_op_num_threads, spinning, stream, one_size)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path),
-                sess_options=options,
-                providers=list(providers or ["CPUExecutionProvider"]),
-                provider_options=None if provider_options is None else list(provider_options),
-            )
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
-            raise ModelError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
-                where=str(self.path),
-            ) from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise SpecError(
-                f"an ONNX file without a '{METADATA_KEY}' entry",
-                where=str(self.path),
-                hint="convert the model with mobileface-convert, which writes one",
-            )
-        self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
+        self._arguments: dict[str, Any] = {
+            "expected_sha256": expected_sha256,
+            "providers": None if providers is None else list(providers),
+            "provider_options": None if provider_options is None else list(provider_options),
+            "sess_options": sess_options,
+            "intra_op_num_threads": intra_op_num_threads,
+            "spinning": spinning,
+            "stream": stream,
+            "one_size": one_size,
+        }
+        self._process = process_mark()
+        self._network = _open(self.path, **self._arguments)
+        self._file = self.path.absolute()  # the same when the working folder has changed
+        self.spec = _spec(self._network, self.path)
         self.threads = int(self._session.get_session_options().intra_op_num_threads)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self._check_spec()
+
+    @property
+    def _session(self) -> onnxruntime.InferenceSession:
+        """The network in this process; after a fork it is opened again on first use."""
+        if self._process != process_mark():
+            self._open_again()
+        return self._network
+
+    def _open_again(self) -> None:
+        """Opens the network in a child process: the threads of the parent's are not there.
+
+        Raises:
+            ModelError: The file cannot be read any more, or is another one.
+        """
+        with one_at_a_time():
+            if self._process == process_mark():
+                return  # another thread was faster
+            keep_for_ever(self._network)  # a fork outside of Python's knowledge
+            network = _open(self._file, **self._arguments)
+            if _spec(network, self._file) != self.spec:
+                raise ModelIntegrityError(
+                    "is another model than before this process was forked",
+                    where=str(self._file),
+                    hint="load the model again",
+                )
+            self._network, self._process = network, process_mark()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickles the arguments; the file is opened again where they are read."""
+        if self._arguments["sess_options"] is not None:
+            raise InputError(
+                "a session with sess_options of its own cannot be pickled",
+                where=str(self.path),
+                hint="use intra_op_num_threads and spinning, or load it in each process",
+            )
+        arguments = {**self._arguments, "variant": self.variant, "batch": self.batch}
+        return _unpickled, (type(self), str(self._file), arguments)
 
     def _check_spec(self) -> None:
         """The network has the inputs and outputs that the spec names, of the sizes it says."""
@@ -130,11 +165,64 @@ class Session:
         Raises:
             ModelError: ONNX Runtime refuses the inputs or fails.
         """
+        network = self._session
         try:
-            results = self._session.run(self.outputs, dict(inputs))
+            results = network.run(self.outputs, dict(inputs))
         except Exception as error:
             raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
         return dict(zip(self.outputs, results, strict=True))
+
+
+def _unpickled(kind: type[Session], path: str, arguments: dict[str, Any]) -> Session:
+    """A session from what `Session.__reduce__` gave."""
+    return kind(path, **arguments)
+
+
+def _open(
+    path: Path,
+    *,
+    expected_sha256: str | None,
+    providers: list[str] | None,
+    provider_options: list[dict[str, Any]] | None,
+    sess_options: onnxruntime.SessionOptions | None,
+    intra_op_num_threads: int | None,
+    spinning: bool | None,
+    stream: bool,
+    one_size: bool,
+) -> onnxruntime.InferenceSession:
+    """Opens a file with the arguments of `Session`."""
+    _check_content(path, expected_sha256)
+    options = _options(sess_options, intra_op_num_threads, spinning, stream, one_size)
+    try:
+        network = onnxruntime.InferenceSession(
+            str(path),
+            sess_options=options,
+            providers=providers or ["CPUExecutionProvider"],
+            provider_options=provider_options,
+        )
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise ModelError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
+            where=str(path),
+        ) from error
+    destroyed_by_parent_only(network)
+    return network
+
+
+def _spec(network: onnxruntime.InferenceSession, path: Path) -> ModelSpec:
+    """What a file says of itself.
+
+    Raises:
+        SpecError: Nothing, or something broken.
+    """
+    metadata = network.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise SpecError(
+            f"an ONNX file without a '{METADATA_KEY}' entry",
+            where=str(path),
+            hint="convert the model with mobileface-convert, which writes one",
+        )
+    return ModelSpec.from_json(metadata[METADATA_KEY], where=str(path))
 
 
 def runtime_version() -> str:
@@ -198,8 +286,8 @@ def _options(
             if value is not None:
                 raise InputError(f"give sess_options or {name}, not both")
         return given
-    if threads is not None and threads < 1:
-        raise InputError(f"intra_op_num_threads {threads} is below 1")
+    if threads is not None:
+        check_threads(threads, "intra_op_num_threads")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1

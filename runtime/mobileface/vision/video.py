@@ -13,8 +13,11 @@ import cv2
 import numpy as np
 
 from ..errors import OutputError, VideoError
-from ..host.files import reason, replacing
+from ..host.ending import held
+from ..host.files import reason, replacing, utf8_path
+from ..host.outputs import check_place, written_through
 from .image import Image
+from .written_video import check_written
 
 __all__ = ["VideoReader", "VideoWriter", "is_video"]
 
@@ -23,6 +26,9 @@ _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi
 
 _SUFFIXES = frozenset({*_CODECS, ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
 _USUAL_RATE = 25.0
+_USUAL_SUFFIX = ".mp4"
+"""The format of pipes and devices whose name has no suffix."""
+
 _FASTEST = 1000.0
 _MOST_BROKEN = 50
 """Broken frames in a row after which the file counts as ended."""
@@ -59,7 +65,11 @@ class VideoReader:
         if not isinstance(source, int):
             _require_file(Path(source))
         self._is_camera = isinstance(source, int)
-        self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+        if isinstance(source, int):
+            self._capture = cv2.VideoCapture(source)
+        else:
+            with utf8_path(Path(source)) as name:
+                self._capture = cv2.VideoCapture(name)
         self.broken = 0
         self._number = 0
         if not self._capture.isOpened():
@@ -139,7 +149,10 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
+        check_place(path)
         suffix = path.suffix.lower()
+        if not suffix and written_through(path):
+            suffix = _USUAL_SUFFIX
         if suffix not in _CODECS:
             known = ", ".join(_CODECS)
             raise OutputError(
@@ -148,10 +161,12 @@ class VideoWriter:
         if width < 1 or height < 1 or not 0 < fps <= _FASTEST:
             raise OutputError(f"no video of {width}×{height} at {fps} a second", where=str(path))
         self._path, self._size, self._frames = path, (width, height), 0
-        self._file = replacing(path)
-        self._temporary = self._file.__enter__()
-        codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
-        self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
+        self._file = replacing(path, suffix=suffix)
+        with held():
+            self._temporary = self._file.__enter__()
+            codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
+            self._link = utf8_path(self._temporary)
+            self._writer = cv2.VideoWriter(self._link.__enter__(), codec, fps, self._size)
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
@@ -171,18 +186,28 @@ class VideoWriter:
         """Completes the file and gives it its name.
 
         Raises:
-            OutputError: The disk is full, or the file cannot be renamed.
+            OutputError: The disk is full (frames are missing), or the file cannot be renamed.
         """
-        self._writer.release()
-        if not self._temporary.stat().st_size:
-            self.discard()
-            raise OutputError("nothing could be written", where=str(self._path))
-        self._file.__exit__(None, None, None)
+        with held():
+            self._release()
+            try:
+                if not self._temporary.stat().st_size:
+                    raise OutputError("nothing could be written", where=str(self._path))
+                if self._frames:
+                    check_written(self._temporary, self._frames, self._path)
+            except OutputError:
+                self.discard()
+                raise
+            self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
         """Gives the file up."""
-        self._writer.release()
+        self._release()
         self._file.__exit__(_NotWantedError, _NotWantedError(), None)
+
+    def _release(self) -> None:
+        self._writer.release()
+        self._link.__exit__(None, None, None)
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -110,6 +111,7 @@ def test_a_damaged_index(tmp_path: Path) -> None:
 
 
 def test_more_threads_than_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
     monkeypatch.setenv("MOBILEFACE_THREADS", "64")
     found = by_name(list(doctor._cpus()), "machine")["threads"]
     assert (found.state, found.data["threads"]) == (NOTE, 64)
