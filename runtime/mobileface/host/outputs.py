@@ -12,6 +12,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -221,12 +222,10 @@ def unique_stems(
     chosen: dict[Path, str] = {}
     order = sorted(places, key=lambda path: (count[_folded(path.stem)] > 1, places[path]))
     for path in order:
-        stem, number = path.stem, 0
-        if count[_folded(stem)] > 1:
-            stem = f"{path.stem}_{places[path]}"
-        while not free(stem):
-            number += 1
-            stem = f"{path.stem}_{places[path]}" + (f"_{number}" if number > 1 else "")
+        placed = f"{path.stem}_{places[path]}"
+        stems = (f"{placed}_{number}" for number in itertools.count(1))
+        first = [] if count[_folded(path.stem)] > 1 else [path.stem]
+        stem = next(filter(free, itertools.chain(first, [placed], stems)))
         taken.add(_folded(stem))
         chosen[path] = stem
     return chosen

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -26,7 +29,7 @@ def check_written(path: Path, frames: int, where: Path) -> None:
     Raises:
         OutputError: If the file cannot be opened, or frames are missing.
     """
-    with utf8_path(path) as name:
+    with utf8_path(path) as name, _without_messages():
         capture = cv2.VideoCapture(name)
         try:
             if not capture.isOpened():
@@ -48,6 +51,24 @@ def _decodes(name: str, frames: int) -> bool:
         return sum(1 for _ in iter(capture.grab, False)) >= frames
     finally:
         capture.release()
+
+
+@contextlib.contextmanager
+def _without_messages() -> Iterator[None]:
+    """Silences FFmpeg, which writes to stderr what the error says already."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def _incomplete(what: str, where: Path) -> OutputError:
