@@ -247,9 +247,13 @@ def test_names_never_collide(tmp_path: Path) -> None:
         for numbered in (False, True):
             found = unique_stems(names, tmp_path, numbered=numbered)
             ends = [f"_{n}.png" for n in range(4)] if numbered else [".png"]
-            written = [str(tmp_path / f"{stem}{e}").lower() for stem in found.values() for e in ends]
+            written = [
+                str(tmp_path / f"{stem}{e}").lower() for stem in found.values() for e in ends
+            ]
             read = {str(name).lower() for name in names}
             lists += 1
-            collided += len(set(written)) != len(ends) * len(set(names)) or bool(read & set(written))
+            collided += len(set(written)) != len(ends) * len(set(names)) or bool(
+                read & set(written)
+            )
     print(f"{collided} of {lists} lists of names collide")
     assert collided == 0
