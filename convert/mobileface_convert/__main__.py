@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from mobileface.host.ending import held
 from mobileface.host.extras import run_with_extra
 from mobileface.host.program import run_program
 
@@ -22,7 +23,8 @@ def main() -> int:
 
 
 def _run() -> int:
-    from .commands.main import main as command
+    with held():  # extension modules turn what a signal raises into errors of their own
+        from .commands.main import main as command
 
     return command()
 

@@ -78,7 +78,7 @@ def test_track_ends_orderly(tmp_path: Path, video: Path, number: signal.Signals)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-    assert errors.strip() == f"mobileface: {what}; what was done is written"
+    assert errors.strip() == f"mobileface: {what}; the output so far is saved"
     assert process.returncode == SIGNALS[number]
     assert 3 <= check_outputs(tmp_path) < FRAMES
 
@@ -93,12 +93,14 @@ def test_killed_track_leaves_whole_lines(tmp_path: Path, video: Path) -> None:
     assert len([json.loads(line) for line in lines.splitlines()]) >= 4
 
 
-def test_timeout_signals_twice(tmp_path: Path, video: Path) -> None:
+def test_the_same_request_twice(tmp_path: Path, video: Path) -> None:
     """``timeout`` sends SIGTERM to the process and to its group: that is one request."""
-    command = ["timeout", "-s", "TERM", "4", *track(video, tmp_path), "--show-fps"]
-    process = started(command, tmp_path / "out.jsonl")
+    process = started(track(video, tmp_path), tmp_path / "out.jsonl")
+    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert errors.strip() == "mobileface: ended by SIGTERM; what was done is written"
+    assert errors.strip() == "mobileface: ended by SIGTERM; the output so far is saved"
+    assert process.returncode == 143
     check_outputs(tmp_path)
 
 
@@ -123,7 +125,7 @@ def test_first_process_of_a_container(tmp_path: Path, video: Path) -> None:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
-    assert errors.strip() == "mobileface: ended by SIGTERM; what was done is written"
+    assert errors.strip() == "mobileface: ended by SIGTERM; the output so far is saved"
     assert process.returncode == 143
     check_outputs(tmp_path)
 
@@ -237,6 +239,40 @@ def work():
 """
 
 
+TURNED = """
+def work():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("as native code does") from error
+"""
+
+
+def test_a_signal_that_became_another_error() -> None:
+    process = run(TURNED)
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (143, "name: ended by SIGTERM\n")
+
+
+def test_signals_during_imports(tmp_path: Path) -> None:
+    moments = random.Random(5)
+    codes = []
+    for _ in range(25):
+        process = subprocess.Popen(
+            [*PROGRAM, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(moments.uniform(0.02, 0.5))
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+        assert errors in ("", "mobileface: ended by SIGTERM\n")
+        codes.append(process.returncode)
+    print(codes)
+    assert set(codes) <= {-signal.SIGTERM, 0, 143}
+    assert 143 in codes
+
+
 def test_no_temporary_file_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixty times TERM into a program that does nothing but make and remove temporary files."""
     moments = random.Random(3)
@@ -293,7 +329,7 @@ def test_lines_are_whole_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Monk
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
-        with pytest.raises(OutputError, match="cannot be written") as caught:
+        with lines, pytest.raises(OutputError, match="cannot be written") as caught:
             lines.write({"frame": "x" * 100})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,4 +1,4 @@
-"""``mobileface detect | landmarks | pose | attributes | align | analyze``: photos in, faces out."""
+"""``mobileface detect | landmarks | pose | attributes | align | analyze``: faces in photos."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..tasks.table import TASKS, with_needs
 from ..types import Face
 from ..vision.crops import CROPS
 from ..vision.image import Image
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import (
     add_detector_options,
     add_images,
@@ -55,9 +55,11 @@ def add_task(parser: argparse.ArgumentParser, task: Task) -> None:
 def add_analyze(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface analyze``."""
     _add_common(parser)
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run these tasks only")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run only these tasks")
     add_model_choice(parser, "embedder")
-    parser.add_argument("--embeddings", action="store_true", help="with --json, embeddings as well")
+    parser.add_argument(
+        "--embeddings", action="store_true", help="include embeddings in the JSON output"
+    )
     parser.set_defaults(run=run_faces)
 
 
@@ -66,12 +68,20 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     add_json(parser, "print one JSON object per crop")
     parser.add_argument(
-        "--output", action=OutputFolder, required=True, metavar="DIR", help="for the crops"
+        "--output",
+        action=OutputFolder,
+        required=True,
+        metavar="DIR",
+        help="folder to write the crops to",
     )
     parser.add_argument(
-        "--crop", choices=tuple(CROPS), help="template; default: the first possible"
+        "--crop",
+        choices=tuple(CROPS),
+        help="crop template; default: the first one that the landmarks allow",
     )
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side; default: the template's")
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side of the crops; default: the template's"
+    )
     parser.set_defaults(run=run_align)
 
 
@@ -79,13 +89,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     add_json(parser, "print one JSON object per image")
     parser.add_argument(
-        "--draw", action=OutputFile, metavar="OUT", help="write the annotated image here"
+        "--draw", action=OutputFile, metavar="OUT", help="write the annotated image to this file"
     )
     parser.add_argument(
         "--output",
         action=OutputFolder,
         metavar="DIR",
-        help="write annotated images into this folder",
+        help="write annotated images to this folder",
     )
 
 
@@ -98,18 +108,18 @@ def _add_detection(parser: argparse.ArgumentParser) -> None:
 
 
 def run_faces(options: argparse.Namespace) -> int:
-    """Finds faces in every picture and writes what is known of them."""
+    """Analyses the faces of each image and writes the results."""
     paths = find_pictures(options.images)
     if options.draw is not None and len(paths) != 1:
-        raise InputError(f"--draw is for one picture, not {len(paths)}", hint="use --output DIR")
+        raise InputError(f"--draw needs one image, not {len(paths)}", hint="use --output DIR")
     targets = {}
     if options.output is not None:
         stems = unique_stems(paths, options.output)
         targets = {path: options.output / f"{stem}.png" for path, stem in stems.items()}
     check_outputs([options.draw, *targets.values()], paths)
     analyzer = _analyzer(options, options.tasks)
-    pictures = Pictures(paths)
-    for path, image in pictures:
+    files = ImageFiles(paths)
+    for path, image in files:
         faces = analyzer(image)
         if options.json:
             print_json(face_record(path, image, faces, options.embeddings))
@@ -119,17 +129,17 @@ def run_faces(options: argparse.Namespace) -> int:
             write_picture(options.draw, draw_faces(image, faces))
         if options.output is not None:
             write_picture(targets[path], draw_faces(image, faces))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 def run_align(options: argparse.Namespace) -> int:
-    """Writes each face as an upright crop."""
+    """Writes an aligned crop of each face."""
     paths = find_pictures(options.images)
     stems = unique_stems(paths, options.output, numbered=True)
     analyzer = _analyzer(options, with_needs("landmarks"), [options.crop] if options.crop else [])
     crop = options.crop or _first_crop(analyzer)
-    pictures = Pictures(paths)
-    for path, image in pictures:
+    files = ImageFiles(paths)
+    for path, image in files:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
             chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
@@ -140,39 +150,39 @@ def run_align(options: argparse.Namespace) -> int:
                 print_json(record)
             else:
                 print_text(str(target))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 def face_record(
     path: Path, image: Image, faces: Sequence[Face], embeddings: bool
 ) -> dict[str, Any]:
-    """One picture as JSON types: file, width, height and its faces."""
+    """One image as JSON types: file, width, height and faces."""
     height, width = image.shape[:2]
     records = [face_values(face, embeddings) for face in faces]
     return {"file": str(path), "width": width, "height": height, "faces": records}
 
 
 def write_picture(path: Path, image: Image) -> None:
-    """Writes a picture in the format of its suffix.
+    """Writes an image in the format of the file's suffix.
 
     Raises:
-        OutputError: OpenCV knows no such format, or the file cannot be written.
+        OutputError: If OpenCV does not support the format, or the file cannot be written.
     """
     try:
         done, data = cv2.imencode(path.suffix or ".png", image)
     except cv2.error as error:
-        raise OutputError(f"no picture format '{path.suffix}'", where=str(path)) from error
+        raise OutputError(f"unknown image format '{path.suffix}'", where=str(path)) from error
     if not done:
-        raise OutputError("the picture cannot be encoded", where=str(path))
+        raise OutputError("the image cannot be encoded", where=str(path))
     write_aside(path, data.tobytes())
 
 
 def _first_crop(analyzer: FaceAnalyzer) -> str:
-    """The first of the known crops that the landmarks allow."""
+    """The first crop template that the landmarks allow."""
     allowed = [crop for crop in CROPS if allows_crop(analyzer.point_names, crop)]
     if not allowed:
         raise ModelNotFoundError(
-            f"no crop is possible with the landmarks {', '.join(analyzer.point_names)}"
+            f"the landmarks {', '.join(analyzer.point_names)} are not sufficient for any crop"
         )
     return allowed[0]
 
@@ -180,7 +190,7 @@ def _first_crop(analyzer: FaceAnalyzer) -> str:
 def _analyzer(
     options: argparse.Namespace, tasks: Sequence[str] | None, crops: Sequence[str] = ()
 ) -> FaceAnalyzer:
-    """The analysis that the options ask for; says which models were refused."""
+    """The analyzer that the options select; reports models that were rejected."""
     analyzer = FaceAnalyzer(
         options.models,
         tasks,
@@ -194,14 +204,14 @@ def _analyzer(
 
 
 def report_damaged(analyzer: FaceAnalyzer) -> None:
-    """Says which tasks do not run because their model was refused."""
+    """Reports the tasks and models that are skipped because a model was rejected."""
     reasons = {task: analyzer.missing[task] for task in analyzer.damaged} | analyzer.refused
     for name, reason in reasons.items():
-        print(f"mobileface: {name} left out: {reason}", file=sys.stderr)
+        print(f"mobileface: {name} skipped: {reason}", file=sys.stderr)
 
 
 def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
-    """A face as JSON types: what each task found."""
+    """A face as JSON types, with the results of each task."""
     record: dict[str, Any] = {}
     for task in TASKS:
         record |= task.to_json(face, embeddings)
@@ -209,7 +219,7 @@ def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
 
 
 def _text(path: Path, faces: Sequence[Face]) -> str:
-    """One image for people."""
+    """The human-readable lines for one image."""
     lines = [f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"]
     for face in faces:
         lines.append("  " + "  ".join(part for task in TASKS for part in task.to_text(face)))

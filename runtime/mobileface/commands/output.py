@@ -1,4 +1,4 @@
-"""Printing for people and for programs, whatever the terminal can show."""
+"""Prints text and JSON in whatever encoding the terminal has."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["print_json", "print_text", "say_chosen", "say_interrupted"]
 
 
 def print_text(text: str) -> None:
-    """Prints lines; characters that the terminal cannot show come as escapes."""
+    """Prints text; characters that the terminal cannot show are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def print_json(document: object) -> None:
-    """Prints one JSON document as one line of ASCII, which every terminal and reader takes."""
+    """Prints a JSON document as one line of ASCII, which works on every terminal."""
     print(json.dumps(document, allow_nan=False), flush=True)
 
 
@@ -38,5 +38,5 @@ def say_interrupted(error: KeyboardInterrupt) -> int:
     Returns:
         The exit code.
     """
-    print(f"mobileface: {sentence(error, 'what was done is written')}", file=sys.stderr)
+    print(f"mobileface: {sentence(error, 'the output so far is saved')}", file=sys.stderr)
     return exit_code(error)

@@ -1,4 +1,4 @@
-"""``mobileface enhance | makeup``: pictures, folders and videos in, the same changed out."""
+"""``mobileface enhance | makeup``: corrects exposure or retouches faces in images and videos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..host.outputs import check_folder, check_outputs, unique_stems
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter, is_video
 from .faces import report_damaged, write_picture
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import add_models_folder, add_precision
 from .output import print_text, say_interrupted
 from .progress import Progress
@@ -25,16 +25,28 @@ __all__ = ["add_enhance", "add_makeup"]
 
 Change = Callable[[Image], Image]
 
+_MAKEUP: tuple[tuple[str, float, str, str], ...] = (
+    ("--whiten", 0.15, "RATE", "brightness increase"),
+    ("--diameter", 15, "PIXELS", "diameter of the bilateral filter"),
+    ("--sigma-color", 100.0, "SIGMA", "colour sigma of the bilateral filter"),
+    ("--sigma-space", 100.0, "SIGMA", "spatial sigma of the bilateral filter"),
+    ("--share", 0.7, "SHARE", "share of the smoothed image in the result"),
+)
+"""Option, default value, placeholder and help text of each setting of `makeup`."""
+
 
 def add_enhance(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface enhance``."""
     _add_inputs(parser)
-    parser.add_argument("--gamma", type=float, help="exponent; default: chosen by the histogram")
+    parser.add_argument(
+        "--gamma", type=float, help="gamma exponent; default: computed from the histogram"
+    )
     parser.add_argument(
         "--histogram",
         choices=HISTOGRAMS,
         default=HISTOGRAMS[0],
-        help="what the light is judged by; first_row as published; default: image",
+        help="pixels that the exposure is measured on (published code: first_row); "
+        "default: %(default)s",
     )
     parser.set_defaults(run=run_enhance)
 
@@ -43,35 +55,40 @@ def add_makeup(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface makeup``."""
     _add_inputs(parser)
     add = parser.add_argument
-    add("--whole", action="store_true", help="the whole picture, as published; default: faces")
+    add(
+        "--whole",
+        action="store_true",
+        help="process the whole image, as in the published code; default: only faces",
+    )
     add_models_folder(parser)
-    add("--whiten", type=float, default=0.15, metavar="RATE", help="default: %(default)s")
-    add("--diameter", type=int, default=15, help="of the bilateral filter; default: %(default)s")
-    add("--sigma-color", type=float, default=100.0, help="default: %(default)s")
-    add("--sigma-space", type=float, default=100.0, help="default: %(default)s")
-    add("--share", type=float, default=0.7, help="of the smoothed picture; default: %(default)s")
+    for name, default, metavar, text in _MAKEUP:
+        text += "; default: %(default)s"
+        add(name, type=type(default), default=default, metavar=metavar, help=text)
     add_precision(parser)
     parser.set_defaults(run=run_makeup)
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE", help="pictures, videos, folders or patterns"
+        "inputs", nargs="+", metavar="FILE", help="images, videos, folders or glob patterns"
     )
     parser.add_argument(
         "--output",
         action=OutputPlace,
         required=True,
         metavar="OUT",
-        help="folder; or file, for one input",
+        help="output folder, or output file for a single input",
     )
     parser.add_argument(
-        "--strength", type=float, default=1.0, help="0: unchanged, 1: full; default: %(default)s"
+        "--strength",
+        type=float,
+        default=1.0,
+        help="strength of the effect, 0 (unchanged) to 1 (full); default: %(default)s",
     )
 
 
 def run_enhance(options: argparse.Namespace) -> int:
-    """Corrects the light."""
+    """Corrects the exposure of images and videos."""
     settings = {
         "gamma": options.gamma,
         "strength": options.strength,
@@ -85,7 +102,7 @@ def run_enhance(options: argparse.Namespace) -> int:
 
 
 def run_makeup(options: argparse.Namespace) -> int:
-    """Lightens and smooths skin."""
+    """Whitens and smooths the skin of faces."""
     analyzer = None
     if not options.whole:
         analyzer = FaceAnalyzer(
@@ -109,14 +126,14 @@ def run_makeup(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], Change]) -> int:
-    """Changes every picture and video, into a folder or, if it is a single one, a file."""
+    """Processes every image and video; writes to a folder or, for a single input, to a file."""
     paths = find_pictures(options.inputs, videos=True)
     to_file = not options.output.is_dir() and (
         options.output.suffix != "" or options.output.exists()
     )
     if to_file and len(paths) != 1:
         raise InputError(
-            f"{len(paths)} inputs and one output file", hint="give a folder: --output DIR"
+            f"{len(paths)} inputs but only one output file", hint="pass a folder: --output DIR"
         )
     targets = dict.fromkeys(paths, options.output)
     if not to_file:
@@ -125,11 +142,11 @@ def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float
         for path, stem in stems.items():
             targets[path] = options.output / f"{stem}.{'mp4' if is_video(path) else 'png'}"
     check_outputs(targets.values(), paths)
-    pictures = Pictures([path for path in paths if not is_video(path)])
-    for path, image in pictures:
+    files = ImageFiles([path for path in paths if not is_video(path)])
+    for path, image in files:
         write_picture(targets[path], change(image))
         print_text(str(targets[path]))
-    code = 2 if pictures.failed else 0
+    code = 2 if files.failed else 0
     for path in filter(is_video, paths):
         interrupted = _change_video(path, targets[path], for_video)
         if interrupted:
@@ -138,7 +155,7 @@ def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float
 
 
 def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]) -> int:
-    """Changes a video frame by frame; after Ctrl-C or SIGTERM what was done stays."""
+    """Processes a video frame by frame; Ctrl-C or SIGTERM keeps the frames written so far."""
     interrupted: KeyboardInterrupt | None = None
     with VideoReader(path) as video, contextlib.ExitStack() as stack:
         shape = (video.width, video.height)

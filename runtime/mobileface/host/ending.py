@@ -20,7 +20,17 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Ended", "add_leftover", "drop_leftover", "exit_code", "held", "orderly", "sentence"]
+__all__ = [
+    "Ended",
+    "add_leftover",
+    "drop_leftover",
+    "exit_code",
+    "held",
+    "orderly",
+    "received",
+    "remove_leftovers",
+    "sentence",
+]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _SAME_REQUEST = 0.5
@@ -123,6 +133,13 @@ def orderly(*, final: bool = False) -> Iterator[None]:
             for number, handler in before.items():
                 signal.signal(number, handler)
             sys.unraisablehook = hook
+
+
+def received() -> Ended | None:
+    """The signal that asked this command to end, if one did."""
+    if not _STATE.installed or _STATE.number is None:
+        return None
+    return Ended(_STATE.number)
 
 
 def exit_code(error: KeyboardInterrupt) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from ..errors import MobileFaceError, OutputError
-from .ending import exit_code, orderly, sentence
+from .ending import exit_code, orderly, received, sentence
 
 __all__ = ["run_program"]
 
@@ -51,14 +51,15 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
         except BrokenPipeError:  # the reader of the output has seen enough
             _drop_output()
             return _READER_LEFT
-        except MobileFaceError as error:
-            print(f"{name}: error: {error}", file=sys.stderr)
+        except (Exception, KeyboardInterrupt) as error:
+            # Native code may turn what a signal raises into an error of its own.
+            ended = error if isinstance(error, KeyboardInterrupt) else received()
+            if ended is None and not isinstance(error, MobileFaceError):
+                raise
+            text = f"error: {error}" if ended is None else sentence(ended)
+            print(f"{name}: {text}", file=sys.stderr)
             _drop_output()
-            return _FAILED
-        except KeyboardInterrupt as error:
-            print(f"{name}: {sentence(error)}", file=sys.stderr)
-            _drop_output()
-            return exit_code(error)
+            return _FAILED if ended is None else exit_code(ended)
 
 
 class _Output(io.FileIO):

@@ -69,9 +69,9 @@ def check_threads(number: int, name: str) -> int:
         InputError: If it is below 1 or above `most_threads`.
     """
     if number < 1:
-        raise InputError(f"{name} {number} is below 1")
+        raise InputError(f"{name} must be at least 1, not {number}")
     if number > (most := most_threads()):
-        raise InputError(f"{name} {number} is above {most}, {_PER_CPU} for each CPU")
+        raise InputError(f"{name} must be at most {most} ({_PER_CPU} for each CPU), not {number}")
     return number
 
 

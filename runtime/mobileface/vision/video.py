@@ -1,6 +1,6 @@
-"""Video files and cameras: frames in, frames out, at constant memory.
+"""Reads frames from videos and cameras, and writes videos, with constant memory.
 
-Reading and encoding is OpenCV's. Sound is neither read nor written.
+Uses OpenCV for decoding and encoding. Sound is neither read nor written.
 """
 
 from __future__ import annotations
@@ -22,38 +22,39 @@ from .written_video import check_written
 __all__ = ["VideoReader", "VideoWriter", "is_video"]
 
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-"""What OpenCV's wheels can encode everywhere, by the suffix of the file."""
+"""Codecs that OpenCV's wheels support on all systems, by file suffix."""
 
 _SUFFIXES = frozenset({*_CODECS, ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
-_USUAL_RATE = 25.0
-_USUAL_SUFFIX = ".mp4"
+_DEFAULT_FPS = 25.0
+_DEFAULT_SUFFIX = ".mp4"
 """The format of pipes and devices whose name has no suffix."""
 
-_FASTEST = 1000.0
-_MOST_BROKEN = 50
-"""Broken frames in a row after which the file counts as ended."""
+_MAX_FPS = 1000.0
+_MAX_BROKEN = 50
+"""Number of consecutive broken frames after which the file is treated as ended."""
 
 
 def is_video(path: Path) -> bool:
-    """True if a file's name is that of a video."""
+    """True if the suffix of a file is that of a video."""
     return path.suffix.lower() in _SUFFIXES
 
 
 class VideoReader:
-    """Frames of a video file or of a camera.
+    """Reads the frames of a video file or camera.
 
     Args:
-        source: A file, or the number of a camera.
+        source: A file, or the index of a camera.
 
     Attributes:
-        fps: Frames a second; 25 if the source does not say.
-        count: Frames of the file as its header says; None for a camera or an unknown number.
-        width: Pixels of the first frame.
-        height: Pixels of the first frame.
-        broken: Frames so far that could not be decoded; they are skipped.
+        fps: Frames per second; 25 if unknown.
+        count: Number of frames in the file's header; None if unknown, or for a camera.
+        width: Width of the first frame in pixels.
+        height: Height of the first frame in pixels.
+        broken: Number of frames so far that could not be decoded and were skipped.
 
     Raises:
-        VideoError: No such file or camera, no video, or a video without a single frame.
+        VideoError: If the file or camera does not exist, or is not a video with at least one
+            frame.
 
     Example:
         >>> with VideoReader("in.mp4") as video:   # doctest: +SKIP
@@ -73,7 +74,7 @@ class VideoReader:
         self.broken = 0
         self._number = 0
         if not self._capture.isOpened():
-            what = "cannot be opened" if self._is_camera else "no video that OpenCV can decode"
+            what = "cannot be opened" if self._is_camera else "not a video that OpenCV can decode"
             raise VideoError(what, where=self._where)
         self.fps = self._rate()
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -81,12 +82,12 @@ class VideoReader:
         first = self._next()
         if first is None:
             self.close()
-            raise VideoError("it holds no frame that can be decoded", where=self._where)
+            raise VideoError("contains no frame that can be decoded", where=self._where)
         self._first: Image | None = first
         self.height, self.width = first.shape[:2]
 
     def __iter__(self) -> Iterator[tuple[int, Image]]:
-        """Number and picture of each frame, uint8 (H, W, 3) BGR; broken ones leave gaps."""
+        """Yields numbers and frames, uint8 (H, W, 3) BGR; numbers of broken frames are skipped."""
         if self._first is not None:
             frame, self._first = self._first, None
             yield self._number - 1, frame
@@ -105,12 +106,12 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Frees the file or camera."""
+        """Releases the file or camera."""
         self._capture.release()
 
     def _next(self) -> Image | None:
-        """The next frame that can be decoded; None at the end."""
-        for _ in range(_MOST_BROKEN):
+        """The next decodable frame; None at the end."""
+        for _ in range(_MAX_BROKEN):
             done, frame = self._capture.read()
             if done and frame is not None and frame.size:
                 self._number += 1
@@ -119,29 +120,30 @@ class VideoReader:
                 return None
             self._number += 1
             self.broken += 1
-        # What is left is gone: frames that were counted at the end were never broken, but absent.
+        # Treated as the end of the file: a header may count frames that do not exist.
         return None
 
     def _rate(self) -> float:
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
-        return rate if 0 < rate <= _FASTEST else _USUAL_RATE
+        return rate if 0 < rate <= _MAX_FPS else _DEFAULT_FPS
 
 
-class _NotWantedError(Exception):
-    """Tells `replacing` that the file is not wanted."""
+class _DiscardError(Exception):
+    """Signals `replacing` to discard the file."""
 
 
 class VideoWriter:
-    """Writes frames into a video file that appears under its name when it is complete.
+    """Writes frames to a video file, which gets its name only when it is complete.
 
     Args:
-        path: The file; its suffix chooses the container and codec.
-        fps: Frames a second.
-        width: Pixels; frames of another size are scaled to it.
-        height: Pixels.
+        path: The file; its suffix determines the container and codec.
+        fps: Frames per second.
+        width: Width in pixels; frames of another size are scaled.
+        height: Height in pixels.
 
     Raises:
-        OutputError: No such format, no codec for it, no sizes, or the folder cannot be written.
+        OutputError: If the format is unknown, OpenCV has no codec for it, the size or frame rate is
+            invalid, or the folder cannot be written.
 
     Example:
         >>> with VideoWriter(Path("out.mp4"), 25, 1280, 720) as video:   # doctest: +SKIP
@@ -152,14 +154,17 @@ class VideoWriter:
         check_place(path)
         suffix = path.suffix.lower()
         if not suffix and written_through(path):
-            suffix = _USUAL_SUFFIX
+            suffix = _DEFAULT_SUFFIX
         if suffix not in _CODECS:
-            known = ", ".join(_CODECS)
             raise OutputError(
-                f"no video format '{path.suffix}'", where=str(path), hint=f"known: {known}"
+                f"unknown video format '{path.suffix}'",
+                where=str(path),
+                hint=f"available: {', '.join(_CODECS)}",
             )
-        if width < 1 or height < 1 or not 0 < fps <= _FASTEST:
-            raise OutputError(f"no video of {width}×{height} at {fps} a second", where=str(path))
+        if width < 1 or height < 1 or not 0 < fps <= _MAX_FPS:
+            raise OutputError(
+                f"invalid video size or frame rate: {width}×{height} at {fps} fps", where=str(path)
+            )
         self._path, self._size, self._frames = path, (width, height), 0
         self._file = replacing(path, suffix=suffix)
         with held():
@@ -170,9 +175,9 @@ class VideoWriter:
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
-                f"OpenCV has no codec '{_CODECS[suffix]}' for it",
+                f"OpenCV has no codec '{_CODECS[suffix]}'",
                 where=str(path),
-                hint="write .avi, which needs no codec of the system",
+                hint="use .avi, which needs no system codec",
             )
 
     def write(self, frame: Image) -> None:
@@ -183,16 +188,16 @@ class VideoWriter:
         self._frames += 1
 
     def finish(self) -> None:
-        """Completes the file and gives it its name.
+        """Completes the file and renames it to its final name.
 
         Raises:
-            OutputError: The disk is full (frames are missing), or the file cannot be renamed.
+            OutputError: If frames are missing (a full disk), or the file cannot be renamed.
         """
         with held():
             self._release()
             try:
                 if not self._temporary.stat().st_size:
-                    raise OutputError("nothing could be written", where=str(self._path))
+                    raise OutputError("cannot be written", where=str(self._path))
                 if self._frames:
                     check_written(self._temporary, self._frames, self._path)
             except OutputError:
@@ -201,9 +206,9 @@ class VideoWriter:
             self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
-        """Gives the file up."""
+        """Deletes the unfinished file."""
         self._release()
-        self._file.__exit__(_NotWantedError, _NotWantedError(), None)
+        self._file.__exit__(_DiscardError, _DiscardError(), None)
 
     def _release(self) -> None:
         self._writer.release()
@@ -218,7 +223,7 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Completes the file, also after an error or Ctrl-C: what was done stays."""
+        """Completes the file, even after an error or Ctrl-C, so that its frames are kept."""
         if error is not None and not self._frames:
             self.discard()
         else:
@@ -226,10 +231,10 @@ class VideoWriter:
 
 
 def _require_file(path: Path) -> None:
-    """A clear error where OpenCV would print its own to the terminal.
+    """Checks a file first, because OpenCV prints its own errors to the terminal.
 
     Raises:
-        VideoError: No such file, or an empty one.
+        VideoError: If the file does not exist, cannot be read or is empty.
     """
     try:
         with path.open("rb") as stream:
@@ -237,4 +242,4 @@ def _require_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise VideoError(f"cannot be read ({reason(error)})", where=str(path)) from error
     if empty:
-        raise VideoError("an empty file", where=str(path))
+        raise VideoError("the file is empty", where=str(path))

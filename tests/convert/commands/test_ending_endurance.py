@@ -137,7 +137,9 @@ def test_add_folder(tmp_path: Path, portrait: Path) -> None:
         with Gallery.open(work / "people.gallery") as gallery:
             assert gallery.database.value("PRAGMA integrity_check") == "ok"
             there = {person.name: person.faces for person in gallery.people()}
-        reported = {json.loads(line)["name"] for line in output.splitlines()}
+        lines = [json.loads(line) for line in output.splitlines()]
+        assert not any(line["refused"] for line in lines)
+        reported = {line["name"] for line in lines}
         assert reported <= set(there)
         assert set(there.values()) <= {1}
         assert len(set(there) - reported) <= 1

@@ -150,7 +150,7 @@ def test_galleries(gallery: Path, models: Path, capsys: Output) -> None:
 
 
 def test_every_picture_has_its_output(face: Path, capsys: Output) -> None:
-    """The case of the report: three pictures, a.jpg twice and a_0.jpg; then onto their own folder."""
+    """Three pictures, a.png twice and a_0.png; then into the folder of two of them."""
     names = ["a.png", "b/a.png", "a_0.png"]
     for number, name in enumerate(names):
         Path(name).parent.mkdir(exist_ok=True)

@@ -94,7 +94,7 @@ def test_missing_frames_are_found(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="10 of 12 frames"):
         check_written(path, 12, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(OutputError, match="v.avi: "):
+    with pytest.raises(OutputError, match=r"v\.avi: "):
         check_written(path, 10, path)
 
 
