@@ -184,8 +184,9 @@ class VideoWriter:
         """Adds a frame, uint8 (H, W, 3) BGR."""
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA))
-        self._writer.write(np.ascontiguousarray(frame))
-        self._frames += 1
+        with held():  # frames are counted as they are written
+            self._writer.write(np.ascontiguousarray(frame))
+            self._frames += 1
 
     def finish(self) -> None:
         """Completes the file and renames it to its final name.

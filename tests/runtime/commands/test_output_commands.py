@@ -307,7 +307,7 @@ def test_one_persons_trouble_is_ones_own(face: Path, gallery: Path, models: Path
     assert len(errors) == 4
     for error, reason in zip(
         errors,
-        ("all/Empty: no pictures", "broken.png", "is not valid Unicode", "unprintable"),
+        ("all/Empty: no images", "broken.png", "is not valid Unicode", "unprintable"),
         strict=True,
     ):
         assert reason in error
