@@ -14,8 +14,10 @@ import numpy as np
 
 from ..errors import OutputError, VideoError
 from ..host.ending import held
-from ..host.files import reason, replacing
+from ..host.files import reason, replacing, utf8_path
+from ..host.outputs import check_place, written_through
 from .image import Image
+from .written_video import check_written
 
 __all__ = ["VideoReader", "VideoWriter", "is_video"]
 
@@ -24,6 +26,9 @@ _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi
 
 _SUFFIXES = frozenset({*_CODECS, ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
 _DEFAULT_FPS = 25.0
+_DEFAULT_SUFFIX = ".mp4"
+"""The format of pipes and devices whose name has no suffix."""
+
 _MAX_FPS = 1000.0
 _MAX_BROKEN = 50
 """Number of consecutive broken frames after which the file is treated as ended."""
@@ -61,7 +66,11 @@ class VideoReader:
         if not isinstance(source, int):
             _require_file(Path(source))
         self._is_camera = isinstance(source, int)
-        self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+        if isinstance(source, int):
+            self._capture = cv2.VideoCapture(source)
+        else:
+            with utf8_path(Path(source)) as name:
+                self._capture = cv2.VideoCapture(name)
         self.broken = 0
         self._number = 0
         if not self._capture.isOpened():
@@ -142,7 +151,10 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
+        check_place(path)
         suffix = path.suffix.lower()
+        if not suffix and written_through(path):
+            suffix = _DEFAULT_SUFFIX
         if suffix not in _CODECS:
             raise OutputError(
                 f"unknown video format '{path.suffix}'",
@@ -154,11 +166,12 @@ class VideoWriter:
                 f"invalid video size or frame rate: {width}×{height} at {fps} fps", where=str(path)
             )
         self._path, self._size, self._frames = path, (width, height), 0
-        self._file = replacing(path)
+        self._file = replacing(path, suffix=suffix)
         with held():
             self._temporary = self._file.__enter__()
             codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
-            self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
+            self._link = utf8_path(self._temporary)
+            self._writer = cv2.VideoWriter(self._link.__enter__(), codec, fps, self._size)
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
@@ -171,26 +184,36 @@ class VideoWriter:
         """Adds a frame, uint8 (H, W, 3) BGR."""
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA))
-        self._writer.write(np.ascontiguousarray(frame))
-        self._frames += 1
+        with held():  # frames are counted as they are written
+            self._writer.write(np.ascontiguousarray(frame))
+            self._frames += 1
 
     def finish(self) -> None:
         """Completes the file and renames it to its final name.
 
         Raises:
-            OutputError: If the disk is full, or the file cannot be renamed.
+            OutputError: If frames are missing (a full disk), or the file cannot be renamed.
         """
         with held():
-            self._writer.release()
-            if not self._temporary.stat().st_size:
+            self._release()
+            try:
+                if not self._temporary.stat().st_size:
+                    raise OutputError("cannot be written", where=str(self._path))
+                if self._frames:
+                    check_written(self._temporary, self._frames, self._path)
+            except OutputError:
                 self.discard()
-                raise OutputError("cannot be written", where=str(self._path))
+                raise
             self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
         """Deletes the unfinished file."""
-        self._writer.release()
+        self._release()
         self._file.__exit__(_DiscardError, _DiscardError(), None)
+
+    def _release(self) -> None:
+        self._writer.release()
+        self._link.__exit__(None, None, None)
 
     def __enter__(self) -> VideoWriter:
         return self
