@@ -22,6 +22,7 @@ from .progress import Progress
 __all__ = ["add_enhance", "add_makeup"]
 
 Change = Callable[[Image], Image]
+TimedChange = Callable[[Image, float], Image]
 
 
 def add_enhance(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,11 @@ def run_enhance(options: argparse.Namespace) -> int:
     def change(image: Image) -> Image:
         return enhance(image, **settings)
 
-    return _run(options, change, lambda fps: Enhancer(fps, **settings))
+    def for_video(fps: float) -> TimedChange:
+        enhancer = Enhancer(fps, **settings)
+        return lambda image, time: enhancer(image, time=time)
+
+    return _run(options, change, for_video)
 
 
 def run_makeup(options: argparse.Namespace) -> int:
@@ -99,10 +104,10 @@ def run_makeup(options: argparse.Namespace) -> int:
             strength=options.strength,
         )
 
-    return _run(options, change, lambda _: change)
+    return _run(options, change, lambda _: lambda image, _: change(image))
 
 
-def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], Change]) -> int:
+def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], TimedChange]) -> int:
     """Changes every picture and video, into a folder or, if it is a single one, a file."""
     paths = find_pictures(options.inputs, videos=True)
     to_file = options.output.suffix != "" and not options.output.is_dir()
@@ -126,22 +131,26 @@ def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float
     return code
 
 
-def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]) -> int:
+def _change_video(path: Path, target: Path, for_video: Callable[[float], TimedChange]) -> int:
     """Changes a video frame by frame; after Ctrl-C what was done stays."""
     interrupted = False
     with VideoReader(path) as video, contextlib.ExitStack() as stack:
         shape = (video.width, video.height)
-        writer = stack.enter_context(VideoWriter(target, video.fps, *shape))
+        writer = stack.enter_context(VideoWriter(target, video.full_fps, *shape, sound=path))
         progress, change = Progress(video.count, "frames"), for_video(video.fps)
         try:
-            for _, frame in video:
-                writer.write(change(frame))
+            for _, time, image in video.frames():
+                writer.write(change(image, time), time)
                 progress.step()
         except KeyboardInterrupt:
             interrupted = True
         progress.end()
-    broken = f"; {video.broken} broken frames skipped" if video.broken else ""
-    print_text(f"{target} ({progress.done} frames, {progress.rate:.1f}/s, without sound{broken})")
+    parts = [f"{progress.done} frames, {progress.rate:.1f}/s"]
+    if writer.sound:
+        parts.append(writer.sound)
+    if video.broken:
+        parts.append(f"{video.broken} broken frames skipped")
+    print_text(f"{target} ({'; '.join(parts)})")
     if interrupted:
         say_interrupted()
     return INTERRUPTED if interrupted else 0

@@ -34,6 +34,7 @@ from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..vision.draw import write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
+from ..vision.video_source import is_url, shown_url
 from .faces import face_values, report_damaged
 from .options import (
     RenamedOption,
@@ -62,7 +63,7 @@ __all__ = ["add_track"]
 def add_track(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface track``."""
     add = parser.add_argument
-    add("video", metavar="VIDEO", help="video file, or number of a camera")
+    add("video", metavar="VIDEO", help="video file, number of a camera, or URL (rtsp://…, http://…)")
     add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video here")
     add("--tracks", type=Path, metavar="OUT.jsonl", help="write a JSON line a frame here")
     add("--tasks", nargs="+", metavar="TASK", help="run these tasks only; default: all that can")
@@ -120,7 +121,7 @@ def run_track(options: argparse.Namespace) -> int:
     """Follows the faces of one video."""
     if options.output is None and options.tracks is None:
         raise InputError("nothing to write to", hint="give --output OUT.mp4, --tracks OUT.jsonl")
-    source = int(options.video) if options.video.isdecimal() else Path(options.video)
+    source = int(options.video) if options.video.isdecimal() else options.video
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(VideoReader(source))
         names = None
@@ -137,7 +138,7 @@ def run_track(options: argparse.Namespace) -> int:
             detect_every=options.detect_every,
             max_detections=options.max_cpu_fps,
             fps=video.fps,
-            live=isinstance(source, int),
+            live=video.live,
             max_age=options.max_age,
             min_hits=options.min_hits,
             iou_threshold=options.track_iou,
@@ -182,26 +183,28 @@ def _follow(
         writer = None
         if options.output is not None:
             shape = (video.width, video.height)
-            writer = stack.enter_context(VideoWriter(options.output, video.fps, *shape))
+            sound = None if video.live or is_url(options.video) else Path(options.video)
+            writer = VideoWriter(options.output, video.full_fps, *shape, sound=sound)
+            stack.enter_context(writer)
         lines = None if options.tracks is None else stack.enter_context(_lines(options.tracks))
-        _write(lines, _header(options.video, video, analyzer, names))
+        _write(lines, _header(shown_url(options.video), video, analyzer, names))
         progress = Progress(video.count, "frames")
         complete = False
         try:
-            for number, frame in video:
+            for number, time, frame in video.frames():
                 if options.limit is not None and summary["frames"] >= options.limit:
                     break
-                found = follower(frame)
+                found = follower(frame, time=time)
                 people = None if names is None else names(found.faces)
                 summary["frames"] += 1
                 summary["detections"] += found.detected
                 identities = max([identities, *(face.track_id for face in found.faces)])
                 for stage, spent in found.seconds.items():
                     seconds[stage] = seconds.get(stage, 0.0) + spent
-                _write(lines, _record(number, video.fps, found, people, options.embeddings))
+                _write(lines, _record(number, time, found, people, options.embeddings))
                 if writer is not None:
                     rate = progress.rate if options.show_fps else None
-                    writer.write(_drawn(frame, found, people, rate))
+                    writer.write(_drawn(frame, found, people, rate), time)
                 progress.step()
             complete = True
         except KeyboardInterrupt:
@@ -211,7 +214,8 @@ def _follow(
         summary |= {"broken": video.broken, "tracks": identities, "complete": complete}
         summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
         _write(lines, {"summary": summary})
-    print_text(_text(options, summary, progress.rate))
+    sound = "" if writer is None else writer.sound
+    print_text(_text(options, summary, progress.rate, sound))
     return 0 if complete else INTERRUPTED
 
 
@@ -255,11 +259,11 @@ def _header(
 
 
 def _record(
-    number: int, fps: float, found: FollowedFrame, people: People, embeddings: bool
+    number: int, time: float, found: FollowedFrame, people: People, embeddings: bool
 ) -> dict[str, Any]:
     return {
         "frame": number,
-        "time": round(number / fps, 3),
+        "time": round(time, 3),
         "detected": found.detected,
         "faces": [_face(face, people, embeddings) for face in found.faces],
     }
@@ -298,7 +302,7 @@ def _label(track_id: int, people: People) -> str:
     return f"#{track_id} {plain}".rstrip()
 
 
-def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float) -> str:
+def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float, sound: str) -> str:
     """What was done, for people."""
     parts = [
         f"{summary['frames']} frames, {rate:.1f}/s, detector in {summary['detections']}",
@@ -307,10 +311,10 @@ def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float) -> 
     if summary["broken"]:
         parts.append(f"{summary['broken']} broken frames skipped")
     if options.output is not None:
-        parts.append(f"{options.output} (without sound)")
+        parts.append(f"{options.output} {sound}".rstrip())
     if options.tracks is not None:
         parts.append(str(options.tracks))
-    return f"{options.video}: {'; '.join(parts)}"
+    return f"{shown_url(options.video)}: {'; '.join(parts)}"
 
 
 def detect_every(text: str) -> int | str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Literal
 
 import cv2
@@ -30,6 +30,12 @@ _BETTER_VIEW = 1.25
 
 _MAX_PAUSE = 0.2
 """Maximum seconds of video without a detection when the interval is chosen automatically."""
+
+_GAP_WEIGHT, _ROUNDING = 0.1, 0.05
+"""Weight of the newest frame in the measured frame rate; what rounding of time stamps may do."""
+
+_TIME_TOLERANCE = 0.0015
+"""Many containers round time stamps to milliseconds."""
 
 _PATIENCE = 3
 """Number of consecutive frames with a detection after a face was missed or is new."""
@@ -94,7 +100,7 @@ class _Schedule:
 
     Attributes:
         every: Frames from one detection to the next; "auto" chooses the interval automatically.
-        fps: Frames per second of the video.
+        fps: Frames per second of the video; follows the times of the frames.
         max_rate: Maximum number of detections per second of video; None for no limit.
         live: Frames that arrive while another one is processed are lost.
         interval: Current interval in frames, with "auto".
@@ -113,17 +119,36 @@ class _Schedule:
     cost: float = 0.0
     looks: int = 0
     scene: Image | None = None
+    time: float | None = None
+    detected_at: float = -math.inf
 
-    def due(self, frame: Image) -> bool:
-        """True if the detector must run on this frame."""
-        least = 1 if self.max_rate is None else math.ceil(self.fps / self.max_rate)
+    def due(self, frame: Image, time: float | None) -> bool:
+        """True if the detector must run on this frame, taken at a time in seconds if known."""
+        now = self._due(frame) if time is None else self._due_at(frame, time)
+        self.since = 1 if now else self.since + 1
+        return now
+
+    def _due_at(self, frame: Image, time: float) -> bool:
+        if self.time is not None and time > self.time:
+            gap = (1 - _GAP_WEIGHT) / self.fps + _GAP_WEIGHT * (time - self.time)
+            self.fps = 1 / gap
+        self.time = time
+        passed = time - self.detected_at + _TIME_TOLERANCE
+        longest = max(_MAX_PAUSE, self.cost if self.live else 0.0)
+        now = self._due(frame, limited=False) or (self.every == "auto" and passed >= longest)
+        now = now and (self.max_rate is None or passed >= 1 / self.max_rate)
+        if now:
+            self.detected_at = time
+        return now
+
+    def _due(self, frame: Image, limited: bool = True) -> bool:
+        has_limit = limited and self.max_rate is not None
+        least = math.ceil(self.fps / self.max_rate) if has_limit and self.max_rate else 1
         if self.every == "auto":
             every = 1 if self._is_new_scene(frame) else self.interval
         else:
             every = self.every
-        now = self.since >= max(every, least)
-        self.since = 1 if now else self.since + 1
-        return now
+        return self.since >= max(every, least)
 
     def learn(self, surprised: bool, unsettled: bool, seconds: float) -> None:
         """Adapts the interval after a detection: shorter after a surprise, otherwise longer.
@@ -140,7 +165,7 @@ class _Schedule:
         else:
             interval = max(self.interval // 2, 1) if surprised else self.interval + 1
         keeps_up = math.ceil(self.cost * self.fps) if self.live else 1
-        self.interval = max(min(interval, int(self.fps * _MAX_PAUSE)), keeps_up, 1)
+        self.interval = max(min(interval, int(self.fps * _MAX_PAUSE + _ROUNDING)), keeps_up, 1)
 
     def _is_new_scene(self, frame: Image) -> bool:
         """True after a cut: the predicted boxes are no longer valid."""
@@ -157,7 +182,7 @@ class _Clock:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, stage: str, start: float) -> float:
-        now = time.perf_counter()
+        now = perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - start
         return now
 
@@ -172,7 +197,7 @@ class FaceFollower:
         detect_every: Frames from one detection to the next; boxes in between are predicted. "auto"
             adapts the interval to the movement of the faces and the run time of a detection.
         max_detections: Maximum number of detections per second of video; None for no limit.
-        fps: Frames per second of the video.
+        fps: Frames per second of the video; with times, only a first estimate.
         live: True for a camera: "auto" then makes the interval long enough for the detector to keep
             up with the frame rate.
         max_age: See `Tracker`; counted in frames with a detection.
@@ -224,11 +249,14 @@ class FaceFollower:
         self._per_track = per_track
         self._per_frame = tuple(task for task in analyzer.tasks if task not in others)
 
-    def __call__(self, frame: Image, *, color: ChannelOrder = "bgr") -> FollowedFrame:
+    def __call__(
+        self, frame: Image, *, time: float | None = None, color: ChannelOrder = "bgr"
+    ) -> FollowedFrame:
         """Processes the next frame.
 
         Args:
             frame: uint8 (H, W, 3) or (H, W).
+            time: Its time in seconds, for videos with a variable rate; None: the rate is constant.
             color: Channel order of a colour frame.
 
         Raises:
@@ -236,8 +264,8 @@ class FaceFollower:
         """
         frame = check_image(frame)
         self._number += 1
-        due = self._schedule.due(frame)
-        clock, start = _Clock(), time.perf_counter()
+        due = self._schedule.due(frame, time)
+        clock, start = _Clock(), perf_counter()
         if due:
             detected = self.analyzer.detect(frame, color=color)
             clock.add("detection", start)
@@ -268,7 +296,7 @@ class FaceFollower:
 
         boxes = np.array([face.bbox for face in detected], np.float32).reshape(-1, 4)
         scores = [face.det_score for face in detected]
-        start = time.perf_counter()
+        start = perf_counter()
         tracks = self._tracker.update(boxes, scores, describe)
         start = clock.add("tracking", start)
         chosen = []
