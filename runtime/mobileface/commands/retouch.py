@@ -107,7 +107,9 @@ def run_makeup(options: argparse.Namespace) -> int:
     return _run(options, change, lambda _: lambda image, _: change(image))
 
 
-def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], TimedChange]) -> int:
+def _run(
+    options: argparse.Namespace, change: Change, for_video: Callable[[float], TimedChange]
+) -> int:
     """Changes every picture and video, into a folder or, if it is a single one, a file."""
     paths = find_pictures(options.inputs, videos=True)
     to_file = options.output.suffix != "" and not options.output.is_dir()

@@ -63,7 +63,9 @@ __all__ = ["add_track"]
 def add_track(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface track``."""
     add = parser.add_argument
-    add("video", metavar="VIDEO", help="video file, number of a camera, or URL (rtsp://…, http://…)")
+    add(
+        "video", metavar="VIDEO", help="video file, number of a camera, or URL (rtsp://…, http://…)"
+    )
     add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video here")
     add("--tracks", type=Path, metavar="OUT.jsonl", help="write a JSON line a frame here")
     add("--tasks", nargs="+", metavar="TASK", help="run these tasks only; default: all that can")
@@ -183,7 +185,8 @@ def _follow(
         writer = None
         if options.output is not None:
             shape = (video.width, video.height)
-            sound = None if video.live or is_url(options.video) else Path(options.video)
+            has_file = not (video.live or is_url(options.video))
+            sound = Path(options.video) if has_file else None
             writer = VideoWriter(options.output, video.full_fps, *shape, sound=sound)
             stack.enter_context(writer)
         lines = None if options.tracks is None else stack.enter_context(_lines(options.tracks))
@@ -214,8 +217,8 @@ def _follow(
         summary |= {"broken": video.broken, "tracks": identities, "complete": complete}
         summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
         _write(lines, {"summary": summary})
-    sound = "" if writer is None else writer.sound
-    print_text(_text(options, summary, progress.rate, sound))
+    what = "" if writer is None else writer.sound
+    print_text(_text(options, summary, progress.rate, what))
     return 0 if complete else INTERRUPTED
 
 

@@ -44,18 +44,14 @@ def copy_sound(video: Path, source: Path, seconds: float) -> str:
     audible = has_sound(source) if probed is None else probed[0]
     if audible is False:
         return ""
-    handle, name = tempfile.mkstemp(
-        prefix=f"{video.stem}.", suffix=video.suffix, dir=video.parent
-    )
+    handle, name = tempfile.mkstemp(prefix=f"{video.stem}.", suffix=video.suffix, dir=video.parent)
     os.close(handle)
     try:
-        failure = _run(
-            [ffmpeg, "-nostdin", "-v", "error", "-y"]
-            + ["-itsoffset", f"{0.0 if probed is None else probed[1]:.6f}"]
-            + [*_LOCAL, "-i", f"file:{video}", *_LOCAL, "-i", f"file:{source}"]
-            + ["-map", "0:v:0", "-map", "1:a", "-c", "copy", "-t", f"{seconds:.6f}"]
-            + [f"file:{name}"]
-        )
+        inputs = [*_LOCAL, "-i", f"file:{video}", *_LOCAL, "-i", f"file:{source}"]
+        streams = ["-map", "0:v:0", "-map", "1:a", "-c", "copy", "-t", f"{seconds:.6f}"]
+        offset = 0.0 if probed is None else probed[1]
+        command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-itsoffset", f"{offset:.6f}"]
+        failure = _run([*command, *inputs, *streams, f"file:{name}"])
         if failure is None:
             Path(name).replace(video)
     except OSError as error:
@@ -130,10 +126,10 @@ def _probe(source: Path) -> tuple[bool, float] | None:
     if ffprobe is None:
         return None
     entries = "stream=codec_type,start_time:format=start_time"
+    command = [ffprobe, "-v", "error", *_LOCAL, "-show_entries", entries, "-of", "json"]
     try:
         result = subprocess.run(
-            [ffprobe, "-v", "error", *_LOCAL, "-show_entries", entries, "-of", "json"]
-            + [f"file:{source}"],
+            [*command, f"file:{source}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_SECONDS,

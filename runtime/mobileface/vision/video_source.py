@@ -114,7 +114,7 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
 def _first_stamps(path: str) -> list[float]:
     """Time stamps of a file's first frames in seconds, in order; empty if they are unknown."""
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    stamps = []
+    stamps: list[float] = []
     while len(stamps) < _SCANNED_PACKETS and capture.grab():
         stamps.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)
     capture.release()
