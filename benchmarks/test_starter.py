@@ -109,9 +109,12 @@ def chip(theirs: Dlib, faces: list[tuple[Rgb, Any]]) -> Contest[Any]:
 
 @pytest.fixture(scope="module")
 def whole(theirs: Dlib, photos: list[Rgb]) -> Contest[Any]:
-    analyzer = FaceAnalyzer(MODELS, intra_op_num_threads=1)
+    tasks = ("detection", "landmarks", "embedding")
+    analyzer = FaceAnalyzer(MODELS, tasks, intra_op_num_threads=1)
+    hog = FaceAnalyzer(MODELS, tasks, detector="detection_hog", intra_op_num_threads=1)
     makers = {
         OURS: lambda: lambda photo: analyzer(photo, color="rgb"),
+        "mobileface detection_hog": lambda: lambda photo: hog(photo, color="rgb"),
         "dlib": lambda: theirs.analyze,
     }
     extra = {"task": "pipeline", "batch": 1, "kind": "pipeline"}
@@ -123,6 +126,7 @@ def whole(theirs: Dlib, photos: list[Rgb]) -> Contest[Any]:
     [
         *((step, engine) for step in ("embedding", "chip", "whole") for engine in (OURS, "dlib")),
         ("embedding", "mobileface int8"),
+        ("whole", "mobileface detection_hog"),
     ],
 )
 def test_starter(

@@ -32,6 +32,7 @@ from mobileface import (
 from mobileface.commands.faces import write_picture
 from mobileface.commands.main import main as mobileface_command
 from mobileface.errors import InputError, MobileFaceError
+from mobileface.tasks.table import TASKS
 from mobileface.types import Face
 from mobileface.vision.image import Image
 from mobileface_convert.commands.main import main as convert
@@ -91,8 +92,9 @@ def analyse(analyzer: FaceAnalyzer, path: Path, folder: Path) -> list[Face]:
     faces = analyzer(image)
     print(f"\n{path.name}: {len(faces)} face{'' if len(faces) == 1 else 's'}")
     for face in faces:
-        x1, y1, x2, y2 = face.bbox
-        print(f"  score {face.det_score:.2f}  box ({x1:.0f}, {y1:.0f})-({x2:.0f}, {y2:.0f})")
+        for task in TASKS:
+            if words := task.to_text(face):
+                print(f"  {task.name}: {', '.join(words)}")
     target = folder / f"{path.stem}.png"
     write_picture(target, draw_faces(image, faces))
     print(f"  annotated photo: {target}")
@@ -117,10 +119,9 @@ def compare_variants(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
     """Prints how similar a face is to itself under different conditions, and writes the crops."""
     assert analyzer.embedder is not None
     embedder, first, tiles = analyzer.embedder, None, []
-    closer = FaceAnalyzer(upsample=1)  # for faces smaller than 80 pixels
     print(f"\n{path.name}, compared with itself by {embedder.name} (cosine, 1 is equal)")
     for name, image in variants(read_image(path)).items():
-        faces = analyzer(image) or closer(image)
+        faces = analyzer(image)
         if not faces or faces[0].landmarks is None:
             print(f"  no face   {name}")
             continue

@@ -1,4 +1,4 @@
-"""mobileface: face tasks on small machines, on ONNX Runtime and OpenCV alone.
+"""mobileface: face analysis for small devices, with only ONNX Runtime and OpenCV.
 
 >>> import mobileface
 >>> embedder = mobileface.load()                       # doctest: +SKIP
@@ -103,8 +103,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# ONNX Runtime from 1.24 on would number this machine in a file of the user's cache folder, gather
-# events there and send them. Whoever wants that sets the variable to 0.
+# ONNX Runtime 1.24 or newer stores an ID of this machine in the user's cache folder, collects
+# events there and sends them. To enable that, set the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
@@ -158,7 +158,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used: reading a spec needs no ONNX Runtime."""
+    """Imports a public name on first use, so that reading a spec does not load ONNX Runtime."""
     if name not in _HOMES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

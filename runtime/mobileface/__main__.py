@@ -1,7 +1,7 @@
-"""The ``mobileface`` command, also as ``python -m mobileface``.
+"""The ``mobileface`` command, also available as ``python -m mobileface``.
 
-Packages that cannot be imported here get one clear line, and ``mobileface doctor`` runs all the
-same: it says what is wrong with them.
+If a package cannot be imported, the command prints one line; ``mobileface doctor`` runs even then
+and reports the cause.
 """
 
 from __future__ import annotations
@@ -9,16 +9,24 @@ from __future__ import annotations
 import argparse
 import sys
 
+from .host.ending import held
+from .host.program import run_program
+
 __all__ = ["main"]
 
 
 def main() -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command and returns its exit code."""
+    return run_program("mobileface", _run, final=True)
+
+
+def _run() -> int:
     try:
-        from .commands.main import main as command
+        with held():  # extension modules turn what a signal raises into errors of their own
+            from .commands.main import main as command
     except ImportError as error:
         if sys.argv[1:2] != ["doctor"]:
-            text = f"mobileface: error: {error}; 'mobileface doctor' says what is wrong"
+            text = f"mobileface: error: {error}; run 'mobileface doctor' to find the cause"
             print(text, file=sys.stderr)
             return 2
         from .commands.doctor import add_doctor

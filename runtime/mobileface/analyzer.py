@@ -1,4 +1,4 @@
-"""All tasks on one image, in the order in which they need each other."""
+"""`FaceAnalyzer`: detects the faces of an image and runs all tasks on them."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ __all__ = ["FaceAnalyzer"]
 
 
 class FaceAnalyzer:
-    """Finds faces and runs every task on them.
+    """Detects faces and runs all tasks on them.
 
     Args:
-        models: Folder with converted models; by default those of `mobileface.models.lookup`.
-        tasks: Tasks to run, names of `mobileface.tasks.table`; it is an error if the model of one
-            is absent. By default every task that can run does; `missing` says which cannot, and
-            why.
-        crops: Crops that the landmarks must allow, names in `mobileface.vision.crops`.
-        precision: "fp32", "fp16" or "int8": what every model that has it runs in; the others stay
-            as they are, `variants` says which. A mapping asks for it task by task, strictly.
-        options: What is left: for each task the model to use, as ``detector``, ``landmarks``,
-            ``pose``, ``attributes`` and ``embedder``, by name, by path or as a ready object, by
-            default the preferred one; options of the detector, e.g. ``score_threshold``; and
-            those of `mobileface.Session`.
+        models: Folder to search for models first; by default only those of
+            `mobileface.models.lookup`.
+        tasks: Names of the tasks to run (`mobileface.tasks.table`); each of them needs a model. By
+            default, all tasks that can run; `missing` lists the others, with the reason.
+        crops: Crops that the landmarks must suffice for, names in `mobileface.vision.crops`.
+        precision: "fp32", "fp16" or "int8": precision for all models that offer it; the others run
+            in their own precision (see `variants`). A mapping from tasks to precisions is strict:
+            those models must offer the precision.
+        options: The model of each task, as ``detector``, ``landmarks``, ``pose``, ``attributes``
+            and ``embedder``: a name, a path or a loaded model, by default the preferred one. Also
+            options of the detector, e.g. ``score_threshold``, and those of `mobileface.Session`.
 
     Attributes:
         tasks: The tasks that run.
-        missing: The others, with the reason.
-        damaged: Those of the missing whose model exists and was refused.
+        missing: The tasks that do not run, with the reason.
+        damaged: The missing tasks that have a model, but whose model was rejected.
 
     Raises:
         InputError: If a task or an option is unknown.
-        ModelNotFoundError: If there is no detector, or no model for a task that was asked for, or
-            none in the precision that was asked for.
-        ModelError: If the detector, or a model for a task that was asked for, cannot be loaded; as
+        ModelNotFoundError: If there is no detector, no model for a requested task, or none in the
+            requested precision.
+        ModelError: If the detector or the model of a requested task cannot be loaded;
             `ModelIntegrityError` if it does not match its index.
 
     Example:
@@ -110,23 +110,23 @@ class FaceAnalyzer:
             The faces, sorted by score, highest first.
 
         Raises:
-            ImageError: If it is not an image.
+            ImageError: If ``image`` is not an image.
         """
         return self.describe(image, self.detect(image, color=color), color=color)
 
     def detect(self, image: Image, *, color: ChannelOrder = "bgr") -> list[Face]:
-        """Finds the faces of an image and nothing else.
+        """Detects the faces of an image and runs no other task.
 
         Args:
             image: uint8 (H, W, 3) or (H, W).
             color: Channel order of a colour image.
 
         Returns:
-            The faces with box and score, and with landmarks if the detector gives them, sorted by
-            score, highest first.
+            The faces with box and score, and with landmarks if the detector returns keypoints,
+            sorted by score, highest first.
 
         Raises:
-            ImageError: If it is not an image.
+            ImageError: If ``image`` is not an image.
         """
         return self._detection.run(check_image(image), (), color)
 
@@ -138,19 +138,19 @@ class FaceAnalyzer:
         *,
         color: ChannelOrder = "bgr",
     ) -> list[Face]:
-        """Runs the other tasks on known faces.
+        """Runs the other tasks on detected faces.
 
         Args:
             image: uint8 (H, W, 3) or (H, W).
             faces: Faces of this image. Their landmarks are kept.
-            tasks: Some of `tasks`; None: all of them. Landmarks are found in any case.
+            tasks: Subset of `tasks` to run; None for all. Landmarks are always added.
             color: Channel order of a colour image.
 
         Returns:
-            The faces in the order given, with what was found.
+            The faces with the results, in the given order.
 
         Raises:
-            ImageError: If it is not an image.
+            ImageError: If ``image`` is not an image.
             InputError: If a task is unknown.
         """
         image = check_image(image)
@@ -164,18 +164,18 @@ class FaceAnalyzer:
 
     @property
     def point_names(self) -> tuple[str, ...]:
-        """Names of the landmarks that faces get."""
+        """Names of the landmarks of the returned faces."""
         return self._points.point_names
 
     @property
     def embedder(self) -> Embedder | None:
-        """The identification model, if that task runs."""
+        """The identification model; None if the task does not run."""
         stage = self._stages.get("embedding")
         return stage.embedder if isinstance(stage, EmbeddingStage) else None
 
     @property
     def models(self) -> dict[str, tuple[str, ...]]:
-        """The names of the models that run, by task."""
+        """The names of the loaded models, by task."""
         return {
             name: tuple(model.name for model in stage.models)
             for name, stage in self._ordered()
@@ -184,19 +184,19 @@ class FaceAnalyzer:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Models that do not run although their task does, by name, with the reason."""
+        """Rejected models of tasks that run with other models, by name, with the reason."""
         return {
             name: reason for _, stage in self._ordered() for name, reason in stage.refused.items()
         }
 
     @property
     def sessions(self) -> dict[str, list[Session]]:
-        """The networks that run, by task."""
+        """The sessions of the loaded networks, by task."""
         return {name: stage.sessions for name, stage in self._ordered() if stage.sessions}
 
     @property
     def variants(self) -> dict[str, tuple[str, ...]]:
-        """The variants of the models that run, by task, in the order of `models`."""
+        """The variants of the loaded networks, by task."""
         return {
             name: tuple(s.variant.name if s.variant else s.path.name for s in sessions)
             for name, sessions in self.sessions.items()
@@ -212,7 +212,7 @@ class FaceAnalyzer:
         points: LandmarkStage | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Request:
-        """What the loader of a task's stage is told."""
+        """The arguments for the loader of a task's stage."""
         wish: Precision = None
         if isinstance(self._precision, str):
             wish = Prefer(self._precision)
@@ -222,14 +222,14 @@ class FaceAnalyzer:
         return Request(choice, self._models, wish, self._session_options, options or {}, points)
 
     def _load_points(self, task: Task) -> None:
-        """Loads the landmark models, which the tasks after them need."""
+        """Loads the landmark models, which later tasks need."""
         self._try(task, lambda request: LandmarkStage.load(request, self._detection.detector))
         stage = self._stages.get("landmarks")
         if isinstance(stage, LandmarkStage):
             self._points = stage
 
     def _try(self, task: Task, load: Callable[[Request], Stage]) -> None:
-        """Loads a stage; notes the reason if that fails and the task was not asked for by name."""
+        """Loads a stage; records the reason if that fails and the task was not requested."""
         try:
             self._stages[task.name] = load(self._request(task, self._points))
         except ModelError as error:

@@ -1,30 +1,30 @@
-"""Every error that mobileface raises on purpose.
+"""The exceptions of mobileface.
 
 ::
 
     MobileFaceError
-    ├── InputError (ValueError)            what the caller passed in
-    │   ├── ImageError                     unreadable picture, wrong dtype, shape or channel count
-    │   └── VideoError                     unreadable video, absent camera, no frames
-    ├── ModelError                         a converted model, or the place it lies in
+    ├── InputError (ValueError)            invalid argument
+    │   ├── ImageError                     unreadable image, wrong dtype, shape or channel count
+    │   └── VideoError                     unreadable video, missing camera, no frames
+    ├── ModelError                         unusable model
     │   ├── ModelNotFoundError (LookupError)
-    │   ├── CalibrationError (ValueError)  a calibration that makes no sense
-    │   ├── ModelIntegrityError            content is not what the index promises
-    │   └── SpecError (ValueError)         no spec, or a spec that makes no sense
-    ├── GalleryError                       a gallery file that cannot be used
-    ├── OutputError                        a result that cannot be written
-    ├── TuningError                        stored settings of this machine that cannot be used
-    └── ConversionError                    the offline stage (mobileface_convert)
-        ├── SourceError                    a source file that is absent or cannot be fetched
-        │   └── SourceIntegrityError       fetched or found, but its hash is another
-        ├── SourceFormatError (ValueError) bytes that are not the format they claim to be
-        ├── GraphError (ValueError)        a graph that cannot be: cycle, lost weight, wrong shape
-        ├── UnsupportedOperatorError       an operator, or an attribute value, without a conversion
-        └── ParityError                    the converted model differs from its source
+    │   ├── CalibrationError (ValueError)  unreadable or invalid calibration
+    │   ├── ModelIntegrityError            file does not match the index
+    │   └── SpecError (ValueError)         missing or invalid spec
+    ├── GalleryError                       unusable gallery file
+    ├── OutputError                        output cannot be written
+    ├── TuningError                        unusable settings of this machine
+    └── ConversionError                    error of the converter (mobileface_convert)
+        ├── SourceError                    source file is missing or cannot be fetched
+        │   └── SourceIntegrityError       source file has the wrong hash
+        ├── SourceFormatError (ValueError) source file does not have the expected format
+        ├── GraphError (ValueError)        invalid graph: cycle, missing weight, wrong shape
+        ├── UnsupportedOperatorError       operator or attribute value is not supported
+        └── ParityError                    converted model differs from its source
 
-Each carries three parts: ``what`` is wrong, ``where`` (file, node, field, array; may be empty) and
-``hint``, what to do about it (may be empty). ``str(error)`` joins them into one line. Command line
-tools print that line and exit with code 2.
+Each error has three parts: ``what`` is wrong, ``where`` (file, node, field or array; may be empty)
+and a ``hint`` on what to do (may be empty). ``str(error)`` joins them into one line. The
+command-line tools print this line and exit with code 2.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ __all__ = [
 
 
 class MobileFaceError(Exception):
-    """Base of all errors of this project.
+    """Base class of all exceptions of this project.
 
     Args:
-        what: What is wrong, without a final full stop.
-        where: The file, node, field or array it was found in.
-        hint: What the user can do about it, without a final full stop.
+        what: What is wrong, without a full stop at the end.
+        where: File, node, field or array that the error is about.
+        hint: What the user can do, without a full stop at the end.
     """
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
@@ -73,77 +73,77 @@ class MobileFaceError(Exception):
 
 
 def _rebuild(kind: type[MobileFaceError], what: str, where: str, hint: str) -> MobileFaceError:
-    """Restores an error that crossed a process boundary with its three parts."""
+    """Restores an unpickled error with its three parts."""
     return kind(what, where=where, hint=hint)
 
 
 class InputError(MobileFaceError, ValueError):
-    """An argument that cannot be used."""
+    """An argument is invalid."""
 
 
 class ImageError(InputError):
-    """A picture that cannot be read, or an array that is not a picture."""
+    """An image cannot be read, or an array is not an image."""
 
 
 class VideoError(InputError):
-    """A video or camera that cannot be read, or that has no frames."""
+    """A video or camera cannot be read, or has no frames."""
 
 
 class ModelError(MobileFaceError):
-    """A converted model that cannot be used."""
+    """A model cannot be used."""
 
 
 class ModelNotFoundError(ModelError, LookupError):
-    """No model of that name or task, or no calibration of one, in the searched places."""
+    """No model with the name or for the task, or no calibration of a model, is found."""
 
 
 class CalibrationError(ModelError, ValueError):
-    """A calibration file that cannot be read or makes no sense."""
+    """A calibration file cannot be read or is invalid."""
 
 
 class ModelIntegrityError(ModelError):
-    """A model file whose content is not what the index or the format promises."""
+    """A model file does not match its index, or an index or certificate is invalid."""
 
 
 class SpecError(ModelError, ValueError):
-    """A model without a spec, or with one that makes no sense."""
+    """A model has no spec, or an invalid one."""
 
 
 class GalleryError(MobileFaceError):
-    """A gallery file that is damaged, foreign, locked, newer than this version or absent."""
+    """A gallery file is missing, corrupt, locked, too new or not a gallery."""
 
 
 class OutputError(MobileFaceError):
-    """A result that cannot be written."""
+    """An output cannot be written."""
 
 
 class TuningError(MobileFaceError):
-    """A file of stored settings that cannot be used."""
+    """A file of stored settings is invalid."""
 
 
 class ConversionError(MobileFaceError):
-    """Something in the offline stage."""
+    """Base class of the converter's errors."""
 
 
 class SourceError(ConversionError):
-    """A source file that is absent, unreadable or cannot be fetched."""
+    """A source file is missing, unreadable or cannot be fetched."""
 
 
 class SourceIntegrityError(SourceError):
-    """A source file whose hash is not the pinned one."""
+    """The hash of a source file is not the pinned one."""
 
 
 class SourceFormatError(ConversionError, ValueError):
-    """Bytes that are not the format they claim to be."""
+    """A source file does not have the expected format."""
 
 
 class GraphError(ConversionError, ValueError):
-    """A graph that cannot be computed: cycle, missing weight, wrong shape."""
+    """A graph is invalid: it has a cycle, a missing weight or a wrong shape."""
 
 
 class UnsupportedOperatorError(ConversionError):
-    """An operator, or an attribute value of one, without a conversion."""
+    """An operator, or one of its attribute values, is not supported."""
 
 
 class ParityError(ConversionError):
-    """A converted model that differs from its source by more than its bound."""
+    """A converted model differs from its source by more than the tolerance."""

@@ -1,8 +1,8 @@
-"""Dataclasses read from JSON: the check of each field is stated in its annotation.
+"""Reads dataclasses from JSON and checks each field.
 
-A field's annotation carries a check, as in ``size: Annotated[int, integer(1)]``; `build` applies
-it. Each check takes a value and its place, and returns the value typed or raises
-`mobileface.errors.SpecError`, which names the place. Standard library only.
+The annotation of a field contains its check, as in ``size: Annotated[int, integer(1)]``; `build`
+applies it. A check takes a value and its location, and returns the converted value or raises
+`mobileface.errors.SpecError` with the location. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -44,36 +44,36 @@ __all__ = [
 ]
 
 Check = Callable[[Any, str], Any]
-"""(value, place) → the checked value."""
+"""(value, location) → checked value."""
 
 OMIT_AT_DEFAULT: Mapping[str, bool] = {"omit_at_default": True}
-"""Metadata of a field that `plain` leaves out at its default, so that older files stay equal."""
+"""Metadata of fields that `plain` omits at their default, so that older files stay the same."""
 
 _T = TypeVar("_T")
 
-_LARGEST = 3.4028234e38
-_SMALLEST = 1.1754944e-38
-"""Limits of float32, in which images are scaled."""
+_FLOAT32_MAX = 3.4028234e38
+_FLOAT32_MIN = 1.1754944e-38
+"""Limits of float32, the type in which images are scaled."""
 
 
 def build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check] | None = None) -> _T:
-    """Makes a dataclass from a mapping, each field through its check.
+    """Creates a dataclass from a mapping and checks each field.
 
     Args:
         kind: The dataclass.
         data: The mapping.
-        where: What error messages call it.
-        checks: A check for each field; by default those in the annotations.
+        where: Location in error messages.
+        checks: The check of each field; by default those in the annotations.
 
     Raises:
-        SpecError: A field is missing, unknown or not valid.
+        SpecError: If a field is missing, unknown or invalid.
     """
     known: Mapping[str, Check] = field_checks(kind) if checks is None else checks  # type: ignore[arg-type]
     given = mapping(data, where)
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise SpecError(
-            f"unknown field '{unknown[0]}'", where=where, hint=f"known: {', '.join(known)}"
+            f"unknown field '{unknown[0]}'", where=where, hint=f"available: {', '.join(known)}"
         )
     values = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -87,10 +87,10 @@ def build(kind: type[_T], data: Any, where: str, checks: Mapping[str, Check] | N
 
 @functools.cache
 def field_checks(kind: Any) -> Mapping[str, Check]:
-    """The check of each field of a dataclass, from its annotations.
+    """The checks in the annotations of a dataclass, by field.
 
     Raises:
-        TypeError: A field's annotation states no check.
+        TypeError: If an annotation contains no check.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
     return {
@@ -100,7 +100,7 @@ def field_checks(kind: Any) -> Mapping[str, Check]:
 
 
 def _check_of(hint: Any, field: str) -> Check:
-    """The check in an annotation; a dataclass checks itself."""
+    """The check in an annotation; for a dataclass, `nested`."""
     if typing.get_origin(hint) is Annotated:
         found: Check = hint.__metadata__[0]
         return found
@@ -114,7 +114,7 @@ def _check_of(hint: Any, field: str) -> Check:
 
 
 def nested(kind: type[Any]) -> Check:
-    """A table that becomes a dataclass; ``kind.check(where)`` is called if there is one."""
+    """Checks a mapping and converts it to a dataclass; calls its method ``check``, if any."""
 
     def check(value: Any, where: str) -> Any:
         made = build(kind, value, where)
@@ -126,9 +126,9 @@ def nested(kind: type[Any]) -> Check:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses and tuples as mappings and lists.
+    """Converts dataclasses and tuples to dicts and lists.
 
-    Fields at None are left out, and fields at their default with `OMIT_AT_DEFAULT`.
+    Omits fields that are None, and fields with `OMIT_AT_DEFAULT` that have their default.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
@@ -142,21 +142,21 @@ def plain(value: Any) -> Any:
 
 
 def mapping(data: Any, where: str) -> Mapping[str, Any]:
-    """A JSON object."""
+    """Checks for a JSON object."""
     if not isinstance(data, Mapping):
         raise SpecError("must be a table of fields", where=where)
     return data
 
 
 def text(value: Any, where: str) -> str:
-    """Text that is not blank."""
+    """Checks for text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise SpecError(f"must be text, not {value!r}", where=where)
     return value
 
 
 def name(value: Any, where: str) -> str:
-    """A name that is also a safe file name."""
+    """Checks for a name that is also a safe file name."""
     word = text(value, where)
     if not word.replace("_", "").isalnum() or not word.isascii() or len(word) > 64:
         raise SpecError(f"'{word[:64]}' must be letters, digits and underscores", where=where)
@@ -164,7 +164,7 @@ def name(value: Any, where: str) -> str:
 
 
 def one_of(words: tuple[str, ...]) -> Check:
-    """One of the given words."""
+    """Checks for one of the allowed values."""
 
     def check(value: Any, where: str) -> str:
         if value not in words:
@@ -175,7 +175,7 @@ def one_of(words: tuple[str, ...]) -> Check:
 
 
 def integer(minimum: int) -> Check:
-    """An integer that is not below a minimum."""
+    """Checks for an integer that is at least ``minimum``."""
 
     def check(value: Any, where: str) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
@@ -186,38 +186,38 @@ def integer(minimum: int) -> Check:
 
 
 def boolean(value: Any, where: str) -> bool:
-    """True or false."""
+    """Checks for true or false."""
     if not isinstance(value, bool):
         raise SpecError(f"{value!r} is not true or false", where=where)
     return value
 
 
 def number(value: Any, where: str) -> float:
-    """A number that float32 can hold."""
+    """Checks for a number in the range of float32."""
     known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not abs(value) <= _LARGEST:  # false for nan
-        raise SpecError(f"{value!r} is not a number that float32 can hold", where=where)
+    if not known or not abs(value) <= _FLOAT32_MAX:  # false for nan
+        raise SpecError(f"{value!r} is not a number in the range of float32", where=where)
     return float(value)
 
 
 def numbers(lengths: tuple[int, ...], *, positive: bool = False) -> Check:
-    """A list of finite numbers of one of the given lengths, all above zero if so asked."""
+    """Checks for a list of numbers with one of the given lengths, optionally all positive."""
 
     def check(value: Any, where: str) -> tuple[float, ...]:
         listed = value if isinstance(value, list | tuple) else ()
         items = tuple(number(item, where) for item in listed)
         if len(items) not in lengths:
             allowed = " or ".join(str(length) for length in lengths)
-            raise SpecError(f"{len(items)} numbers instead of {allowed}", where=where)
-        if positive and min(items) < _SMALLEST:
-            raise SpecError(f"{value!r} must be above zero", where=where)
+            raise SpecError(f"expected {allowed} numbers, got {len(items)}", where=where)
+        if positive and min(items) < _FLOAT32_MIN:
+            raise SpecError(f"{value!r} must be positive", where=where)
         return items
 
     return check
 
 
 def list_of(check: Check, *, empty: bool = False) -> Check:
-    """A list whose items pass a check."""
+    """Checks for a list, and each item with the given check."""
 
     def check_all(value: Any, where: str) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or not (value or empty):
@@ -228,7 +228,7 @@ def list_of(check: Check, *, empty: bool = False) -> Check:
 
 
 def hexadecimal(value: Any, where: str) -> str:
-    """A SHA-1 in hexadecimal."""
+    """Checks for a SHA-1 in hexadecimal."""
     word = text(value, where)
     if len(word) != 40 or set(word) - set("0123456789abcdef"):
         raise SpecError(f"'{word}' is not a SHA-1 in hexadecimal", where=where)

@@ -1,7 +1,7 @@
-"""What the tasks return: frozen, with documented units.
+"""The results of the tasks, as frozen dataclasses with documented units.
 
-Pixel coordinates have their origin in the centre of the upper left pixel; x grows to the right, y
-down. "left" is left as the viewer sees it.
+The origin of pixel coordinates is the centre of the upper left pixel; x increases to the right, y
+downwards. "left" means left as seen by the viewer.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Faces found in an image, sorted by score, highest first.
+    """Detected faces of an image, sorted by score, highest first.
 
     Attributes:
-        boxes: float32 (N, 4): x1, y1, x2, y2 in pixels of the image; may reach beyond it.
-        scores: float32 (N,): det_score of each; its scale is the detector's own.
-        keypoints: float32 (N, P, 2): x and y of each point in pixels, if the detector gives any.
-        keypoint_names: Name of each of the P points.
+        boxes: float32 (N, 4): x1, y1, x2, y2 in pixels of the image; may extend beyond it.
+        scores: float32 (N,): detection scores; their scale depends on the detector.
+        keypoints: float32 (N, P, 2): x and y of keypoints in pixels; None if the detector has none.
+        keypoint_names: Names of the P keypoints.
     """
 
     boxes: FloatArray
@@ -52,17 +52,17 @@ class Landmarks:
     """Named points of one face.
 
     Attributes:
-        names: What each point is, e.g. "left_eye".
-        points: float32 (P, 2): x and y in pixels of the picture.
+        names: Name of each point, e.g. "left_eye".
+        points: float32 (P, 2): x and y in pixels of the image.
     """
 
     names: tuple[str, ...]
     points: FloatArray
 
     def select(self, names: tuple[str, ...]) -> FloatArray | None:
-        """The points of these names, (P, 2), or None if one is absent.
+        """The points with the given names, (P, 2); None if one is missing.
 
-        A "mouth" that is not there itself is the mean of "left_mouth" and "right_mouth".
+        A missing "mouth" is replaced by the mean of "left_mouth" and "right_mouth".
         """
         found = [self._find(name) for name in names]
         rows = [row for row in found if row is not None]
@@ -80,12 +80,12 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Which way a head turns, on MobileFace's scale: about −100 to 100, not degrees.
+    """Head pose on MobileFace's scale: about −100 to 100, not degrees.
 
     Attributes:
-        pitch: Nodding.
-        roll: Tilting to a shoulder.
-        yaw: Turning to a side.
+        pitch: Nodding up or down.
+        roll: Tilting towards a shoulder.
+        yaw: Turning to the left or right.
     """
 
     pitch: float
@@ -127,16 +127,16 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """One face of a picture.
+    """One face of an image.
 
     Attributes:
-        bbox: float32 (4,): x1, y1, x2, y2 in pixels of the picture; may reach beyond it.
-        det_score: How sure the detector is, on its own scale.
-        landmarks: Its points, or None if that task did not run.
-        pose: Which way it turns, or None if that task did not run.
-        embedding: float32 (D,) of unit length, or None if that task did not run.
-        embedding_model: `Embedder.identity` of the model that made the embedding.
-        attributes: Gender, age and expression, or None if that task did not run.
+        bbox: float32 (4,): x1, y1, x2, y2 in pixels of the image; may extend beyond it.
+        det_score: Detection score; its scale depends on the detector.
+        landmarks: Landmarks; None if the task did not run.
+        pose: Head pose; None if the task did not run.
+        embedding: float32 (D,), L2-normalized; None if the task did not run.
+        embedding_model: `Embedder.identity` of the model that computed the embedding.
+        attributes: Gender, age and expression; None if the task did not run.
         roll: Degrees by which the head is turned clockwise in the image, −180 to 180, measured
             from points that turn with it; None if the detector gives no points.
     """
@@ -151,10 +151,10 @@ class Face:
     roll: float | None = None
 
     def similarity(self, other: Face) -> float:
-        """Cosine of two faces' embeddings, −1 to 1; higher is more alike.
+        """Cosine of the embeddings of two faces, −1 to 1; higher means more similar.
 
         Raises:
-            InputError: A face has no embedding, or they are of different models; names both.
+            InputError: If a face has no embedding, or the embeddings are from different models.
         """
         if self.embedding is None or other.embedding is None:
             raise InputError("a face without an embedding cannot be compared")
@@ -163,20 +163,20 @@ class Face:
 
     @property
     def kps(self) -> FloatArray | None:
-        """The points alone, float32 (P, 2)."""
+        """The landmark points, float32 (P, 2); None without landmarks."""
         return None if self.landmarks is None else self.landmarks.points
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """A face that is followed through a video, in one frame.
+    """A face that is tracked through a video, in one frame.
 
     Attributes:
-        track_id: Its number, from 1 on; the same in all frames.
+        track_id: ID of the track, 1 or greater; the same in all frames.
         bbox: float32 (4,): x1, y1, x2, y2 in pixels; smoothed, or predicted if `detection` is None.
-        det_score: How sure the detector is; None in a frame without a detection.
-        detection: Index of its detection in this frame; None: its box is a prediction.
-        age: Frames since it was first seen.
+        det_score: Detection score; None in a frame without a detection.
+        detection: Index of the detection in this frame; None if the box is a prediction.
+        age: Number of frames since the first detection.
     """
 
     track_id: int
@@ -187,14 +187,14 @@ class Track:
 
 
 def require_same_model(one: str | None, other: str | None) -> None:
-    """Refuses to compare what different models made: their numbers have nothing in common.
+    """Checks that two embeddings are from the same model, because only those can be compared.
 
     Args:
-        one: `Embedder.identity` of a model.
-        other: Likewise.
+        one: `Embedder.identity` of the first model; None if unknown.
+        other: `Embedder.identity` of the second model; None if unknown.
 
     Raises:
-        InputError: They differ; names both.
+        InputError: If the models differ.
     """
     if one != other:
         raise InputError(

@@ -87,13 +87,15 @@ def run(task: Any, label: str, images: Arrays, faces: Faces) -> Iterator[tuple[s
             detections = task.detect(small)
             yield f"box/{where}", detections.boxes
             yield f"score/{where}", detections.scores
+            if detections.keypoints is not None:
+                yield f"point/{where}", detections.keypoints
         elif isinstance(task, mobileface.LandmarkPredictor):
             marks = task.predict(image, [face.bbox for face in here])
             yield f"point/{where}", np.stack([mark.points for mark in marks])
         else:
             size = (task.image.height, task.image.width)
             crops = [sample(crop_box(image, face), *size) for face in here]
-            if isinstance(task, mobileface.AttributePredictor):
+            if task.spec.task == "attributes":
                 found = task.predict(crops)
                 yield f"probability/{where}", np.stack([probabilities(each) for each in found])
                 continue
@@ -129,7 +131,8 @@ def aligned(image: Any, faces: list[Face], crop: str) -> list[Any]:
 
 
 def probabilities(found: Attributes) -> Any:
-    return np.concatenate([found.gender_probs, found.age_probs, found.expression_probs])
+    parts = (found.gender_probs, found.age_probs, found.expression_probs)
+    return np.concatenate([part for part in parts if part is not None])
 
 
 def pipeline(images: Arrays) -> Iterator[tuple[str, Any]]:

@@ -51,5 +51,5 @@ def test_ray_gives_the_same(command: Path, people: Path, models: Path, tmp_path:
     for result in results:
         [skipped] = result["data"]["left_out"]
         assert skipped["picture"] == "person04/person04_0002.png"
-        assert "not a picture" in skipped["reason"]
+        assert "not an image" in skipped["reason"]
         assert result["distractors"]["count"] == 35

@@ -234,7 +234,7 @@ def test_variants_are_compared_in_one_table(source: Path, tmp_path: Path) -> Non
 def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--models", models, "--crops", "--no-cache")
     assert call("roc", people, "--embedder", "tiny_color:int8", *options) == 2
-    assert "there are: " in capsys.readouterr().err
+    assert "available: " in capsys.readouterr().err
 
 
 # errors

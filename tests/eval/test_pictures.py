@@ -26,7 +26,7 @@ def test_invalid_folders(people: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_folder(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no pictures found"):
+    with pytest.raises(InputError, match="no images found"):
         read_folder(tmp_path / "empty")
     (people / "stray.png").write_bytes(b"x")
     with pytest.raises(InputError, match=r"'stray.png' is not in the folder of a person"):
@@ -101,5 +101,5 @@ def test_unreadable_lists(people: Path) -> None:
 
 
 def test_data_that_is_not_an_image() -> None:
-    with pytest.raises(ImageError, match=r"lfw\[3\]: not a picture"):
+    with pytest.raises(ImageError, match=r"lfw\[3\]: not an image"):
         FaceImage("lfw[3]", data=b"jpeg").image()

@@ -24,7 +24,8 @@ def image() -> npt.NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def faces(image: npt.NDArray[np.uint8]) -> list[Face]:
-    return FaceAnalyzer(ANALYZER, score_threshold=THRESHOLD)(image)
+    tasks = ("detection", "landmarks", "pose", "embedding")
+    return FaceAnalyzer(ANALYZER, tasks, score_threshold=THRESHOLD)(image)
 
 
 def test_every_step_gives_what_was_recorded(faces: list[Face]) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 
 from mobileface import __version__
-from mobileface.commands.output import INTERRUPTED
-from mobileface.errors import MobileFaceError
+from mobileface.host.program import run_program
 
 __all__ = ["main"]
 
@@ -20,6 +18,10 @@ _PACKAGES = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code: 0, or 2 after an error."""
+    return run_program("mobileface-eval", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         print(
@@ -29,17 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     options = _parser().parse_args(arguments)
-    try:
-        code: int = options.run(options)
-    except MobileFaceError as error:
-        print(f"mobileface-eval: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("mobileface-eval: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    code: int = options.run(options)
     return code
 
 

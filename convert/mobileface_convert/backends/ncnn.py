@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pathlib import Path
 import onnx
 
 from mobileface.errors import ConversionError, UnsupportedOperatorError
-from mobileface.host.files import reason
+from mobileface.host.files import reason, scratch_folder
 
 __all__ = ["TIME_LIMIT", "NcnnModel", "to_ncnn"]
 
@@ -75,7 +74,7 @@ def to_ncnn(
         UnsupportedOperatorError: If ncnn does not have an operator; lists the operators.
     """
     program = _find_pnnx()
-    with tempfile.TemporaryDirectory(prefix="mobileface-ncnn-") as name:
+    with scratch_folder(prefix="mobileface-ncnn-") as name:
         folder = Path(name)
         (folder / "model.onnx").write_bytes(model.SerializeToString())
         sizes = ",".join(map(str, shape))

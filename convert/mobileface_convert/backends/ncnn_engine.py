@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import ConversionError, UnsupportedOperatorError
+from mobileface.host.files import scratch_folder
 
 from .ncnn import NcnnModel
 
@@ -95,7 +95,7 @@ class NcnnNetwork:
 
     def _load(self) -> None:
         """Loads the network from temporary files, as ncnn requires."""
-        with tempfile.TemporaryDirectory(prefix="mobileface-ncnn-") as name:
+        with scratch_folder(prefix="mobileface-ncnn-") as name:
             paths = [Path(name) / f"model.{suffix}" for suffix in ("param", "bin")]
             contents: Sequence[bytes] = (self._model.param.encode(), self._model.bin)
             for path, content in zip(paths, contents, strict=True):

@@ -21,7 +21,6 @@ These parts stay in float32, depending on the graph only:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ import numpy.typing as npt
 import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.host.files import scratch_folder
 
 from .quiet import quiet
 
@@ -102,7 +102,7 @@ def quantize(
     # Importing the package takes half a second, and most commands do not need it.
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with scratch_folder() as folder, quiet():
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)  # the package moves weights out of a model in memory
         try:

@@ -18,7 +18,6 @@ import dataclasses
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ import onnx
 
 from mobileface import __version__
 from mobileface.errors import ConversionError, ModelError, ModelIntegrityError, OutputError
-from mobileface.host.files import check_sha256, reason, replacing
+from mobileface.host.files import check_sha256, reason, replacing, scratch_folder
 from mobileface.host.places import MODELS_PACKAGE
 from mobileface.models.index import INDEX_FILE, IndexEntry, read_index
 from mobileface.models.spec import METADATA_KEY, License, ModelSpec
@@ -98,7 +97,7 @@ def make_bundle(models: Path, output: Path, version: str = __version__) -> Bundl
     index = read_index(models)
     if not index:
         raise ModelError(f"no {INDEX_FILE} with models in it", where=str(models))
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch_folder() as temporary:
         project = Path(temporary)
         terms = [_license(models / entry.file) for entry in index.values()]
         names = sorted({term.name for term in terms})
@@ -211,7 +210,7 @@ def _build(project: Path, output: Path) -> Path:
     """Builds the wheel and copies it to the output folder."""
     from hatchling.builders.wheel import WheelBuilder  # only needed by this command
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         built = Path(next(WheelBuilder(str(project)).build(directory=folder)))
         target = output / built.name
         with replacing(target) as temporary:

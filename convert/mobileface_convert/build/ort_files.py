@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mobileface.errors import ConversionError
-from mobileface.host.files import write_aside
+from mobileface.host.files import scratch_folder, write_aside
 from mobileface.host.machine import ANYWHERE
 from mobileface.models.agreement import Bounds, compare_outputs
 from mobileface.models.index import IndexEntry, Variant
@@ -64,7 +63,7 @@ def write_ort(models: Path, entries: Sequence[IndexEntry]) -> list[Path]:
     """
     target = ort_folder(models)
     written = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         for entry in entries:
             for variant in _portable(entry):
                 converted = _convert(models / variant.file, Path(scratch))
@@ -122,7 +121,7 @@ def _operators(files: Sequence[Path]) -> str:
     """The operators of some files, in the format of ONNX Runtime's build."""
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / OPERATORS_FILE
         with quiet():
             create_config_from_models(list(files), path, False)

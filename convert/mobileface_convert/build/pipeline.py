@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobileface.errors import ConversionError, OutputError, SourceError, SourceIntegrityError
-from mobileface.host.files import write_aside
+from mobileface.host.ending import held
+from mobileface.host.files import scratch_folder, write_aside
 from mobileface.host.machine import ANYWHERE
 from mobileface.models.index import PRECISIONS, IndexEntry, Variant, read_index, write_index
 
@@ -76,13 +76,14 @@ def convert(
     """
     maker = _maker(recipe)
     recipe, files = choose(recipe, source)
-    with _locked_folder(folder), tempfile.TemporaryDirectory() as scratch:
+    with _locked_folder(folder), scratch_folder() as scratch:
         builder = VariantBuilder(recipe, files, maker, Path(scratch), verify)
         own = builder.build_own()
         others = builder.build_others(plan or Plan())
         built = [item for item in others if isinstance(item, BuiltVariant)]
-        entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *built)])
-        _update_index(recipe.name, entry, folder)
+        with held():  # a model is written with its certificates and its index entry, or not
+            entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *built)])
+            _update_index(recipe.name, entry, folder)
     return Artefact(
         recipe.name,
         folder / entry.file,

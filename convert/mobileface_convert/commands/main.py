@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobileface import __version__
-from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.errors import ConversionError
 from mobileface.host.places import HOME_VARIABLE, user_models
+from mobileface.host.program import run_program
 from mobileface.models.index import PRECISIONS
 
 from ..backends.storage import STORAGES, stored_as
@@ -43,21 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command-line arguments; by default those of the process.
 
     Returns:
-        The exit code: 0 on success, 2 after an error, 130 after an interrupt.
+        The exit code: 0 on success, 2 after an error, or as `run_program` says.
     """
-    options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> int:
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
-    except MobileFaceError as error:
-        print(f"mobileface-convert: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("mobileface-convert: interrupted", file=sys.stderr)
-        return 130
-    return code
+        return code
+
+    return run_program("mobileface-convert", run)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,6 @@ fully connected layer on all pixels does. Nothing is written unless every step s
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import onnx
 
 from mobileface.errors import ConversionError, GraphError, ParityError
-from mobileface.host.files import replacing
+from mobileface.host.files import replacing, scratch_folder
 
 from ..backends.onnx import to_onnx
 from ..build.certificate import export_certificate, write_certificate
@@ -327,7 +326,7 @@ def _oracle(
         return ReferenceNetwork(graph)
     if symbol is not None:
         return MXNetReference(symbol, params, outputs or None)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         return MXNetReference(*save_checkpoint(graph, Path(folder) / "network"))
 
 

@@ -8,7 +8,6 @@ frontal face detector consists of five such filters of 10 x 10 cells.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import SourceError
+from mobileface.host.files import scratch_folder
 
 from .dlib_stream import DlibStream
 
@@ -138,7 +138,7 @@ def installed_detector_bytes() -> bytes:
             "dlib is not installed; its face detector is only available inside the package",
             hint="pip install dlib-bin",
         ) from error
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / "frontal_face_detector.svm"
         dlib.get_frontal_face_detector().save(str(path))
         return path.read_bytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import ConversionError
+from mobileface.host.files import scratch_folder
 from mobileface.models.spec import ModelSpec
 
 from ..frontends.checkpoint import save_checkpoint
@@ -107,7 +107,7 @@ class Oracle:
         elif "symbol" in files:
             self._runner = MXNetReference(files["symbol"], files["params"], output)
         else:
-            with tempfile.TemporaryDirectory() as folder:
+            with scratch_folder() as folder:
                 prefix = Path(folder) / "network"
                 paths = save_checkpoint(load_network(recipe, files), prefix)
                 self._runner = MXNetReference(*paths, output)

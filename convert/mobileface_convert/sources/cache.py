@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mobileface.host.ending import held
 from mobileface.host.places import default_cache_dir
 
 __all__ = ["default_cache_dir", "exclusive_folder", "exclusive_part"]
@@ -59,16 +60,20 @@ def exclusive_folder(folder: Path) -> Iterator[None]:
     path = folder / ".lock"
     while True:
         with path.open("ab") as lock:
-            locked = _lock(lock)
-            # The previous holder has removed the file; another one of that name may exist by now.
-            if locked and not _is_still(lock, path):
-                continue
+            locked = False
             try:
+                locked = _lock(lock)
+                # Who had it before has removed it: another file of that name may be locked by now.
+                if locked and not _is_still(lock, path):
+                    continue
                 yield
             finally:
-                if locked:
-                    path.unlink(missing_ok=True)
-                    _unlock(lock)
+                with held():
+                    # Not locked after a signal at the start: then nobody may have it.
+                    if locked or _lock(lock, wait=False):
+                        if _is_still(lock, path):
+                            path.unlink(missing_ok=True)
+                        _unlock(lock)
             return
 
 
@@ -82,7 +87,7 @@ def _is_still(lock: BinaryIO, path: Path) -> bool:
 
 if sys.platform == "win32":
 
-    def _lock(_: BinaryIO) -> bool:
+    def _lock(_: BinaryIO, *, wait: bool = True) -> bool:  # noqa: ARG001
         """Returns False, as Windows has no advisory locks."""
         return False
 
@@ -92,10 +97,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(lock: BinaryIO) -> bool:
+    def _lock(lock: BinaryIO, *, wait: bool = True) -> bool:
         """Waits for the lock; False if the file system has no locks, like some network ones."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
         return True

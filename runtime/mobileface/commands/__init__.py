@@ -1,1 +1,1 @@
-"""The ``mobileface`` command: one module for each subcommand, options in `options`."""
+"""The ``mobileface`` command: a module per subcommand; shared options are in `options`."""

@@ -1,6 +1,6 @@
-"""``mobileface bench``: how long every model and the whole pipeline take on this machine.
+"""``mobileface bench``: measures every model and the whole pipeline on this machine.
 
-With ``--json`` one object::
+``--json`` prints one object::
 
     {"schema": 1,
      "environment": {"machine": "aarch64", "cpu": "…", "features": […], "cpus": 4,
@@ -15,21 +15,20 @@ With ``--json`` one object::
      "pipeline": {"detection": ["detection_hog"], "landmarks": ["landmark_dlib5"], …},
      "skipped": [{"model": "…", "variant": "int8", "reason": "needs a CPU with avx2"}]}
 
-A row is a call from uint8 pixels to its result, of ``batch`` faces; ``fps`` counts faces, for
-detection and the pipeline pictures. ``stage`` is "detection", "landmarks", "pose", "attributes",
-"embedding", "align", "tracking", "enhance", "makeup" or "pipeline"; rows of stages without a
-network have no model, and that of "align" has its template's name as ``variant``. ``threads`` is
-null where no network runs; ``tuned``: they are those that ``mobileface tune`` stored.
-``start_up_ms`` and ``peak_bytes`` are
-those of a fresh process, from its imports to the first result; null if there was no time for it, or
-the system does not tell. ``published_ms`` is what upstream published, on its own hardware.
+A row is the time of one call, from uint8 pixels to the result, for ``batch`` faces. ``fps`` is
+faces per second; for detection and the pipeline, images per second. ``stage`` is "detection",
+"landmarks", "pose", "attributes", "embedding", "align", "tracking", "enhance", "makeup" or
+"pipeline". Rows of stages without a network have no model; ``variant`` of "align" is the crop
+template. ``threads`` is null where no network runs; ``tuned`` is true if the settings are those
+that ``mobileface tune`` stored. ``start_up_ms`` and ``peak_bytes`` are measured in a new process,
+from its imports to the first result; they are null if the time was up or the system does not report
+them. ``published_ms`` is the time that upstream published, on its own hardware.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ from ..effects.enhance import enhance
 from ..effects.makeup import makeup
 from ..errors import InputError, MobileFaceError, ModelNotFoundError
 from ..host.environment import describe_environment
+from ..host.files import scratch_folder
 from ..models.lookup import StoredModel
 from ..models.session import runtime_version
 from ..models.tuning import setting_for
@@ -63,7 +63,7 @@ __all__ = ["add_bench", "run_bench"]
 
 _SECONDS = 40.0
 _FRESH_SHARE = 0.4
-"""Of the time at most for fresh processes; the rest is for the medians."""
+"""Maximum share of the time that is spent on new processes; the rest is for the medians."""
 
 _PIPELINE = "pipeline"
 _TRACKED = 10
@@ -83,13 +83,13 @@ call(numpy.load(image), *boxes)
 
 @dataclass(slots=True)
 class _Row:
-    """Something to measure, and what is known of it."""
+    """One measurement: the call to time, and its fields in the output."""
 
     stage: str
     work: Work
     facts: dict[str, Any]
     fresh: list[str] | None = None
-    picture: Image | None = None
+    image: Image | None = None
 
     @property
     def key(self) -> str:
@@ -99,19 +99,19 @@ class _Row:
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface bench``."""
-    add_common(parser, _SECONDS, "these models only, without the pipeline")
+    add_common(parser, _SECONDS, "measure only these models, without the pipeline")
     add = parser.add_argument
-    add("--batch", nargs="+", type=int, default=[1], metavar="N", help="faces a call; default: 1")
-    add("--threads", type=int, metavar="N", help="default: as the runtime chooses")
+    add("--batch", nargs="+", type=int, default=[1], metavar="N", help="batch sizes; default: 1")
+    add("--threads", type=int, metavar="N", help="number of threads; default: automatic")
     parser.set_defaults(run=run_bench)
 
 
 def run_bench(options: argparse.Namespace) -> int:
-    """Measures, and prints a table."""
+    """Measures the models and the pipeline, and prints a table."""
     begin = time.monotonic()
     check_seconds(options.seconds)
     if min(options.batch) < 1:
-        raise InputError(f"--batch {min(options.batch)} is below 1")
+        raise InputError(f"--batch must be at least 1, not {min(options.batch)}")
     session = {} if options.threads is None else {"intra_op_num_threads": options.threads}
     stored = wanted_models(options.models, options.model)
     analyzer = pipeline_of(options.models, session)
@@ -120,7 +120,7 @@ def run_bench(options: argparse.Namespace) -> int:
     if options.model is None:
         rows += _stage_rows(scenes, analyzer, options)
     if not rows:
-        raise ModelNotFoundError("nothing to measure", hint="'mobileface models' lists the models")
+        raise ModelNotFoundError("no models to measure", hint="see 'mobileface models'")
     _measure_starts(rows, begin + _FRESH_SHARE * options.seconds)
     left = max(options.seconds - (time.monotonic() - begin), 0.1 * options.seconds)
     progress = Progress(None, "measurements")
@@ -141,7 +141,7 @@ def _model_rows(
     scenes: Sequence[Scene],
     session: dict[str, Any],
 ) -> tuple[list[_Row], list[dict[str, str]]]:
-    """A row for every variant and batch, and what cannot run here."""
+    """A row for every variant and batch size, and the variants that cannot run here."""
     rows, skipped = [], []
     for model in stored:
         setting = None if session else setting_for(model, runtime_version())
@@ -175,14 +175,14 @@ def _model_rows(
                     threads = str(options.threads or "")
                     folder = str(item.path.parent)
                     row.fresh = [model.name, folder, item.variant.name, threads]
-                    row.picture, box = _first_input(task, scenes[0])
+                    row.image, box = _first_input(task, scenes[0])
                     row.fresh += box
                 rows.append(row)
     return rows, skipped
 
 
 def _first_input(task: Any, scene: Scene) -> tuple[Image, list[str]]:
-    """What a fresh process gets: a picture, and for landmarks a box."""
+    """The input of a new process: an image, and for landmark models a box."""
     if takes_batches(task):
         return scene.crop(task.crop, (task.image.height, task.image.width)), []
     boxes = scene.box.tolist() if task_named(task.spec.task).input == "boxes" else []
@@ -192,7 +192,7 @@ def _first_input(task: Any, scene: Scene) -> tuple[Image, list[str]]:
 def _stage_rows(
     scenes: Sequence[Scene], analyzer: FaceAnalyzer | None, options: argparse.Namespace
 ) -> list[_Row]:
-    """The steps without a network, and the whole."""
+    """The rows of the stages without a network, and of the whole pipeline."""
     blank = dict.fromkeys(("model", "variant", "precision", "bytes", "threads"))
     facts = {**blank, "tuned": False, "batch": 1}
     frames = [scene.frame for scene in scenes]
@@ -219,25 +219,25 @@ def _stage_rows(
         folder = "" if options.models is None else str(options.models)
         whole = _Row(_PIPELINE, lambda number: analyzer(frames[number % count]), dict(facts))
         whole.fresh = ["", folder, "", str(options.threads or "")]
-        whole.picture = frames[0]
+        whole.image = frames[0]
         rows.append(whole)
     return rows
 
 
 def _measure_starts(rows: Sequence[_Row], deadline: float) -> None:
-    """Start-up and peak memory of each row that has a network, while there is time.
+    """Measures start-up time and peak memory of rows with a network, until the deadline.
 
-    The whole pipeline comes first, in any case: it is what most programs run.
+    The pipeline is measured first and always, because it is what most programs run.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         for number, row in enumerate(sorted(rows, key=lambda row: row.stage != _PIPELINE)):
             row.facts |= {"start_up_ms": None, "peak_bytes": None}
-            if row.fresh is None or row.picture is None:
+            if row.fresh is None or row.image is None:
                 continue
             if row.stage != _PIPELINE and time.monotonic() > deadline:
                 continue
             path = Path(folder) / f"{number}.npy"
-            np.save(path, row.picture)
+            np.save(path, row.image)
             arguments = [*row.fresh[:4], str(path), *row.fresh[4:]]
             try:
                 fresh = measure_fresh(_START, arguments)
@@ -288,20 +288,22 @@ def _record(row: _Row, timing: Timing) -> dict[str, Any]:
 
 
 def _text(document: dict[str, Any]) -> str:
-    """A table for people."""
+    """A human-readable table."""
     about, settings = document["environment"], document["settings"]
-    photos = f"{settings['count']} {settings['pictures']} pictures"
+    kind = "synthetic face images" if settings["pictures"] == "drawn" else settings["pictures"]
+    images = f"{settings['count']} {kind}"
     lines = [
         f"mobileface {about['mobileface']} on {about['cpu'] or about['machine']}, "
         f"{about['cpus_usable']} of {about['cpus']} CPUs, onnxruntime {about['onnxruntime']}",
-        f"{photos}, {settings['width']}×{settings['height']}; median and 90th percentile of a call",
+        f"{images}, {settings['width']}×{settings['height']}; "
+        "median and 90th percentile of the time per call",
         "",
         f"{'stage':<11} {'model':<18} {'variant':<10} {'batch':>5} {'threads':>8} {'median':>10} "
         f"{'p90':>10} {'fps':>8} {'start-up':>9} {'peak':>7} {'published':>9}",
     ]
     lines += [_line(row) for row in document["rows"]]
     lines += [f"not run: {s['model']} {s['variant']}: {s['reason']}" for s in document["skipped"]]
-    lines += ["", "published: upstream's times on its own hardware, in ms"]
+    lines += ["", "published: upstream's times, in ms, on its own hardware"]
     return "\n".join(lines)
 
 

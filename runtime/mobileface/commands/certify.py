@@ -1,4 +1,4 @@
-"""``mobileface certify``: replays the records of certificates on this machine."""
+"""``mobileface certify``: replays the recorded outputs of certificates on this machine."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ _NUMBERS = ("max_abs_error", "min_cosine", "mean_cosine")
 
 def add_certify(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface certify``."""
-    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look in")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to search for models")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Says how every variant compares with its record.
+    """Compares every variant with the record in its certificate.
 
     Returns:
-        0: all bounds hold; 1: one is broken; 2: something could not be replayed.
+        0 if all variants are within their tolerances, 1 if one is not, 2 if one could not be
+        replayed.
     """
     models = list_models(options.models)
     progress = Progress(sum(len(model.variants) for model in models), "variants")
@@ -48,13 +49,13 @@ def _run(options: argparse.Namespace) -> int:
         for verdict in verdicts:
             print_text(_line(verdict))
     if not verdicts:
-        print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
+        print("no models found; convert some with 'mobileface-convert all'", file=sys.stderr)
     states = {verdict.state for verdict in verdicts}
     return 1 if BROKEN in states else 2 if FAILED in states or not verdicts else 0
 
 
 def _line(verdict: Verdict) -> str:
-    """One variant for people."""
+    """The human-readable line for one variant."""
     stored = verdict.stored
     text = f"{stored.model:<20} {stored.variant.name:<9} {verdict.state:<9}"
     found, allowed = verdict.agreement, verdict.bounds
@@ -72,7 +73,7 @@ def _line(verdict: Verdict) -> str:
 
 
 def _platform(platform: Any) -> str:
-    """A platform in words."""
+    """A one-line description of a platform."""
     cpu = platform.get("cpu") or "unknown CPU"
     return (
         f"{platform.get('machine')} ({cpu}), {platform.get('system')}, "
@@ -81,7 +82,7 @@ def _platform(platform: Any) -> str:
 
 
 def _record(verdict: Verdict) -> dict[str, Any]:
-    """One variant for programs."""
+    """One variant as JSON types."""
     stored, found = verdict.stored, verdict.agreement
     document = verdict.certificate or {}
     return {

@@ -1,15 +1,15 @@
-"""``mobileface doctor``: is everything there that is needed, and does it work?
+"""``mobileface doctor``: checks that everything needed is installed and works.
 
-With ``--json`` one object::
+``--json`` prints one object::
 
     {"schema": 1, "version": "0.1.0", "healthy": true,
      "findings": [{"area": "tasks", "name": "detection", "state": "ok",
                    "text": "12.3 ms; detection_hog; 1 found", "hint": "",
                    "data": {"median_ms": 12.3, "models": ["detection_hog"]}}, …]}
 
-``area`` is "python", "packages", "machine", "models" or "tasks"; ``state`` is "ok", "note" (worth
-knowing), "missing" (absent, the rest works) or "failed"; ``data`` depends on what was looked at.
-``healthy`` is false, and the exit code 1, if something failed.
+``area`` is "python", "packages", "machine", "models" or "tasks"; ``state`` is "ok", "note"
+(information), "missing" (not available, but everything else works) or "failed"; ``data`` depends on
+the check. If a check failed, ``healthy`` is false and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SCHEMA = 1
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface doctor``."""
-    parser.add_argument("--models", type=Path, metavar="DIR", help="look at this folder alone")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="check only this model folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Prints findings; returns 0, or 1 if something failed."""
+    """Prints the findings; returns 0, or 1 if a check failed."""
     findings: list[Finding] = []
     for finding in examine(options.models):
         if not options.json:

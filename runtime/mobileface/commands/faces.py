@@ -1,4 +1,4 @@
-"""``mobileface detect | landmarks | pose | attributes | align | analyze``: photos in, faces out."""
+"""``mobileface detect | landmarks | pose | attributes | align | analyze``: faces in photos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..tasks.table import TASKS, with_needs
 from ..types import Face
 from ..vision.crops import CROPS
 from ..vision.image import Image
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import (
     add_detector_options,
     add_images,
@@ -54,9 +54,11 @@ def add_task(parser: argparse.ArgumentParser, task: Task) -> None:
 def add_analyze(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface analyze``."""
     _add_common(parser)
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run these tasks only")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run only these tasks")
     add_model_choice(parser, "embedder")
-    parser.add_argument("--embeddings", action="store_true", help="with --json, embeddings as well")
+    parser.add_argument(
+        "--embeddings", action="store_true", help="include embeddings in the JSON output"
+    )
     parser.set_defaults(run=run_faces)
 
 
@@ -64,20 +66,28 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface align``."""
     _add_detection(parser)
     add_json(parser, "print one JSON object per crop")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="for the crops")
     parser.add_argument(
-        "--crop", choices=tuple(CROPS), help="template; default: the first possible"
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write the crops to"
     )
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side; default: the template's")
+    parser.add_argument(
+        "--crop",
+        choices=tuple(CROPS),
+        help="crop template; default: the first one that the landmarks allow",
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side of the crops; default: the template's"
+    )
     parser.set_defaults(run=run_align)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     add_json(parser, "print one JSON object per image")
-    parser.add_argument("--draw", type=Path, metavar="OUT", help="write the annotated image here")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="write annotated images into this folder"
+        "--draw", type=Path, metavar="OUT", help="write the annotated image to this file"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write annotated images to this folder"
     )
 
 
@@ -90,13 +100,13 @@ def _add_detection(parser: argparse.ArgumentParser) -> None:
 
 
 def run_faces(options: argparse.Namespace) -> int:
-    """Finds faces in every picture and writes what is known of them."""
+    """Analyses the faces of each image and writes the results."""
     paths = find_pictures(options.images)
     if options.draw is not None and len(paths) != 1:
-        raise InputError(f"--draw is for one picture, not {len(paths)}", hint="use --output DIR")
+        raise InputError(f"--draw needs one image, not {len(paths)}", hint="use --output DIR")
     analyzer = _analyzer(options, options.tasks)
-    pictures = Pictures(paths)
-    for path, image in pictures:
+    files = ImageFiles(paths)
+    for path, image in files:
         faces = analyzer(image)
         if options.json:
             print_json(face_record(path, image, faces, options.embeddings))
@@ -107,16 +117,16 @@ def run_faces(options: argparse.Namespace) -> int:
         if options.output is not None:
             target = options.output / f"{unique_stem(path, paths)}.png"
             write_picture(target, draw_faces(image, faces))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 def run_align(options: argparse.Namespace) -> int:
-    """Writes each face as an upright crop."""
+    """Writes an aligned crop of each face."""
     paths = find_pictures(options.images)
     analyzer = _analyzer(options, with_needs("landmarks"), [options.crop] if options.crop else [])
     crop = options.crop or _first_crop(analyzer)
-    pictures = Pictures(paths)
-    for path, image in pictures:
+    files = ImageFiles(paths)
+    for path, image in files:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
             chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
@@ -127,39 +137,39 @@ def run_align(options: argparse.Namespace) -> int:
                 print_json(record)
             else:
                 print_text(str(target))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 def face_record(
     path: Path, image: Image, faces: Sequence[Face], embeddings: bool
 ) -> dict[str, Any]:
-    """One picture as JSON types: file, width, height and its faces."""
+    """One image as JSON types: file, width, height and faces."""
     height, width = image.shape[:2]
     records = [face_values(face, embeddings) for face in faces]
     return {"file": str(path), "width": width, "height": height, "faces": records}
 
 
 def write_picture(path: Path, image: Image) -> None:
-    """Writes a picture in the format of its suffix.
+    """Writes an image in the format of the file's suffix.
 
     Raises:
-        OutputError: OpenCV knows no such format, or the file cannot be written.
+        OutputError: If OpenCV does not support the format, or the file cannot be written.
     """
     try:
         done, data = cv2.imencode(path.suffix or ".png", image)
     except cv2.error as error:
-        raise OutputError(f"no picture format '{path.suffix}'", where=str(path)) from error
+        raise OutputError(f"unknown image format '{path.suffix}'", where=str(path)) from error
     if not done:
-        raise OutputError("the picture cannot be encoded", where=str(path))
+        raise OutputError("the image cannot be encoded", where=str(path))
     write_aside(path, data.tobytes())
 
 
 def _first_crop(analyzer: FaceAnalyzer) -> str:
-    """The first of the known crops that the landmarks allow."""
+    """The first crop template that the landmarks allow."""
     allowed = [crop for crop in CROPS if allows_crop(analyzer.point_names, crop)]
     if not allowed:
         raise ModelNotFoundError(
-            f"no crop is possible with the landmarks {', '.join(analyzer.point_names)}"
+            f"the landmarks {', '.join(analyzer.point_names)} are not sufficient for any crop"
         )
     return allowed[0]
 
@@ -167,7 +177,7 @@ def _first_crop(analyzer: FaceAnalyzer) -> str:
 def _analyzer(
     options: argparse.Namespace, tasks: Sequence[str] | None, crops: Sequence[str] = ()
 ) -> FaceAnalyzer:
-    """The analysis that the options ask for; says which models were refused."""
+    """The analyzer that the options select; reports models that were rejected."""
     analyzer = FaceAnalyzer(
         options.models,
         tasks,
@@ -181,14 +191,14 @@ def _analyzer(
 
 
 def report_damaged(analyzer: FaceAnalyzer) -> None:
-    """Says which tasks do not run because their model was refused."""
+    """Reports the tasks and models that are skipped because a model was rejected."""
     reasons = {task: analyzer.missing[task] for task in analyzer.damaged} | analyzer.refused
     for name, reason in reasons.items():
-        print(f"mobileface: {name} left out: {reason}", file=sys.stderr)
+        print(f"mobileface: {name} skipped: {reason}", file=sys.stderr)
 
 
 def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
-    """A face as JSON types: what each task found."""
+    """A face as JSON types, with the results of each task."""
     record: dict[str, Any] = {}
     for task in TASKS:
         record |= task.to_json(face, embeddings)
@@ -196,7 +206,7 @@ def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
 
 
 def _text(path: Path, faces: Sequence[Face]) -> str:
-    """One image for people."""
+    """The human-readable lines for one image."""
     lines = [f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"]
     for face in faces:
         lines.append("  " + "  ".join(part for task in TASKS for part in task.to_text(face)))
@@ -204,6 +214,6 @@ def _text(path: Path, faces: Sequence[Face]) -> str:
 
 
 def unique_stem(path: Path, paths: Sequence[Path]) -> str:
-    """The file's name without its suffix, with its place in the list where names repeat."""
+    """The file's name without suffix, followed by its index in the list if names repeat."""
     same = [other for other in paths if other.stem == path.stem]
     return path.stem if len(same) == 1 else f"{path.stem}_{paths.index(path)}"

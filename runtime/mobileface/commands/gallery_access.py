@@ -1,4 +1,4 @@
-"""What all commands with a gallery need: the gallery, its key, its model, its engine."""
+"""Opens the gallery, model and search engine that the options of a command select."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ __all__ = [
 
 
 def gallery_path(options: argparse.Namespace) -> Path:
-    """The gallery that is meant.
+    """The path of the gallery.
 
     Raises:
-        InputError: None is named.
+        InputError: If neither an option nor the environment specifies one.
     """
     named = options.gallery or os.environ.get("MOBILEFACE_GALLERY")
     if not named:
         raise InputError(
-            "no gallery is named", hint="give --gallery FILE, or set MOBILEFACE_GALLERY"
+            "no gallery specified", hint="pass --gallery FILE, or set MOBILEFACE_GALLERY"
         )
     return Path(named)
 
 
 def read_key(options: argparse.Namespace) -> str | None:
-    """The passphrase, from a file or the environment: a command line can be seen by others.
+    """The passphrase, from a file or the environment; other users can see command lines.
 
     Raises:
-        InputError: The file cannot be read, or is empty.
+        InputError: If the file cannot be read, or is empty.
     """
     if options.key_file is None:
         return os.environ.get(KEY_VARIABLE) or None
@@ -61,13 +61,13 @@ def read_key(options: argparse.Namespace) -> str | None:
         text = f"cannot be read ({reason(error)})"
         raise InputError(text, where=str(options.key_file)) from error
     if not key:
-        raise InputError("holds no passphrase", where=str(options.key_file))
+        raise InputError("contains no passphrase", where=str(options.key_file))
     return key
 
 
 @contextlib.contextmanager
 def open_gallery(options: argparse.Namespace) -> Iterator[Gallery]:
-    """The gallery that is meant, closed at the end."""
+    """Opens the gallery that the options select, and closes it at the end."""
     with Gallery.open(gallery_path(options), key=read_key(options)) as gallery:
         yield gallery
 
@@ -75,14 +75,18 @@ def open_gallery(options: argparse.Namespace) -> Iterator[Gallery]:
 def make_analyzer(
     options: argparse.Namespace, gallery: Gallery | None = None, *, tasks: bool = True
 ) -> FaceAnalyzer | Embedder:
-    """What finds and embeds faces; the embedder alone for aligned crops.
+    """An analyzer that detects and embeds faces, or an embedder if the images are aligned crops.
 
-    Without a name, the model of the gallery is looked for.
+    Without ``--embedder``, it uses the model of the gallery.
 
     Args:
-        options: With ``models``, ``detector``, ``embedder`` and maybe ``crops``.
-        gallery: The gallery that it is for; None: a model must be named or is the preferred one.
-        tasks: Landmarks and embedding alone, as enrolment needs.
+        options: Options with ``models``, ``detector``, ``embedder`` and optionally ``crops``.
+        gallery: The gallery to use it with; None selects the preferred model by default.
+        tasks: True runs only detection, landmarks and embedding, as enrolment needs; False runs
+            all tasks.
+
+    Raises:
+        ModelNotFoundError: If the gallery's model is not available.
     """
     name = options.embedder
     if name is None and gallery is not None:
@@ -92,10 +96,10 @@ def make_analyzer(
             there += [model.name for model in list_models(options.models, "embedding")]
         if name not in there:
             raise ModelNotFoundError(
-                f"the gallery is of {gallery.stamp.model}, and there is no model of that name; "
-                f"there are: {', '.join(there) or 'none'}",
+                f"the gallery's model {gallery.stamp.model} is not available; "
+                f"available: {', '.join(there) or 'none'}",
                 where=str(gallery.path),
-                hint="name its folder with --models, or migrate the gallery",
+                hint="specify its folder with --models, or migrate the gallery",
             )
     if getattr(options, "crops", False):
         return load_embedder(name, models=options.models)
@@ -110,11 +114,11 @@ def make_analyzer(
 
 
 def require_model(gallery: Gallery, source: FaceAnalyzer | Embedder) -> None:
-    """Refuses to search with another model than the gallery's.
+    """Checks that a search uses the gallery's model.
 
     Raises:
-        InputError: Names both.
-        ModelNotFoundError: The analysis has no embedder.
+        InputError: If it uses a different model.
+        ModelNotFoundError: If the analyzer has no embedder.
     """
     embedder = source.embedder if isinstance(source, FaceAnalyzer) else source
     if embedder is None:
@@ -123,7 +127,7 @@ def require_model(gallery: Gallery, source: FaceAnalyzer | Embedder) -> None:
 
 
 def calibration_of(identity: str, options: argparse.Namespace) -> Calibration | None:
-    """The calibration that the options name, or the model's; None if there is none."""
+    """The calibration that the options specify, or the model's; None if not available."""
     if getattr(options, "calibration", None) is not None:
         return Calibration.load(options.calibration)
     try:
@@ -133,9 +137,9 @@ def calibration_of(identity: str, options: argparse.Namespace) -> Calibration | 
 
 
 def engine_of(options: argparse.Namespace) -> SearchEngine | None:
-    """The engine that the options ask for; None: the exact search."""
+    """The search engine that the options select; None for exact search."""
     if options.usearch and options.milvus:
-        raise InputError("give --usearch or --milvus, not both")
+        raise InputError("--usearch and --milvus cannot be combined")
     if options.usearch:
         from ..gallery.usearch_engine import UsearchEngine
 
@@ -148,10 +152,10 @@ def engine_of(options: argparse.Namespace) -> SearchEngine | None:
 
 
 class Steps:
-    """Shows progress that is told as numbers done and in all.
+    """Shows progress that is reported as completed and total steps.
 
     Args:
-        unit: What is counted.
+        unit: Name of the steps, in the plural.
     """
 
     def __init__(self, unit: str) -> None:
@@ -159,7 +163,7 @@ class Steps:
         self._progress: Progress | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Shows how far it is."""
+        """Updates the progress line."""
         if self._progress is None:
             self._progress = Progress(total, self._unit)
         self._progress.done = done - 1

@@ -1,4 +1,4 @@
-"""``mobileface gallery export | import | migrate | backup``: a gallery and other files."""
+"""``mobileface gallery export | import | migrate | backup``: moves galleries between files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["run_backup", "run_export", "run_import", "run_migrate"]
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Writes everything into a file."""
+    """Exports a gallery to a file."""
     with open_gallery(options) as gallery:
         count = export_gallery(gallery, options.output, crops=not options.no_crops)
     _say(options, {"file": str(options.output), "faces": count}, f"{count} faces")
@@ -26,18 +26,18 @@ def run_export(options: argparse.Namespace) -> int:
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Takes in what was exported."""
+    """Imports people from an exported file."""
     with open_gallery(options) as gallery:
         done = import_faces(gallery, options.input, merge=options.merge)
-    text = f"{done.faces} faces of {done.people} people taken in, {done.known} known already"
+    text = f"{done.faces} faces of {done.people} people imported, {done.known} already enrolled"
     _say(options, {"file": str(options.input), **asdict(done)}, text)
     return 0
 
 
 def run_migrate(options: argparse.Namespace) -> int:
-    """Embeds all faces with another model."""
+    """Re-embeds all faces with another model."""
     if options.embedder is None:
-        raise InputError("which model to migrate to?", hint="give --embedder NAME")
+        raise InputError("no model to migrate to", hint="pass --embedder NAME")
     with open_gallery(options) as gallery:
         worker = make_analyzer(options) if _has_photos(gallery) else _embedder(options)
         embedder = worker.embedder if isinstance(worker, FaceAnalyzer) else worker
@@ -50,17 +50,17 @@ def run_migrate(options: argparse.Namespace) -> int:
             step=Steps("faces"),
         )
     text = (
-        f"{done.faces} faces from {done.before} to {done.after}"
+        f"{done.faces} faces migrated from {done.before} to {done.after}"
         f"{f', {done.resumed} by an earlier run' if done.resumed else ''}"
         f"{f', {done.dropped} dropped' if done.dropped else ''}; "
-        f"of {done.compared} compared, {done.changed} are nearest to another person now"
+        f"the most similar person changed for {done.changed} of {done.compared} compared faces"
     )
     _say(options, asdict(done), text)
     return 0
 
 
 def run_backup(options: argparse.Namespace) -> int:
-    """Copies a gallery while it is used."""
+    """Backs up a gallery, even while other processes use it."""
     with open_gallery(options) as gallery:
         backup(gallery, options.output, key=read_key(options), step=Steps("pages"))
     size = Path(options.output).stat().st_size
@@ -69,7 +69,7 @@ def run_backup(options: argparse.Namespace) -> int:
 
 
 def _has_photos(gallery: Gallery) -> bool:
-    """True if faces were found in photos, so that landmarks are needed to cut them out again."""
+    """True if faces were detected in photos, so that they must be aligned again."""
     query = "SELECT EXISTS (SELECT 1 FROM crop WHERE bbox IS NOT NULL)"
     return bool(gallery.database.value(query))
 

@@ -13,6 +13,8 @@ from .options import add_face_choice, add_gallery_options, add_thresholds
 __all__ = ["add_gallery"]
 
 _Run = Callable[[argparse.Namespace], int]
+_Add = Callable[[str, str, str], Any]
+"""Adds a subcommand: name, help text and module → ``add_argument`` of its parser."""
 
 
 def add_gallery(parser: argparse.ArgumentParser) -> None:
@@ -26,58 +28,110 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
         action.set_defaults(run=_run(module, f"run_{name.replace('-', '_')}"))
         return action.add_argument
 
-    option = add("create", "make an empty gallery for one model", "gallery_people")
-    _add_gallery_models(option)
-    option("--float16", action="store_true", help="store embeddings in half the space")
-    option("--no-crops", action="store_true", help="store no pictures; it cannot be migrated then")
-    option("--calibration", type=Path, metavar="FILE", help="what similarities mean")
-    option("--encrypt", action="store_true", help="by SQLCipher, with the key")
-    option = add("add", "enrol pictures of one person", "gallery_people")
-    option("name", metavar="NAME", help="who")
-    option("images", nargs="+", metavar="IMG", help="picture files, folders or patterns")
+    _add_people_actions(add)
+    _add_search(add)
+    _add_file_actions(add)
+
+
+def _add_people_actions(add: _Add) -> None:
+    """Adds the subcommands that create a gallery and edit its people."""
+    option = add("create", "create an empty gallery for one model", "gallery_people")
+    _add_gallery_models(option, default="the preferred one")
+    option("--float16", action="store_true", help="store embeddings as float16, in half the space")
+    option(
+        "--no-crops",
+        action="store_true",
+        help="do not store face crops; the gallery cannot be migrated to another model",
+    )
+    option(
+        "--calibration", type=Path, metavar="FILE", help="calibration of the model's similarities"
+    )
+    option("--encrypt", action="store_true", help="encrypt the gallery with SQLCipher")
+    option = add("add", "enrol images of one person", "gallery_people")
+    option("name", metavar="NAME", help="name of the person")
+    option("images", nargs="+", metavar="IMG", help="image files, folders or glob patterns")
     _add_enrolment(option)
-    option = add("add-folder", "enrol a folder with a folder for each person", "gallery_people")
-    option("folder", type=Path, metavar="DIR", help="its subfolders have the people's names")
+    option = add("add-folder", "enrol people from a folder of subfolders", "gallery_people")
+    option(
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="folder with one subfolder per person, named after them",
+    )
     _add_enrolment(option)
-    option = add("remove", "remove a person, and erase every trace", "gallery_people")
-    option("name", metavar="NAME", help="who")
-    option("--face", type=int, action="append", metavar="N", help="only this face")
-    option = add("rename", "give a person another name", "gallery_people")
-    option("name", metavar="NAME", help="who")
-    option("new", metavar="NEW", help="the new name")
-    option = add("list", "who is enrolled", "gallery_people")
-    option("name", nargs="?", metavar="NAME", help="the faces of one person")
-    option = add("search", "say who is in pictures", "gallery_search")
-    option("images", nargs="+", metavar="IMG", help="picture files, folders or patterns")
-    option("--top", type=int, default=5, metavar="K", help="people for a face; default: 5")
+    option = add("remove", "remove a person and erase the data", "gallery_people")
+    option("name", metavar="NAME", help="name of the person")
+    option(
+        "--face",
+        type=int,
+        action="append",
+        metavar="N",
+        help="remove only the face with this ID; repeatable",
+    )
+    option = add("rename", "rename a person", "gallery_people")
+    option("name", metavar="NAME", help="current name")
+    option("new", metavar="NEW", help="new name")
+    option = add("list", "list the enrolled people", "gallery_people")
+    option("name", nargs="?", metavar="NAME", help="list the faces of this person instead")
+
+
+def _add_search(add: _Add) -> None:
+    """Adds ``mobileface gallery search``."""
+    option = add("search", "identify the people in images", "gallery_search")
+    option("images", nargs="+", metavar="IMG", help="image files, folders or glob patterns")
+    option("--top", type=int, default=5, metavar="K", help="matches per face; default: 5")
     _add_gallery_models(option)
     _add_crops(option)
     add_thresholds(option)
-    option("--templates", choices=("best", "mean"), default="best", help="default: %(default)s")
+    option(
+        "--templates",
+        choices=("best", "mean"),
+        default="best",
+        help="compare with each person's most similar face, or with the mean of their faces; "
+        "default: %(default)s",
+    )
     _add_engines(option)
-    option = add("export", "write everything as JSON, or the embeddings as .npz", "gallery_files")
-    option("output", type=Path, metavar="OUT", help="file that ends in .json or .npz")
-    option("--no-crops", action="store_true", help="without the pictures")
-    option = add("import", "take in what export wrote", "gallery_files")
-    option("input", type=Path, metavar="FILE", help="file that ends in .json or .npz")
-    option("--merge", action="store_true", help="equal names are one person")
-    option = add("stats", "how much is in it, and what made it", "gallery_people")
-    option("--check", action="store_true", help="read everything; exit code 2 if it is damaged")
-    option("--probes", type=int, default=200, metavar="N", help="for the recall of an engine")
+
+
+def _add_file_actions(add: _Add) -> None:
+    """Adds the subcommands that read, copy or convert a whole gallery."""
+    option = add("export", "export everything as JSON, or embeddings as .npz", "gallery_files")
+    option("output", type=Path, metavar="OUT", help="output file, .json or .npz")
+    option("--no-crops", action="store_true", help="omit the face crops")
+    option = add("import", "import people from an exported file", "gallery_files")
+    option("input", type=Path, metavar="FILE", help="exported file, .json or .npz")
+    option("--merge", action="store_true", help="treat people with the same name as one person")
+    option = add("stats", "print the size and the model of the gallery", "gallery_people")
+    option(
+        "--check", action="store_true", help="check all data; exit code 2 if the gallery is corrupt"
+    )
+    option(
+        "--probes",
+        type=int,
+        default=200,
+        metavar="N",
+        help="number of searches to measure an engine's recall with; default: %(default)s",
+    )
     _add_engines(option)
-    option = add("migrate", "embed all faces anew with another model", "gallery_files")
-    _add_gallery_models(option)
-    option("--calibration", type=Path, metavar="FILE", help="what its similarities mean")
-    option("--drop-failed", action="store_true", help="remove faces that it cannot embed")
-    option = add("backup", "copy it as it is at one moment, also while it is used", "gallery_files")
-    option("output", type=Path, metavar="OUT", help="the copy")
-    option = add("calibrate", "say what similarities mean", "gallery_people")
-    option("calibration", type=Path, nargs="?", metavar="FILE", help="default: the model's")
-    option("--models", type=Path, metavar="DIR", help="folder to look for it in")
+    option = add("migrate", "re-embed all faces with another model", "gallery_files")
+    _add_gallery_models(option, default="")
+    option("--calibration", type=Path, metavar="FILE", help="calibration of the new model")
+    option("--drop-failed", action="store_true", help="remove faces that cannot be embedded")
+    option = add("backup", "back up the gallery, even while it is in use", "gallery_files")
+    option("output", type=Path, metavar="OUT", help="output file")
+    option = add("calibrate", "store a calibration of the model's similarities", "gallery_people")
+    option(
+        "calibration",
+        type=Path,
+        nargs="?",
+        metavar="FILE",
+        help="calibration file; default: the calibration next to the model",
+    )
+    option("--models", type=Path, metavar="DIR", help="folder to search for the calibration")
 
 
 def _run(module: str, function: str) -> _Run:
-    """What runs a subcommand; imported when it does: no other command needs SQLite."""
+    """A function that imports a subcommand's module and runs it: only these need SQLite."""
 
     def run(options: argparse.Namespace) -> int:
         code: int = getattr(importlib.import_module(f".{module}", __package__), function)(options)
@@ -86,30 +140,31 @@ def _run(module: str, function: str) -> _Run:
     return run
 
 
-def _add_gallery_models(option: Any) -> None:
-    option("--models", type=Path, metavar="DIR", help="folder to look for models in")
-    option("--detector", metavar="NAME", help="detector to use")
-    option("--embedder", metavar="NAME", help="identification model; default: the gallery's")
+def _add_gallery_models(option: Any, default: str = "the gallery's model") -> None:
+    option("--models", type=Path, metavar="DIR", help="folder to search for models")
+    option("--detector", metavar="NAME", help="detection model, by name or path")
+    text = "embedding model, by name or path; " + (f"default: {default}" if default else "required")
+    option("--embedder", metavar="NAME", help=text)
 
 
 def _add_crops(option: Any) -> None:
-    option("--crops", action="store_true", help="the pictures are aligned face crops already")
+    option("--crops", action="store_true", help="the images are aligned face crops")
 
 
 def _add_enrolment(option: Any) -> None:
     _add_gallery_models(option)
     _add_crops(option)
     add_face_choice(option, "refuse the photo")
-    option("--min-face", type=float, metavar="PIXELS", help="least side of a face")
-    option("--min-sharpness", type=float, metavar="V", help="least variance of the Laplacian")
-    option("--min-frontality", type=float, metavar="F", help="0: profile, 1: from the front")
-    option("--max-roll", type=float, metavar="DEGREES", help="how far a head may be tilted")
+    option("--min-face", type=float, metavar="PIXELS", help="minimum face size: shorter side")
+    option("--min-sharpness", type=float, metavar="V", help="minimum variance of the Laplacian")
+    option("--min-frontality", type=float, metavar="F", help="minimum frontality, 0 (profile) to 1")
+    option("--max-roll", type=float, metavar="DEGREES", help="maximum head roll")
 
 
 def _add_engines(option: Any) -> None:
-    option("--usearch", action="store_true", help="search by an index (extra [index])")
+    option("--usearch", action="store_true", help="search with USearch (extra [index])")
     option(
         "--milvus",
         metavar="ADDRESS",
-        help="search in Milvus (extra [milvus]): a .db file, or http://HOST:PORT",
+        help="search with Milvus (extra [milvus]), in a .db file or at http://HOST:PORT",
     )

@@ -44,16 +44,16 @@ __all__ = [
 
 
 def run_create(options: argparse.Namespace) -> int:
-    """Makes an empty gallery for the model that is named, or the preferred one."""
+    """Creates an empty gallery for the given model, or the preferred one."""
     key = read_key(options) if options.encrypt else None
     if options.encrypt and key is None:
         raise InputError(
-            "no key to encrypt with", hint="give --key-file, or set MOBILEFACE_GALLERY_KEY"
+            "no key for the encryption", hint="pass --key-file, or set MOBILEFACE_GALLERY_KEY"
         )
-    if options.embedder is None:  # the one that can be used with the landmarks that there are
+    if options.embedder is None:  # the preferred one that the available landmarks allow
         embedder = FaceAnalyzer(options.models, detector=options.detector).embedder
         if embedder is None:
-            raise ModelNotFoundError("no identification model that can be used")
+            raise ModelNotFoundError("no usable identification model found")
     else:
         embedder = load_embedder(options.embedder, models=options.models)
     stamp = Stamp.of(
@@ -68,7 +68,7 @@ def run_create(options: argparse.Namespace) -> int:
 
 
 def run_add(options: argparse.Namespace) -> int:
-    """Enrols pictures of one person."""
+    """Enrols images of one person."""
     paths = find_pictures(options.images)
     with open_gallery(options) as gallery:
         done = _enroller(options, gallery).enrol(options.name, paths, face=options.face)
@@ -77,16 +77,16 @@ def run_add(options: argparse.Namespace) -> int:
 
 
 def run_add_folder(options: argparse.Namespace) -> int:
-    """Enrols each subfolder as one person; what is enrolled already is left out."""
+    """Enrols each subfolder as one person; images that are already enrolled are skipped."""
     if not options.folder.is_dir():
-        raise InputError("is no folder", where=str(options.folder))
+        raise InputError("not a folder", where=str(options.folder))
     people = {
         folder.name: find_pictures([str(folder)])
         for folder in sorted(options.folder.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
     }
     if not people:
-        raise InputError("has no folder in it for a person", where=str(options.folder))
+        raise InputError("no subfolders found", where=str(options.folder))
     failed = False
     with open_gallery(options) as gallery:
         enroller = _enroller(options, gallery)
@@ -101,7 +101,7 @@ def run_add_folder(options: argparse.Namespace) -> int:
 
 
 def run_remove(options: argparse.Namespace) -> int:
-    """Removes a person, or some faces of one."""
+    """Removes a person, or some of the person's faces."""
     with open_gallery(options) as gallery:
         done = gallery.remove(options.name, faces=options.face)
     if options.json:
@@ -110,15 +110,15 @@ def run_remove(options: argparse.Namespace) -> int:
         print_text(f"{options.name}: {_count(done.faces, 'face')} removed")
     if not done.erased:
         print(
-            "mobileface: another process still reads an older state; what was removed is erased "
-            "from the log when it is done",
+            "mobileface: another process still reads an older state; the removed data is erased "
+            "from the log when it finishes",
             file=sys.stderr,
         )
     return 0
 
 
 def run_rename(options: argparse.Namespace) -> int:
-    """Gives a person another name."""
+    """Renames a person."""
     with open_gallery(options) as gallery:
         gallery.rename(options.name, options.new)
     if options.json:
@@ -127,7 +127,7 @@ def run_rename(options: argparse.Namespace) -> int:
 
 
 def run_list(options: argparse.Namespace) -> int:
-    """Who is enrolled, or the faces of one person."""
+    """Lists the enrolled people, or the faces of one person."""
     with open_gallery(options) as gallery:
         if options.name is not None:
             rows = [
@@ -148,7 +148,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_stats(options: argparse.Namespace) -> int:
-    """How much is in a gallery, what made it, and what an engine finds of it."""
+    """Prints the size and the model of a gallery, and the recall of a search engine."""
     engine = engine_of(options)
     with open_gallery(options) as gallery:
         if options.check:
@@ -164,13 +164,13 @@ def run_stats(options: argparse.Namespace) -> int:
 
 
 def run_calibrate(options: argparse.Namespace) -> int:
-    """Stores what similarities of the gallery's model mean."""
+    """Stores a calibration of the gallery's model in the gallery."""
     with open_gallery(options) as gallery:
         calibration = calibration_of(gallery.stamp.model, options)
         if calibration is None:
             raise ModelNotFoundError(
-                f"no calibration of {gallery.stamp.model}",
-                hint="make one with 'mobileface-eval calibrate'",
+                f"no calibration of {gallery.stamp.model} found",
+                hint="create one with 'mobileface-eval calibrate'",
             )
         gallery.set_calibration(calibration)
         _print_stamp(gallery, options.json)
@@ -195,7 +195,7 @@ def _enroller(options: argparse.Namespace, gallery: Gallery) -> Enroller:
 
 
 def _report(done: Enrolment, as_json: bool) -> None:
-    """Says what became of one person's pictures."""
+    """Prints the result of enrolling one person."""
     for error in done.refused:
         print(f"mobileface: error: {error}", file=sys.stderr)
     for image in done.images:
@@ -217,14 +217,14 @@ def _report(done: Enrolment, as_json: bool) -> None:
         return
     parts = [f"{_count(len(done.faces), 'face')} enrolled"]
     if done.known:
-        parts.append(f"{len(done.known)} known already")
+        parts.append(f"{len(done.known)} already enrolled")
     if done.refused:
-        parts.append(f"{len(done.refused)} refused")
+        parts.append(f"{len(done.refused)} rejected")
     print_text(f"{done.name}: {', '.join(parts)}")
 
 
 def _print_stamp(gallery: Gallery, as_json: bool, numbers: dict[str, Any] | None = None) -> None:
-    """What made a gallery, and numbers about it."""
+    """Prints the model stamp of a gallery, and its statistics."""
     values = gallery.stamp.to_dict()
     calibration = values["calibration"] and {
         name: values["calibration"][name] for name in ("basis", "lowest_false_match_rate")
@@ -246,7 +246,8 @@ def _print_stamp(gallery: Gallery, as_json: bool, numbers: dict[str, Any] | None
     recall = (numbers or {}).get("recall")
     if recall is not None:
         times = (
-            f"{recall['seconds'] * 1e3:.2f} ms a probe, exact {recall['exact_seconds'] * 1e3:.2f}"
+            f"{recall['seconds'] * 1e3:.2f} ms per probe, exact search "
+            f"{recall['exact_seconds'] * 1e3:.2f}"
         )
         rows.append(
             (recall["engine"], f"recall@{recall['top']} {recall['recall']:.4f}, {times} ms")

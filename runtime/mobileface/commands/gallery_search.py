@@ -1,4 +1,4 @@
-"""``mobileface gallery search``, and names for the faces that ``mobileface track`` follows."""
+"""``mobileface gallery search``, and identification of the faces in ``mobileface track``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from ..tracking.follower import FollowedFace
 from ..types import Face
 from .faces import face_values
 from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import thresholds_given
 from .output import print_json, print_text
 
 __all__ = ["TrackNames", "run_search", "track_names"]
 
-_MOST_TRACKS = 4096
+_MAX_TRACKS = 4096
 
 
 def run_search(options: argparse.Namespace) -> int:
-    """Says who is in each picture."""
+    """Identifies the people in each image."""
     paths = find_pictures(options.images)
     engine = engine_of(options)
     with open_gallery(options) as gallery:
@@ -36,8 +36,8 @@ def run_search(options: argparse.Namespace) -> int:
         require_model(gallery, source)
         wanted = {**thresholds_given(options), "templates": options.templates}
         _say_rule(gallery, gallery.decision_rule(**wanted), options.json)
-        pictures = Pictures(paths)
-        for path, image in pictures:
+        files = ImageFiles(paths)
+        for path, image in files:
             faces = _faces(source, image)
             known = [face for face in faces if face.embedding is not None]
             found = iter(
@@ -55,11 +55,11 @@ def run_search(options: argparse.Namespace) -> int:
                 print_json({"file": str(path), "faces": _records(faces, results)})
             else:
                 print_text(_text(str(path), results))
-    return 2 if pictures.failed else 0
+    return 2 if files.failed else 0
 
 
 class TrackNames:
-    """Who the faces of a video are: each identity is looked up when it was embedded anew.
+    """Identifies the faces of a video; searches the gallery only when an embedding has changed.
 
     Without a rule, because there is no calibration and no threshold, everybody is unknown.
 
@@ -91,11 +91,11 @@ class TrackNames:
         self._known: dict[int, tuple[bytes, Identification]] = {}
 
     def require(self, analyzer: FaceAnalyzer) -> None:
-        """Refuses an analysis with another model than the gallery's."""
+        """Checks that an analyzer uses the gallery's model; see `require_model`."""
         require_model(self.gallery, analyzer)
 
     def __call__(self, faces: Sequence[FollowedFace]) -> dict[int, Identification]:
-        """Who each face of a frame is, by `track_id`; faces without an embedding are not in it."""
+        """The identifications of a frame's faces, by `track_id`; omits faces without embedding."""
         keys = {
             followed.track_id: followed.face.embedding.tobytes()
             for followed in faces
@@ -111,14 +111,14 @@ class TrackNames:
             found = self.gallery.search(vectors, top=1, **self._wanted)
             for track_id, result in zip(fresh, found, strict=True):
                 self._known[track_id] = (keys[track_id], result)
-        while len(self._known) > _MOST_TRACKS:
+        while len(self._known) > _MAX_TRACKS:
             self._known.pop(next(iter(self._known)))
         return {track_id: self._known[track_id][1] for track_id in keys if track_id in self._known}
 
 
 @contextlib.contextmanager
 def track_names(options: argparse.Namespace) -> Iterator[TrackNames]:
-    """The names for ``mobileface track``, from the gallery that it is given."""
+    """The `TrackNames` of the gallery that the options of ``mobileface track`` select."""
     with open_gallery(options) as gallery:
         names = TrackNames(gallery, **thresholds_given(options))
         print(f"mobileface: {_rule_text(gallery, names.rule)}", file=sys.stderr)
@@ -140,7 +140,7 @@ def _rule_text(gallery: Gallery, rule: DecisionRule | None) -> str:
 
 
 def _faces(source: FaceAnalyzer | Embedder, image: Any) -> list[Face]:
-    """The faces of a picture, or the picture as one face."""
+    """The faces of an image; for an embedder, the image as one face."""
     if isinstance(source, FaceAnalyzer):
         return source(image)
     height, width = image.shape[:2]
@@ -175,17 +175,17 @@ def _answer(found: Identification, best: Match) -> str:
 
 
 def _text(file: str, results: Sequence[Identification | None]) -> str:
-    """One picture for people."""
+    """The human-readable lines for one image."""
     lines = [f"{file}: {len(results)} face{'' if len(results) == 1 else 's'}"]
     for found in results:
         if found is None or found.best is None:
-            lines.append("  nobody to compare with")
+            lines.append("  no embedding" if found is None else "  the gallery is empty")
             continue
         best = found.best
         parts = [_answer(found, best)]
         if best.false_match_rate is not None:
             parts.append(f"false match rate {best.false_match_rate}")
-            parts.append(f"in this gallery {best.false_identification_rate}")
+            parts.append(f"for this gallery {best.false_identification_rate}")
         if found.runner_up is not None:
             parts.append(f"then {found.runner_up.name} {found.runner_up.similarity:.3f}")
         lines.append("  " + ", ".join(parts))

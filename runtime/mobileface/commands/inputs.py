@@ -1,4 +1,4 @@
-"""Picture arguments: files, folders and globs, with progress and a count of what failed."""
+"""Image arguments: files, folders and glob patterns, read with progress and error reports."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..vision.image import PICTURE_SUFFIXES, Image, read_image
 from ..vision.video import is_video
 from .progress import Progress
 
-__all__ = ["Pictures", "find_pictures"]
+__all__ = ["ImageFiles", "find_pictures"]
 
 _PATTERN = frozenset("*?[")
 
 
 def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Path]:
-    """The picture files that arguments name.
+    """Finds the image files that command-line arguments specify.
 
     Args:
-        arguments: Files (taken as they are), folders (searched with their subfolders) and patterns
+        arguments: Files (used unchanged), folders (searched with their subfolders) and patterns
             with ``*``, ``?`` or ``**`` for shells that do not expand them.
-        videos: Find videos in folders as well.
+        videos: Also find videos in folders.
 
     Raises:
-        InputError: A folder or pattern without a picture.
+        InputError: If a folder or pattern contains no image.
     """
     found: list[Path] = []
     for argument in arguments:
@@ -38,7 +38,7 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
         else:
             inside = [path]
         if not inside:
-            raise InputError("no pictures found", where=argument)
+            raise InputError("no images found", where=argument)
         found += inside
     return found
 
@@ -47,14 +47,14 @@ def _wanted(path: Path, videos: bool) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES or (videos and is_video(path))
 
 
-class Pictures:
-    """Reads pictures one after the other; those that cannot be read are reported and counted.
+class ImageFiles:
+    """Reads image files one by one; reports and counts those that cannot be read.
 
     Args:
         paths: The files.
 
     Attributes:
-        failed: How many could not be read.
+        failed: Number of files that could not be read.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from .. import __version__
-from ..errors import MobileFaceError
+from ..host.program import run_program
 from ..tasks.table import TASKS
 from .bench import add_bench
 from .certify import add_certify
@@ -16,7 +15,6 @@ from .doctor import add_doctor
 from .faces import add_align, add_analyze, add_task
 from .gallery_options import add_gallery
 from .model_list import add_models
-from .output import INTERRUPTED
 from .retouch import add_enhance, add_makeup
 from .track import add_track
 from .tune import add_tune
@@ -25,46 +23,41 @@ from .vectors import add_compare, add_embed
 __all__ = ["main"]
 
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "analyze": ("find faces and run every task that has a model", add_analyze),
-    "align": ("crop faces, upright and of one size", add_align),
-    "embed": ("turn faces into embeddings", add_embed),
-    "compare": ("similarity of two faces", add_compare),
-    "track": ("track the faces of a video or camera", add_track),
+    "analyze": ("detect faces and run all tasks that have a model", add_analyze),
+    "align": ("crop and align faces", add_align),
+    "embed": ("compute face embeddings", add_embed),
+    "compare": ("compute the similarity of two faces", add_compare),
+    "track": ("track faces in a video or camera stream", add_track),
     "gallery": ("enrol people and identify them in images", add_gallery),
     "enhance": ("correct the exposure of images and videos", add_enhance),
     "makeup": ("whiten and smooth the skin of faces", add_makeup),
-    "bench": ("measure how long models and the pipeline take here", add_bench),
-    "tune": ("find and store the fastest settings for this machine", add_tune),
-    "doctor": ("check whether everything is installed and works", add_doctor),
-    "models": ("list the models that are found", add_models),
-    "certify": ("check whether models give the same results here", add_certify),
+    "bench": ("measure the run time of models and the pipeline", add_bench),
+    "tune": ("find and save the fastest settings for this machine", add_tune),
+    "doctor": ("check that everything is installed and works", add_doctor),
+    "models": ("list the available models", add_models),
+    "certify": ("check that models reproduce their certified results here", add_certify),
 }
-"""The subcommands that belong to no single task."""
+"""The subcommands that do not belong to a single task."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code: 0, or 2 after an error.
+    """Runs the command and returns its exit code: 0, or 2 after an error.
 
-    `certify` and `doctor` return 1 where something is not as it should be.
+    `certify` and `doctor` return 1 if a check fails.
     """
-    options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> int:
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
-    except MobileFaceError as error:
-        print(f"mobileface: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        print("mobileface: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    return code
+        return code
+
+    return run_program("mobileface", run)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mobileface", description="Face tasks on small machines, on ONNX Runtime and OpenCV."
+        prog="mobileface",
+        description="Face analysis for small devices, with ONNX Runtime and OpenCV.",
     )
     parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""``mobileface models``: which models are found, what runs here, and whether files are intact."""
+"""``mobileface models``: lists the models, which variants run here, and checks their files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface models``."""
     add_models_folder(parser)
     parser.add_argument(
-        "--check", action="store_true", help="compare each file with its hash; exit code 2 if not"
+        "--check", action="store_true", help="verify the SHA-256 of each file; exit code 2 on error"
     )
     add_json(parser, "print one JSON object")
     parser.set_defaults(run=run_models)
 
 
 def run_models(options: argparse.Namespace) -> int:
-    """Lists models and their variants; with ``--check``, compares each file with its hash."""
+    """Lists models and their variants; with ``--check``, verifies the hash of each file."""
     found = list_models(options.models)
     refused: _Refused = {}
     if options.check:
@@ -44,12 +44,12 @@ def run_models(options: argparse.Namespace) -> int:
                 for variant in model.variants:
                     print_text(_variant_row(model, variant, refused))
     if not found:
-        print("no models; convert some with 'mobileface-convert all'", file=sys.stderr)
+        print("no models found; convert some with 'mobileface-convert all'", file=sys.stderr)
     return 2 if any(refused.values()) else 0
 
 
 def _refusal(stored: StoredVariant) -> ModelError | None:
-    """Why a file is refused; None if it is intact."""
+    """The error that a file is rejected with; None if it is intact."""
     try:
         check_sha256(stored.path, stored.variant.sha256)
     except ModelError as error:
@@ -58,20 +58,20 @@ def _refusal(stored: StoredVariant) -> ModelError | None:
 
 
 def _picked(model: StoredModel, stored: StoredVariant) -> tuple[bool, str]:
-    """Whether a variant is what runs here in its precision, and why."""
+    """Whether a variant is the one that runs here in its precision, and why."""
     refusal = stored.variant.condition.refusal(this_machine())
     if refusal:
         return False, refusal
     precision = stored.variant.precision
     chosen = model.choose(precision)
     if chosen != stored:
-        return False, f"{chosen.variant.name} comes first"
+        return False, f"{chosen.variant.name} is preferred"
     default = " and by default" if precision == model.entry.precision else ""
     return True, f"runs here in {precision}{default}"
 
 
 def _row(model: StoredModel, refused: _Refused) -> str:
-    """The model's own file."""
+    """The row of the model's own file."""
     state = _state(model.variants[-1], refused)
     return (
         f"{model.entry.task:<12} {model.name:<22} {_size(model.entry.bytes)}  {state}{model.path}"
@@ -89,7 +89,7 @@ def _size(count: int) -> str:
 
 
 def _state(stored: StoredVariant, refused: _Refused) -> str:
-    """Whether a file was found intact; empty if nobody asked."""
+    """Whether a file is intact; empty if it was not checked."""
     if stored not in refused:
         return ""
     return "damaged  " if refused[stored] else "ok       "
@@ -122,7 +122,7 @@ def _variant_record(
 
 
 def _file(stored: StoredVariant, refused: _Refused) -> dict[str, object]:
-    """Where a file lies and what it must be; with ``--check`` whether it is."""
+    """Path, size and hash of a file; with ``--check``, also whether it is intact."""
     variant = stored.variant
     facts: dict[str, object] = {
         "path": str(stored.path),

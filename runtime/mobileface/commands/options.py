@@ -1,4 +1,4 @@
-"""The options that several commands share, and what they mean for an analyzer."""
+"""Options that several commands share, and their translation to arguments of `FaceAnalyzer`."""
 
 from __future__ import annotations
 
@@ -46,22 +46,24 @@ _THRESHOLDS = (
 )
 
 GALLERY_VARIABLE = "MOBILEFACE_GALLERY"
-"""Environment variable that names the gallery."""
+"""Environment variable with the path of the gallery."""
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Adds the images that a command reads."""
-    parser.add_argument("images", nargs="+", metavar="IMG", help="image files, folders or patterns")
+    """Adds the image arguments of a command."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMG", help="image files, folders or glob patterns"
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, text: str) -> None:
-    """Adds ``--json``; the text says what is printed."""
+    """Adds ``--json`` with its help text."""
     parser.add_argument("--json", action="store_true", help=text)
 
 
 def add_models_folder(parser: argparse.ArgumentParser) -> None:
     """Adds ``--models``."""
-    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to look for models in")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="folder to search for models")
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
@@ -69,31 +71,31 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="run models in it that have it; 'mobileface models' lists which; default: fp32",
+        help="precision for models that offer it (see 'mobileface models'); default: fp32",
     )
 
 
 def add_model_choice(parser: argparse.ArgumentParser, *arguments: str) -> None:
-    """Adds an option for each task whose model can be chosen.
+    """Adds a model option for each task whose model can be chosen.
 
     Args:
-        parser: Where.
-        arguments: Arguments of `FaceAnalyzer`, e.g. "detector".
+        parser: The parser that gets the options.
+        arguments: Names of arguments of `FaceAnalyzer`, e.g. "detector".
     """
     for task in TASKS:
         if task.argument in arguments:
             parser.add_argument(
-                f"--{task.argument}", metavar="NAME", help=f"model for {task.name}: name or path"
+                f"--{task.argument}", metavar="NAME", help=f"{task.name} model, by name or path"
             )
 
 
 def chosen_models(options: argparse.Namespace) -> dict[str, Any]:
-    """What `add_model_choice` read, as arguments of `FaceAnalyzer`."""
+    """The values of the options of `add_model_choice`, as arguments of `FaceAnalyzer`."""
     return {task.argument: getattr(options, task.argument, None) for task in TASKS}
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of all kinds of detectors; the help says which kinds have one."""
+    """Adds the options of all kinds of detectors; the help text lists the kinds of each."""
     kinds: dict[str, list[str]] = {}
     options: dict[str, Option] = {}
     for kind in kinds_for("detection"):
@@ -105,24 +107,27 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}",
             type=option.type,
             metavar=option.metavar,
-            help=f"{option.help} (detectors of kind {', '.join(kinds[name])})",
+            help=f"{option.help} ({', '.join(kinds[name])} detectors)",
         )
 
 
 def detector_options(options: argparse.Namespace) -> dict[str, Any]:
-    """What `add_detector_options` read, as options of `FaceAnalyzer`."""
+    """The values of the options of `add_detector_options`, as options of `FaceAnalyzer`."""
     names = {option.name for kind in kinds_for("detection") for option in kind.options}
     found = {name: getattr(options, name, None) for name in sorted(names)}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def add_gallery_options(parser: argparse.ArgumentParser) -> None:
-    """Adds which gallery is meant, and its key."""
+def add_gallery_options(
+    parser: argparse.ArgumentParser, text: str = f"gallery file; default: ${GALLERY_VARIABLE}"
+) -> None:
+    """Adds the options that select a gallery, with its help text, and its key file."""
+    parser.add_argument("--gallery", type=Path, metavar="FILE", help=text)
     parser.add_argument(
-        "--gallery", type=Path, metavar="FILE", help=f"the gallery; default: {GALLERY_VARIABLE}"
-    )
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="with the passphrase of an encrypted gallery"
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the passphrase of an encrypted gallery",
     )
 
 

@@ -1,4 +1,4 @@
-"""Printing for people and for programs, whatever the terminal can show."""
+"""Prints text and JSON in whatever encoding the terminal has."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import json
 import sys
 from collections.abc import Sequence
 
+from ..host.ending import exit_code, sentence
 from ..tasks.face_choice import describe_box
 
-__all__ = ["INTERRUPTED", "print_json", "print_text", "say_chosen", "say_interrupted"]
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+__all__ = ["print_json", "print_text", "say_chosen", "say_interrupted"]
 
 
 def print_text(text: str) -> None:
-    """Prints lines; characters that the terminal cannot show come as escapes."""
+    """Prints text; characters that the terminal cannot show are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def print_json(document: object) -> None:
-    """Prints one JSON document as one line of ASCII, which every terminal and reader takes."""
+    """Prints a JSON document as one line of ASCII, which works on every terminal."""
     print(json.dumps(document, allow_nan=False), flush=True)
 
 
@@ -34,6 +32,11 @@ def say_chosen(file: str, count: int, bbox: Sequence[float], how: str = "") -> N
     )
 
 
-def say_interrupted() -> None:
-    """Says that Ctrl-C ended a video early, and that its files are complete so far."""
-    print("mobileface: interrupted; what was done is written", file=sys.stderr)
+def say_interrupted(error: KeyboardInterrupt) -> int:
+    """Says that a signal ended a command early, and that its files are complete so far.
+
+    Returns:
+        The exit code.
+    """
+    print(f"mobileface: {sentence(error, 'the output so far is saved')}", file=sys.stderr)
+    return exit_code(error)

@@ -1,4 +1,4 @@
-"""A line on the terminal that shows how far work has come."""
+"""A progress line on the terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _EVERY = 0.2
 
 
 class Progress:
-    """Counts steps and shows them, the rate and the time left, on a terminal.
+    """Counts steps and shows their number, the rate and the remaining time on a terminal.
 
     Args:
-        total: Steps in all; None: not known.
-        unit: What a step is, in the plural.
+        total: Total number of steps; None if unknown.
+        unit: Name of the steps, in the plural.
 
     Attributes:
-        done: Steps so far.
+        done: Number of completed steps.
     """
 
     def __init__(self, total: int | None, unit: str = "") -> None:
@@ -31,15 +31,15 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Steps a second so far."""
+        """Steps per second so far."""
         return self.done / max(time.monotonic() - self._start, 1e-9)
 
     def step(self) -> None:
-        """One more is done."""
+        """Advances the progress by one step."""
         self.advance(1)
 
     def advance(self, steps: int) -> None:
-        """So many more are done."""
+        """Advances the progress by a number of steps."""
         self.done += steps
         now = time.monotonic()
         if self._visible and (now - self._shown >= _EVERY or self.done == self._total):
@@ -47,7 +47,7 @@ class Progress:
             self._show()
 
     def end(self) -> None:
-        """Ends the line."""
+        """Ends the progress line."""
         if self._written:
             self._show()
             print(file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``mobileface enhance | makeup``: pictures, folders and videos in, the same changed out."""
+"""``mobileface enhance | makeup``: corrects exposure or retouches faces in images and videos."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..errors import InputError
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter, is_video
 from .faces import report_damaged, unique_stem, write_picture
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import add_models_folder, add_precision
-from .output import INTERRUPTED, print_text, say_interrupted
+from .output import print_text, say_interrupted
 from .progress import Progress
 
 __all__ = ["add_enhance", "add_makeup"]
@@ -24,16 +24,28 @@ __all__ = ["add_enhance", "add_makeup"]
 Change = Callable[[Image], Image]
 TimedChange = Callable[[Image, float], Image]
 
+_MAKEUP: tuple[tuple[str, float, str, str], ...] = (
+    ("--whiten", 0.15, "RATE", "brightness increase"),
+    ("--diameter", 15, "PIXELS", "diameter of the bilateral filter"),
+    ("--sigma-color", 100.0, "SIGMA", "colour sigma of the bilateral filter"),
+    ("--sigma-space", 100.0, "SIGMA", "spatial sigma of the bilateral filter"),
+    ("--share", 0.7, "SHARE", "share of the smoothed image in the result"),
+)
+"""Option, default value, placeholder and help text of each setting of `makeup`."""
+
 
 def add_enhance(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface enhance``."""
     _add_inputs(parser)
-    parser.add_argument("--gamma", type=float, help="exponent; default: chosen by the histogram")
+    parser.add_argument(
+        "--gamma", type=float, help="gamma exponent; default: computed from the histogram"
+    )
     parser.add_argument(
         "--histogram",
         choices=HISTOGRAMS,
         default=HISTOGRAMS[0],
-        help="what the light is judged by; first_row as published; default: image",
+        help="pixels that the exposure is measured on (published code: first_row); "
+        "default: %(default)s",
     )
     parser.set_defaults(run=run_enhance)
 
@@ -42,31 +54,40 @@ def add_makeup(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface makeup``."""
     _add_inputs(parser)
     add = parser.add_argument
-    add("--whole", action="store_true", help="the whole picture, as published; default: faces")
+    add(
+        "--whole",
+        action="store_true",
+        help="process the whole image, as in the published code; default: only faces",
+    )
     add_models_folder(parser)
-    add("--whiten", type=float, default=0.15, metavar="RATE", help="default: %(default)s")
-    add("--diameter", type=int, default=15, help="of the bilateral filter; default: %(default)s")
-    add("--sigma-color", type=float, default=100.0, help="default: %(default)s")
-    add("--sigma-space", type=float, default=100.0, help="default: %(default)s")
-    add("--share", type=float, default=0.7, help="of the smoothed picture; default: %(default)s")
+    for name, default, metavar, text in _MAKEUP:
+        text += "; default: %(default)s"
+        add(name, type=type(default), default=default, metavar=metavar, help=text)
     add_precision(parser)
     parser.set_defaults(run=run_makeup)
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "inputs", nargs="+", metavar="FILE", help="pictures, videos, folders or patterns"
+        "inputs", nargs="+", metavar="FILE", help="images, videos, folders or glob patterns"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="OUT", help="folder; or file, for one input"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="output folder, or output file for a single input",
     )
     parser.add_argument(
-        "--strength", type=float, default=1.0, help="0: unchanged, 1: full; default: %(default)s"
+        "--strength",
+        type=float,
+        default=1.0,
+        help="strength of the effect, 0 (unchanged) to 1 (full); default: %(default)s",
     )
 
 
 def run_enhance(options: argparse.Namespace) -> int:
-    """Corrects the light."""
+    """Corrects the exposure of images and videos."""
     settings = {
         "gamma": options.gamma,
         "strength": options.strength,
@@ -84,7 +105,7 @@ def run_enhance(options: argparse.Namespace) -> int:
 
 
 def run_makeup(options: argparse.Namespace) -> int:
-    """Lightens and smooths skin."""
+    """Whitens and smooths the skin of faces."""
     analyzer = None
     if not options.whole:
         analyzer = FaceAnalyzer(
@@ -110,32 +131,34 @@ def run_makeup(options: argparse.Namespace) -> int:
 def _run(
     options: argparse.Namespace, change: Change, for_video: Callable[[float], TimedChange]
 ) -> int:
-    """Changes every picture and video, into a folder or, if it is a single one, a file."""
+    """Processes every image and video; writes to a folder or, for a single input, to a file."""
     paths = find_pictures(options.inputs, videos=True)
     to_file = options.output.suffix != "" and not options.output.is_dir()
     if to_file and len(paths) != 1:
         raise InputError(
-            f"{len(paths)} inputs and one output file", hint="give a folder: --output DIR"
+            f"{len(paths)} inputs but only one output file", hint="pass a folder: --output DIR"
         )
-    pictures = Pictures([path for path in paths if not is_video(path)])
-    for path, image in pictures:
+    files = ImageFiles([path for path in paths if not is_video(path)])
+    for path, image in files:
         target = options.output
         if not to_file:
             target = options.output / f"{unique_stem(path, paths)}.png"
         write_picture(target, change(image))
         print_text(str(target))
-    code = 2 if pictures.failed else 0
+    code = 2 if files.failed else 0
     for path in filter(is_video, paths):
         target = options.output
         if not to_file:
             target = options.output / f"{unique_stem(path, paths)}.mp4"
-        code = _change_video(path, target, for_video) or code
+        interrupted = _change_video(path, target, for_video)
+        if interrupted:
+            return interrupted
     return code
 
 
 def _change_video(path: Path, target: Path, for_video: Callable[[float], TimedChange]) -> int:
-    """Changes a video frame by frame; after Ctrl-C what was done stays."""
-    interrupted = False
+    """Processes a video frame by frame; Ctrl-C or SIGTERM keeps the frames written so far."""
+    interrupted: KeyboardInterrupt | None = None
     with VideoReader(path) as video, contextlib.ExitStack() as stack:
         shape = (video.width, video.height)
         writer = stack.enter_context(VideoWriter(target, video.full_fps, *shape, sound=path))
@@ -144,8 +167,11 @@ def _change_video(path: Path, target: Path, for_video: Callable[[float], TimedCh
             for _, time, image in video.frames():
                 writer.write(change(image, time), time)
                 progress.step()
-        except KeyboardInterrupt:
-            interrupted = True
+        except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
+            interrupted = error
+            writer.hurry()
         progress.end()
     parts = [f"{progress.done} frames, {progress.rate:.1f}/s"]
     if writer.sound:
@@ -153,6 +179,4 @@ def _change_video(path: Path, target: Path, for_video: Callable[[float], TimedCh
     if video.broken:
         parts.append(f"{video.broken} broken frames skipped")
     print_text(f"{target} ({'; '.join(parts)})")
-    if interrupted:
-        say_interrupted()
-    return INTERRUPTED if interrupted else 0
+    return 0 if interrupted is None else say_interrupted(interrupted)

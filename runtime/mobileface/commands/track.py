@@ -1,6 +1,6 @@
-"""``mobileface track``: a video or camera in, an annotated video and tracks out.
+"""``mobileface track``: tracks the faces of a video or camera.
 
-The tracks are JSON lines: a header, then a line a frame, then a summary::
+``--tracks`` writes JSON lines: a header, then one line per frame, then a summary::
 
     {"schema": 1, "video": "in.mp4", "width": 1280, "height": 720, "fps": 25.0,
      "models": {"detection": ["detection_hog"], …}}
@@ -10,25 +10,24 @@ The tracks are JSON lines: a header, then a line a frame, then a summary::
     {"summary": {"frames": 141, "broken": 0, "detections": 47, "tracks": 6, "complete": true,
                  "seconds": {"detection": …, "tracking": …, "tasks": …}}}
 
-With ``--gallery`` the header names it (``gallery``: ``file``, ``model`` and the ``rule`` with its
-threshold and error rates, null if there is none), and a face has an
-``identity``: what ``mobileface gallery search --json`` prints, or null while it is not embedded.
+With ``--gallery``, the header contains ``gallery`` (``file``, ``model`` and the ``rule`` with its
+threshold and error rates, null if there is none), and each face has an ``identity`` as
+``mobileface gallery search --json`` prints it, or null without an embedding.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
-from ..host.files import replacing
+from ..host.ending import held
 from ..tasks.drawing import draw_faces
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..vision.draw import write_note
@@ -36,6 +35,7 @@ from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
 from ..vision.video_source import is_url, shown_url
 from .faces import face_values, report_damaged
+from .json_lines import JsonLines
 from .options import (
     RenamedOption,
     add_detector_options,
@@ -48,7 +48,7 @@ from .options import (
     detector_options,
     thresholds_given,
 )
-from .output import INTERRUPTED, print_text, say_interrupted
+from .output import print_text, say_interrupted
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -63,51 +63,28 @@ __all__ = ["add_track"]
 def add_track(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface track``."""
     add = parser.add_argument
-    add(
-        "video", metavar="VIDEO", help="video file, number of a camera, or URL (rtsp://…, http://…)"
-    )
-    add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video here")
-    add("--tracks", type=Path, metavar="OUT.jsonl", help="write a JSON line a frame here")
-    add("--tasks", nargs="+", metavar="TASK", help="run these tasks only; default: all that can")
+    add("video", metavar="VIDEO", help="video file, index of a camera, or URL of a stream")
+    add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video to this file")
+    add("--tracks", type=Path, metavar="OUT.jsonl", help="write one JSON line per frame")
+    add("--tasks", nargs="+", metavar="TASK", help="run only these tasks; default: all available")
     add(
         "--detect-every",
         "--every",
         type=detect_every,
         default=1,
         metavar="N",
-        help="frames from one detection to the next, or 'auto': as few as suffice; default: 1",
+        help="run the detector on every Nth frame, or with 'auto' only when necessary; default: 1",
     )
-    add("--max-cpu-fps", type=float, metavar="N", help="detections a second of video, at most")
-    add("--show-fps", action="store_true", help="write the frame rate into the video")
-    add(
-        "--max-age",
-        type=int,
-        default=10,
-        metavar="N",
-        help="frames a face may be lost; default: 10",
-    )
-    add(
-        "--min-hits",
-        type=int,
-        default=3,
-        metavar="N",
-        help="frames until a face counts; default: 3",
-    )
-    add("--track-iou", type=float, default=0.3, metavar="IOU", help="least overlap of a track; 0.3")
-    add(
-        "--same-person",
-        type=float,
-        metavar="COSINE",
-        help="keep identities through occlusions and cuts: embeddings from this cosine on are one "
-        "person's; the scale is the identification model's",
-    )
-    add("--embeddings", action="store_true", help="with --tracks, embeddings as well")
-    add("--limit", type=int, metavar="N", help="stop after so many frames")
+    add("--max-cpu-fps", type=float, metavar="N", help="maximum detections per second of video")
+    add("--show-fps", action="store_true", help="draw the frame rate on the video")
+    _add_tracker(parser)
+    add("--embeddings", action="store_true", help="include embeddings in the output of --tracks")
+    add("--limit", type=int, metavar="N", help="stop after N frames")
     add_models_folder(parser)
     add_model_choice(parser, "detector", "embedder")
     add_detector_options(parser)
     add_precision(parser)
-    add_gallery_options(parser)
+    add_gallery_options(parser, "identify the faces with this gallery")
     add_thresholds(add)
     add(
         "--name-threshold",
@@ -119,10 +96,45 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_track)
 
 
+def _add_tracker(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the tracker itself."""
+    add = parser.add_argument
+    add(
+        "--max-age",
+        type=int,
+        default=10,
+        metavar="N",
+        help="drop a track after N frames without its face; default: 10",
+    )
+    add(
+        "--min-hits",
+        type=int,
+        default=3,
+        metavar="N",
+        help="report a track once its face was detected N times; default: 3",
+    )
+    add(
+        "--track-iou",
+        type=float,
+        default=0.3,
+        metavar="IOU",
+        help="minimum IoU of a track and a detection; default: 0.3",
+    )
+    add(
+        "--same-person",
+        type=float,
+        metavar="COSINE",
+        help="resume a track after an occlusion or cut if the cosine similarity of its embeddings "
+        "is at or above this value (depends on the embedding model)",
+    )
+
+
 def run_track(options: argparse.Namespace) -> int:
-    """Follows the faces of one video."""
+    """Tracks the faces of one video."""
     if options.output is None and options.tracks is None:
-        raise InputError("nothing to write to", hint="give --output OUT.mp4, --tracks OUT.jsonl")
+        raise InputError(
+            "no output specified", hint="pass --output OUT.mp4, --tracks OUT.jsonl or both"
+        )
     source = int(options.video) if options.video.isdecimal() else options.video
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(VideoReader(source))
@@ -150,7 +162,7 @@ def run_track(options: argparse.Namespace) -> int:
 
 
 def _analyzer(options: argparse.Namespace, names: TrackNames | None) -> FaceAnalyzer:
-    """The analysis that the options ask for, with the model of the gallery if there is one."""
+    """The analyzer that the options select; by default with the model of the gallery, if any."""
     tasks = options.tasks and ["detection", *options.tasks]
     embedder = options.embedder
     if names is not None:
@@ -177,7 +189,7 @@ def _follow(
     follower: FaceFollower,
     names: TrackNames | None,
 ) -> int:
-    """Runs through the frames; Ctrl-C ends the files as the end of the video does."""
+    """Processes the frames; Ctrl-C completes the output files like the end of the video."""
     summary: dict[str, Any] = {"frames": 0, "broken": 0, "detections": 0}
     seconds: dict[str, float] = {}
     identities = 0
@@ -189,10 +201,12 @@ def _follow(
             sound = Path(options.video) if has_file else None
             writer = VideoWriter(options.output, video.full_fps, *shape, sound=sound)
             stack.enter_context(writer)
-        lines = None if options.tracks is None else stack.enter_context(_lines(options.tracks))
-        _write(lines, _header(shown_url(options.video), video, analyzer, names))
+        lines = None
+        if options.tracks is not None:
+            header = _header(shown_url(options.video), video, analyzer, names)
+            lines = stack.enter_context(JsonLines(options.tracks, header))
         progress = Progress(video.count, "frames")
-        complete = False
+        ended: KeyboardInterrupt | None = None
         try:
             for number, time, frame in video.frames():
                 if options.limit is not None and summary["frames"] >= options.limit:
@@ -204,40 +218,28 @@ def _follow(
                 identities = max([identities, *(face.track_id for face in found.faces)])
                 for stage, spent in found.seconds.items():
                     seconds[stage] = seconds.get(stage, 0.0) + spent
-                _write(lines, _record(number, time, found, people, options.embeddings))
+                if lines is not None:
+                    lines.write(_record(number, time, found, people, options.embeddings))
                 if writer is not None:
                     rate = progress.rate if options.show_fps else None
                     writer.write(_drawn(frame, found, people, rate), time)
                 progress.step()
-            complete = True
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if not progress.done:
+                raise
+            ended = error
+        with held():
             progress.end()
-            say_interrupted()
-        progress.end()
-        summary |= {"broken": video.broken, "tracks": identities, "complete": complete}
-        summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
-        _write(lines, {"summary": summary})
-    what = "" if writer is None else writer.sound
-    print_text(_text(options, summary, progress.rate, what))
-    return 0 if complete else INTERRUPTED
-
-
-@contextlib.contextmanager
-def _lines(path: Path) -> Iterator[TextIO]:
-    """A text file that appears under its name at the end, also after an error."""
-    failure: Exception | None = None
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        try:
-            yield stream
-        except Exception as error:
-            failure = error
-    if failure is not None:
-        raise failure
-
-
-def _write(lines: TextIO | None, record: dict[str, Any]) -> None:
-    if lines is not None:
-        lines.write(json.dumps(record, allow_nan=False) + "\n")
+            summary |= {"broken": video.broken, "tracks": identities, "complete": ended is None}
+            summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
+            if lines is not None:
+                lines.write({"summary": summary})
+            if writer is not None and ended is not None:
+                writer.hurry()
+            stack.close()  # completes the files
+    copied = "" if writer is None else writer.sound
+    print_text(_text(options, summary, progress.rate, copied))
+    return 0 if ended is None else say_interrupted(ended)
 
 
 def _header(
@@ -297,7 +299,7 @@ def _drawn(frame: Image, found: FollowedFrame, people: People, rate: float | Non
 
 
 def _label(track_id: int, people: People) -> str:
-    """What is written at a face; OpenCV's font has the letters of ASCII alone."""
+    """The label of a face, in ASCII: OpenCV's font has no other characters."""
     identity = None if people is None else people.get(track_id)
     if identity is None or identity.name is None:
         return f"#{track_id}"
@@ -306,7 +308,7 @@ def _label(track_id: int, people: People) -> str:
 
 
 def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float, sound: str) -> str:
-    """What was done, for people."""
+    """The human-readable summary."""
     parts = [
         f"{summary['frames']} frames, {rate:.1f}/s, detector in {summary['detections']}",
         f"{summary['tracks']} identities",
@@ -325,5 +327,5 @@ def detect_every(text: str) -> int | str:
     if text == "auto":
         return text
     if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is neither 'auto' nor a number from 1 on")
+        raise argparse.ArgumentTypeError(f"must be 'auto' or a number of at least 1, not '{text}'")
     return int(text)

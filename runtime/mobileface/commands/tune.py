@@ -1,14 +1,14 @@
-"""``mobileface tune``: the fastest variant, threads and batch of each model on this machine.
+"""``mobileface tune``: finds each model's fastest variant, threads and batch size on this machine.
 
-With ``--json`` one object::
+``--json`` prints one object::
 
     {"schema": 1, "machine": "…", "file": "…/tuning.json",
      "settings": [{"model": "identification_v2", "variant": "fp32", "sha256": "…", "threads": 2,
                    "spinning": true, "batch": 8, "median_ms": 0.61, "default_ms": 0.95}, …],
      "refused": [{"model": "…", "variant": "int8", "reason": "…"}]}
 
-``median_ms`` and ``default_ms`` are of a face, for detection of a picture. ``--show`` prints the
-same of what is stored.
+``median_ms`` and ``default_ms`` are times per face, for detectors per image. ``--show`` prints the
+same object for the stored settings.
 """
 
 from __future__ import annotations
@@ -32,24 +32,27 @@ from ..models.session import Session, runtime_version
 from ..models.tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
 from ..tasks.loading import load
 from .measuring import add_common, check_seconds, pipeline_of, scenes_from, wanted_models
-from .output import print_json, print_text
+from .output import print_json, print_text, say_interrupted
 from .progress import Progress
 
 __all__ = ["add_tune", "run_tune"]
 
 _SECONDS = 60.0
-_GAIN = 0.97
-"""A setting must take at most this share of the default's time: less is within the noise."""
+_MAX_SHARE = 0.97
+"""Maximum time of a setting relative to the default's; smaller gains are within the noise."""
 
 _CLOSE = 1.25
-"""What takes longer than the best by this is dropped after the first half of the time."""
+"""Candidates slower than the best by this factor are dropped after the first measurement."""
 
 _BATCHES = (1, 2, 4, 8, 16, 32)
 _SAME = 1.03
-"""The smallest batch whose face takes no longer than the best by this: batches cost memory."""
+"""Maximum time per face, relative to the best batch size, of the batch size that is selected.
 
-_FEWEST_SECONDS = 0.5
-"""A model at least, so that medians mean something."""
+The smallest such batch size is selected, because larger batches need more memory.
+"""
+
+_MIN_SECONDS = 0.5
+"""Minimum time per model, so that medians are meaningful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Candidate:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the session is told."""
+        """The session options."""
         return {"intra_op_num_threads": self.threads, "spinning": self.spinning}
 
     def __str__(self) -> str:
@@ -73,24 +76,25 @@ class Candidate:
 class _Result:
     settings: dict[str, Setting] = field(default_factory=dict)
     refused: list[dict[str, str]] = field(default_factory=list)
+    ended: KeyboardInterrupt | None = None
 
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface tune``."""
-    add_common(parser, _SECONDS, "these models only")
+    add_common(parser, _SECONDS, "tune only these models")
     add = parser.add_argument
-    add("--exact", action="store_true", help="no variant of lower precision, however fast")
-    add("--show", action="store_true", help="print what is stored, and stop")
-    add("--reset", action="store_true", help="remove what is stored, and stop")
+    add("--exact", action="store_true", help="do not use variants of lower precision")
+    add("--show", action="store_true", help="print the stored settings and exit")
+    add("--reset", action="store_true", help="delete the stored settings and exit")
     parser.set_defaults(run=run_tune)
 
 
 def run_tune(options: argparse.Namespace) -> int:
-    """Finds the best settings and stores them, or shows or removes those that are stored."""
+    """Finds and stores the best settings, or shows or deletes the stored ones."""
     machine = machine_key(runtime_version())
     if options.reset:
         removed = remove_tuning()
-        print_text("nothing is stored" if removed is None else f"removed {removed}")
+        print_text("no settings are stored" if removed is None else f"removed {removed}")
         return 0
     if options.show:
         stored = read_tuning().get(machine, {})
@@ -100,21 +104,21 @@ def run_tune(options: argparse.Namespace) -> int:
     result = _tune(options)
     path = store_tuning(machine, result.settings)
     _print(options, machine, path, result)
-    return 0
+    return 0 if result.ended is None else say_interrupted(result.ended)
 
 
 def _tune(options: argparse.Namespace) -> _Result:
-    """Tunes model after model.
+    """Tunes the models one by one.
 
     Raises:
-        ModelNotFoundError: There is none, or none of a name.
+        ModelNotFoundError: If there is no model, a name is unknown, or no model can be run.
     """
     found = wanted_models(options.models, options.model)
     wanted = [model for model in found if model.path.suffix != ".json"]
     if not wanted:
-        raise ModelNotFoundError("no model with a network", hint="'mobileface models' lists them")
+        raise ModelNotFoundError("none of the models has a network", hint="see 'mobileface models'")
     scenes = scenes_from(options.images, pipeline_of(options.models, {}))
-    seconds = max(options.seconds / len(wanted), _FEWEST_SECONDS)
+    seconds = max(options.seconds / len(wanted), _MIN_SECONDS)
     result, progress = _Result(), Progress(len(wanted), "models")
     for model in wanted:
         try:
@@ -122,12 +126,17 @@ def _tune(options: argparse.Namespace) -> _Result:
                 model, scenes, seconds, exact=options.exact, refused=result.refused
             )
             result.settings[model.entry.sha256] = setting
-        except MobileFaceError as error:  # the others may still be tuned
+        except MobileFaceError as error:  # continue with the other models
             result.refused.append(_refusal(model, "", error.what))
+        except KeyboardInterrupt as error:
+            if not result.settings:
+                raise
+            result.ended = error  # what is found so far is stored
+            break
         progress.step()
     progress.end()
     if not result.settings:
-        raise ModelNotFoundError("no model can be run", hint=result.refused[0]["reason"])
+        raise ModelNotFoundError("none of the models can be run", hint=result.refused[0]["reason"])
     return result
 
 
@@ -139,20 +148,20 @@ def tune_model(
     exact: bool = False,
     refused: list[dict[str, str]] | None = None,
 ) -> Setting:
-    """The fastest setting of one model.
+    """Finds the fastest setting of one model.
 
-    All ways to run it are measured in turn, then those that were close to the best once more. The
-    default is kept unless another is faster by a clear margin.
+    Measures all candidates, interleaved, then measures those close to the best again. Keeps the
+    default unless another candidate is clearly faster.
 
     Args:
         model: The model.
-        scenes: What it is measured on.
-        seconds: How long to go on.
-        exact: Only variants of the precision that the model's own file has.
-        refused: Variants that are not taken, and why, are added here.
+        scenes: Images to measure on.
+        seconds: Time to spend.
+        exact: Use only variants with the precision of the model's own file.
+        refused: Rejected variants are appended to this list, with the reason.
 
     Raises:
-        ModelError: The default cannot be run.
+        ModelError: If the default variant cannot be run.
     """
     notes = [] if refused is None else refused
     default = _default(model)
@@ -162,7 +171,7 @@ def tune_model(
     close = [c for c in candidates if c == default or times[c] <= _CLOSE * best]
     times = _measure(model, close, scenes, 0.4 * seconds)
     fastest = min(close, key=times.__getitem__)
-    if times[fastest] > _GAIN * times[default]:
+    if times[fastest] > _MAX_SHARE * times[default]:
         fastest = default
     batch, per_face = _best_batch(model, fastest, scenes, 0.2 * seconds)
     return Setting(
@@ -178,7 +187,7 @@ def tune_model(
 
 
 def _default(model: StoredModel) -> Candidate:
-    """How the model runs where nothing is tuned."""
+    """The model's setting on a machine that has not been tuned."""
     threads = default_threads()
     return Candidate(model.choose(), threads, spins(threads))
 
@@ -186,7 +195,7 @@ def _default(model: StoredModel) -> Candidate:
 def _others(
     model: StoredModel, default: Candidate, exact: bool, refused: list[dict[str, str]]
 ) -> list[Candidate]:
-    """Every other way to run it: variants that can run here and that their certificate covers."""
+    """All other candidates, with the variants that run here and reproduce their certificate."""
     variants = []
     for item in model.variants:
         if exact and item.variant.precision != default.variant.variant.precision:
@@ -204,12 +213,12 @@ def _others(
 
 
 def thread_counts(cpus: int) -> list[int]:
-    """Numbers of threads to try: 1, 2, 4 … and all."""
+    """Numbers of threads to try: the powers of 2 up to the number of CPUs, and that number."""
     return sorted({1 << power for power in range(cpus.bit_length()) if 1 << power <= cpus} | {cpus})
 
 
 def certificate_refusal(model: StoredModel, item: StoredVariant) -> str:
-    """Why a variant is not taken on this machine; empty if it gives here what its record says."""
+    """Why a variant is rejected on this machine; empty if it reproduces its certificate."""
     try:
         task = load(model.name, models=item.path.parent, variant=item.variant.name)
         session = _session(task)
@@ -218,14 +227,14 @@ def certificate_refusal(model: StoredModel, item: StoredVariant) -> str:
     except MobileFaceError as error:
         return error.what
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        return f"its certificate cannot be read ({error})"
+        return f"the certificate cannot be read ({error})"
     return "" if agreement.within(bounds) else agreement.failure(bounds)
 
 
 def _measure(
     model: StoredModel, candidates: Sequence[Candidate], scenes: Sequence[Scene], seconds: float
 ) -> dict[Candidate, float]:
-    """Median seconds a call of each, in turn."""
+    """Median seconds per call of each candidate, measured interleaved."""
     works = {str(c): work_of(_load(model, c), scenes) for c in candidates}
     timings = measure_within(works, seconds)
     return {c: timings[str(c)].median for c in candidates}
@@ -234,7 +243,7 @@ def _measure(
 def _best_batch(
     model: StoredModel, candidate: Candidate, scenes: Sequence[Scene], seconds: float
 ) -> tuple[int, float]:
-    """Faces a run, and the seconds that each of them then takes."""
+    """The best batch size, and the seconds per face with it."""
     task = _load(model, candidate)
     sizes = _BATCHES if takes_batches(task) else (1,)
     works = {str(size): work_of(task, scenes, size) for size in sizes}
@@ -272,10 +281,10 @@ def _print(options: argparse.Namespace, machine: str, path: Path | None, result:
         print_json(document)
         return
     lines = [machine]
-    lines += [_line(setting) for setting in settings] or ["nothing is stored for this machine"]
-    lines += [f"not taken: {r['model']} {r['variant']}: {r['reason']}" for r in result.refused]
+    lines += [_line(setting) for setting in settings] or ["no settings are stored for this machine"]
+    lines += [f"not used: {r['model']} {r['variant']}: {r['reason']}" for r in result.refused]
     if settings:
-        lines.append(f"stored in {path}; used unless a call says otherwise")
+        lines.append(f"stored in {path}; used by default")
     print_text("\n".join(lines))
 
 
@@ -285,5 +294,5 @@ def _line(setting: Setting) -> str:
     gain = setting.default_ms / setting.median_ms
     return (
         f"{setting.model:<18} {setting.variant:<10} {threads:<20} batch {setting.batch:<3} "
-        f"{setting.median_ms:>8.3f} ms a face, {gain:.2f}× the default's speed"
+        f"{setting.median_ms:>8.3f} ms per face, {gain:.2f}× the default's speed"
     )

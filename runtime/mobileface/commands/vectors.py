@@ -1,4 +1,4 @@
-"""``mobileface embed | compare``: pictures in, embeddings and similarities out."""
+"""``mobileface embed | compare``: computes and compares embeddings of the faces in images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..tasks.face_choice import choose_face
 from ..tasks.loading import load_embedder
 from ..types import Face, FloatArray
 from ..vision.image import read_image
-from .inputs import Pictures, find_pictures
+from .inputs import ImageFiles, find_pictures
 from .options import (
     add_face_choice,
     add_images,
@@ -49,7 +49,7 @@ _SUFFIX = ".npz"
 
 @dataclass(frozen=True)
 class _Row:
-    """An embedding and where it comes from."""
+    """An embedding and its origin."""
 
     file: str
     vector: FloatArray
@@ -63,7 +63,9 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
     _add_identification(parser)
     add_json(parser, "print one JSON object")
-    parser.add_argument("--output", type=Path, metavar="OUT.npz", help="write embeddings here")
+    parser.add_argument(
+        "--output", type=Path, metavar="OUT.npz", help="write the embeddings to this file"
+    )
     parser.set_defaults(run=run_embed)
 
 
@@ -71,7 +73,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface compare``."""
     for name in ("a", "b"):
         parser.add_argument(
-            name, type=Path, metavar=name.upper(), help="image file, or .npz that embed wrote"
+            name, type=Path, metavar=name.upper(), help="image file, or .npz file from embed"
         )
     _add_identification(parser)
     add_thresholds(parser.add_argument, "threshold", "fmr")
@@ -85,7 +87,7 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crops",
         action="store_true",
-        help="the images are aligned face crops, of any size; else faces are searched for",
+        help="the images are aligned face crops of any size; do not detect faces",
     )
     add_precision(parser)
     add_models_folder(parser)
@@ -93,23 +95,23 @@ def _add_identification(parser: argparse.ArgumentParser) -> None:
 
 
 def run_embed(options: argparse.Namespace) -> int:
-    """Embeds crops, or every face of photos."""
+    """Embeds aligned crops, or every face of photos."""
     if not options.json and options.output is None:
-        raise InputError("nothing to write to", hint="give --json, --output OUT.npz or both")
+        raise InputError("no output specified", hint="pass --json, --output OUT.npz or both")
     if options.output is not None and options.output.suffix != _SUFFIX:
-        raise InputError(f"--output '{options.output}' does not end in .npz")
+        raise InputError(f"--output must end in .npz, not '{options.output}'")
     paths = find_pictures(options.images)
-    pictures = Pictures(paths)
+    files = ImageFiles(paths)
     source = _source(options)
     rows: list[_Row] = []
     without_face = []
-    for path, image in pictures:
+    for path, image in files:
         some = list(source.rows(path, image))
         rows += some
         if not some:
             without_face.append(str(path))
             print(f"mobileface: {path}: no face found", file=sys.stderr)
-    if pictures.failed:  # rows would be missing from the one file that is asked for
+    if files.failed:  # the output would be incomplete
         return 2
     found = _gather(rows, source)
     if options.output is not None:
@@ -235,7 +237,7 @@ def _gather(rows: Sequence[_Row], source: _Source) -> EmbeddingSet:
 
 
 class _Crops:
-    """Each picture is a face."""
+    """Embeds images that are aligned face crops."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._embedder = load_embedder(
@@ -244,12 +246,12 @@ class _Crops:
         self.model, self.size = self._embedder.identity, self._embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
-        """The one embedding of a crop."""
+        """The embedding of a crop."""
         yield _Row(str(path), self._embedder.embed(image)[0])
 
 
 class _Photos:
-    """Each picture is searched for faces."""
+    """Embeds the faces that are detected in photos."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         tasks = ("detection", "landmarks", "embedding")
@@ -265,7 +267,7 @@ class _Photos:
         self.model, self.size = embedder.identity, embedder.size
 
     def rows(self, path: Path, image: np.ndarray) -> Iterator[_Row]:  # type: ignore[type-arg]
-        """The embeddings of all faces of a photo, the surest first."""
+        """The embeddings of all faces of a photo, sorted by score, highest first."""
         faces = self._analyzer(image)
         for face in faces:
             if face.embedding is not None:
@@ -296,5 +298,5 @@ _Source = _Crops | _Photos
 
 
 def _source(options: argparse.Namespace) -> _Source:
-    """Where embeddings come from, as the options say."""
+    """The source of embeddings that the options select."""
     return _Crops(options) if options.crops else _Photos(options)

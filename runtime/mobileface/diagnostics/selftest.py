@@ -7,7 +7,6 @@ Part of `mobileface.diagnostics.health`. It uses synthetic face images, so it ne
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from ..analyzer import FaceAnalyzer
 from ..effects.enhance import enhance
 from ..effects.makeup import makeup
 from ..errors import MobileFaceError, ModelError
-from ..host.files import check_sha256
+from ..host.files import check_sha256, scratch_folder
 from ..models.lookup import StoredModel, candidate_models, list_models, search_folders
 from ..tasks.base import Task
 from ..tasks.table import TASKS
@@ -161,7 +160,7 @@ def _without_models(frame: Image, face: Face) -> Iterator[Finding]:
 
 def _examine_video(frame: Image) -> Finding:
     """Checks that videos can be written and read."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / "test.mp4"
         start = time.perf_counter()
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ..errors import GalleryError, InputError, MobileFaceError, OutputError
 from ..host.files import reason
+from .connection import Connection, require_usable
 
 __all__ = ["KEY_VARIABLE", "Database"]
 
@@ -48,16 +49,35 @@ class Database:
         # Files derived from a gallery are stored next to it, even if it is opened by a symlink.
         path = path.resolve() if path.is_symlink() else path
         self.path = path
-        self._lock = threading.RLock()
+        self._file = path.absolute()  # the same when the working folder has changed
         self._depth = 0
         plain = not create and _first_bytes(path) == _PLAIN
         self.encrypted = key is not None and not plain
         self._driver = _cipher() if self.encrypted else sqlite3
         self._timeout, self._key = timeout, key if self.encrypted else None
-        self._connection = self._open("rwc") if create else self._open_existing()
+        require_usable(path)
+        opened = self._open("rwc") if create else self._open_existing()
+        self._link = Connection(self._file, self._open_existing, opened)
+
+    @property
+    def _lock(self) -> AbstractContextManager[bool]:
+        return self._link.lock
+
+    @property
+    def _connection(self) -> Any:
+        """The driver's connection, in a child process one of its own."""
+        return self._link.get()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuses to be pickled: a passphrase and an open file belong to one process."""
+        raise InputError(
+            "an open gallery cannot be pickled",
+            where=str(self.path),
+            hint="pass its path, and open it with Gallery.open in each process",
+        )
 
     def _open(self, mode: str) -> Any:
-        name = f"file:{quote(str(self.path.absolute()))}?mode={mode}"
+        name = f"file:{quote(str(self._file))}?mode={mode}"
         with self._translated():
             connection = self._driver.connect(
                 name, uri=True, timeout=self._timeout, isolation_level=None, check_same_thread=False
@@ -100,8 +120,7 @@ class Database:
 
     def close(self) -> None:
         """Closes the connection; the last one writes the log back into the file."""
-        with self._lock:
-            self._connection.close()
+        self._link.close()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[None]:
@@ -128,11 +147,13 @@ class Database:
                 return
             self.run(begin)
             self._depth += 1
+            self._link.users += 1
             try:
                 yield
                 self.run("COMMIT")
             finally:
                 self._depth -= 1
+                self._link.users -= 1
                 if self._connection.in_transaction:
                     with contextlib.suppress(MobileFaceError):
                         self.run("ROLLBACK")
@@ -151,12 +172,16 @@ class Database:
         """The rows of a query, fetched in batches."""
         with self._lock, self._translated():
             cursor = self._connection.execute(sql, values)
-        while True:
-            with self._lock, self._translated():
-                found = cursor.fetchmany(at_once)
-            if not found:
-                return
-            yield from found
+            self._link.users += 1
+        try:
+            while True:
+                with self._lock, self._translated():
+                    found = cursor.fetchmany(at_once)
+                if not found:
+                    return
+                yield from found
+        finally:
+            self._link.users -= 1
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Any:
         """The first row of a query, or None."""

@@ -25,6 +25,10 @@ from .quality import QualityLimits, measure, require_quality
 __all__ = ["EnrolledImage", "Enroller", "Enrolment", "Lookalike"]
 
 
+_EQUAL = 1 - 1e-6
+"""Cosine of an embedding with itself, less what float32 rounds off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lookalike:
     """A new face that is similar to another person who is already enrolled.
@@ -264,6 +268,6 @@ class Enroller:
             if threshold is None:
                 # Without a calibration, compare with the other images of the same person.
                 same_person = max([float(own), *same])
-                threshold = same_person if len(faces) > 1 or same else 1.0
+                threshold = same_person if len(faces) > 1 or same else _EQUAL
             if other.similarity >= threshold:
                 yield Lookalike(face.source or "image", other.name, other.similarity)

@@ -69,7 +69,10 @@ def measure(face: Face | None, crop: Image) -> dict[str, float]:
     else:
         found["face_size"] = float((face.bbox[2:] - face.bbox[:2]).min())
         if face.landmarks is not None:
-            found |= {"frontality": frontality(face.landmarks), "roll": roll(face.landmarks)}
+            found |= {
+                "frontality": frontality(face.landmarks),
+                "roll": face.roll if face.roll is not None else roll(face.landmarks),
+            }
     return {name: round(value, 3) for name, value in found.items() if value is not None}
 
 

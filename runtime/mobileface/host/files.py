@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ModelError, ModelIntegrityError, OutputError
+from .ending import add_leftover, drop_leftover, held
 
-__all__ = ["check_sha256", "reason", "replacing", "sha256", "write_aside"]
+__all__ = ["check_sha256", "reason", "replacing", "scratch_folder", "sha256", "write_aside"]
 
 _BLOCK = 1 << 16
 """Bytes hashed at a time: they stay in the CPU cache, so this is faster than megabytes."""
@@ -70,23 +71,56 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
     import tempfile  # imported here: it loads random, bz2 and lzma, and most processes only read
 
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
+        with held():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(
+                prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
+            )
+            os.close(handle)
+            temporary = Path(name)
+            add_leftover(temporary)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
-    temporary = Path(name)
     try:
         yield temporary
-        if not private:
-            temporary.chmod(0o666 & ~_umask())  # mkstemp creates private files
-        temporary.replace(path)
+        with held():
+            if not private:
+                temporary.chmod(0o666 & ~_umask())  # mkstemp creates private files
+            temporary.replace(path)
     except OSError as error:
         raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with held():
+            temporary.unlink(missing_ok=True)
+            drop_leftover(temporary)
+
+
+@contextlib.contextmanager
+def scratch_folder(prefix: str = "mobileface-") -> Iterator[str]:
+    """Yields the path of a temporary folder, which is removed also after a signal.
+
+    Args:
+        prefix: Beginning of its name.
+
+    Raises:
+        OutputError: If the folder for temporary files cannot be written.
+    """
+    import shutil
+    import tempfile
+
+    try:
+        with held():
+            folder = Path(tempfile.mkdtemp(prefix=prefix))
+            add_leftover(folder)
+    except OSError as error:
+        place = tempfile.gettempdir()
+        raise OutputError(f"cannot be written ({error.strerror})", where=place) from error
+    try:
+        yield str(folder)
+    finally:
+        with held():
+            shutil.rmtree(folder, ignore_errors=True)
+            drop_leftover(folder)
 
 
 def write_aside(path: Path, content: bytes | str) -> None:

@@ -13,7 +13,15 @@ from pathlib import Path
 from ..errors import InputError
 from .system_files import read_system_file
 
-__all__ = ["VARIABLE", "available_cpus", "cgroup_folders", "default_threads", "spins"]
+__all__ = [
+    "VARIABLE",
+    "available_cpus",
+    "cgroup_folders",
+    "check_threads",
+    "default_threads",
+    "most_threads",
+    "spins",
+]
 
 VARIABLE = "MOBILEFACE_THREADS"
 """Environment variable that overrides the number of threads."""
@@ -23,14 +31,48 @@ def default_threads() -> int:
     """Number of threads of a session: `VARIABLE` if set, otherwise `available_cpus`.
 
     Raises:
-        InputError: If the variable is not a whole number from 1 to 9999.
+        InputError: If the variable is not a whole number from 1 to `most_threads`.
     """
     text = os.environ.get(VARIABLE)
     if text is None:
         return available_cpus()
-    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
-        raise InputError(f"'{text[:20]}' is not a whole number from 1 to 9999", where=VARIABLE)
+    most = most_threads()
+    if not text.isdecimal() or len(text) > _DIGITS or not 1 <= int(text) <= most:
+        raise InputError(
+            f"'{text[:20]}' is not a whole number from 1 to {most}",
+            where=VARIABLE,
+            hint=f"at most {_PER_CPU} for each CPU; more only cost time and memory",
+        )
     return int(text)
+
+
+_PER_CPU = 4
+"""Threads for each CPU that may be asked for: more than that gains nothing anywhere."""
+
+_DIGITS = 9
+"""Python reads longer numbers slowly, or refuses them."""
+
+
+def most_threads() -> int:
+    """The largest number of threads that a session may have on this machine."""
+    return _PER_CPU * max(os.cpu_count() or 1, available_cpus())
+
+
+def check_threads(number: int, name: str) -> int:
+    """Checks a number of threads that a caller gives.
+
+    Args:
+        number: The number.
+        name: Name of the argument, for messages.
+
+    Raises:
+        InputError: If it is below 1 or above `most_threads`.
+    """
+    if number < 1:
+        raise InputError(f"{name} must be at least 1, not {number}")
+    if number > (most := most_threads()):
+        raise InputError(f"{name} must be at most {most} ({_PER_CPU} for each CPU), not {number}")
+    return number
 
 
 _FEW = 2

@@ -1,4 +1,4 @@
-"""What a model is (spec), where it lies (index, lookup), and how its network runs (session).
+"""Models: specs (`spec`), stored files (`index`, `lookup`) and running networks (`session`).
 
-Nothing here knows a task; nothing but `session` imports ONNX Runtime.
+Nothing here depends on a task, and only `session` imports ONNX Runtime.
 """

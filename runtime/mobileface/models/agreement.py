@@ -1,4 +1,4 @@
-"""How well two sets of outputs agree, and what is required."""
+"""Measures how well two sets of outputs agree, and defines the required tolerances."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a conversion must keep.
+    """Tolerances of a conversion.
 
     Attributes:
-        max_abs_error: Largest difference of any output element.
-        min_cosine: Smallest cosine between output rows.
-        mean_cosine: Smallest mean of these cosines; -1: not required.
+        max_abs_error: Maximum absolute difference of output elements.
+        min_cosine: Minimum cosine of corresponding output rows.
+        mean_cosine: Minimum of the mean of these cosines; -1 for no requirement.
     """
 
     max_abs_error: float
@@ -31,14 +31,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How well two sets of outputs agree.
+    """The agreement of two sets of outputs.
 
     Attributes:
-        oracle: What the outputs were compared with.
+        oracle: Name of the reference implementation.
         inputs: Number of inputs.
-        max_abs_error: Largest difference of any element.
-        min_cosine: Smallest cosine between corresponding rows.
-        scale: Largest absolute value of the oracle's outputs.
+        max_abs_error: Largest absolute difference of any element.
+        min_cosine: Smallest cosine of corresponding rows.
+        scale: Largest absolute value of the reference outputs.
         mean_cosine: Mean of the cosines.
     """
 
@@ -50,7 +50,7 @@ class Agreement:
     mean_cosine: float = 1.0
 
     def within(self, bounds: Bounds) -> bool:
-        """True if all bounds hold; nan misses them."""
+        """True if all values are within the tolerances; False for NaN."""
         return (
             self.max_abs_error <= bounds.max_abs_error
             and self.min_cosine >= bounds.min_cosine
@@ -58,7 +58,7 @@ class Agreement:
         )
 
     def failure(self, bounds: Bounds) -> str:
-        """What was seen beside what is allowed, for whoever is told that it is not enough."""
+        """The measured and the allowed values, for an error message."""
         parts = [
             f"max abs error {self.max_abs_error:.3g} (allowed {bounds.max_abs_error:.3g})",
             f"min cosine {self.min_cosine:.9f} (allowed {bounds.min_cosine:.9f})",
@@ -72,14 +72,14 @@ def compare_outputs(found: FloatArray, expected: FloatArray, oracle: str) -> Agr
     """Measures the agreement of two (N, …) outputs.
 
     Raises:
-        ParityError: Their shapes differ.
+        ParityError: If the shapes differ.
     """
     if found.shape != expected.shape:
-        raise ParityError(f"output of shape {found.shape}, {oracle} gives {expected.shape}")
+        raise ParityError(f"the output has shape {found.shape}, that of {oracle} {expected.shape}")
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (found, expected))
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines = np.where(lengths > 0, (a * b).sum(axis=1) / np.where(lengths > 0, lengths, 1), 1.0)
-    cosines[(lengths == 0) & (a != b).any(axis=1)] = 0.0
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines = np.where(norms > 0, (a * b).sum(axis=1) / np.where(norms > 0, norms, 1), 1.0)
+    cosines[(norms == 0) & (a != b).any(axis=1)] = 0.0
     return Agreement(
         oracle=oracle,
         inputs=len(a),

@@ -1,4 +1,4 @@
-"""``index.json``: which models a folder holds, and what their content must be.
+"""``index.json``: the models of a folder, with the hashes of their files.
 
 ::
 
@@ -14,18 +14,18 @@
                        "condition": {"machines": ["x86_64"], "features": ["avx2"]}},
                       {"name": "int8", "precision": "int8", …, "condition": {}}]}}}
 
-A model is one network in one or more files. Its own file, ``file``, runs everywhere. ``variants``
-are other files with the same network, made for another precision or for some machines: the runtime
-takes the first of them that has the precision asked for and whose ``condition`` this machine
-fulfils (`mobileface.models.lookup`), and the model's own file where none does. ``condition`` names
-kinds of machine, of which it must be one, and features of the CPU, which it must all have; without
-either it holds everywhere. Embeddings of all variants of a model can be compared with each other.
+A model is one network in one or more files. Its own file, ``file``, runs on every machine.
+``variants`` are other files with the same network, for another precision or for certain machines.
+The runtime uses the first variant with the requested precision whose ``condition`` this machine
+meets (`mobileface.models.lookup`), otherwise the model's own file. ``condition`` lists the machines
+that a variant is for, and the CPU features that it needs; an empty condition is always met.
+Embeddings of all variants of a model can be compared with each other.
 
-To add a variant: one entry in ``variants`` with the file and its certificate beside it. The
-converter does that for every variant that `mobileface_convert.build.variants` plans, the special
-before the general.
+To add a variant, add an entry to ``variants`` and put the file and its certificate next to the
+index. The converter does this for the variants that `mobileface_convert.build.variants` plans,
+specialised variants first.
 
-Schema 1 had no ``precision`` and no ``variants``; it is read as fp32 without variants. The
+Schema 1 has no ``precision`` and no ``variants``; it is read as fp32 without variants. The
 converter writes the file, the runtime reads it.
 """
 
@@ -47,7 +47,7 @@ __all__ = ["INDEX_FILE", "PRECISIONS", "IndexEntry", "Variant", "read_index", "w
 INDEX_FILE = "index.json"
 
 PRECISIONS = ("fp32", "fp16", "int8")
-"""What a network is stored in: fp32; fp16, computed in fp32; int8, computed in int8."""
+"""How a network is stored: fp32; fp16, computed in fp32; int8, computed in int8."""
 
 _SCHEMA = 2
 _FILE_TYPES: dict[str, type] = {"file": str, "sha256": str, "bytes": int, "certificate": str}
@@ -67,13 +67,13 @@ class Variant:
     """One file with a model's network.
 
     Attributes:
-        name: What it is called among the variants of its model, e.g. "fp32_x86".
+        name: Name of the variant, e.g. "fp32_x86".
         precision: One of `PRECISIONS`.
         file: Name of the ONNX file in the folder.
-        sha256: Hash of its content, in hexadecimal.
-        bytes: Its size.
+        sha256: SHA-256 of the file, in hexadecimal.
+        bytes: Size of the file.
         certificate: Name of the certificate file in the folder.
-        condition: Where it may be picked.
+        condition: Machines that the variant can run on.
     """
 
     name: str
@@ -90,14 +90,14 @@ class IndexEntry:
     """One model of a folder.
 
     Attributes:
-        file: Name of its own file in the folder: the variant that runs everywhere.
-        sha256: Hash of its content, in hexadecimal.
-        bytes: Its size.
-        task: What the model does.
-        preference: Of several models for a task, the highest is the default.
+        file: Name of the model's own file, the variant that runs on every machine.
+        sha256: SHA-256 of the file, in hexadecimal.
+        bytes: Size of the file.
+        task: Task of the model.
+        preference: The model with the highest preference for a task is the default.
         certificate: Name of the certificate file in the folder.
-        precision: What its own file is stored in, one of `PRECISIONS`.
-        variants: Other files of it, in the order in which they are considered.
+        precision: Precision of the model's own file, one of `PRECISIONS`.
+        variants: Other files of the model, in the order in which they are considered.
     """
 
     file: str
@@ -111,7 +111,7 @@ class IndexEntry:
 
     @property
     def all_variants(self) -> tuple[Variant, ...]:
-        """Every file of the model in the order in which they are considered, its own last."""
+        """All files in the order in which they are considered; the model's own file is last."""
         own = Variant(
             self.precision, self.precision, self.file, self.sha256, self.bytes, self.certificate
         )
@@ -119,10 +119,10 @@ class IndexEntry:
 
 
 def read_index(folder: Path) -> dict[str, IndexEntry]:
-    """The models that a folder's index lists, by name; none if there is no index.
+    """Reads the models in a folder's index, by name; empty without an index.
 
     Raises:
-        ModelIntegrityError: The index is no index, or names a file outside the folder.
+        ModelIntegrityError: If the index is invalid, or lists a file outside the folder.
     """
     path = folder / INDEX_FILE
     try:
@@ -139,16 +139,16 @@ def read_index(folder: Path) -> dict[str, IndexEntry]:
         raise ModelIntegrityError(
             f"not a model index of schema {' or '.join(map(str, _TYPES))}",
             where=str(path),
-            hint="convert the models anew",
+            hint="convert the models again",
         )
     return {name: _entry(item, schema, f"{path}, {name}") for name, item in models.items()}
 
 
 def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
-    """Writes a folder's index, sorted by name.
+    """Writes the index of a folder, sorted by name.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: If the index cannot be written.
     """
     items = {name: dataclasses.asdict(models[name]) for name in sorted(models)}
     for item in items.values():
@@ -160,7 +160,7 @@ def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
 
 
 def _entry(item: Any, schema: int, where: str) -> IndexEntry:
-    """One checked entry."""
+    """Checks one entry."""
     fields = _fields(item, _TYPES[schema], where)
     listed = fields.pop("variants", [])
     variants = tuple(
@@ -176,22 +176,22 @@ def _entry(item: Any, schema: int, where: str) -> IndexEntry:
 
 
 def _variant(item: Any, where: str) -> Variant:
-    """One checked variant."""
+    """Checks one variant."""
     fields = _fields(item, _VARIANT_TYPES, where)
     return Variant(**{**fields, "condition": _condition(fields["condition"], where)})
 
 
 def _condition(item: Mapping[str, Any], where: str) -> Condition:
-    """A checked condition.
+    """Checks a condition.
 
-    A field that this version does not know might be one that this machine does not fulfil.
+    Unknown fields are errors, because this machine may not meet them.
     """
     for field, words in item.items():
         known = field in _CONDITION_FIELDS and isinstance(words, list)
         if not known or not all(isinstance(word, str) for word in words):
             raise ModelIntegrityError(
-                f"condition {field!r} is none of {', '.join(_CONDITION_FIELDS)} with a list of "
-                "words",
+                f"condition {field!r} is not one of {', '.join(_CONDITION_FIELDS)} with a list of "
+                "strings",
                 where=where,
                 hint="upgrade mobileface",
             )
@@ -199,18 +199,20 @@ def _condition(item: Mapping[str, Any], where: str) -> Condition:
 
 
 def _fields(item: Any, types: Mapping[str, type], where: str) -> dict[str, Any]:
-    """Fields of the right types that name no file outside the folder."""
+    """Checks the types of the fields, and that files are inside the folder."""
     if not isinstance(item, dict) or set(item) != set(types):
         raise ModelIntegrityError(f"must have the fields {', '.join(types)}", where=where)
     for field, kind in types.items():
         if not isinstance(item[field], kind) or isinstance(item[field], bool):
-            raise ModelIntegrityError(f"{field} {item[field]!r} is no {kind.__name__}", where=where)
+            raise ModelIntegrityError(
+                f"{field} {item[field]!r} is not of type {kind.__name__}", where=where
+            )
     for field in ("file", "certificate"):
         name = item[field]
         if Path(name).name != name or name in ("", "..") or not name.isprintable():
-            raise ModelIntegrityError(f"{field} {name!r} is no plain name", where=where)
+            raise ModelIntegrityError(f"{field} {name!r} is not a plain file name", where=where)
     if item.get("precision", PRECISIONS[0]) not in PRECISIONS:
         raise ModelIntegrityError(
-            f"precision {item['precision']!r} is none of {', '.join(PRECISIONS)}", where=where
+            f"precision {item['precision']!r} is not one of {', '.join(PRECISIONS)}", where=where
         )
     return dict(item)

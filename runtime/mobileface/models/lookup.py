@@ -1,25 +1,24 @@
-"""Where models are found.
+"""Finds models in folders, by name or task.
 
-Searched in this order, and the first folder that has a model of the name wins:
+These folders are searched, and the first one that has a model with the name is used:
 
 1. the folder given by the caller;
 2. ``MOBILEFACE_HOME``;
 3. the user's data folder (``~/.local/share/mobileface/models`` on Linux);
 4. an installed wheel of models, the package ``mobileface_models``;
-5. the starter set: the folder ``models_onnx`` that came with the package, or lies in the source
-   checkout.
+5. the starter set: the folder ``models_onnx`` in the package or in the source checkout.
 
-Without a name, a model that the caller's folder has for the task is taken before those of the other
-folders, and of these together the one with the highest preference: MobileFace's own, once they are
-converted, before those of the starter set.
+Without a name, models in the caller's folder are preferred over those of the other folders. Within
+each of these two groups, the model with the highest preference for the task is used: MobileFace's
+own models, once they are converted, before those of the starter set.
 
-A model is one network in one or more files, its variants (`mobileface.models.index`). Which one
-runs is decided by `StoredModel.choose`, from the precision that is asked for and the machine:
+A model is one network in one or more files, its variants (`mobileface.models.index`).
+`StoredModel.choose` selects the variant to run by the requested precision and the machine:
 
-- no precision asked for: that of the model's own file, fp32 unless its recipe stores it otherwise;
-- of the variants with that precision the first whose condition this machine fulfils.
+- The default precision is that of the model's own file: fp32, unless its recipe stores another.
+- Of the variants with the precision, the first whose condition this machine meets is selected.
 
-A model's own file has no condition, so there always is one for its precision.
+A model's own file has no condition, so its precision is available on every machine.
 """
 
 from __future__ import annotations
@@ -44,12 +43,12 @@ __all__ = [
     "search_folders",
 ]
 
-_HINT = "convert models with 'mobileface-convert all', or name their folder with --models"
+_HINT = "convert models with 'mobileface-convert all', or specify their folder with --models"
 
 
 @dataclass(frozen=True, slots=True)
 class Prefer:
-    """A precision to take where a model has it; a model that has not runs in its own.
+    """A preferred precision; models that do not have it run in their own precision.
 
     Attributes:
         precision: One of `mobileface.models.index.PRECISIONS`.
@@ -63,13 +62,13 @@ Precision = str | Prefer | None
 
 @dataclass(frozen=True, slots=True)
 class StoredVariant:
-    """One file of a model that an index lists.
+    """One file of a model in an index.
 
     Attributes:
         model: Name of the model.
         path: The ONNX file.
         certificate: The certificate file.
-        variant: What the index says.
+        variant: The entry in the index.
     """
 
     model: str
@@ -80,13 +79,13 @@ class StoredVariant:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model that an index lists.
+    """A model in an index.
 
     Attributes:
-        name: Its name.
-        path: Its own ONNX file, the variant that runs everywhere.
-        certificate: The certificate of that file.
-        entry: What the index says.
+        name: Name of the model.
+        path: The model's own ONNX file, the variant that runs on every machine.
+        certificate: Certificate of that file.
+        entry: The entry in the index.
     """
 
     name: str
@@ -96,7 +95,7 @@ class StoredModel:
 
     @property
     def variants(self) -> tuple[StoredVariant, ...]:
-        """All its files in the order in which they are considered, its own last."""
+        """All variants in the order in which they are considered; the model's own file is last."""
         folder = self.path.parent
         return tuple(
             StoredVariant(self.name, folder / variant.file, folder / variant.certificate, variant)
@@ -105,7 +104,7 @@ class StoredModel:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """The precisions that it has files for, on whatever machine."""
+        """The precisions of all variants, including those for other machines."""
         found = {variant.precision for variant in self.entry.all_variants}
         return tuple(word for word in PRECISIONS if word in found)
 
@@ -116,20 +115,23 @@ class StoredModel:
         variant: str | None = None,
         machine: Machine | None = None,
     ) -> StoredVariant:
-        """The file to run.
+        """Selects the variant to run.
 
         Args:
-            precision: One of `mobileface.models.index.PRECISIONS`; None: that of its own file.
-            variant: Name of the variant to take, whatever the precision and the machine.
-            machine: Where it will run; None: here.
+            precision: One of `mobileface.models.index.PRECISIONS`; None for that of the model's
+                own file.
+            variant: Name of the variant, regardless of precision and machine.
+            machine: The machine it will run on; None for this one.
 
         Raises:
-            InputError: There is no such precision at all.
-            ModelNotFoundError: The model has no such variant for this machine; says which it has.
+            InputError: If the precision is unknown.
+            ModelNotFoundError: If the model has no such variant for the machine.
         """
         wish = precision.precision if isinstance(precision, Prefer) else precision
         if wish is not None and wish not in PRECISIONS:
-            raise InputError(f"no precision '{wish}'", hint=f"there are: {', '.join(PRECISIONS)}")
+            raise InputError(
+                f"unknown precision '{wish}'", hint=f"available: {', '.join(PRECISIONS)}"
+            )
         if variant is not None:
             return self._named(variant)
         machine = machine or this_machine()
@@ -145,7 +147,7 @@ class StoredModel:
         raise ModelNotFoundError(
             f"{self.name} has no {wanted} variant"
             + (f" for this machine ({'; '.join(reasons)})" if reasons else "")
-            + f"; there are: {', '.join(item.name for item in self.entry.all_variants)}",
+            + f"; available: {', '.join(item.name for item in self.entry.all_variants)}",
             where=str(self.path.parent),
             hint="int8 needs 'mobileface-convert all --calibrate DIR'" if wanted == "int8" else "",
         )
@@ -156,23 +158,23 @@ class StoredModel:
                 return item
         raise ModelNotFoundError(
             f"{self.name} has no variant '{name}'; "
-            f"there are: {', '.join(item.name for item in self.entry.all_variants)}",
+            f"available: {', '.join(item.name for item in self.entry.all_variants)}",
             where=str(self.path.parent),
         )
 
 
 def search_folders(models: str | Path | None = None) -> tuple[Path, ...]:
-    """The folders in which models are looked for, in order.
+    """The folders that are searched for models, in order.
 
     Args:
-        models: The caller's own folder, which comes first.
+        models: The caller's own folder, which is searched first.
     """
     own_folders = () if models is None else (Path(models),)
     return (*own_folders, *_common_folders())
 
 
 def _common_folders() -> tuple[Path, ...]:
-    """The folders that need not be named."""
+    """The folders that are always searched."""
     folders = [Path(os.environ[HOME_VARIABLE])] if os.environ.get(HOME_VARIABLE) else []
     folders += [place for place in (user_models(), installed_models()) if place is not None]
     package = Path(__file__).resolve().parents[1]
@@ -181,18 +183,18 @@ def _common_folders() -> tuple[Path, ...]:
 
 
 def list_models(models: str | Path | None = None, task: str | None = None) -> list[StoredModel]:
-    """The models of a folder, or all that need no folder named, the preferred one of a task first.
+    """Lists the models of a folder, or of all default folders, sorted by task and preference.
 
     Args:
-        models: The caller's own folder; then its models alone.
-        task: Only models for this task.
+        models: List only the models of this folder; None lists those of the default folders.
+        task: List only models for this task.
 
     Raises:
-        ModelNotFoundError: The caller's folder has no index.
-        ModelIntegrityError: An index cannot be read.
+        ModelNotFoundError: If the caller's folder has no index.
+        ModelIntegrityError: If an index cannot be read.
     """
     if models is not None and not (Path(models) / INDEX_FILE).is_file():
-        raise ModelNotFoundError(f"no {INDEX_FILE} in it", where=str(models), hint=_HINT)
+        raise ModelNotFoundError(f"no {INDEX_FILE} found", where=str(models), hint=_HINT)
     found: dict[str, StoredModel] = {}
     for folder in _common_folders() if models is None else (Path(models),):
         for name, entry in read_index(folder).items():
@@ -206,15 +208,15 @@ def list_models(models: str | Path | None = None, task: str | None = None) -> li
 def candidate_models(
     models: str | Path | None = None, task: str | None = None
 ) -> list[StoredModel]:
-    """All models that could be taken, in the order in which they are.
+    """All available models, in order of preference.
 
     Args:
         models: The caller's own folder, whose models come first.
         task: Only models for this task.
 
     Raises:
-        ModelNotFoundError: The caller's folder has no index.
-        ModelIntegrityError: An index cannot be read.
+        ModelNotFoundError: If the caller's folder has no index.
+        ModelIntegrityError: If an index cannot be read.
     """
     own = [] if models is None else list_models(models, task)
     names = {model.name for model in own}
@@ -224,15 +226,15 @@ def candidate_models(
 def find_model(
     name: str | None = None, *, task: str | None = None, models: str | Path | None = None
 ) -> StoredModel:
-    """One model by name, or the preferred one for a task.
+    """Finds a model by name, or the preferred one for a task.
 
     Args:
-        name: Its name; None: the preferred one.
-        task: What it must do.
+        name: Name of the model; None for the preferred one.
+        task: Required task of the model.
         models: The caller's own folder; see `search_folders`.
 
     Raises:
-        ModelNotFoundError: There is none; says what there is and where was searched.
+        ModelNotFoundError: If no such model is found.
     """
     candidates = candidate_models(models, task)
     for model in candidates:
@@ -242,7 +244,7 @@ def find_model(
     purpose = f" for task '{task}'" if task else ""
     there = ", ".join(model.name for model in candidates)
     raise ModelNotFoundError(
-        f"no {wanted}{purpose}" + (f"; there are: {there}" if there else ""),
+        f"no {wanted}{purpose}" + (f"; available: {there}" if there else ""),
         where=os.pathsep.join(map(str, search_folders(models))),
         hint=_HINT,
     )

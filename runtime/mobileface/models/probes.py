@@ -1,7 +1,7 @@
-"""Test pictures that every machine makes alike, so that results can be compared across machines.
+"""Generates test images that are identical on all machines, to compare results across machines.
 
-Only integer arithmetic on the frozen Mersenne Twister of ``numpy.random.RandomState``: no codec, no
-interpolation, no floating point that a compiler may order differently.
+They use only integer arithmetic and the frozen Mersenne Twister of ``numpy.random.RandomState``: no
+codec, no interpolation, and no floating point that compilers may reorder.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _CELLS = 8
 def make_probes(
     count: int, height: int, width: int, channels: int, seed: int = 0
 ) -> npt.NDArray[np.uint8]:
-    """Noise and smooth pictures in turn.
+    """Generates noise images and smooth images, alternating.
 
-    Even numbers are uniform noise; odd ones are random 9×9 fields, interpolated bilinearly, with a
-    little noise: light and dark areas with soft borders, as pictures have.
+    Images with an even index are uniform noise. The others are random 9×9 grids, interpolated
+    bilinearly, with a little noise: light and dark areas with soft edges, as in photos.
 
     Args:
-        count: How many.
-        height: Pixels.
-        width: Pixels.
+        count: Number of images.
+        height: Height in pixels.
+        width: Width in pixels.
         channels: 1 or 3.
-        seed: Start of the random numbers.
+        seed: Seed of the random number generator.
 
     Returns:
         uint8 (count, height, width, channels).
@@ -52,7 +52,7 @@ def make_probes(
 def _smooth(
     random: np.random.RandomState, height: int, width: int, channels: int
 ) -> npt.NDArray[np.int64]:
-    """A random grid, interpolated bilinearly in whole numbers."""
+    """A random grid, interpolated bilinearly in integer arithmetic."""
     grid = random.randint(0, 256, (_CELLS + 1, _CELLS + 1, channels)).astype(np.int64)
     rows, columns = (np.arange(size) * _CELLS for size in (height, width))
     top, left = rows // height, columns // width
@@ -63,7 +63,7 @@ def _smooth(
 
 
 def probe_tensor(spec: ImageInput, count: int, seed: int) -> npt.NDArray[np.float32]:
-    """Probe pictures as a network's input in float32, scaled: (count, C, height, width)."""
+    """Probe images as a scaled network input: float32 (count, C, height, width)."""
     probes = make_probes(count, spec.height, spec.width, spec.channels, seed)
     tensor = probes.transpose(0, 3, 1, 2).astype(np.float32)
     mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (spec.mean, spec.std))
@@ -73,7 +73,7 @@ def probe_tensor(spec: ImageInput, count: int, seed: int) -> npt.NDArray[np.floa
 def probe_input(
     spec: ImageInput, count: int, seed: int
 ) -> npt.NDArray[np.float32] | npt.NDArray[np.uint8]:
-    """Probe pictures as a model's own input, which may be uint8 (count, height, width, C)."""
+    """Probe images in the model's own input format, e.g. uint8 (count, height, width, C)."""
     if spec.dtype == "float32":
         tensor = probe_tensor(spec, count, seed)
         return tensor if spec.layout == "nchw" else tensor.transpose(0, 2, 3, 1)

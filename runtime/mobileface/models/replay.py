@@ -1,6 +1,6 @@
-"""What a model gave when it was certified, so that any machine can see whether it gives the same.
+"""Records of a model's outputs, so that any machine can check that it reproduces them.
 
-A record is a part of each variant's certificate::
+Each variant's certificate contains a record::
 
     "record": {"schema": 1,
                "inputs": {"generator": "probes", "seed": 20200229},
@@ -9,12 +9,12 @@ A record is a part of each variant's certificate::
                "platform": {"machine": "x86_64", "cpu": "…", "system": "Linux",
                             "onnxruntime": "1.32.0"}}
 
-The inputs are not stored: every machine makes the same ones (`mobileface.models.probes`), as the
-model's kind says, which also says what a row of outputs is (`probes` and `rows` of
-`mobileface.models.kinds.base.Kind`). ``float32`` holds the outputs, rows × columns, little endian,
-base64.
+The inputs are not stored, because every machine can generate the same ones
+(`mobileface.models.probes`). The model's kind defines how, and what a row of outputs is (`probes`
+and `rows` of `mobileface.models.kinds.base.Kind`). ``float32`` contains the outputs, rows ×
+columns, little endian, in base64.
 
-The bounds are those of the recipe: what another machine's arithmetic may change.
+The bounds are those of the recipe: the tolerance for another machine's arithmetic.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ __all__ = [
 ]
 
 Feeds = Iterable[Feed]
-"""Inputs of a network, one mapping for each run."""
+"""Inputs of a network, one mapping per run."""
 
 _SCHEMA = 1
-_LARGEST = 1 << 20
-"""Numbers in a record, at most: nothing is allocated for a size that a damaged file claims."""
+_MAX_NUMBERS = 1 << 20
+"""Maximum number of values in a record, so that a corrupt file cannot cause a huge allocation."""
 
 
 def make_record(session: Session, bounds: Bounds) -> dict[str, Any]:
-    """Runs a model on its probes and keeps what it gives, as JSON types.
+    """Runs a model on its probes and returns the record as JSON types.
 
     Args:
         session: The model.
-        bounds: What a replay must keep.
+        bounds: Tolerances of a replay.
     """
     rows = output_rows(session)
     return {
@@ -72,31 +72,31 @@ def make_record(session: Session, bounds: Bounds) -> dict[str, Any]:
 
 
 def replay(session: Session, record: object, where: str) -> tuple[Agreement, Bounds]:
-    """Runs a model on its probes and compares with what it gave when it was certified.
+    """Runs a model on its probes and compares the outputs with a record.
 
     Args:
         session: The model.
-        record: The part ``record`` of its certificate.
-        where: The certificate, for messages.
+        record: The field ``record`` of the certificate.
+        where: Name of the certificate in error messages.
 
     Raises:
-        ModelIntegrityError: It is no record, or one of another version.
-        ModelError: The model cannot be run.
+        ModelIntegrityError: If the record is invalid, or of another version.
+        ModelError: If the model cannot be run.
     """
     expected, bounds = _read_record(record, where)
     found = session.spec.kind.pair(output_rows(session), expected)
     if found.shape != expected.shape:
         raise ModelIntegrityError(
-            f"a record of {expected.shape[0]}×{expected.shape[1]} numbers, the model gives "
+            f"the record has {expected.shape[0]}×{expected.shape[1]} numbers, the model outputs "
             f"{found.shape[0]}×{found.shape[1]}",
             where=where,
-            hint="the certificate belongs to another file",
+            hint="the certificate may belong to another file",
         )
     return compare_outputs(found, expected, "its record"), bounds
 
 
 def platform_of(machine: Machine) -> dict[str, str]:
-    """Where something was run, for a certificate."""
+    """Description of a machine and its software, for a certificate."""
     return {
         "machine": machine.name,
         "cpu": machine.cpu,
@@ -106,15 +106,15 @@ def platform_of(machine: Machine) -> dict[str, str]:
 
 
 def output_rows(session: Session, feeds: Feeds | None = None) -> FloatArray:
-    """What a network gives, in one row for each thing that it tells of; float32 (N, D).
+    """Runs a network and returns its outputs as rows, float32 (N, D), as its kind defines them.
 
     Args:
         session: The network.
-        feeds: What it is fed; None: its probes.
+        feeds: Inputs; None for its probes.
 
     Raises:
-        SpecError: The spec names no outputs of a network.
-        ModelError: The network cannot be run.
+        SpecError: If the spec lists no outputs of a network.
+        ModelError: If the network cannot be run.
     """
     spec = session.spec
     given = spec.kind.probes(spec) if feeds is None else feeds
@@ -126,10 +126,10 @@ _BOUNDS = dict.fromkeys(("max_abs_error", "min_cosine", "mean_cosine"), fields.n
 
 
 def _read_record(record: object, where: str) -> tuple[FloatArray, Bounds]:
-    """The numbers and bounds of a record.
+    """Reads the values and tolerances of a record.
 
     Raises:
-        ModelIntegrityError: It is none.
+        ModelIntegrityError: If the record is invalid.
     """
     try:
         given = fields.mapping(record, "record")
@@ -137,18 +137,18 @@ def _read_record(record: object, where: str) -> tuple[FloatArray, Bounds]:
             "generator": "probes",
             "seed": PROBE_SEED,
         }:
-            raise SpecError("a record of another version")
+            raise SpecError("the record is of another version")
         rows, columns = (fields.integer(1)(given.get(n), n) for n in ("rows", "columns"))
         text = fields.text(given.get("float32"), "float32")
         bounds = fields.build(Bounds, given.get("bounds"), "bounds", _BOUNDS)
         size = 4 * math.prod((rows, columns))
-        if size > 4 * _LARGEST or len(text) > 2 * size + 4:
+        if size > 4 * _MAX_NUMBERS or len(text) > 2 * size + 4:
             raise SpecError(f"{rows}×{columns} numbers in {len(text)} characters")
         data = base64.b64decode(text, validate=True)
         if len(data) != size:
-            raise SpecError(f"{len(data)} bytes instead of {size}")
+            raise SpecError(f"expected {size} bytes, got {len(data)}")
     except (SpecError, binascii.Error) as error:
         raise ModelIntegrityError(
-            f"its record cannot be used ({error})", where=where, hint="convert the model anew"
+            f"the record cannot be used ({error})", where=where, hint="convert the model again"
         ) from error
     return np.frombuffer(data, "<f4").reshape(rows, columns).astype(np.float32), bounds

@@ -1,4 +1,4 @@
-"""The sections of a spec that models of every kind share. Standard library only."""
+"""Sections of a spec that all kinds of models share. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["LandmarkBox", "License", "SourceFileSpec", "SourceSpec"]
 
 @dataclass(frozen=True, slots=True)
 class License:
-    """Under which terms a model may be used.
+    """Terms of use of a model.
 
     Attributes:
         name: SPDX identifier, e.g. "MIT".
-        url: Where the text stands.
-        text: Name of the file with the text, if it is not the identifier: works of several holders
+        url: Address of the text.
+        text: Name of the file with the text; None if it is the identifier. Works of several holders
             may be under "MIT", each with its own notice.
     """
 
@@ -33,11 +33,11 @@ class License:
 
 @dataclass(frozen=True, slots=True)
 class SourceFileSpec:
-    """One file that the model was made from.
+    """A file that the model was converted from.
 
     Attributes:
         path: Path in the upstream repository, with forward slashes.
-        git_blob_sha1: Git's name for its content, 40 hexadecimal digits.
+        git_blob_sha1: Git blob hash of the content, 40 hexadecimal digits.
         bytes: Size of the file, if known.
     """
 
@@ -48,13 +48,13 @@ class SourceFileSpec:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """Where the model comes from.
+    """Origin of a model.
 
     Attributes:
         repository: Address of the upstream repository.
-        files: The source files; none for weights that come out of an installed package.
-        commit: The commit that the file hashes belong to.
-        package: The installed package that the weights come from.
+        files: The source files; empty for weights from an installed package.
+        commit: Commit that the file hashes belong to.
+        package: Installed package that the weights come from.
     """
 
     repository: Text
@@ -65,11 +65,11 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class LandmarkBox:
-    """The square in a detected box that landmark models were trained on.
+    """The square, relative to a detected box, that landmark models were trained on.
 
     Attributes:
-        side: Its side, in heights of the box.
-        shift_down: How much lower its centre is, in heights of the box.
+        side: Side of the square, in heights of the box.
+        shift_down: Downward shift of the centre, in heights of the box.
     """
 
     side: Number

@@ -1,4 +1,4 @@
-"""The only door to ONNX Runtime."""
+"""Runs networks; the only module that uses ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any
 import onnxruntime
 
 from ..arrays import Array
-from ..errors import InputError, ModelError, SpecError
+from ..errors import InputError, ModelError, ModelIntegrityError, SpecError
 from ..host.files import check_sha256, reason
+from ..host.forks import (
+    destroyed_by_parent_only,
+    keep_for_ever,
+    one_at_a_time,
+    process_mark,
+)
 from ..host.machine import integer_sums_overflow, this_machine
-from ..host.threads import default_threads, spins
+from ..host.threads import check_threads, default_threads, spins
 from ..vision.network_input import ImageInput
 from .index import Variant
 from .kinds.base import Tensors
@@ -26,33 +32,35 @@ class Session:
 
     Args:
         path: The ONNX file.
-        expected_sha256: Hash that its content must have; None: not checked.
+        expected_sha256: Expected hash of the file; None skips the check.
         providers: ONNX Runtime execution providers, in order; by default the CPU.
         provider_options: Options for each provider.
-        sess_options: An ``onnxruntime.SessionOptions`` of your own; it is used as it is.
-        intra_op_num_threads: Threads inside an operator; by default as many CPUs as this process
-            may use (affinity and cgroup quota), or the number in ``MOBILEFACE_THREADS``.
-        spinning: Threads wait for their next piece of work in a busy loop while the model runs:
-            faster, for more CPU time. Between runs they always sleep, so that the sessions of a
-            pipeline do not take CPUs from each other. By default where there are more than two.
-        stream: Pictures come at a pace of their own, as from a camera: by default nothing spins.
-        one_size: All its pictures have one size. Then ONNX Runtime keeps a plan of the memory for
-            each batch size, which saves 1 to 2 %; plans for every size would be a leak.
-        variant: Which of its model's variants the file is, by its index.
-        batch: Faces that tasks give it a run, if nobody says otherwise.
+        sess_options: An ``onnxruntime.SessionOptions``, which is used unchanged.
+        intra_op_num_threads: Number of threads per operator; by default the number of CPUs that
+            this process may use (affinity and CPU quota), or ``MOBILEFACE_THREADS``.
+        spinning: Let threads busy-wait for their next piece of work during a run, which is faster
+            but uses more CPU time. Between runs they always sleep, so that the sessions of a
+            pipeline do not compete for CPUs. On by default with more than two threads.
+        stream: The images come from a stream, e.g. frames that arrive at a camera's own rate;
+            then threads do not spin by default.
+        one_size: All images have the same size. ONNX Runtime then caches a memory plan per batch
+            size, which saves 1 to 2 %; with varying sizes, the plans would leak memory.
+        variant: The variant of the model, from its index.
+        batch: Default batch size of the tasks that run the model.
 
     Attributes:
-        path: The file.
-        spec: What the file says of itself.
-        variant: As given; None for a file that no index lists.
-        batch: As given.
-        threads: How many an operator may use; 0: ONNX Runtime's choice, with options of your own.
+        path: The ONNX file.
+        spec: The spec in the file.
+        variant: The ``variant`` argument; None for a file without an index.
+        batch: The ``batch`` argument.
+        threads: Number of threads per operator; 0 means ONNX Runtime's default (only with
+            ``sess_options``).
 
     Raises:
-        ModelError: The file cannot be read, or ONNX Runtime refuses it.
-        ModelIntegrityError: Its content has another hash.
-        SpecError: It carries no spec, or a broken one.
-        InputError: ``sess_options`` are given, and ``intra_op_num_threads`` or ``spinning`` too.
+        ModelError: If the file cannot be read, or ONNX Runtime cannot load it.
+        ModelIntegrityError: If the hash of the file is wrong.
+        SpecError: If the file contains no spec, or an invalid one.
+        InputError: If ``sess_options`` is combined with ``intra_op_num_threads`` or ``spinning``.
     """
 
     def __init__(
@@ -73,43 +81,72 @@ class Session:
         self.path = Path(path)
         self.variant = variant
         self.batch = batch
-        _check_content(self.path, expected_sha256)
-        options = _options(sess_options, intra_op_num_threads, spinning, stream, one_size)
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path),
-                sess_options=options,
-                providers=list(providers or ["CPUExecutionProvider"]),
-                provider_options=None if provider_options is None else list(provider_options),
-            )
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
-            raise ModelError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
-                where=str(self.path),
-            ) from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise SpecError(
-                f"an ONNX file without a '{METADATA_KEY}' entry",
-                where=str(self.path),
-                hint="convert the model with mobileface-convert, which writes one",
-            )
-        self.spec = ModelSpec.from_json(metadata[METADATA_KEY], where=str(self.path))
+        self._arguments: dict[str, Any] = {
+            "expected_sha256": expected_sha256,
+            "providers": None if providers is None else list(providers),
+            "provider_options": None if provider_options is None else list(provider_options),
+            "sess_options": sess_options,
+            "intra_op_num_threads": intra_op_num_threads,
+            "spinning": spinning,
+            "stream": stream,
+            "one_size": one_size,
+        }
+        self._process = process_mark()
+        self._network = _open(self.path, **self._arguments)
+        self._file = self.path.absolute()  # the same when the working folder has changed
+        self.spec = _spec(self._network, self.path)
         self.threads = int(self._session.get_session_options().intra_op_num_threads)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self._check_spec()
 
+    @property
+    def _session(self) -> onnxruntime.InferenceSession:
+        """The network in this process; after a fork it is opened again on first use."""
+        if self._process != process_mark():
+            self._open_again()
+        return self._network
+
+    def _open_again(self) -> None:
+        """Opens the network in a child process: the threads of the parent's are not there.
+
+        Raises:
+            ModelError: The file cannot be read any more, or is another one.
+        """
+        with one_at_a_time():
+            if self._process == process_mark():
+                return  # another thread was faster
+            keep_for_ever(self._network)  # a fork outside of Python's knowledge
+            network = _open(self._file, **self._arguments)
+            if _spec(network, self._file) != self.spec:
+                raise ModelIntegrityError(
+                    "is another model than before this process was forked",
+                    where=str(self._file),
+                    hint="load the model again",
+                )
+            self._network, self._process = network, process_mark()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickles the arguments; the file is opened again where they are read."""
+        if self._arguments["sess_options"] is not None:
+            raise InputError(
+                "a session with sess_options of its own cannot be pickled",
+                where=str(self.path),
+                hint="use intra_op_num_threads and spinning, or load it in each process",
+            )
+        arguments = {**self._arguments, "variant": self.variant, "batch": self.batch}
+        return _unpickled, (type(self), str(self._file), arguments)
+
     def _check_spec(self) -> None:
-        """The network has the inputs and outputs that the spec names, of the sizes it says."""
+        """Checks that the network has the inputs and outputs that the spec declares."""
         options = self._session.get_overridable_initializers()
         inputs = [*self._session.get_inputs(), *options]
         outputs = self._session.get_outputs()
         spec = self.spec
-        promised = {spec.kind.name: spec.kind.tensors(spec.section)}
+        declared = {spec.kind.name: spec.kind.tensors(spec.section)}
         if spec.input is not None:
-            promised["input"] = Tensors({spec.input.name: (None, *spec.input.shape)})
-        for section, tensors in promised.items():
+            declared["input"] = Tensors({spec.input.name: (None, *spec.input.shape)})
+        for section, tensors in declared.items():
             for values, wanted in ((inputs, tensors.inputs), (outputs, tensors.outputs)):
                 shapes = {value.name: value.shape for value in values}
                 for name, sizes in wanted.items():
@@ -121,24 +158,77 @@ class Session:
         """Runs the model.
 
         Args:
-            inputs: Array for each ONNX input, with the dtype and shape that it declares; inputs
-                with a default may be left out.
+            inputs: An array for each ONNX input, of its dtype and shape; inputs with a default
+                value are optional.
 
         Returns:
-            Array for each ONNX output.
+            An array for each ONNX output.
 
         Raises:
-            ModelError: ONNX Runtime refuses the inputs or fails.
+            ModelError: If ONNX Runtime rejects the inputs or fails.
         """
+        network = self._session
         try:
-            results = self._session.run(self.outputs, dict(inputs))
+            results = network.run(self.outputs, dict(inputs))
         except Exception as error:
             raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
         return dict(zip(self.outputs, results, strict=True))
 
 
+def _unpickled(kind: type[Session], path: str, arguments: dict[str, Any]) -> Session:
+    """A session from what `Session.__reduce__` gave."""
+    return kind(path, **arguments)
+
+
+def _open(
+    path: Path,
+    *,
+    expected_sha256: str | None,
+    providers: list[str] | None,
+    provider_options: list[dict[str, Any]] | None,
+    sess_options: onnxruntime.SessionOptions | None,
+    intra_op_num_threads: int | None,
+    spinning: bool | None,
+    stream: bool,
+    one_size: bool,
+) -> onnxruntime.InferenceSession:
+    """Opens a file with the arguments of `Session`."""
+    _check_content(path, expected_sha256)
+    options = _options(sess_options, intra_op_num_threads, spinning, stream, one_size)
+    try:
+        network = onnxruntime.InferenceSession(
+            str(path),
+            sess_options=options,
+            providers=providers or ["CPUExecutionProvider"],
+            provider_options=provider_options,
+        )
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise ModelError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot load it ({_line(error)})",
+            where=str(path),
+        ) from error
+    destroyed_by_parent_only(network)
+    return network
+
+
+def _spec(network: onnxruntime.InferenceSession, path: Path) -> ModelSpec:
+    """What a file says of itself.
+
+    Raises:
+        SpecError: Nothing, or something broken.
+    """
+    metadata = network.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise SpecError(
+            f"the ONNX file has no '{METADATA_KEY}' entry",
+            where=str(path),
+            hint="convert the model with mobileface-convert, which writes one",
+        )
+    return ModelSpec.from_json(metadata[METADATA_KEY], where=str(path))
+
+
 def runtime_version() -> str:
-    """ONNX Runtime's version."""
+    """Version of ONNX Runtime."""
     return str(onnxruntime.__version__)
 
 
@@ -148,9 +238,9 @@ def _check_shape(
     sizes: tuple[int | None, ...],
     where: str,
 ) -> None:
-    """A value is there and has the sizes that are known."""
+    """Checks that a value exists and that its known sizes match."""
     if name not in shapes:
-        raise SpecError(f"the network has no '{name}'; there are: {', '.join(shapes)}", where=where)
+        raise SpecError(f"the network has no '{name}'; available: {', '.join(shapes)}", where=where)
     found = shapes[name]
     if len(found) != len(sizes) or any(
         isinstance(have, int) and want is not None and have != want
@@ -161,7 +251,7 @@ def _check_shape(
 
 
 def _check_type(inputs: Sequence[Any], image: ImageInput, where: str) -> None:
-    """The picture input has the element type that the spec says."""
+    """Checks that the image input has the element type in the spec."""
     found = next(value.type for value in inputs if value.name == image.name)
     wanted = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}[image.dtype]
     if found != wanted:
@@ -169,12 +259,12 @@ def _check_type(inputs: Sequence[Any], image: ImageInput, where: str) -> None:
 
 
 def _line(error: Exception) -> str:
-    """A message of ONNX Runtime, which may have several lines, as one."""
+    """A message of ONNX Runtime, joined to one line."""
     return " ".join(str(error).split())
 
 
 def _check_content(path: Path, expected: str | None) -> None:
-    """The file is there and, if its hash is known, unchanged."""
+    """Checks that the file can be read and, if its hash is known, that it matches."""
     if expected is not None:
         check_sha256(path, expected)
         return
@@ -192,22 +282,22 @@ def _options(
     stream: bool = False,
     one_size: bool = False,
 ) -> onnxruntime.SessionOptions:
-    """Session options: the caller's own, or ours."""
+    """The caller's session options, or our own."""
     if given is not None:
         for name, value in (("intra_op_num_threads", threads), ("spinning", spinning)):
             if value is not None:
-                raise InputError(f"give sess_options or {name}, not both")
+                raise InputError(f"pass either sess_options or {name}, not both")
         return given
-    if threads is not None and threads < 1:
-        raise InputError(f"intra_op_num_threads {threads} is below 1")
+    if threads is not None:
+        check_threads(threads, "intra_op_num_threads")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     wanted = False if stream and spinning is None else spinning
-    options.log_severity_level = 3  # errors; warnings are about the host, not about the model
-    options.enable_mem_pattern = one_size  # a pattern is kept for every size that is met
+    options.log_severity_level = 3  # only errors; warnings are about the host, not the model
+    options.enable_mem_pattern = one_size  # one pattern is kept per input size
     entries = {
-        # Weights become uint8, which takes twice the time but keeps int8 networks right.
+        # Converts weights to uint8: takes twice the time, but int8 networks stay correct.
         "session.x64quantprecision": str(int(integer_sums_overflow(this_machine()))),
         "session.intra_op.allow_spinning": str(int(spins(options.intra_op_num_threads, wanted))),
         "session.force_spinning_stop": "1",  # as soon as a run is over

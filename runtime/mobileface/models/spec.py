@@ -1,8 +1,8 @@
-"""What a model is: the facts that travel inside its ONNX file.
+"""The spec of a model: all facts about it, stored in its ONNX file.
 
-The converter writes a `ModelSpec` as JSON into the metadata entry ``mobileface.spec``; the runtime
-reads it from there and knows nothing else about a model. What depends on the kind of model is in
-`mobileface.models.kinds`. Standard library only.
+The converter writes a `ModelSpec` as JSON to the metadata entry ``mobileface.spec``; the runtime
+reads it and has no other information about a model. Code that depends on the kind of model is in
+`mobileface.models.kinds`. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ METADATA_KEY = "mobileface.spec"
 """Name of the ONNX metadata entry."""
 
 SCHEMA = 1
-"""Version of the JSON form; a runtime refuses a newer one."""
+"""Version of the JSON format; newer versions are rejected."""
 
 _S = TypeVar("_S")
 
@@ -52,14 +52,15 @@ class ModelSpec:
 
     Attributes:
         name: Identifier, e.g. "identification_v2".
-        task: What it does, e.g. "embedding" or "detection".
-        title: One line for people.
+        task: Task of the model, e.g. "embedding" or "detection".
+        title: One-line description.
         license: Terms of use of the weights.
-        source: What it was made from.
-        section: The facts of its kind, e.g. a `YoloSpec`. In JSON its key is the kind's name.
-        preference: Of several models for a task, the one with the highest number is the default.
-        input: Its image input, if it has one of fixed size.
-        landmark_box: The square in its boxes that landmark models expect, if it is not the box.
+        source: Origin of the weights.
+        section: Facts that depend on the kind of model, e.g. a `YoloSpec`. In JSON, the key is the
+            name of the kind.
+        preference: The model with the highest preference for a task is the default.
+        input: The image input, if the network has one of fixed size.
+        landmark_box: For detectors, the square that landmark models expect, if it is not the box.
     """
 
     name: str
@@ -74,7 +75,7 @@ class ModelSpec:
 
     @property
     def kind(self) -> Kind[Any]:
-        """What kind of model it is."""
+        """The kind of model."""
         return kind_of(self.section)
 
     @property
@@ -83,45 +84,45 @@ class ModelSpec:
         return self.kind.crop(self.section)
 
     def get(self, section: type[_S]) -> _S | None:
-        """The section, if it is of that type."""
+        """The section if it has this type, otherwise None."""
         return self.section if isinstance(self.section, section) else None
 
     def require(self, section: type[_S], where: str = "") -> _S:
-        """The section, which must be of that type.
+        """The section, checked to have this type.
 
         Args:
             section: The type.
-            where: What the error calls the model; by default its name.
+            where: Name of the model in error messages; by default its name.
 
         Raises:
-            ModelError: The model is of another kind.
+            ModelError: If the model is of another kind.
         """
         found = self.get(section)
         if found is None:
             wanted = next(kind for kind in KINDS if kind.section is section)
-            what = f"its task is '{self.task}', not '{wanted.task}'"
+            what = f"the model's task is '{self.task}', not '{wanted.task}'"
             if self.task == wanted.task:
-                what = f"its kind is '{self.kind.name}', not '{wanted.name}'"
+                what = f"the model's kind is '{self.kind.name}', not '{wanted.name}'"
             raise ModelError(what, where=where or self.name)
         return found
 
     def require_input(self) -> ImageInput:
-        """The image input, which must be there.
+        """The image input.
 
         Raises:
-            SpecError: The spec has none.
+            SpecError: If the spec has no image input.
         """
         if self.input is None:
             raise SpecError("field 'input' is missing", where=self.name)
         return self.input
 
     def replace_section(self, **changes: Any) -> ModelSpec:
-        """The spec with other values of some fields of its section."""
+        """A copy of the spec with changed fields of its section."""
         section = dataclasses.replace(self.section, **changes)
         return dataclasses.replace(self, section=section)
 
     def to_dict(self) -> dict[str, Any]:
-        """The spec as JSON types; `from_dict` reads it back."""
+        """The spec as JSON types; `from_dict` reads them."""
         facts = fields.plain(self)
         facts.pop("section")
         box = facts.pop("landmark_box", None)
@@ -136,11 +137,11 @@ class ModelSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve digits shared by models whose outputs can be compared with each other.
+        """Twelve hexadecimal digits; models whose outputs can be compared have the same ones.
 
-        They are a hash of what the weights were made from and of what goes in and comes out; name,
-        licence and how weights are stored do not count. It makes no difference whether the network
-        or its caller scales pixels and embeddings.
+        It is a hash of the weights' source and of the facts that determine inputs and outputs. It
+        does not depend on name, licence or storage of the weights, nor on whether the network or
+        its caller scales pixels and normalizes embeddings.
         """
         facts = self.to_dict()
         for way in ("dtype", "layout"):
@@ -155,14 +156,14 @@ class ModelSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "spec") -> ModelSpec:
-        """Reads what `to_dict` wrote.
+        """Creates a spec from the result of `to_dict`.
 
         Args:
             data: The mapping.
-            where: What error messages call it, usually a file.
+            where: Name of the spec in error messages, usually a file.
 
         Raises:
-            SpecError: A field is missing, unknown, of the wrong type or out of range; names it.
+            SpecError: If a field is missing, unknown, of the wrong type or out of range.
         """
         given = dict(fields.mapping(data, where))
         schema = given.pop("schema", None)
@@ -170,7 +171,9 @@ class ModelSpec:
             raise SpecError("schema must be an integer", where=where)
         if schema > SCHEMA:
             raise SpecError(
-                f"schema {schema} is newer than {SCHEMA}", where=where, hint="upgrade mobileface"
+                f"schema {schema} is newer than the supported {SCHEMA}",
+                where=where,
+                hint="upgrade mobileface",
             )
         sections = {kind.name: given.pop(kind.name) for kind in KINDS if kind.name in given}
         common = fields.build(_Common, given, where)
@@ -185,10 +188,10 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> ModelSpec:
-        """Reads what `to_json` wrote.
+        """Creates a spec from the result of `to_json`.
 
         Raises:
-            SpecError: The text is not JSON, or not a spec.
+            SpecError: If the text is not JSON, or not a valid spec.
         """
         try:
             data = json.loads(text)
@@ -199,7 +202,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """The fields of a spec that every kind of model has, with their checks."""
+    """The fields of a spec that all kinds of models have, with their checks."""
 
     name: fields.Identifier
     task: Annotated[str, fields.one_of(task_names())]
@@ -212,10 +215,10 @@ class _Common:
 
 
 def _kind_for(task: str, present: tuple[str, ...], where: str) -> Kind[Any]:
-    """The kind that a task and the sections in a file name.
+    """The kind of model with a given task and section.
 
     Raises:
-        SpecError: There is not exactly one section, or it belongs to another task.
+        SpecError: If there is not exactly one section, or it belongs to another task.
     """
     suitable = kinds_for(task)
     names = [kind.name for kind in suitable]
@@ -224,5 +227,7 @@ def _kind_for(task: str, present: tuple[str, ...], where: str) -> Kind[Any]:
     if len(present) != 1 or present[0] not in names:
         one = " or ".join(f"'{name}'" for name in names)
         found = ", ".join(present) or "none"
-        raise SpecError(f"task '{task}' needs one section {one}, found: {found}", where=where)
+        raise SpecError(
+            f"task '{task}' needs exactly one section {one}, found: {found}", where=where
+        )
     return next(kind for kind in suitable if kind.name == present[0])

@@ -1,6 +1,6 @@
-"""The settings that ``mobileface tune`` found best for this machine, stored and used.
+"""Stores and reads the settings that ``mobileface tune`` found to be the fastest.
 
-One file for all machines that share a home folder::
+All machines that share a home folder use one file::
 
     {"schema": 1,
      "machines": {"AMD EPYC, x86_64, 2 CPUs, onnxruntime 1.32.0": {
@@ -9,11 +9,11 @@ One file for all machines that share a home folder::
              "threads": 2, "spinning": true, "batch": 8,
              "median_ms": 0.61, "default_ms": 0.95}}}}
 
-A setting counts for the machine, the number of usable CPUs, the version of ONNX Runtime and the
-model that it was measured with, and for nothing else: where one of them is another, the default is
-used. So it is where the caller names a precision, a variant or any session option, or
-``MOBILEFACE_THREADS`` is set. A file that cannot be used is ignored with a warning; ``mobileface
-tune`` writes a new one, ``mobileface tune --reset`` removes it. Standard library only.
+A setting applies only to the machine, number of usable CPUs, version of ONNX Runtime and model that
+it was measured with; if one of them differs, the default is used. The default is also used if the
+caller passes a precision, a variant or any session option, or if ``MOBILEFACE_THREADS`` is set. An
+invalid file is ignored with a warning; ``mobileface tune`` writes a new one, ``mobileface tune
+--reset`` deletes it. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ __all__ = [
 ]
 
 _SCHEMA = 1
-_MOST_BYTES = 1 << 22
-"""Of the file; more is damage."""
+_MAX_BYTES = 1 << 22
+"""Maximum size of the file; a larger file is invalid."""
 
-_LARGEST = 9999
+_MAX_COUNT = 9999
+"""Maximum number of threads, and maximum batch size."""
 
 Settings = dict[str, "Setting"]
 """Settings by the SHA-256 of a model's own file."""
@@ -54,17 +55,17 @@ Settings = dict[str, "Setting"]
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How one model runs best on one machine.
+    """The fastest setting of a model on a machine.
 
     Attributes:
-        model: Its name, for people.
+        model: Name of the model, for information.
         variant: Name of the variant to run.
-        sha256: Hash of that variant's file.
-        threads: Threads inside an operator.
-        spinning: Whether they wait for work in a busy loop.
-        batch: Faces a run, for tasks that take several.
-        median_ms: Milliseconds that a face took with it.
-        default_ms: Milliseconds that a face took without.
+        sha256: SHA-256 of the variant's file.
+        threads: Number of threads per operator.
+        spinning: Whether threads busy-wait for work.
+        batch: Batch size, for tasks that support batches.
+        median_ms: Milliseconds per face with this setting.
+        default_ms: Milliseconds per face with the default setting.
     """
 
     model: str
@@ -78,7 +79,7 @@ class Setting:
 
     @property
     def session_options(self) -> dict[str, Any]:
-        """What a session is told."""
+        """The keyword arguments of `Session`."""
         return {
             "intra_op_num_threads": self.threads,
             "spinning": self.spinning,
@@ -87,16 +88,16 @@ class Setting:
 
 
 def machine_key(runtime: str) -> str:
-    """What settings belong to, in one line: CPU, usable CPUs, ONNX Runtime's version."""
+    """The key of a machine's settings: CPU, number of usable CPUs and ONNX Runtime version."""
     machine = this_machine()
     name = machine.cpu or "unknown CPU"
     return f"{name}, {machine.name}, {available_cpus()} CPUs, onnxruntime {runtime}"
 
 
 def setting_for(stored: StoredModel, runtime: str) -> Setting | None:
-    """The stored setting for a model on this machine; None if there is none that counts.
+    """The stored setting for a model on this machine; None if there is no applicable setting.
 
-    Warns of a file that cannot be used, and of a setting for a variant that has changed since.
+    Warns about an invalid file, and about a setting for a variant that has changed since.
 
     Args:
         stored: The model.
@@ -116,49 +117,49 @@ def setting_for(stored: StoredModel, runtime: str) -> Setting | None:
         if (variant.name, variant.sha256) == (setting.variant, setting.sha256):
             return setting
     warnings.warn(
-        f"{path}: {stored.name} was tuned with another '{setting.variant}' variant; ignored, "
-        "run 'mobileface tune' again",
+        f"{path}: ignored the setting of {stored.name}, because its '{setting.variant}' variant "
+        "has changed; run 'mobileface tune' again",
         stacklevel=2,
     )
     return None
 
 
 def read_tuning() -> dict[str, Settings]:
-    """All stored settings, by machine; none if there is no file.
+    """Reads all stored settings, by machine; empty if there is no file.
 
     Raises:
-        TuningError: The file cannot be read, or is no such file.
+        TuningError: If the file cannot be read or is invalid.
     """
     path = tuning_file()
     if path is None:
         return {}
     try:
         with path.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
+            content = stream.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise TuningError(f"cannot be read ({reason(error)})", where=str(path)) from error
     try:
-        if len(content) > _MOST_BYTES:
-            raise ValueError(f"more than {_MOST_BYTES} bytes")
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES} bytes")
         return _checked(json.loads(content))
     except (ValueError, TypeError, RecursionError) as error:
         raise TuningError(
-            f"no stored settings ({error})",
+            f"not a valid settings file ({error})",
             where=str(path),
-            hint="'mobileface tune' writes new ones, 'mobileface tune --reset' removes them",
+            hint="'mobileface tune' writes a new one, 'mobileface tune --reset' deletes it",
         ) from error
 
 
 def store_tuning(machine: str, settings: Mapping[str, Setting]) -> Path:
-    """Stores settings of one machine beside those that are there; a damaged file is replaced.
+    """Adds settings of a machine to the stored ones; an invalid file is replaced.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: If the file cannot be written.
     """
     path = tuning_file()
     if path is None:
@@ -180,13 +181,13 @@ def store_tuning(machine: str, settings: Mapping[str, Setting]) -> Path:
 
 
 def remove_tuning() -> Path | None:
-    """Removes the file.
+    """Deletes the stored settings.
 
     Returns:
-        The file; None if there was none.
+        Path of the file; None if it did not exist.
 
     Raises:
-        OutputError: It cannot be removed.
+        OutputError: If the file cannot be deleted.
     """
     path = tuning_file()
     if path is None:
@@ -196,16 +197,16 @@ def remove_tuning() -> Path | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise OutputError(f"cannot be removed ({reason(error)})", where=str(path)) from error
+        raise OutputError(f"cannot be deleted ({reason(error)})", where=str(path)) from error
     return path
 
 
 def _checked(document: Any) -> dict[str, Settings]:
-    """The settings of a file's content.
+    """Checks the content of a file and returns its settings.
 
     Raises:
-        ValueError: It is not of this form.
-        TypeError: The same.
+        ValueError: If a value is invalid.
+        TypeError: If a value is not an object.
     """
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
         raise ValueError(f"not of schema {_SCHEMA}")
@@ -218,7 +219,7 @@ def _checked(document: Any) -> dict[str, Settings]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError(f"a {type(value).__name__} in place of an object")
+        raise TypeError(f"expected an object, got {type(value).__name__}")
     return value
 
 
@@ -230,11 +231,11 @@ def _setting(item: Any) -> Setting:
     for name in names:
         value = item[name]
         if name in kinds:
-            right = isinstance(value, kinds[name])
+            valid = isinstance(value, kinds[name])
         else:
-            right = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+            valid = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
         if name in ("threads", "batch"):
-            right = right and isinstance(value, int) and value <= _LARGEST
-        if not right:
-            raise ValueError(f"{name} is {str(value)[:40]!r}")
+            valid = valid and isinstance(value, int) and value <= _MAX_COUNT
+        if not valid:
+            raise ValueError(f"invalid {name} {str(value)[:40]!r}")
     return Setting(**item)

@@ -1,4 +1,1 @@
-"""One module for each task on a face.
-
-Detection, landmarks, alignment, pose, attributes and embedding.
-"""
+"""The tasks: detection, landmarks, alignment, pose, attributes and embedding."""

@@ -1,4 +1,4 @@
-"""Cutting a face out of a picture, upright and of one size, by its landmarks."""
+"""Face alignment: crops a face, upright and at a fixed size, using its landmarks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..vision.image import Image, check_image
 __all__ = ["align", "allows_crop", "crop_matrix"]
 
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR}
-_LARGEST_SIDE = 4096
-_FEWEST_POINTS = 3
+_MAX_CROP_SIDE = 4096
+_MIN_POINTS = 3
 _EYE_CORNERS = ("left_eye_outer", "left_eye_inner", "right_eye_outer", "right_eye_inner")
-_LARGEST_PICTURE = 32766
-"""Pixels a side that OpenCV's warp can address."""
+_MAX_IMAGE_SIDE = 32766
+"""Maximum side, in pixels, of an image that OpenCV's warp can address."""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -34,31 +34,33 @@ def align(
     size: int | tuple[int, int] | None = None,
     box: FloatArray | None = None,
 ) -> Image:
-    """Cuts a face out by a template.
+    """Crops and aligns a face.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
-        landmarks: The face's points.
+        landmarks: Landmarks of the face.
         crop: Name of the template, see `mobileface.vision.crops`: "mobileface" (as published:
-            affine, through both eyes and the mouth), "arcface" (similarity, five points, or eyes,
-            nose and mouth), "dlib" and "dlib_20" (its face chips, with a margin of 0.25 and 0.2:
-            corners of the eyes and base of the nose) or "box" (the square around the face's box,
-            turned until the eyes, if they are among the points, are level).
-        size: Side of the crop, or height and width; by default the template's.
-        box: float32 (4,): x1, y1, x2, y2 of the face in pixels; only the crop "box" needs it.
+            affine, from both eyes and the mouth), "arcface" (similarity transform, from five
+            points, or from eyes, nose and mouth), "dlib" and "dlib_20" (dlib's face chips with a
+            margin of 0.25 and 0.2, from the corners of the eyes and the base of the nose) or "box"
+            (the square around the face box, rotated so that the eyes, if available, are level).
+        size: Side of the crop, or its height and width; by default the template's.
+        box: float32 (4,): x1, y1, x2, y2 of the face in pixels; only needed for the crop "box".
 
     Returns:
-        uint8 (height, width, 3) or (height, width); black where the picture ends.
+        uint8 (height, width, 3) or (height, width); black outside the image.
 
     Raises:
-        ImageError: The picture is none.
-        InputError: No such template, points that it needs are missing, points that all lie on a
-            line (affine) or on one spot, a face chip that is not square, or a box that is absent,
+        ImageError: If ``image`` is not an image, or is too large.
+        InputError: If the template is unknown, landmarks that it needs are missing, all landmarks
+            lie on a line (affine) or coincide, a face chip is not square, or the box is missing,
             empty or not finite.
     """
     image = check_image(image)
-    if max(image.shape[:2]) > _LARGEST_PICTURE:
-        raise ImageError(f"more than {_LARGEST_PICTURE} pixels a side: {image.shape[:2]}")
+    if max(image.shape[:2]) > _MAX_IMAGE_SIDE:
+        raise ImageError(
+            f"the sides must be at most {_MAX_IMAGE_SIDE} pixels, not {image.shape[:2]}"
+        )
     template = _template(crop)
     height, width = (size, size) if isinstance(size, int) else (size or (template.size,) * 2)
     if template.transform == "chip":
@@ -71,10 +73,10 @@ def align(
 
 
 def allows_crop(names: tuple[str, ...], crop: str) -> bool:
-    """True if landmarks of these names suffice for a crop.
+    """True if landmarks with these names suffice for a crop.
 
     Raises:
-        InputError: No such crop.
+        InputError: If the crop is unknown.
     """
     blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
     template = _template(crop)
@@ -88,13 +90,13 @@ def allows_crop(names: tuple[str, ...], crop: str) -> bool:
 
 
 def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width: int) -> Matrix:
-    """The 2×3 matrix that maps pixels of the picture to pixels of the crop.
+    """The 2×3 matrix that maps pixels of the image to pixels of the crop.
 
     Raises:
-        InputError: As `align`.
+        InputError: See `align`.
     """
     if template.transform == "box":
-        raise InputError("the crop 'box' depends on the face's box, not on its landmarks alone")
+        raise InputError("the crop 'box' needs the face box, not only landmarks")
     if template.transform == "chip":
         return _chip(landmarks, template, height, width).matrix()
     source, target = _pairs(landmarks, template, height, width)
@@ -102,23 +104,25 @@ def crop_matrix(landmarks: Landmarks, template: CropTemplate, height: int, width
 
 
 def _chip(landmarks: Landmarks, template: CropTemplate, height: int, width: int) -> ChipPlace:
-    """Where a face chip lies in the picture."""
+    """The position of a face chip in the image."""
     if height != width:
-        raise InputError(f"a face chip of {height}×{width} pixels", hint="face chips are square")
+        raise InputError(f"a face chip must be square, not {height}×{width} pixels")
     return place_chip(*_pairs(landmarks, template, height, width), height)
 
 
 def _box_chip(landmarks: Landmarks, box: FloatArray | None, height: int, width: int) -> ChipPlace:
-    """Where the square around a box lies, turned like the eyes; upright without them."""
+    """The square around a box, rotated with the eyes; upright without the eyes."""
     if height != width:
-        raise InputError(f"a crop 'box' of {height}×{width} pixels", hint="it is square")
-    if not 1 <= height <= _LARGEST_SIDE:
-        raise InputError(f"a crop of {height}×{width} pixels")
+        raise InputError(f"the crop 'box' must be square, not {height}×{width} pixels")
+    if not 1 <= height <= _MAX_CROP_SIDE:
+        raise InputError(
+            f"the sides of a crop must be from 1 to {_MAX_CROP_SIDE} pixels, not {height}×{width}"
+        )
     if box is None:
-        raise InputError("the crop 'box' needs the face's box", hint="align(…, box=face.bbox)")
+        raise InputError("the crop 'box' needs the face box", hint="align(…, box=face.bbox)")
     corners = np.asarray(box, np.float64).reshape(-1)
     if corners.shape != (4,) or not np.isfinite(corners).all():
-        raise InputError(f"{corners.tolist()} is no box")
+        raise InputError(f"{corners.tolist()} is not a box")
     x1, y1, x2, y2 = corners.tolist()
     side = max(x2 - x1, y2 - y1)
     if min(x2 - x1, y2 - y1) <= 0 or side <= 1:
@@ -127,7 +131,7 @@ def _box_chip(landmarks: Landmarks, box: FloatArray | None, height: int, width: 
 
 
 def _tilt(landmarks: Landmarks) -> float:
-    """Radians from the horizontal to the line through the eyes, clockwise as seen."""
+    """Clockwise angle in radians from the horizontal to the line through the eyes."""
     eyes = landmarks.select(("left_eye", "right_eye"))
     if eyes is None:
         corners = landmarks.select(_EYE_CORNERS)
@@ -135,7 +139,7 @@ def _tilt(landmarks: Landmarks) -> float:
             return 0.0
         eyes = np.asarray(corners.reshape(2, 2, 2).mean(axis=1), np.float32)
     if not np.isfinite(eyes).all():
-        raise InputError("landmarks are not finite")
+        raise InputError("the landmarks are not finite")
     across, down = (eyes[1] - eyes[0]).tolist()
     return math.atan2(down, across)
 
@@ -143,25 +147,27 @@ def _tilt(landmarks: Landmarks) -> float:
 def _pairs(
     landmarks: Landmarks, template: CropTemplate, height: int, width: int
 ) -> tuple[Matrix, Matrix]:
-    """Points of the face in the picture, and where they shall lie in the crop, in pixels."""
-    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
-        raise InputError(f"a crop of {height}×{width} pixels")
+    """The landmarks in the image and their target positions in the crop, in pixels."""
+    if not (1 <= height <= _MAX_CROP_SIDE and 1 <= width <= _MAX_CROP_SIDE):
+        raise InputError(
+            f"the sides of a crop must be from 1 to {_MAX_CROP_SIDE} pixels, not {height}×{width}"
+        )
     source, places = _matching(landmarks, template)
     if not np.isfinite(source).all():
-        raise InputError("landmarks are not finite")
+        raise InputError("the landmarks are not finite")
     return source, places * (width, height)
 
 
 def _template(name: str) -> CropTemplate:
     if name not in CROPS:
-        raise InputError(f"no crop '{name}'", hint=f"there are: {', '.join(CROPS)}")
+        raise InputError(f"unknown crop '{name}'", hint=f"available: {', '.join(CROPS)}")
     return CROPS[name]
 
 
 def _matching(landmarks: Landmarks, template: CropTemplate) -> tuple[Matrix, Matrix]:
-    """Points of the face and where they shall lie, in fractions of the crop.
+    """The landmarks and their target positions, as fractions of the crop.
 
-    Where the corners of the mouth are not known, its centre goes to the mean of theirs.
+    If the corners of the mouth are missing, its centre is used, with the mean of their targets.
     """
     names, places = template.points, np.asarray(template.template, np.float64)
     found = landmarks.select(names)
@@ -171,15 +177,16 @@ def _matching(landmarks: Landmarks, template: CropTemplate) -> tuple[Matrix, Mat
         names = (*(names[index] for index in kept), "mouth")
         places = np.vstack([places[kept], places[corners].mean(axis=0)])
         found = landmarks.select(names)
-    if found is None or len(found) < _FEWEST_POINTS:
+    if found is None or len(found) < _MIN_POINTS:
         raise InputError(
-            f"landmarks {', '.join(landmarks.names)} lack some of {', '.join(template.points)}"
+            f"the crop needs the landmarks {', '.join(template.points)}; "
+            f"available: {', '.join(landmarks.names)}"
         )
     return found.astype(np.float64), places
 
 
 def _affine(source: Matrix, target: Matrix) -> Matrix:
-    """The map through exactly three points."""
+    """The affine transform that maps three points exactly."""
     edges = source[1:] - source[0]
     if abs(np.linalg.det(edges)) < 1e-6:
         raise InputError("the three landmarks lie on a line")
@@ -188,17 +195,17 @@ def _affine(source: Matrix, target: Matrix) -> Matrix:
 
 
 def _similarity(source: Matrix, target: Matrix) -> Matrix:
-    """Rotation, one scale and translation with the least squared error, in closed form.
+    """The similarity transform (rotation, scale, translation) with the least squared error.
 
-    With centred points f and t the best map is [[a, −b], [b, a]], a = Σ f·t / Σ |f|² and
+    For centred points f and t, its linear part is [[a, −b], [b, a]] with a = Σ f·t / Σ |f|² and
     b = Σ (fx·ty − fy·tx) / Σ |f|² (Umeyama, "Least-squares estimation of transformation parameters
-    between two point patterns", 1991, in the plane and without reflection).
+    between two point patterns", 1991; in 2D, without reflection).
     """
     origin, goal = source.mean(axis=0), target.mean(axis=0)
     f, t = source - origin, target - goal
     spread = float((f**2).sum())
     if spread < 1e-6:
-        raise InputError("the landmarks lie on one spot")
+        raise InputError("the landmarks coincide")
     a = float((f * t).sum()) / spread
     b = float((f[:, 0] * t[:, 1] - f[:, 1] * t[:, 0]).sum()) / spread
     rotation = np.array([[a, -b], [b, a]])

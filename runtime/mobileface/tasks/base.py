@@ -1,7 +1,7 @@
-"""What a task is: one entry in `mobileface.tasks.table`, from which all else follows.
+"""The definition of a task: an entry in `mobileface.tasks.table`.
 
-The analyzer, the commands, JSON, drawing, the self-test and the benchmark go through the table and
-know no task by name; see "Add a task" in CONTRIBUTING.md.
+The analyzer, the commands, JSON, drawing, the self-test and the benchmark iterate over the table
+and refer to no task by name; see "Add a task" in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ __all__ = ["Points", "Request", "Stage", "Task"]
 
 
 class Points(Protocol):
-    """What a task that needs landmarks asks of the stage that finds them."""
+    """Interface of the landmark stage for tasks that need landmarks."""
 
     @property
     def point_names(self) -> tuple[str, ...]:
-        """Names of the landmarks that faces have after that stage."""
+        """Names of the landmarks that faces have after the stage."""
 
     def require_crop(self, crop: str) -> None:
-        """Sees to it that the landmarks suffice for a crop, or raises `ModelNotFoundError`."""
+        """Makes sure that the landmarks suffice for a crop, or raises `ModelNotFoundError`."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the loader of a stage is told.
+    """The arguments of a stage's loader.
 
     Attributes:
-        choice: Name or path of a model, or a ready object; None: the preferred model.
-        models: Folder to look in; None: those of `mobileface.models.lookup`.
-        precision: As `mobileface.load` takes it.
-        session_options: As `mobileface.Session` takes them.
-        options: Options of the task's models; only detectors have any so far.
-        points: The stage that finds landmarks, for tasks that need them.
+        choice: Name or path of a model, or a loaded model; None for the preferred model.
+        models: Folder to search for models; None for those of `mobileface.models.lookup`.
+        precision: Same as for `mobileface.load`.
+        session_options: Keyword arguments of `mobileface.Session`.
+        options: Options of the task's models; so far only detectors have options.
+        points: The landmark stage, for tasks that need landmarks.
     """
 
     choice: Any = None
@@ -57,16 +57,16 @@ class Request:
 
     @property
     def loading(self) -> dict[str, Any]:
-        """The arguments of the loaders, besides the name."""
+        """The arguments of the loader functions, except the name."""
         return {"models": self.models, "precision": self.precision, **self.session_options}
 
 
 class Stage(ABC):
-    """A task in the analysis of one image, with its models loaded.
+    """A task with its models loaded, as a stage in the analysis of an image.
 
     Attributes:
-        models: The objects that run its models.
-        refused: Models of the task that do not run, by name, with the reason; the others do.
+        models: The task's loaded models.
+        refused: The task's models that were rejected, by name, with the reason; the others run.
     """
 
     models: list[Any]
@@ -74,11 +74,11 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """Adds the task's result to faces.
+        """Adds the results of the task to faces.
 
         Args:
             image: uint8 (H, W, 3) or (H, W), checked.
-            faces: Faces of this image, with what earlier tasks found.
+            faces: Faces of this image, with the results of earlier tasks.
             color: Channel order of a colour image.
 
         Returns:
@@ -87,30 +87,31 @@ class Stage(ABC):
 
     @property
     def sessions(self) -> list[Session]:
-        """The networks that it runs."""
+        """The sessions of the task's networks."""
         found = (getattr(model, "session", None) for model in self.models)
         return [session for session in found if session is not None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task, as the table lists it.
+    """One task: an entry of the table.
 
     Attributes:
-        name: Its name, e.g. "pose".
-        command: Subcommand of ``mobileface`` that runs it; None: it has none of its own.
-        help: One line about that subcommand.
-        needs: Names of the tasks that must run before it.
-        argument: Argument of `FaceAnalyzer` that chooses its model.
-        input: What its models are called with: "image", "boxes" (an image and boxes), "crop" (one
-            or several) or "points".
-        load: Makes its stage.
-        to_json: Its result in a face as JSON types, by key; the flag asks for long results as well.
-        to_text: Its result in a face as parts of a line of text.
-        caption: Its result in a face for the image; may be empty.
-        draw: Draws its result.
-        problem: For the self-test: what is wrong with the results of two runs on the same face;
-            empty if nothing is.
+        name: Name of the task, e.g. "pose".
+        command: Subcommand of ``mobileface`` that runs the task; None if it has none.
+        help: Help text of the subcommand, one line.
+        needs: Names of the tasks that must run before this one.
+        argument: Argument of `FaceAnalyzer` that selects the model.
+        input: Input of the models: "image", "boxes" (an image and boxes), "crop" (one or more
+            crops) or "points".
+        load: Creates the stage.
+        to_json: Converts the result in a face to JSON types, by key; if the flag is set, includes
+            long results (embeddings).
+        to_text: Converts the result in a face to parts of a line of text.
+        caption: Converts the result in a face to a caption in the image; may be empty.
+        draw: Draws the result on an image.
+        problem: For the self-test: describes what is wrong with the results of two runs on the
+            same face; empty if they are right.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Face detection: the base class of all detectors, and the stage that runs one."""
+"""Face detection: the base class of all detectors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from ..vision.image import ChannelOrder, Image, as_images
 __all__ = ["Detector"]
 
 _BATCH = 8
-"""Images a run: larger batches gain nothing on a CPU and cost memory."""
+"""Default batch size: larger batches gain nothing on a CPU and need more memory."""
 
 
 class Detector(ABC):
-    """Finds faces in images.
+    """Detects faces in images.
 
-    Each kind of detector is a subclass, with its options as keywords of the constructor.
-    `mobileface.load_detector` makes the right one for a model.
+    Each kind of detector is a subclass, with its options as keyword arguments of the constructor.
+    `mobileface.load_detector` creates the right one for a model.
 
     Args:
         session: A model whose task is "detection".
 
     Attributes:
-        spec: The model's facts.
+        spec: The model's spec.
         name: Name of the model.
-        point_names: Names of the keypoints that it gives with each box; most give none.
+        point_names: Names of the keypoints that are returned with each box; empty for most
+            detectors.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,7 +42,7 @@ class Detector(ABC):
         self.point_names: tuple[str, ...] = ()
 
     def detect(self, image: Image, *, color: ChannelOrder = "bgr") -> Detections:
-        """Finds faces in one image.
+        """Detects faces in one image.
 
         Args:
             image: uint8 (H, W, 3) or (H, W), of any size.
@@ -51,7 +52,7 @@ class Detector(ABC):
             Boxes, scores and keypoints, sorted by score, highest first.
 
         Raises:
-            ImageError: If it is not an image.
+            ImageError: If ``image`` is not an image.
         """
         return self.detect_batch([image], color=color)[0]
 
@@ -64,27 +65,28 @@ class Detector(ABC):
         color: ChannelOrder = "bgr",
         batch_size: int = _BATCH,
     ) -> list[Detections]:
-        """Finds faces in images of one size, several in a run if the detector can.
+        """Detects faces in images of one size, in batches if the network supports them.
 
         Args:
             images: uint8 (N, H, W, 3), or images of one size.
             color: Channel order of colour images.
-            batch_size: Images a run; memory grows with it, results do not change.
+            batch_size: Images per run of the network; more need more memory, the results are the
+                same.
 
         Returns:
             The faces of each image.
 
         Raises:
-            ImageError: If an element is not an image, or has another size; names its index.
-            InputError: If ``batch_size`` is below 1 or ``color`` unknown.
+            ImageError: If an element is not an image, or has a different size.
+            InputError: If ``batch_size`` is below 1 or ``color`` is unknown.
         """
         if batch_size < 1:
-            raise InputError(f"batch_size {batch_size} is below 1")
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
         checked = as_images(images)
         for number, image in enumerate(checked):
             if image.shape[:2] != checked[0].shape[:2]:
                 raise ImageError(
-                    f"size {image.shape[:2]} instead of {checked[0].shape[:2]}",
+                    f"expected size {checked[0].shape[:2]}, got {image.shape[:2]}",
                     where=f"image {number}",
                     hint="all images of a batch must have the same size",
                 )
@@ -95,17 +97,17 @@ class Detector(ABC):
 
     @abstractmethod
     def _detect(self, images: Sequence[Image], color: ChannelOrder) -> list[Detections]:
-        """The faces of checked images of one size."""
+        """Detects faces in checked images of one size."""
 
     def landmark_boxes(self, boxes: npt.ArrayLike) -> FloatArray:
-        """The boxes in which landmark models look for the points of detected faces.
+        """The boxes of detected faces as landmark models expect them.
 
         Args:
-            boxes: (N, 4) as `detect` gives them.
+            boxes: (N, 4), as returned by `detect`.
 
         Returns:
-            float32 (N, 4): the boxes themselves, or, if the spec says so, the squares that the
-            landmark models were trained on, in whole pixels, truncated as upstream does.
+            float32 (N, 4): the boxes unchanged or, if the spec has a ``landmark_box``, the squares
+            that the landmark models were trained on, truncated to whole pixels as upstream does.
         """
         given = np.asarray(boxes, np.float32).reshape(-1, 4)
         square = self.spec.landmark_box

@@ -19,10 +19,10 @@ __all__ = ["TASK", "DetectionStage"]
 
 
 class DetectionStage(Stage):
-    """Finds the faces of an image.
+    """Detects the faces of an image.
 
     Args:
-        detector: What finds them.
+        detector: The detector.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -31,19 +31,22 @@ class DetectionStage(Stage):
 
     @classmethod
     def load(cls, request: Request) -> DetectionStage:
-        """The stage with the detector that a request chooses."""
+        """Creates the stage with the detector that a request selects.
+
+        Raises:
+            InputError: If there are options for a detector that is already loaded.
+        """
         if request.choice is not None and not isinstance(request.choice, str):
             if request.options:
                 raise InputError(
-                    f"option {next(iter(request.options))} is for detectors that are loaded by "
-                    "name",
-                    hint="give it to the detector's constructor",
+                    f"option {next(iter(request.options))} needs a detector that is loaded by name",
+                    hint="pass it to the detector's constructor",
                 )
             return cls(request.choice)
         return cls(load_detector(request.choice, **request.loading, **request.options))
 
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """The faces of the image, whatever is known of it."""
+        """Detects the faces of the image; ignores ``faces``."""
         found = self.detector.detect(image, color=color)
         points: Sequence[Any] = [None] * len(found)
         if found.keypoints is not None:
@@ -73,7 +76,7 @@ def _draw(canvas: Canvas, face: Face) -> None:
 TASK = Task(
     name="detection",
     command="detect",
-    help="find faces",
+    help="detect faces",
     needs=(),
     argument="detector",
     input="image",

@@ -1,4 +1,4 @@
-"""Drawing what the tasks found."""
+"""Draws the results of the tasks on an image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["draw_faces"]
 
 
 def draw_faces(image: Image, faces: Sequence[Face], names: Sequence[str] | None = None) -> Image:
-    """A copy of the image with what each task found: boxes, points, scores, pose and attributes.
+    """A copy of the image with boxes, landmarks, scores, poses and attributes drawn on it.
 
     Args:
         image: uint8 (H, W, 3) BGR, or (H, W), which becomes BGR.
-        faces: What was found in it. A box without a score, which is a prediction, is drawn thin.
-        names: What to write first at each face.
+        faces: Faces of the image. Boxes without a score, which are predictions, are drawn thin.
+        names: Name of each face, the first text that is written at it.
 
     Returns:
         uint8 (H, W, 3), BGR.

@@ -1,4 +1,4 @@
-"""Face identification: a face crop becomes a unit vector; alike faces have alike vectors."""
+"""Face identification: computes and compares embeddings of aligned face crops."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from ..models.kinds import EmbeddingSpec
 from ..models.session import Session
 from ..vision.image import ChannelOrder, Image, Tensor, tensor_batches
 
-if TYPE_CHECKING:  # an embedding alone needs no error rates
+if TYPE_CHECKING:  # computing embeddings does not need error rates
     from ..matching.calibration import Calibration
     from ..matching.decisions import Verdict
 
 __all__ = ["Embedder"]
 
 _BATCH = 32
-"""Pictures a run: larger batches gain nothing on a CPU and cost memory."""
+"""Default batch size: larger batches gain nothing on a CPU and need more memory."""
 
 Embeddings = FloatArray
 
 
 class Embedder:
-    """Turns aligned face crops into embeddings.
+    """Computes embeddings of aligned face crops; similar faces have similar embeddings.
 
     Args:
         session: A model whose task is "embedding".
 
     Attributes:
-        size: Elements of an embedding, D.
-        crop: How a face is cut out for it; a name in `mobileface.vision.crops`.
-        identity: Name and fingerprint of the model; embeddings can be compared if it is the same.
+        size: Dimension of an embedding, D.
+        crop: Name of the crop that the model needs, see `mobileface.vision.crops`.
+        identity: Name and fingerprint of the model. Only embeddings of models with the same
+            identity can be compared.
 
     Raises:
         ModelError: If the model is of another kind.
@@ -63,23 +64,23 @@ class Embedder:
         batch_size: int | None = None,
         normalize: bool = True,
     ) -> Embeddings:
-        """Embeds face crops.
+        """Computes the embeddings of face crops.
 
         Args:
             images: One crop (H, W, 3) or (H, W), a batch (N, H, W, 3), or a sequence of crops of
                 any sizes; uint8. They are resized to the model's input, not cropped.
             color: Channel order of colour crops, "bgr" as OpenCV reads them or "rgb".
-            batch_size: Crops a run of the network; memory grows with it, results do not change.
-                None: what `mobileface tune` found best for this machine, or 32.
-            normalize: Scale rows to unit length; False: what the network gives, for models that
-                do not scale it themselves (dlib's descriptor, whose Euclidean distances count).
+            batch_size: Crops per run of the network; more need more memory, the results are the
+                same. None uses the size that ``mobileface tune`` stored for this machine, or 32.
+            normalize: L2-normalize the embeddings. False returns the network's output, which some
+                models do not normalize (dlib's descriptor, made for Euclidean distances).
 
         Returns:
-            float32 (N, D), each row of unit length, in the order given.
+            float32 (N, D), L2-normalized rows, in the given order.
 
         Raises:
-            ImageError: A crop is no picture; names its number.
-            InputError: ``batch_size`` is below 1 or ``color`` unknown.
+            ImageError: If a crop is not an image.
+            InputError: If ``batch_size`` is below 1 or ``color`` is unknown.
         """
         size = (self.session.batch or _BATCH) if batch_size is None else batch_size
         tensors = tensor_batches(images, self.image, color, size)
@@ -89,39 +90,39 @@ class Embedder:
     __call__ = embed
 
     def embed_tensor(self, tensor: Tensor, *, normalize: bool = True) -> Embeddings:
-        """Embeds a network input as `mobileface.vision.image.to_tensor` makes it.
+        """Computes the embeddings of a network input from `mobileface.vision.image.to_tensor`.
 
         Args:
-            tensor: As the spec of the input says, float32 (N, C, height, width) for most models.
-            normalize: As `embed` takes it.
+            tensor: Input in the layout of the spec, float32 (N, C, height, width) for most models.
+            normalize: L2-normalize the embeddings; see `embed`.
 
         Returns:
-            float32 (N, D), each row of unit length.
+            float32 (N, D), L2-normalized rows.
         """
         output = self.session.run({self.image.name: tensor})[self._output]
-        return output if self._normalized or not normalize else _unit(output)
+        return output if self._normalized or not normalize else _normalized_rows(output)
 
     def compare(self, a: Image, b: Image, *, color: ChannelOrder = "bgr") -> float:
-        """Similarity of two face crops.
+        """Computes the similarity of two face crops.
 
         Args:
-            a: One crop, (H, W, 3) or (H, W), uint8.
-            b: The other.
+            a: First crop, uint8 (H, W, 3) or (H, W).
+            b: Second crop, uint8 (H, W, 3) or (H, W).
             color: Channel order of both.
 
         Returns:
-            Cosine of their embeddings, −1 to 1; higher is more alike.
+            Cosine of the embeddings, −1 to 1; higher means more similar.
         """
         first, second = (self.embed(image, color=color) for image in (a, b))
         return float(cosine_similarity(first, second)[0, 0])
 
     @cached_property
     def calibration(self) -> Calibration:
-        """What this model's similarities mean; see `mobileface.matching.calibration`.
+        """The calibration of this model's similarities; see `mobileface.matching.calibration`.
 
         Raises:
-            ModelNotFoundError: There is no calibration of this model.
-            CalibrationError: It cannot be read.
+            ModelNotFoundError: If no calibration of this model is found.
+            CalibrationError: If the calibration cannot be read.
         """
         from ..matching.calibration import find_calibration
 
@@ -169,7 +170,7 @@ class Embedder:
         return verdict(self.compare(a, b, color=color), rule, calibration)
 
 
-def _unit(vectors: FloatArray) -> Embeddings:
-    """Rows scaled to unit length; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+def _normalized_rows(vectors: FloatArray) -> Embeddings:
+    """L2-normalized rows; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)

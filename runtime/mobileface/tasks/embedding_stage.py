@@ -1,7 +1,7 @@
-"""Embeddings of the faces of an image: the stage around an `Embedder`.
+"""Embedding as a task of the analyzer.
 
-It is apart from `mobileface.tasks.embedding` because an embedder that is given crops needs neither
-landmarks nor OpenCV.
+This module is separate from `mobileface.tasks.embedding` because embedding aligned crops needs
+neither landmarks nor OpenCV.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class EmbeddingStage(Stage):
     """Adds embeddings.
 
     Args:
-        embedder: What computes them.
+        embedder: The embedding model.
     """
 
     def __init__(self, embedder: Embedder) -> None:
@@ -37,12 +37,13 @@ class EmbeddingStage(Stage):
 
     @classmethod
     def load(cls, request: Request) -> EmbeddingStage:
-        """The stage with the chosen model, or the first by preference whose crop is possible.
+        """Creates the stage with the selected model.
 
-        If the caller's own folder has embedders, only these are considered.
+        By default, selects the preferred model whose crop the landmarks allow. If the caller's
+        folder contains embedding models, only these are considered.
 
         Raises:
-            ModelNotFoundError: If there is no model, or the landmarks allow the crop of none.
+            ModelNotFoundError: If no model is found, or the landmarks do not allow its crop.
         """
         choice = request.choice
         if choice is not None:
@@ -64,7 +65,7 @@ class EmbeddingStage(Stage):
         raise refusal or ModelNotFoundError("no model for task 'embedding'")
 
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """Adds embeddings; a face whose points allow no crop (all on a line) gets none."""
+        """Adds embeddings; skips faces whose landmarks allow no crop (all on a line)."""
         spec = self.embedder.image
         crops = face_crops(image, faces, self.embedder.crop, (spec.height, spec.width))
         vectors = self.embedder.embed(list(crops.values()), color=color)
@@ -85,16 +86,16 @@ def _to_json(face: Face, full: bool) -> dict[str, Any]:
 def _problem(first: Face, second: Face) -> str:
     one, other = first.embedding, second.embedding
     if one is None or other is None or not np.isfinite(one).all():
-        return "it gave no finite embedding"
+        return "the embedding is missing or not finite"
     if not np.isclose(float(one @ other), 1, atol=1e-5):
-        return f"the same face twice has a cosine of {float(one @ other):.6f}"
+        return f"two runs on the same face have a cosine of {float(one @ other):.6f}, not 1"
     return ""
 
 
 TASK = Task(
     name="embedding",
     command=None,
-    help="turn faces into embeddings",
+    help="compute face embeddings",
     needs=("detection", "landmarks"),
     argument="embedder",
     input="crop",

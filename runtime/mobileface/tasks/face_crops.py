@@ -1,4 +1,4 @@
-"""Crops of many faces at once, for tasks whose network reads one."""
+"""Aligned crops of the faces of an image, for tasks whose network needs them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NONE = Landmarks((), np.zeros((0, 2), np.float32))
 def face_crops(
     image: Image, faces: Sequence[Face], crop: str, size: tuple[int, int] | None = None
 ) -> dict[int, Image]:
-    """Crops of the faces whose landmarks (for the crop "box": whose box) allow one, by index.
+    """Crops of the faces whose landmarks (or box, for the crop "box") allow one, by index.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
         faces: Faces of this image.
         crop: Name of the template, see `mobileface.vision.crops`.
-        size: Height and width; None: the template's.
+        size: Height and width; None for the template's size.
     """
     found = {}
     for number, face in enumerate(faces):
@@ -39,14 +39,14 @@ def face_crops(
 
 
 def require_crop(request: Request, model: Any) -> None:
-    """Sees to it that the landmarks suffice for a model's crop.
+    """Makes sure that the landmarks suffice for a model's crop.
 
     Args:
-        request: Whose ``points`` are asked.
+        request: The request whose ``points`` provide the landmarks.
         model: An object with ``name`` and ``crop``.
 
     Raises:
-        ModelNotFoundError: If no landmark model gives the points.
+        ModelNotFoundError: If no landmark model outputs the landmarks.
     """
     if request.points is None:
         return

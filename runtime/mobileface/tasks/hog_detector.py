@@ -18,13 +18,13 @@ __all__ = ["HogDetector"]
 
 
 class HogDetector(Detector):
-    """Finds faces as dlib's detector does.
+    """Detects faces as dlib's detector does.
 
     Args:
         session: A model of kind "hog".
-        score_threshold: As `HogSearch` takes it.
-        min_face_size: As `HogSearch` takes it.
-        upsample: As `HogSearch` takes it.
+        score_threshold: Minimum score of a box; see `HogSearch`.
+        min_face_size: Minimum face size in pixels; see `HogSearch`.
+        upsample: Number of times that the image is doubled first; see `HogSearch`.
 
     Raises:
         ModelError: If the model is of another kind.
@@ -54,5 +54,5 @@ class HogDetector(Detector):
         return [self._search.detect(image, color=color) for image in images]
 
     def _score(self, planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Scores of all window positions of one pyramid level."""
+        """The scores of all window positions of one pyramid level."""
         return self.session.run({self._section.image: planes})[self._section.output]

@@ -1,8 +1,8 @@
 """Face detection with gradient histograms, equal to dlib's ``get_frontal_face_detector``.
 
-The model scores all window positions of one image; this module gives it the levels of a pyramid,
-turns scores into boxes and drops overlapping ones, all by the rules of dlib's
-``object_detector`` and ``scan_fhog_pyramid`` (King, "Max-Margin Object Detection",
+The model scores all window positions of one image. This module builds an image pyramid, runs the
+model on each level, converts scores to boxes and suppresses overlapping boxes, by the rules of
+dlib's ``object_detector`` and ``scan_fhog_pyramid`` (King, "Max-Margin Object Detection",
 arXiv:1502.00046).
 """
 
@@ -27,35 +27,39 @@ FloatArray = npt.NDArray[np.float64]
 ScoreFunction = Callable[[UInt8Array], npt.NDArray[np.float32]]
 
 _FEATURE_BORDER = 2
-"""Cells a side without features: the outermost have no neighbours to be normalized by."""
+"""Cells without features, in each dimension: the outermost lack neighbours for normalization."""
 
 _PYRAMID_OFFSET = 0.3
-"""Pixel p of a level is pixel p * N / (N - 1) + 0.3 of the level before, in dlib's pyramids."""
+"""Pixel p of a level is pixel p * N / (N - 1) + 0.3 of the previous level, in dlib's pyramids."""
 
 _DOUBLING_OFFSET = np.array([1.25, 0.75, 1.25, 0.75])
 """Pixel (x, y) of a doubled image is (x / 2 - 1.25, y / 2 - 0.75), in dlib's pyramid_up."""
 
 _TILE_SIDE = 2048
-"""The model sees at most this many pixels a side at once, which bounds its memory (about 60 bytes
-a pixel) for any image. Larger levels are scored in overlapping tiles with the same result."""
+"""Maximum side in pixels of the model's input, which limits its memory (about 60 bytes per pixel).
+
+Larger levels are scored in overlapping tiles, with the same result.
+"""
 
 
 class HogSearch:
-    """The search for faces on an image pyramid, whatever scores the windows.
+    """Searches an image pyramid for faces, with any function that scores windows.
 
     Args:
         run: The model: uint8 (1 or 3, H, W) → float32 (K, rows, columns) scores.
-        spec: The model's facts.
-        upsample: How often the image is doubled first; halves the smallest face that is found.
-        min_face_size: Side in pixels of the smallest window to search with. Pyramid levels on
-            which the window covers less are made but not scored: 160 instead of 80 saves more than
-            half of the time. What the other levels yield is unchanged, except that a large box can
-            now appear that a better, smaller one had suppressed. None: all levels, that is the
-            side of the window (80 for dlib's detector), halved by each doubling.
-        score_threshold: Boxes score at least this; dlib's adjust_threshold.
+        spec: The "hog" section of the model's spec.
+        upsample: Number of times that the image is doubled first, 0 to 4; each halves the size of
+            the smallest face that can be found.
+        min_face_size: Minimum face size: side of the smallest search window, in pixels. Pyramid
+            levels with smaller windows are built but not scored: 160 instead of 80 saves more than
+            half of the time. The results of the other levels stay the same, except that a large
+            box may appear that a better, smaller one had suppressed. None scores all levels; the
+            minimum is then the side of the window (80 for dlib's detector), halved by each
+            doubling.
+        score_threshold: Minimum score of a box; dlib's adjust_threshold.
 
     Raises:
-        InputError: For an option out of range.
+        InputError: If an option is out of range.
     """
 
     def __init__(
@@ -68,11 +72,11 @@ class HogSearch:
         score_threshold: float = 0.0,
     ) -> None:
         if not 0 <= upsample <= 4:
-            raise InputError(f"upsample is {upsample}, not from 0 to 4")
+            raise InputError(f"upsample must be from 0 to 4, not {upsample}")
         if min_face_size is not None and not 0 <= min_face_size < float("inf"):
-            raise InputError(f"min_face_size is {min_face_size}, not a size in pixels")
+            raise InputError(f"min_face_size must be a size in pixels, not {min_face_size}")
         if not np.isfinite(score_threshold):
-            raise InputError(f"score_threshold is {score_threshold}")
+            raise InputError(f"score_threshold must be finite, not {score_threshold}")
         self._run = run
         self.spec = spec
         self.upsample = upsample
@@ -80,16 +84,19 @@ class HogSearch:
         self.score_threshold = score_threshold
 
     def detect(self, image: UInt8Array, *, color: Literal["bgr", "rgb"] = "bgr") -> Detections:
-        """Finds faces.
+        """Detects the faces of one image.
 
         Args:
-            image: uint8 (H, W) grey or (H, W, 3). Colour finds slightly other boxes than grey and
-                takes longer, as with dlib.
-            color: Order of the channels.
+            image: uint8 (H, W) greyscale or (H, W, 3). As with dlib, a colour image takes longer
+                and gives slightly different boxes than its greyscale version.
+            color: Channel order of a colour image.
+
+        Returns:
+            Boxes and scores, sorted by score, highest first.
 
         Raises:
-            ImageError: If the array is not such an image.
-            InputError: If `color` is neither.
+            ImageError: If ``image`` is not such an array.
+            InputError: If ``color`` is unknown.
         """
         planes = _to_planes(image, color)
         for _ in range(self.upsample):
@@ -107,7 +114,7 @@ class HogSearch:
     def _search(
         self, planes: UInt8Array
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Boxes, scores and filters of all window positions that score enough."""
+        """Boxes, scores and filter indices of all windows that reach the threshold."""
         boxes = [np.empty((0, 4), np.int64)]
         scores = [np.empty(0, np.float32)]
         filters = [np.empty(0, np.int64)]
@@ -122,10 +129,10 @@ class HogSearch:
         return np.concatenate(boxes), np.concatenate(scores), np.concatenate(filters)
 
     def _levels(self, planes: UInt8Array) -> Iterator[tuple[int, UInt8Array]]:
-        """The pyramid levels to be searched, with their numbers; nothing for an empty image.
+        """The pyramid levels to search, with their indices; none for an empty image.
 
-        How many there are follows from the size of a rectangle that is scaled and rounded, not
-        from the sizes of the levels.
+        As in dlib, the number of levels depends on the size of a rectangle that is scaled and
+        rounded repeatedly, not on the sizes of the levels.
         """
         spec = self.spec
         shrink = (spec.pyramid_step - 1) / spec.pyramid_step
@@ -134,7 +141,7 @@ class HogSearch:
         for level in range(spec.max_pyramid_levels):
             if not planes.size:
                 return
-            # A thousandth of a pixel of tolerance, for sizes like 115.2 = 80 * 1.2 * 1.2.
+            # Tolerance of 1/1000 pixel, for sizes like 115.2 = 80 * 1.2 * 1.2.
             if window >= (self.min_face_size or 0) - 1e-3:
                 yield level, planes
             width, height = (
@@ -148,22 +155,22 @@ class HogSearch:
 
 
 def _to_planes(image: UInt8Array, color: str) -> UInt8Array:
-    """The image as (1, H, W), or (3, H, W) with red first."""
+    """The image as planes: (1, H, W), or (3, H, W) in RGB order."""
     if color not in ("bgr", "rgb"):
-        raise InputError(f"color is {color!r}, neither 'bgr' nor 'rgb'")
+        raise InputError(f"color must be 'bgr' or 'rgb', not {color!r}")
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         kind = getattr(image, "dtype", type(image).__name__)
-        raise ImageError(f"the image is {kind}, not an array of uint8")
+        raise ImageError(f"expected a uint8 array, got {kind}")
     if image.ndim == 2:
         return np.ascontiguousarray(image)[None]
     if image.ndim != 3 or image.shape[2] != 3:
-        raise ImageError(f"the image has shape {image.shape}, neither (H, W) nor (H, W, 3)")
+        raise ImageError(f"expected shape (H, W) or (H, W, 3), got {image.shape}")
     planes = image.transpose(2, 0, 1)
     return np.ascontiguousarray(planes[::-1] if color == "bgr" else planes)
 
 
 def _score_tiles(layer: UInt8Array, run: ScoreFunction, spec: HogSpec) -> npt.NDArray[np.float32]:
-    """Scores of one level, float32 (K, rows, columns), computed in tiles if it is large."""
+    """Scores of one level, float32 (K, rows, columns); large levels are computed in tiles."""
     rows, columns = ((side + spec.cell_size // 2) // spec.cell_size for side in layer.shape[1:])
     if min(rows, columns) <= _FEATURE_BORDER:
         return np.empty((spec.filters, 0, 0), np.float32)
@@ -180,7 +187,7 @@ def _score_tiles(layer: UInt8Array, run: ScoreFunction, spec: HogSpec) -> npt.ND
 
 @dataclass(frozen=True)
 class _Span:
-    """A tile along one axis: its pixels, which of its scores to use, and where they belong."""
+    """A tile along one axis: its pixels, the part of its scores to use, and their destination."""
 
     pixels: slice
     source: slice
@@ -188,10 +195,10 @@ class _Span:
 
 
 def _spans(side: int, filter_cells: int, cell_size: int) -> Iterator[_Span]:
-    """Splits an axis into tiles of _TILE_SIDE pixels whose used scores join without a seam.
+    """Splits an axis into tiles of _TILE_SIDE pixels whose scores join without gaps.
 
-    Where a tile is cut off inside the image, its outermost cell lacks pixels and its outermost
-    feature is therefore wrong; windows that reach it or lie beyond are left to the next tile.
+    Where a tile ends inside the image, its outermost cell lacks pixels, so its outermost feature is
+    wrong; windows that include it are scored in the next tile.
     """
     before = (filter_cells - 1) // 2
     after = filter_cells - 1 - before
@@ -211,10 +218,10 @@ def _spans(side: int, filter_cells: int, cell_size: int) -> Iterator[_Span]:
 def _window_boxes(
     row: npt.NDArray[np.intp], column: npt.NDArray[np.intp], level: int, spec: HogSpec
 ) -> npt.NDArray[np.int64]:
-    """The windows of score positions in pixels of level 0, int64 (N, 4).
+    """The windows at score positions, in pixels of level 0, int64 (N, 4).
 
-    A window reaches from its first cell to its last, not around them: in dlib it is one cell
-    smaller than what was trained.
+    As in dlib, a window extends from its first cell to its last and is one cell smaller than the
+    trained window.
     """
     edges = []
     for last in (False, True):
@@ -230,7 +237,7 @@ def _window_boxes(
 
 
 def _round(values: FloatArray) -> npt.NDArray[np.int64]:
-    """To the nearest integer, halves away from zero."""
+    """Rounds to the nearest integer, halves away from zero."""
     rounded: npt.NDArray[np.int64] = np.trunc(values + np.copysign(0.5, values)).astype(np.int64)
     return rounded
 
@@ -238,12 +245,12 @@ def _round(values: FloatArray) -> npt.NDArray[np.int64]:
 def _keep_best(
     boxes: npt.NDArray[np.int64], overlap_threshold: float, covered_threshold: float
 ) -> npt.NDArray[np.intp]:
-    """Indices of the boxes that overlap none of the kept ones before them.
+    """Non-maximum suppression: indices of the boxes that overlap no better box that is kept.
 
     Args:
-        boxes: int64 (N, 4), best first.
-        overlap_threshold: Limit of intersection / area of the rectangle around both.
-        covered_threshold: Limit of intersection / area of either.
+        boxes: int64 (N, 4), sorted by score, highest first.
+        overlap_threshold: Maximum of intersection / area of the rectangle around both boxes.
+        covered_threshold: Maximum of intersection / area of the smaller box.
     """
     corners = boxes.astype(np.float64)
     low, high = corners[:, :2], corners[:, 2:]

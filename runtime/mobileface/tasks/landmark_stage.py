@@ -16,7 +16,7 @@ from .base import Request, Stage, Task
 from .detection import Detector
 from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
 from .loading import load_landmarks
-from .upright import TurnedFace, turned_patch, upright_face
+from .upright import TurnedFace, eye_roll, turned_patch, upright_face
 
 __all__ = ["TASK", "LandmarkStage"]
 
@@ -31,12 +31,12 @@ _SMALLEST_PATCH, _LARGEST_PATCH = 32, 512
 
 
 class LandmarkStage(Stage):
-    """Finds the points of faces that have none yet.
+    """Adds landmarks to faces that lack them.
 
     Args:
-        models: The landmark models; none if the detector's own points suffice.
-        detector: What found the boxes; None: they are used as they are.
-        request: How further models are loaded when a crop needs more points.
+        models: The landmark models; empty if the keypoints of the detector suffice.
+        detector: The detector of the boxes; None uses the boxes unchanged.
+        request: Arguments for loading more models if a crop needs more landmarks.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class LandmarkStage(Stage):
 
     @classmethod
     def load(cls, request: Request, detector: Detector | None = None) -> LandmarkStage:
-        """The stage with the models that a request chooses."""
+        """Creates the stage with the models that a request selects."""
         choice = request.choice
         if choice is not None and not isinstance(choice, str):
             ready = choice if isinstance(choice, LandmarkSet | Sequence) else [choice]
@@ -67,10 +67,10 @@ class LandmarkStage(Stage):
         return merged_names([*own, *(model.point_names for model in self.models)])
 
     def require_crop(self, crop: str) -> None:
-        """Loads more landmark models until the points suffice for a crop.
+        """Loads more landmark models if the landmarks do not suffice for a crop.
 
         Raises:
-            ModelNotFoundError: If no model gives the points.
+            ModelNotFoundError: If no model outputs the missing landmarks.
         """
         if not allows_crop(self.point_names, crop):
             more = load_landmarks(crop=crop, **self._request.loading)
@@ -94,7 +94,8 @@ class LandmarkStage(Stage):
             if self.models and (known is None or not wanted <= set(known.names)):
                 parts = self._predict(image, face, found)
                 merged = merge_landmarks(parts if known is None else [known, *parts])
-                marked[number] = dataclasses.replace(face, landmarks=merged)
+                roll = face.roll if found is None else eye_roll(merged, face.roll)
+                marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
         return marked
 
     def _measure(self, image: Image, face: Face, color: ChannelOrder) -> TurnedFace | None:
@@ -153,18 +154,18 @@ def _to_text(face: Face) -> list[str]:
 
 def _draw(canvas: Canvas, face: Face) -> None:
     if face.landmarks is not None:
-        canvas.points(face.landmarks.points)
+        canvas.points(face.landmarks.points, face.bbox)
 
 
 def _problem(first: Face, second: Face) -> str:
     finite = first.kps is not None and np.isfinite(first.kps).all()
-    return "" if finite else "it gave no finite points"
+    return "" if finite else "the landmarks are missing or not finite"
 
 
 TASK = Task(
     name="landmarks",
     command="landmarks",
-    help="find faces and their eyes, nose and mouth",
+    help="detect faces and locate their eyes, nose and mouth",
     needs=("detection",),
     argument="landmarks",
     input="boxes",

@@ -1,4 +1,4 @@
-"""Landmarks of faces whose boxes are known: eyes, nose, mouth."""
+"""Landmarks (eyes, nose, mouth) of detected faces."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ..vision.image import Image, check_image
 
 __all__ = ["LandmarkPredictor", "LandmarkSet", "merge_landmarks", "merged_names"]
 
-_FARTHEST = 1 << 30
-"""Pixels. Beyond this a box is damage, and its corners' differences might overflow."""
+_MAX_COORDINATE = 1 << 30
+"""Maximum absolute coordinate of a box in pixels, so that differences cannot overflow."""
 
 _ORDER = ("left_eye", "right_eye", "nose", "mouth", "left_mouth", "right_mouth")
 
 
 class LandmarkPredictor:
-    """Finds the points of faces.
+    """Predicts the landmarks of faces.
 
     Args:
         session: A model whose task is "landmarks".
 
     Attributes:
-        spec: The model's facts.
+        spec: The model's spec.
         name: Name of the model.
-        point_names: Name of each point.
+        point_names: Name of each landmark.
 
     Raises:
         ModelError: If the model is of another kind.
@@ -47,19 +47,20 @@ class LandmarkPredictor:
         self.point_names = self._section.points
 
     def predict(self, image: Image, boxes: npt.ArrayLike) -> list[Landmarks]:
-        """The points of each face.
+        """Predicts the landmarks of each face.
 
         Args:
             image: uint8 (H, W, 3), in any channel order, or (H, W).
-            boxes: (N, 4): x1, y1, x2, y2 in pixels; fractions are cut off. They may reach beyond
-                the picture, where pixels count as black.
+            boxes: (N, 4): x1, y1, x2, y2 in pixels, truncated to integers. They may extend beyond
+                the image, where pixels are treated as black.
 
         Returns:
-            For each box its points, in whole pixels; they may lie outside the box or the picture.
+            The landmarks of each box, in whole pixels; they may lie outside the box or the image.
 
         Raises:
-            ImageError: The picture is none.
-            InputError: The boxes are no (N, 4) numbers, not finite, or absurdly far away.
+            ImageError: If ``image`` is not an image.
+            InputError: If the boxes are not an (N, 4) array of finite numbers in the supported
+                range.
         """
         corners = check_boxes(boxes)
         gray = dlib_gray(check_image(image))
@@ -74,27 +75,27 @@ class LandmarkPredictor:
 
 
 def check_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Boxes as whole numbers (N, 4), cut off toward zero.
+    """Boxes as integers (N, 4), truncated toward zero.
 
     Raises:
-        InputError: As `LandmarkPredictor.predict`.
+        InputError: See `LandmarkPredictor.predict`.
     """
     array = as_boxes(boxes)
-    bad = ~(np.abs(array) <= _FARTHEST).all(axis=1)
+    bad = ~(np.abs(array) <= _MAX_COORDINATE).all(axis=1)
     if bad.any():
         number = int(bad.argmax())
-        raise InputError(f"{array[number].tolist()} is no box in a picture", where=f"box {number}")
+        raise InputError(f"{array[number].tolist()} is not a box in pixels", where=f"box {number}")
     return array.astype(np.int64)
 
 
 class LandmarkSet:
-    """Several landmark models as one: each completes the points of the others.
+    """Several landmark models whose landmarks are merged.
 
     Args:
         predictors: The models.
 
     Attributes:
-        point_names: Names of the merged points.
+        point_names: Names of the merged landmarks.
     """
 
     def __init__(self, predictors: Sequence[LandmarkPredictor]) -> None:
@@ -108,11 +109,11 @@ class LandmarkSet:
 
     @property
     def point_names(self) -> tuple[str, ...]:
-        """Names of the points once they are merged."""
+        """Names of the merged landmarks."""
         return merged_names([predictor.point_names for predictor in self.predictors])
 
     def predict(self, image: Image, boxes: npt.ArrayLike) -> list[Landmarks]:
-        """The merged points of each face; see `LandmarkPredictor.predict`."""
+        """Predicts and merges the landmarks of each face; see `LandmarkPredictor.predict`."""
         parts = [predictor.predict(image, boxes) for predictor in self.predictors]
         return [merge_landmarks(found) for found in zip(*parts, strict=True)]
 
@@ -120,16 +121,18 @@ class LandmarkSet:
 
 
 def merged_names(names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """Names of the points of several models once they are merged."""
+    """Names of the merged landmarks of several models."""
     blank = [Landmarks(points, np.zeros((len(points), 2), np.float32)) for points in names]
     return merge_landmarks(blank).names
 
 
 def merge_landmarks(parts: Sequence[Landmarks]) -> Landmarks:
-    """Joins what several models found in one face; a point that several give is their mean.
+    """Merges the landmarks that several models predict for one face.
+
+    A landmark that several models predict becomes their mean.
 
     Returns:
-        The points in the order eyes, nose, mouth.
+        The landmarks in the order eyes, nose, mouth, then all others.
     """
     gathered: dict[str, list[FloatArray]] = {}
     for part in parts:

@@ -1,7 +1,7 @@
-"""From a model's name or path to the object that runs it.
+"""Loads models by name or path.
 
-A task's module is imported when a model for it is loaded: an embedding needs neither the detectors
-nor, for a crop of the right size, OpenCV, which are a quarter of the memory of a small process.
+A task's module is imported only when one of its models is loaded: embedding needs neither the
+detectors nor, for crops of the right size, OpenCV, which use a quarter of a small process's memory.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ __all__ = [
 Folder = str | Path | None
 
 _SPEC_ONLY = ".json"
-"""Suffix of a model that is nothing but its spec: a linear model needs no graph."""
+"""Suffix of models that consist only of a spec: a linear model needs no graph."""
 
 _FILES = (".onnx", ".ort", _SPEC_ONLY)
-"""Suffixes of files that are loaded by their path."""
+"""Suffixes of names that are file paths."""
 
 SESSION_OPTIONS = frozenset(Session.__init__.__kwdefaults__ or ()) - {"expected_sha256", "variant"}
-"""Keywords of the loaders that go to `Session`; all others are options of the model's kind."""
+"""Keyword arguments of the loaders that are passed to `Session`; others are model options."""
 
 
 def load(
@@ -60,30 +60,31 @@ def load(
     task: str | None = None,
     **options: Any,
 ) -> Any:
-    """Loads a model and returns the object that runs it.
+    """Loads a model.
 
     Args:
         name: Name of a stored model, or path of an ONNX file with a spec; by default the
             preferred model for the task.
-        models: Folder to look in; by default those of `mobileface.models.lookup`.
-        precision: "fp32", "fp16" or "int8": which of the model's variants to run, of several the
-            one for this machine; by default that of its own file, usually fp32.
-        variant: Name of the variant itself, as ``mobileface models`` lists it.
-        task: What the model must do; by default any task, and "embedding" without a name.
+        models: Folder to search first; by default only those of `mobileface.models.lookup`.
+        precision: "fp32", "fp16" or "int8": precision of the variant to run; if several variants
+            have it, the best one for this machine is selected. By default the precision of the
+            model's own file, usually fp32.
+        variant: Name of a variant, as ``mobileface models`` lists it.
+        task: Required task of the model; by default any task, or "embedding" without a name.
         options: ``providers``, ``provider_options``, ``sess_options``, ``intra_op_num_threads``
-            and other keywords of `mobileface.Session`; and the options of the model's kind, e.g.
-            ``score_threshold`` of a detector.
+            and other keyword arguments of `mobileface.Session`; and the options of the model's
+            kind, e.g. ``score_threshold`` of a detector.
 
     Returns:
-        The object for the model's kind: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
+        The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
         `AttributePredictor`, a `HeadPredictor` or a `PoseEstimator`.
 
     Raises:
-        ModelNotFoundError: If there is no such model or variant; lists those that exist.
+        ModelNotFoundError: If the model or the variant is not found.
         ModelIntegrityError: If the file does not match its index.
-        ModelError: If it cannot be loaded.
-        InputError: If the precision is unknown or asked for a file's path, or if the model's kind
-            has no such option.
+        ModelError: If the model cannot be loaded.
+        InputError: If the precision is unknown, if a precision or variant is requested for a file
+            path, or if the model has no such option.
     """
     in_session = {key: value for key, value in options.items() if key in SESSION_OPTIONS}
     of_kind = {key: value for key, value in options.items() if key not in SESSION_OPTIONS}
@@ -103,7 +104,7 @@ def load_embedder(
     variant: str | None = None,
     **options: Any,
 ) -> Embedder:
-    """The identification model of that name or path, or the preferred one; see `load`."""
+    """Loads an identification model by name or path, or the preferred one; see `load`."""
     found: Embedder = load(
         name, models=models, precision=precision, variant=variant, task="embedding", **options
     )
@@ -118,10 +119,10 @@ def load_detector(
     variant: str | None = None,
     **options: Any,
 ) -> Detector:
-    """The detector of that name or path, or the preferred one; see `load`.
+    """Loads a detector by name or path, or the preferred one; see `load`.
 
-    Each kind of detector has its own options, see `HogDetector` and `YoloDetector`; an option that
-    the model's kind does not have is refused by name.
+    Each kind of detector has its own options, see `HogDetector` and `YoloDetector`; an unknown
+    option raises an error.
     """
     found: Detector = load(
         name, models=models, precision=precision, variant=variant, task="detection", **options
@@ -137,16 +138,16 @@ def load_attributes(
     variant: str | None = None,
     **options: Any,
 ) -> AttributeSet:
-    """The attribute model of that name or path, or all that share the highest preference.
+    """Loads an attribute model by name or path, or all models with the highest preference.
 
-    Models of one preference complete each other: together they fill `mobileface.types.Attributes`.
-    The arguments are those of `load`.
+    Models with the same preference complement each other: together they fill
+    `mobileface.types.Attributes`. The arguments are those of `load`.
 
-    Without a name, models that cannot be loaded are left out; `AttributeSet.refused` says why.
+    Without a name, skips models that cannot be loaded; `AttributeSet.refused` lists the reasons.
 
     Raises:
-        ModelNotFoundError: If there is no such model.
-        ModelError: If none can be loaded; as `ModelIntegrityError` if a file does not match its
+        ModelNotFoundError: If no such model is found.
+        ModelError: If no model can be loaded; `ModelIntegrityError` if a file does not match its
             index.
     """
     from .attribute_set import AttributeSet
@@ -169,7 +170,7 @@ def load_attributes(
 def load_pose(
     name: str | Path | None = None, *, models: Folder = None, **options: Any
 ) -> PoseEstimator:
-    """The pose model of that name or path, or the preferred one; see `load`."""
+    """Loads a pose model by name or path, or the preferred one; see `load`."""
     found: PoseEstimator = load(name, models=models, task="pose", **options)
     return found
 
@@ -183,21 +184,21 @@ def load_landmarks(
     variant: str | None = None,
     **options: Any,
 ) -> LandmarkSet:
-    """The landmark model of that name or path, or all that share the highest preference.
+    """Loads a landmark model by name or path, or all models with the highest preference.
 
-    Models of one preference complete each other: their points are merged.
+    Models with the same preference complement each other: their landmarks are merged.
 
     Args:
-        name: As `load` takes it.
-        models: As `load` takes it.
-        crop: Only models whose points suffice for this crop, a name in
+        name: Name or path; see `load`.
+        models: Folder to search first; see `load`.
+        crop: Load only models whose landmarks suffice for this crop, a name in
             `mobileface.vision.crops`.
-        precision: As `load` takes it.
-        variant: As `load` takes it.
-        options: As `load` takes them.
+        precision: Precision of the variants to run; see `load`.
+        variant: Name of a variant; see `load`.
+        options: Keyword arguments of `mobileface.Session`; see `load`.
 
     Raises:
-        ModelNotFoundError: If there is no such model.
+        ModelNotFoundError: If no such model is found.
         ModelIntegrityError: If a file does not match its index.
     """
     from .align import allows_crop
@@ -207,7 +208,7 @@ def load_landmarks(
         choice: dict[str, Any] = {"models": models, "precision": precision, "variant": variant}
         return LandmarkSet([load(name, task="landmarks", **choice, **options)])
     seen: list[str] = []
-    for group in _by_preference("landmarks", models):
+    for group in _by_preference("landmarks", models):  # the preferred group first
         opened = [_open(item, options, precision, variant) for item in group]
         found = LandmarkSet([_run(model, "landmarks", {}) for model in opened])
         if crop is None or allows_crop(found.point_names, crop):
@@ -215,18 +216,18 @@ def load_landmarks(
         seen += found.point_names
     raise ModelNotFoundError(
         f"the crop '{crop}' needs the landmarks {', '.join(CROPS[str(crop)].points)}; "
-        f"there are: {', '.join(seen)}",
-        hint="convert a landmark model that gives them",
+        f"available: {', '.join(seen)}",
+        hint="convert a landmark model that outputs them",
     )
 
 
 def _by_preference(task: str, models: Folder) -> list[list[StoredModel]]:
-    """The models for a task that share a folder's rank and a preference, the preferred first.
+    """The models for a task, grouped by folder and preference; the preferred group is first.
 
     Raises:
-        ModelNotFoundError: If there is none at all.
+        ModelNotFoundError: If no model is found.
     """
-    find_model(task=task, models=models)
+    find_model(task=task, models=models)  # raises if there are no models
     own = None if models is None else Path(models)
     groups: dict[tuple[bool, int], list[StoredModel]] = {}
     for stored in candidate_models(models, task):
@@ -236,10 +237,10 @@ def _by_preference(task: str, models: Folder) -> list[list[StoredModel]]:
 
 
 def require_precision(precision: str, sessions: Sequence[Session]) -> None:
-    """Checks that at least one of several networks runs in the precision that was asked for.
+    """Checks that at least one of several networks runs in the requested precision.
 
     Raises:
-        ModelNotFoundError: If none does; says what they run as.
+        ModelNotFoundError: If none does.
     """
     running = [session.variant for session in sessions]
     if not any(variant is not None and variant.precision == precision for variant in running):
@@ -247,29 +248,29 @@ def require_precision(precision: str, sessions: Sequence[Session]) -> None:
         there = (f"{s.spec.name} as {v.name if v else s.path.name}" for s, v in pairs)
         raise ModelNotFoundError(
             f"none of the models has a variant in {precision} for this machine; "
-            f"there are: {', '.join(there)}",
+            f"available: {', '.join(there)}",
             hint="'mobileface models' lists the variants",
         )
 
 
 def _run(opened: Session | ModelSpec, task: str | None, options: Mapping[str, Any]) -> Any:
-    """The object that runs a model.
+    """Creates the object that runs an opened model.
 
     Raises:
-        ModelError: If the model does something else.
-        InputError: If its kind has no such option.
+        ModelError: If the model has another task.
+        InputError: If the model has no such option.
     """
     spec = opened.spec if isinstance(opened, Session) else opened
     if task is not None and spec.task != task:
         where = str(opened.path) if isinstance(opened, Session) else spec.name
-        raise ModelError(f"its task is '{spec.task}', not '{task}'", where=where)
+        raise ModelError(f"the model's task is '{spec.task}', not '{task}'", where=where)
     given = {name: value for name, value in options.items() if value is not None}
     known = [option.name for option in spec.kind.options]
     for name in given:
         if name not in known:
             raise InputError(
                 f"'{spec.name}' has no option {name}",
-                hint=f"its options: {', '.join(known) or 'none'}",
+                hint=f"available: {', '.join(known) or 'none'}",
             )
     return spec.kind.runner_class()(opened, **given)
 
@@ -280,10 +281,10 @@ def _open(
     precision: Precision = None,
     variant: str | None = None,
 ) -> Session | ModelSpec:
-    """A session on the file of a model that is to run here, as it was tuned for this machine.
+    """Opens the variant of a stored model that runs here, with the tuned settings if there are any.
 
-    Tuned settings hold only if the caller asks for nothing else. A model without a network is its
-    spec.
+    Tuned settings are used only if the caller passes no precision, variant or session option. For a
+    model without a network, returns its spec.
     """
     if stored.path.suffix == _SPEC_ONLY:
         stored.choose(precision, variant=variant)
@@ -305,12 +306,12 @@ def _open(
 
 
 def _reads_one_size(task: str) -> bool:
-    """Whether every network for a task reads images of one size only."""
+    """Whether all kinds of models for a task have inputs of a fixed size."""
     return all(kind.one_size for kind in kinds_for(task))
 
 
 def _tuned(stored: StoredModel) -> Setting | None:
-    """What ``mobileface tune`` found for a model; most machines have not been tuned."""
+    """The settings that ``mobileface tune`` stored for a model; None if there are none."""
     path = tuning_file()
     if path is None or not path.is_file():
         return None
@@ -322,21 +323,21 @@ def _tuned(stored: StoredModel) -> Setting | None:
 def _open_file(
     path: Path, precision: Precision, variant: str | None, options: Mapping[str, Any]
 ) -> Session | ModelSpec:
-    """A session on a file that no index lists.
+    """Opens a file by its path, without an index.
 
     Raises:
-        InputError: If a variant is asked for, which only an index could name.
+        InputError: If a precision or variant is requested, which only an index can list.
     """
     if isinstance(precision, str) or variant is not None:
         raise InputError(
-            "precision and variant choose among stored models, not for the path of a file",
+            "precision and variant cannot be used with the path of a file, only with stored models",
             where=str(path),
         )
     return _read_spec(path) if path.suffix == _SPEC_ONLY else Session(path, **options)
 
 
 def _read_spec(path: Path) -> ModelSpec:
-    """A spec that is a file of its own."""
+    """Reads a spec that is stored as a JSON file."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Head pose from five landmarks by MobileFace's published linear model."""
+"""Head pose from five landmarks, with the linear model published by MobileFace."""
 
 from __future__ import annotations
 
@@ -16,42 +16,44 @@ _SCALE = 100
 
 
 class PoseEstimator:
-    """Pitch, roll and yaw from landmarks.
+    """Estimates pitch, roll and yaw from landmarks.
 
     Args:
         spec: Spec of a pose model.
 
     Raises:
-        ModelError: If the model is of another kind, or a recipe's, without coefficients.
+        ModelError: If the model is of another kind, or the spec has no coefficients (the spec of a
+            recipe).
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         section = spec.require(PoseSpec)
         if not section.coefficients:
-            raise ModelError("its spec has no coefficients", where=spec.name)
+            raise ModelError("the spec has no coefficients", where=spec.name)
         self.spec = spec
         self.name = spec.name
         self.points = section.points
         self._coefficients = np.asarray(section.coefficients, np.float64)
 
     def estimate(self, landmarks: Landmarks | npt.ArrayLike) -> Pose:
-        """The pose of one face.
+        """Estimates the pose of one face.
 
-        The points are centred on their mean, divided by their height, scaled by 100 and cut to
-        whole numbers, as upstream does; the model is linear in them.
+        As upstream, centres the points on their mean, divides them by their height, multiplies by
+        100 and truncates to integers; the pose is a linear function of the result.
 
         Args:
-            landmarks: Named landmarks with the points that the model reads, or an array (P, 2) in
-                the model's order. Upstream gives whole pixels.
+            landmarks: Named landmarks that include the model's points, or an array (P, 2) in the
+                model's order, in pixels. Upstream uses whole pixels.
 
         Raises:
-            InputError: A point is missing or not finite, or all lie on one height.
+            InputError: If a point is missing or not finite, or all have the same height.
         """
         if isinstance(landmarks, Landmarks):
             selected = landmarks.select(self.points)
             if selected is None:
                 raise InputError(
-                    f"landmarks {', '.join(landmarks.names)} lack some of {', '.join(self.points)}",
+                    f"needs the landmarks {', '.join(self.points)}; "
+                    f"available: {', '.join(landmarks.names)}",
                     where=self.spec.name,
                 )
             points = selected.astype(np.float64)
@@ -59,12 +61,12 @@ class PoseEstimator:
             points = _as_array(landmarks, self.spec.name)
         if points.shape != (len(self.points), 2) or not np.isfinite(points).all():
             raise InputError(
-                f"shape {points.shape} instead of {(len(self.points), 2)}, or not finite",
+                f"expected finite landmarks of shape {(len(self.points), 2)}, got {points.shape}",
                 where=self.spec.name,
             )
         height = np.ptp(points[:, 1])
         if height <= 0:
-            raise InputError("all landmarks lie on one height", where=self.spec.name)
+            raise InputError("all landmarks have the same height", where=self.spec.name)
         features = np.trunc((points - points.mean(axis=0)) / height * _SCALE)
         pitch, roll, yaw = _SCALE * (self._coefficients @ np.append(features.ravel(), 1.0))
         return Pose(float(pitch), float(roll), float(yaw))
@@ -73,8 +75,10 @@ class PoseEstimator:
 
 
 def _as_array(points: npt.ArrayLike, where: str) -> npt.NDArray[np.float64]:
-    """Points as an array of numbers."""
+    """The points as a float64 array."""
     try:
         return np.asarray(points, np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"landmarks are no array of numbers ({error})", where=where) from error
+        raise InputError(
+            f"the landmarks are not an array of numbers ({error})", where=where
+        ) from error

@@ -1,4 +1,4 @@
-"""Pose as a task of the analyzer."""
+"""Head pose as a task of the analyzer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["TASK", "PoseStage"]
 
 
 class PoseStage(Stage):
-    """Adds the pose that a face's landmarks show.
+    """Adds head poses, estimated from landmarks.
 
     Args:
-        estimator: What computes it.
+        estimator: The pose model.
     """
 
     def __init__(self, estimator: PoseEstimator) -> None:
@@ -31,10 +31,10 @@ class PoseStage(Stage):
 
     @classmethod
     def load(cls, request: Request) -> PoseStage:
-        """The stage with the model that a request chooses.
+        """Creates the stage with the model that a request selects.
 
         Raises:
-            ModelNotFoundError: If there is no model, or the landmarks do not suffice for it.
+            ModelNotFoundError: If no model is found, or it needs landmarks that are not available.
         """
         estimator = request.choice
         if estimator is None or isinstance(estimator, str):
@@ -44,13 +44,13 @@ class PoseStage(Stage):
         if blank.select(estimator.points) is None:
             raise ModelNotFoundError(
                 f"pose needs the landmarks {', '.join(estimator.points)}; "
-                f"there are: {', '.join(names) or 'none'}",
-                hint="convert a landmark model that gives them",
+                f"available: {', '.join(names) or 'none'}",
+                hint="convert a landmark model that outputs them",
             )
         return cls(estimator)
 
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """Adds poses; a face whose points allow none (all on one height) gets None."""
+        """Adds poses; None for faces whose landmarks all have the same height."""
         return [dataclasses.replace(face, pose=self._pose(face.landmarks)) for face in faces]
 
     def _pose(self, marks: Landmarks | None) -> Pose | None:
@@ -87,7 +87,7 @@ def _caption(face: Face) -> str:
 TASK = Task(
     name="pose",
     command="pose",
-    help="find faces and the direction they face",
+    help="detect faces and estimate their head pose",
     needs=("detection", "landmarks"),
     argument="pose",
     input="points",

@@ -1,4 +1,4 @@
-"""The tasks, in the order in which they need each other. To add one, add its entry here."""
+"""The table of tasks, in the order in which they run. To add a task, add its entry here."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ TASK_NAMES = tuple(task.name for task in TASKS)
 
 
 def task_named(name: str) -> Task:
-    """The task of that name.
+    """The task with a given name.
 
     Raises:
-        InputError: There is no such task; names those that exist.
+        InputError: If the name is unknown.
     """
     require_tasks([name])
     return next(task for task in TASKS if task.name == name)
 
 
 def require_tasks(names: Sequence[str]) -> None:
-    """Refuses unknown tasks.
+    """Raises an error for an unknown task.
 
     Raises:
-        InputError: A name is not in the table; names those that are.
+        InputError: If one of the names is unknown.
     """
     for name in names:
         if name not in TASK_NAMES:
-            raise InputError(f"unknown task '{name}'", hint=f"known: {', '.join(TASK_NAMES)}")
+            raise InputError(f"unknown task '{name}'", hint=f"available: {', '.join(TASK_NAMES)}")
 
 
 def with_needs(name: str) -> tuple[str, ...]:
-    """A task's name after those of all tasks that it needs, in the order of the table."""
+    """The names of a task and of all tasks that it needs, in the order of the table."""
     wanted = {name}
     for task in reversed(TASKS):
         if task.name in wanted:

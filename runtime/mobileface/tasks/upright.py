@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..types import FloatArray
+from ..types import FloatArray, Landmarks
 from ..vision.image import ChannelOrder, Image
 from .detection import Detector
 
-__all__ = ["TurnedFace", "turned_patch", "upright_face"]
+__all__ = ["TurnedFace", "eye_roll", "turned_patch", "upright_face"]
 
 _SIDE = 128
 """Pixels of a patch; the face covers half of it."""
@@ -43,6 +43,9 @@ _LOOKS = 3
 
 _LESS = 0.05
 """How much a look may score less than the one before and still count."""
+
+_KEPT = 6.0
+"""Degrees: the points of a head that is turned by less stay those of the first look."""
 
 _AROUND = (-16, -8, 8, 16)
 """Turns around the best one of a turned head, whose points are averaged with its own."""
@@ -114,6 +117,9 @@ def upright_face(
         if not following or following[0].score < best.score - _LESS:
             break
         best = following[0]
+    if abs(best.turn + best.tilt) < _KEPT:
+        middle, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+        return TurnedFace(_tilt(points), points, middle, size)
     around = []
     if abs(best.turn) >= _STEP / 2:
         around = _looks(detector, image, box, [best.turn + turn for turn in _AROUND], color)
@@ -142,6 +148,17 @@ def turned_patch(
     matrix[:, 2] += side / 2 - np.array([x, y])
     patch = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR)
     return np.asarray(patch, np.uint8), matrix
+
+
+def eye_roll(marks: Landmarks, otherwise: float | None) -> float | None:
+    """Roll by the outer corners of the eyes, which landmark models find more exactly.
+
+    Args:
+        marks: The face's landmarks.
+        otherwise: What is returned if the corners are not among them.
+    """
+    corners = marks.select(("left_eye_outer", "right_eye_outer"))
+    return otherwise if corners is None else _wrapped(_tilt(corners))
 
 
 def _looks(

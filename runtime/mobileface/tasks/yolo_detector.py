@@ -1,4 +1,4 @@
-"""Detectors of kind "yolo": one run for images of one size, boxes mapped back to them."""
+"""Detectors of kind "yolo": a network with decoding and non-maximum suppression in its graph."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["YoloDetector"]
 
 
 class YoloDetector(Detector):
-    """Runs a detector whose graph holds normalization, decoding and NMS.
+    """Detects faces with a network that includes normalization, decoding and NMS.
 
     Args:
-        session: The model.
-        score_threshold: Boxes must score at least this, a probability; None: the model's own.
-        iou_threshold: Of two boxes with a larger IoU than this, 0 to 1, NMS keeps the better one;
-            None: the model's own.
-        topk: Number of boxes that NMS compares; None: the model's own.
-        short_side: Pixels that the shorter side of the image is scaled to. More finds smaller
-            faces and takes longer. None: the model's own.
+        session: A model of kind "yolo".
+        score_threshold: Minimum score of a box, a probability; None for the model's default.
+        iou_threshold: IoU threshold for non-maximum suppression, 0 to 1; None for the model's
+            default.
+        topk: Number of highest-scoring boxes that NMS considers; None for the model's default.
+        short_side: Size in pixels that the shorter side of the image is scaled to. A larger size
+            finds smaller faces and takes longer. None for the model's default.
 
     Raises:
         ModelError: If the model is of another kind.
@@ -53,10 +53,10 @@ class YoloDetector(Detector):
         self.short_side = section.short_side if short_side is None else short_side
         for name in ("score_threshold", "iou_threshold"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} {getattr(self, name)} is not between 0 and 1")
+                raise InputError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         for name in ("topk", "short_side"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} is below 1")
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
 
     def _detect(self, images: Sequence[Image], color: ChannelOrder) -> list[Detections]:
         section = self.section

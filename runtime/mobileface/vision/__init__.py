@@ -1,1 +1,1 @@
-"""Pixels: reading, scaling, cropping and drawing images and videos. Nothing here runs a model."""
+"""Reads, scales, crops and draws images and videos; does not run models."""

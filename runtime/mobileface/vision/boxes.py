@@ -1,4 +1,4 @@
-"""What callers give as boxes."""
+"""Checks the boxes that callers pass."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ __all__ = ["as_boxes"]
 
 
 def as_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Boxes as float64 (N, 4); nothing is (0, 4).
+    """Converts boxes to float64 (N, 4); an empty array becomes (0, 4).
 
     Raises:
-        InputError: No numbers, or another shape.
+        InputError: If the boxes are not numbers, or have another shape.
     """
     try:
         array = np.asarray(boxes, np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"boxes are no array of numbers ({error})") from error
+        raise InputError(f"the boxes are not an array of numbers ({error})") from error
     if array.size == 0:
         array = array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
-        raise InputError(f"boxes of shape {array.shape} instead of (N, 4)")
+        raise InputError(f"expected boxes of shape (N, 4), got {array.shape}")
     return array

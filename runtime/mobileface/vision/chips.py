@@ -1,9 +1,10 @@
-"""Face chips: square crops sampled as dlib samples them, pixel by pixel.
+"""Face chips: square crops that reproduce those of dlib exactly.
 
-`place_chip` is dlib's ``chip_details`` from matching points, `extract_chip` its
-``extract_image_chip`` (dlib/image_transforms/interpolation.h). A chip much smaller than its place
-in the picture is not sampled from the picture itself, which would skip pixels, but from a level of
-an image pyramid, each level half of the one before (dlib/image_transforms/image_pyramid.h).
+`place_chip` is dlib's ``chip_details`` for corresponding points, `extract_chip` its
+``extract_image_chip`` (dlib/image_transforms/interpolation.h). A chip that is much smaller than its
+area in the image is not sampled from the image itself, which would skip pixels, but from a level of
+an image pyramid in which each level is half as large as the previous one
+(dlib/image_transforms/image_pyramid.h).
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ __all__ = ["ChipPlace", "extract_chip", "place_chip"]
 Array = npt.NDArray[np.float64]
 
 _LEVEL_OFFSET = np.array([1.25, 0.75])
-"""Pixel (x, y) of a picture is (x / 2 − 1.25, y / 2 − 0.75) of the next level."""
+"""Pixel (x, y) of a level is pixel (x / 2 − 1.25, y / 2 − 0.75) of the next level."""
 
 _KERNEL = (1, 4, 6, 4, 1)
-_SMALLEST_LEVEL = 11
-"""Pixels a side below which dlib makes no further level."""
+_MIN_LEVEL_SIDE = 11
+"""Minimum side in pixels of a level from which dlib computes the next level."""
 
 
 @dataclass(frozen=True)
 class ChipPlace:
-    """Where a square chip lies in a picture.
+    """Position of a square chip in an image.
 
     Attributes:
-        center: x and y of its centre, in pixels.
-        angle: Radians that it is turned, clockwise as seen.
-        scale: Pixels of the picture a pixel of the chip.
-        size: Pixels a side of the chip.
+        center: x and y of the centre, in pixels.
+        angle: Clockwise rotation in radians.
+        scale: Pixels of the image per pixel of the chip.
+        size: Side of the chip in pixels.
     """
 
     center: tuple[float, float]
@@ -46,7 +47,7 @@ class ChipPlace:
     size: int
 
     def matrix(self) -> Array:
-        """The 2×3 matrix that maps pixels of the picture to pixels of the chip."""
+        """The 2×3 matrix that maps pixels of the image to pixels of the chip."""
         scale = 1 / self._step
         cos, sin = math.cos(self.angle) * scale, math.sin(self.angle) * scale
         rotation = np.array([[cos, sin], [-sin, cos]])
@@ -55,9 +56,9 @@ class ChipPlace:
 
     @property
     def rectangle(self) -> Array:
-        """Left, top, right, bottom before it is turned; the corners are the corner pixels' centres.
+        """Left, top, right and bottom before rotation, at the centres of the corner pixels.
 
-        dlib's rectangle of n pixels reaches n − 1 from its first to its last.
+        As in dlib, a rectangle of n pixels extends n − 1 from its first to its last pixel.
         """
         half = (self.size * self.scale - 1) / 2
         x, y = self.center
@@ -65,23 +66,23 @@ class ChipPlace:
 
     @property
     def _step(self) -> float:
-        """Pixels of the picture from one pixel of the chip to the next."""
+        """Distance in the image between adjacent pixels of the chip."""
         return (self.size * self.scale - 1) / max(self.size - 1, 1)
 
 
 def place_chip(points: Array, template: Array, size: int) -> ChipPlace:
-    """The place whose points lie nearest to the template's, by rotation, one scale, translation.
+    """Fits a template to landmarks with a similarity transform, by least squares.
 
-    The squared error is measured in the picture (Umeyama, "Least-squares estimation of
-    transformation parameters between two point patterns", 1991, in the plane, no reflection).
+    The squared error is measured in the image (Umeyama, "Least-squares estimation of
+    transformation parameters between two point patterns", 1991; in 2D, without reflection).
 
     Args:
-        points: (P, 2) in pixels of the picture.
-        template: (P, 2): where they shall lie in the chip, in its pixels.
+        points: Landmarks (P, 2) in pixels of the image.
+        template: Target positions (P, 2) in pixels of the chip.
         size: Side of the chip in pixels.
 
     Raises:
-        InputError: All points lie on one spot.
+        InputError: If all landmarks coincide.
     """
     origin, goal = template.mean(axis=0), points.mean(axis=0)
     f, t = template - origin, points - goal
@@ -90,23 +91,23 @@ def place_chip(points: Array, template: Array, size: int) -> ChipPlace:
     b = float((f[:, 0] * t[:, 1] - f[:, 1] * t[:, 0]).sum() / spread)
     scale = math.hypot(a, b)
     if scale * size <= 1:
-        raise InputError("the landmarks lie on one spot")
+        raise InputError("the landmarks coincide")
     x, y = np.array([[a, -b], [b, a]]) @ (np.full(2, size / 2) - origin) + goal
     return ChipPlace((float(x), float(y)), math.atan2(b, a), scale, size)
 
 
 def extract_chip(image: Image, place: ChipPlace) -> Image:
-    """Cuts a chip out, bilinearly.
+    """Crops a chip with bilinear interpolation.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
-        place: Where it lies.
+        place: Position of the chip.
 
     Returns:
-        uint8 (size, size, 3) or (size, size); black where the picture ends.
+        uint8 (size, size, 3) or (size, size); black outside the image.
 
     Raises:
-        ImageError: The chip's place is so large that the picture has too few pixels for it.
+        ImageError: If too little of the chip's area lies in the image to scale it down.
     """
     level, rectangle = _level(image, place)
     left, top, right, bottom = rectangle
@@ -119,7 +120,7 @@ def extract_chip(image: Image, place: ChipPlace) -> Image:
 
 
 def _level(image: Image, place: ChipPlace) -> tuple[Image, Array]:
-    """The picture to sample from, and the rectangle in it."""
+    """The pyramid level to sample from, and the chip's rectangle in it."""
     rectangle = place.rectangle
     depth, border, smaller = 0, 2, _halved(rectangle)
     while _area(smaller) > place.size**2:
@@ -129,14 +130,14 @@ def _level(image: Image, place: ChipPlace) -> tuple[Image, Array]:
     part, corner = _surroundings(image, place, border)
     rectangle = rectangle - np.tile(corner, 2)
     for _ in range(depth):
-        if min(part.shape[:2]) < _SMALLEST_LEVEL:
-            raise ImageError("too little of the face lies in the picture to scale it down")
+        if min(part.shape[:2]) < _MIN_LEVEL_SIDE:
+            raise ImageError("too little of the face lies in the image to scale it down")
         part, rectangle = _next_level(part), _halved(rectangle)
     return part, rectangle
 
 
 def _surroundings(image: Image, place: ChipPlace, border: int) -> tuple[Image, Array]:
-    """The part of the picture that a chip needs, with a border, and its upper left corner."""
+    """The part of the image that a chip needs, with a border, and its upper left corner."""
     left, top, right, bottom = place.rectangle
     corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
     corners = _turned(corners, *place.center, place.angle)
@@ -148,7 +149,7 @@ def _surroundings(image: Image, place: ChipPlace, border: int) -> tuple[Image, A
 
 
 def _next_level(image: Image) -> Image:
-    """Half of the picture: a 5×5 binomial filter at every second pixel, cut off, not rounded."""
+    """The image at half its size: a 5×5 binomial filter at every second pixel, truncated."""
     rows, columns = (image.shape[0] - 3) // 2, (image.shape[1] - 3) // 2
     values = image.astype(np.uint32)
     across = sum(
@@ -163,7 +164,7 @@ def _next_level(image: Image) -> Image:
 
 
 def _bilinear(image: Image, x: Array, y: Array) -> Image:
-    """Values at places between pixels, cut off to whole numbers; 0 outside."""
+    """Values at positions between pixels, truncated to integers; 0 outside the image."""
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     inside = (left >= 0) & (top >= 0) & (left + 1 < image.shape[1]) & (top + 1 < image.shape[0])
     if not inside.any():
@@ -172,7 +173,7 @@ def _bilinear(image: Image, x: Array, y: Array) -> Image:
     width = image.shape[1]
     first = np.where(inside, top * width + left, 0).reshape(-1)
     across, down = right_part.reshape(-1), lower_part.reshape(-1)
-    # One row a channel: numpy is fast along long rows.
+    # One row per channel: NumPy is fast along long rows.
     pixels = np.ascontiguousarray(image).reshape(image.shape[0] * width, -1)
     upper_left, upper_right, lower_left, lower_right = (
         pixels.take(first + step, axis=0).T.astype(np.float64, order="C")
@@ -185,7 +186,7 @@ def _bilinear(image: Image, x: Array, y: Array) -> Image:
 
 
 def _turned(points: Array, x: float, y: float, angle: float) -> Array:
-    """Points (P, 2) turned around a centre."""
+    """Rotates points (P, 2) around a centre."""
     center, cos, sin = np.array([x, y]), math.cos(angle), math.sin(angle)
     across, down = (points - center).T
     turned: Array = center + np.stack(
@@ -200,6 +201,6 @@ def _halved(rectangle: Array) -> Array:
 
 
 def _area(rectangle: Array) -> float:
-    """Dlib counts the corner pixels in."""
+    """Area of a rectangle, including its corner pixels as in dlib."""
     left, top, right, bottom = rectangle
     return float((right - left + 1) * (bottom - top + 1))

@@ -1,4 +1,4 @@
-"""Boxes, points and text on an image, legible on small and large images."""
+"""Draws boxes, points and text on images of any size."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ _POINT: Color = (60, 60, 255)
 _TEXT: Color = (255, 255, 255)
 _SHADE: Color = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_POINT_SHARE = 0.015
+"""Radius of a point in longer sides of the face's box."""
+
 _REFERENCE = 700
-"""Short side, in pixels, at which lines are drawn with their nominal width."""
+"""Shorter side, in pixels, of an image on which lines have their nominal width."""
 
 
 class Canvas:
@@ -31,7 +34,7 @@ class Canvas:
 
     Attributes:
         pixels: uint8 (H, W, 3), BGR.
-        scale: Width of lines and size of text, 1 for a short side of 700 pixels.
+        scale: Relative line width and text size, 1 for a shorter side of 700 pixels.
     """
 
     def __init__(self, image: Image) -> None:
@@ -46,20 +49,21 @@ class Canvas:
         width = max(1, round((1 if thin else 2) * self.scale))
         cv2.rectangle(self.pixels, (x1, y1), (x2, y2), _BOX, width, cv2.LINE_AA)
 
-    def points(self, points: FloatArray) -> None:
-        """Draws points (P, 2)."""
+    def points(self, points: FloatArray, bbox: FloatArray) -> None:
+        """Draws points (P, 2) of the face in a box, so small that they do not hide it."""
+        side = float(max(bbox[2:] - bbox[:2]))
+        radius = max(1, round(min(3 * self.scale, _POINT_SHARE * side)))
         for x, y in points:
             center = (round(float(x)), round(float(y)))
-            radius = max(1, round(3 * self.scale))
             cv2.circle(self.pixels, center, radius, _POINT, -1, cv2.LINE_AA)
 
     def text(self, lines: Sequence[str], x: float, y: float) -> None:
-        """Writes lines above a point, or below it at the upper border of the image."""
+        """Writes lines of text above a point, or below it at the top of the image."""
         _write(self.pixels, lines, round(x), round(y), self.scale)
 
 
 def write_note(canvas: Image, text: str) -> None:
-    """Writes a line into the upper left corner of an image, uint8 (H, W, 3) BGR, in place."""
+    """Writes a line of text in the upper left corner of an image, uint8 (H, W, 3) BGR, in place."""
     scale = _scale(canvas)
     _write(canvas, [text], round(8 * scale), round(30 * scale), scale)
 
@@ -69,7 +73,7 @@ def _scale(image: Image) -> float:
 
 
 def _write(canvas: Image, lines: Sequence[str], x: int, y: int, scale: float) -> None:
-    """Lines of text above a point, or below it at the upper border; light on a dark outline."""
+    """Writes lines of text above or below a point, in white with a black outline."""
     size = 0.55 * scale
     step = round(22 * scale)
     base = y - round(6 * scale) - step * (len(lines) - 1)

@@ -1,4 +1,4 @@
-"""From which side a face is seen, by its landmarks alone."""
+"""Estimates from landmarks how frontal and how tilted a face is."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NOSES = ("nose", "nose_base")
 
 
 def frontality(marks: Landmarks) -> float | None:
-    """1 if the nose is in the middle between the eyes, less to either side, 0 in profile.
+    """Frontality of a face: 1 seen from the front, 0 in profile.
 
-    It is the smaller of the nose's distances to the eyes over the larger; None without these
-    points.
+    It is the ratio of the smaller to the larger distance between the nose and an eye; None without
+    these landmarks.
     """
     for eyes in _EYES:
         for nose in _NOSES:
@@ -31,7 +31,7 @@ def frontality(marks: Landmarks) -> float | None:
 
 
 def roll(marks: Landmarks) -> float | None:
-    """Degrees by which the line of the eyes is turned in the picture; None without eyes."""
+    """Angle of the line between the eyes in degrees; None without the eyes."""
     for eyes in _EYES:
         points: FloatArray | None = marks.select(eyes)
         if points is not None:

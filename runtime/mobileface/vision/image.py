@@ -1,6 +1,6 @@
-"""Pictures: reading, checking, and turning them into a network's input tensor.
+"""Reads and checks images, and converts them to a network's input tensor.
 
-OpenCV is imported where it is used: a crop that has the network's size needs none of it.
+OpenCV is imported where it is used, because a crop that has the network's size does not need it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ __all__ = [
 ]
 
 Image = ByteArray
-"""uint8, (H, W, 3) in the stated channel order or (H, W) gray, values 0..255."""
+"""uint8, (H, W, 3) in the given channel order or (H, W) greyscale, values 0..255."""
 
 Tensor = FloatArray | ByteArray
-"""A network's input, with the element type and the order of axes that its spec states."""
+"""A network's input, with the element type and layout of its spec."""
 
 ChannelOrder = Literal["bgr", "rgb"]
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""What picture files in folders are known by."""
+"""Suffixes of the image files that are searched for in folders."""
 
 _CONVERSIONS = {
     ("bgr", "rgb"): "COLOR_BGR2RGB",
@@ -56,7 +56,7 @@ _CONVERSIONS = {
 
 
 def read_image(path: str | Path) -> Image:
-    """Reads a picture file as BGR; the EXIF orientation is applied, 16 bits become 8.
+    """Reads an image file as BGR; applies the EXIF orientation and converts 16 bits to 8.
 
     Args:
         path: A file in any format that OpenCV reads.
@@ -65,7 +65,7 @@ def read_image(path: str | Path) -> Image:
         uint8 (H, W, 3), BGR.
 
     Raises:
-        ImageError: The file is absent, unreadable or no picture.
+        ImageError: If the file is missing, unreadable or not an image.
     """
     path = Path(path)
     try:
@@ -75,18 +75,18 @@ def read_image(path: str | Path) -> Image:
     return decode_image(data, str(path))
 
 
-def decode_image(data: bytes, where: str = "picture") -> Image:
-    """Decodes the content of a picture file; as `read_image` does.
+def decode_image(data: bytes, where: str = "image") -> Image:
+    """Decodes the content of an image file, like `read_image`.
 
     Args:
-        data: The content.
-        where: What error messages call it.
+        data: Content of the file.
+        where: Name of the image in error messages.
 
     Returns:
         uint8 (H, W, 3), BGR.
 
     Raises:
-        ImageError: No picture.
+        ImageError: If the content is not an image.
     """
     import cv2
 
@@ -96,58 +96,61 @@ def decode_image(data: bytes, where: str = "picture") -> Image:
     except cv2.error as error:  # more pixels than OpenCV decodes
         raise ImageError(f"cannot be decoded ({error.err})", where=where) from error
     if image is None:
-        raise ImageError("not a picture that OpenCV can decode", where=where)
+        raise ImageError("not an image that OpenCV can decode", where=where)
     return check_image(image, where)
 
 
 def check_image(image: object, where: str = "image") -> Image:
-    """The picture itself, if it is one.
+    """Checks that an object is an image and returns it; (H, W, 1) becomes (H, W).
 
     Args:
-        image: Anything.
-        where: What error messages call it.
+        image: The object.
+        where: Name of the image in error messages.
 
     Raises:
-        ImageError: Not a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3) with H, W ≥ 1.
+        ImageError: If it is not a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3) with
+            H, W ≥ 1.
     """
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"a {type(image).__name__} is no numpy array", where=where)
+        raise ImageError(f"expected a NumPy array, got {type(image).__name__}", where=where)
     if image.dtype != np.uint8:
         raise ImageError(
-            f"dtype {image.dtype} instead of uint8", where=where, hint="scale to 0..255 and convert"
+            f"expected dtype uint8, got {image.dtype}",
+            where=where,
+            hint="scale to 0..255 and convert",
         )
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim == 3 and image.shape[2] == 4:
         raise ImageError(
-            "4 channels instead of 3", where=where, hint="drop the alpha channel: image[..., :3]"
+            "expected 3 channels, got 4", where=where, hint="drop the alpha channel: image[..., :3]"
         )
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ImageError(f"shape {image.shape} is neither (H, W) nor (H, W, 3)", where=where)
+        raise ImageError(f"expected shape (H, W) or (H, W, 3), got {image.shape}", where=where)
     if 0 in image.shape:
-        raise ImageError(f"an empty picture of shape {image.shape}", where=where)
+        raise ImageError(f"the image is empty: shape {image.shape}", where=where)
     return image
 
 
 def as_images(images: object) -> list[Image]:
-    """A list of checked pictures from one picture, a batch or a sequence of pictures.
+    """Converts an image, a batch or a sequence of images to a list of checked images.
 
     Args:
-        images: (H, W, 3) or (H, W): one picture; (N, H, W, 3): a batch; or a sequence of pictures
-            of any sizes.
+        images: One image (H, W, 3) or (H, W), a batch (N, H, W, 3), or a sequence of images of any
+            sizes.
 
     Raises:
-        ImageError: An element is no picture; names its number.
+        ImageError: If an element is not an image.
     """
     if isinstance(images, np.ndarray) and images.ndim in (0, 2, 3):
         return [check_image(images)]
     if not isinstance(images, np.ndarray | Sequence) or isinstance(images, str | bytes):
-        raise ImageError(f"a {type(images).__name__} is no picture and no list of pictures")
+        raise ImageError(f"expected an image or a list of images, got {type(images).__name__}")
     return [check_image(image, f"image {index}") for index, image in enumerate(images)]
 
 
 def resize(image: Image, height: int, width: int) -> Image:
-    """The picture at another size: by area where it shrinks both ways, else bilinear."""
+    """Resizes an image: area averaging if both sides shrink, otherwise bilinear."""
     if image.shape[:2] == (height, width):
         return image
     import cv2
@@ -158,25 +161,25 @@ def resize(image: Image, height: int, width: int) -> Image:
 
 
 def check_color(color: object) -> None:
-    """Refuses an order of channels that pictures do not have.
+    """Raises an error for an unknown channel order.
 
     Raises:
-        InputError: ``color`` is neither "bgr" nor "rgb".
+        InputError: If ``color`` is neither "bgr" nor "rgb".
     """
     if color not in ("bgr", "rgb"):
-        raise InputError(f"color '{color}' is neither 'bgr' nor 'rgb'")
+        raise InputError(f"color must be 'bgr' or 'rgb', not '{color}'")
 
 
 def to_color(image: Image, wanted: str, color: ChannelOrder = "bgr") -> Image:
-    """A checked picture in another order of channels.
+    """Converts a checked image to another channel order.
 
     Args:
         image: uint8 (H, W, 3) or (H, W).
-        wanted: "gray", "rgb" or "bgr".
-        color: Channel order of a colour picture.
+        wanted: Channel order of the result: "gray", "rgb" or "bgr".
+        color: Channel order of a colour image.
 
     Raises:
-        InputError: ``color`` is neither "bgr" nor "rgb".
+        InputError: If ``color`` is neither "bgr" nor "rgb".
     """
     check_color(color)
     have = "gray" if image.ndim == 2 else color
@@ -188,20 +191,22 @@ def to_color(image: Image, wanted: str, color: ChannelOrder = "bgr") -> Image:
 
 
 def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "bgr") -> Tensor:
-    """The network input for pictures: at its size, in the network's colours, (x − mean) / std.
+    """Converts images to a network input: resized, in the network's channel order and scaled.
 
-    A network that reads uint8 gets the pixels as they are: it scales them itself.
+    Scaling is (x − mean) / std. For networks with uint8 input, which scale the pixels themselves,
+    the pixel values are unchanged.
 
     Args:
-        images: Checked pictures of any sizes; the spec says whether they are stretched or cropped.
-        spec: What the network wants.
-        color: Channel order of the pictures.
+        images: Checked images of any sizes; they are stretched or cropped to the input's size, as
+            the spec requires.
+        spec: The input of the network.
+        color: Channel order of the images.
 
     Returns:
-        float32 or uint8, (N, C, height, width) or (N, height, width, C), as the spec says.
+        float32 or uint8, (N, C, height, width) or (N, height, width, C), depending on the spec.
 
     Raises:
-        InputError: ``color`` is neither "bgr" nor "rgb".
+        InputError: If ``color`` is neither "bgr" nor "rgb".
     """
     check_color(color)
     planes = spec.layout == "nchw"
@@ -212,7 +217,7 @@ def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "
             right = image if spec.color == color else image[:, :, ::-1]
             places = slot if planes else slot.transpose(2, 0, 1)
             for place, channel in zip(places, right.transpose(2, 0, 1), strict=True):
-                place[...] = channel  # one by one: five times as fast as pixels in reverse
+                place[...] = channel  # one by one: five times as fast as reversing the pixels
             continue
         small = fit(to_color(image, spec.color, color), spec.height, spec.width)
         small = small.reshape(spec.height, spec.width, spec.channels)
@@ -230,24 +235,26 @@ def to_tensor(images: Sequence[Image], spec: ImageInput, color: ChannelOrder = "
 def tensor_batches(
     images: Image | Sequence[Image], spec: ImageInput, color: ChannelOrder, batch_size: int
 ) -> Iterator[Tensor]:
-    """Network inputs of at most so many pictures each; see `as_images` and `to_tensor`.
+    """Converts images to network inputs of up to ``batch_size`` images each.
+
+    See `as_images` and `to_tensor`.
 
     Raises:
-        ImageError: An element is no picture; names its number.
-        InputError: ``batch_size`` is below 1 or ``color`` unknown.
+        ImageError: If an element is not an image.
+        InputError: If ``batch_size`` is below 1 or ``color`` is unknown.
     """
     if batch_size < 1:
-        raise InputError(f"batch_size {batch_size} is below 1")
+        raise InputError(f"batch_size must be at least 1, not {batch_size}")
     check_color(color)
-    pictures = as_images(images)
-    for start in range(0, len(pictures), batch_size):
-        yield to_tensor(pictures[start : start + batch_size], spec, color)
+    checked = as_images(images)
+    for start in range(0, len(checked), batch_size):
+        yield to_tensor(checked[start : start + batch_size], spec, color)
 
 
 def _center_crop(image: Image, height: int, width: int) -> FloatArray:
-    """The middle of the picture, scaled until it just covers the size; bilinear, not rounded.
+    """The centre of the image, scaled bilinearly to just cover the size, without rounding.
 
-    The longer side is cut to whole pixels before scaling, as GluonCV's transforms do.
+    The scaled size is truncated to whole pixels, as in GluonCV's transforms.
     """
     rows, columns = image.shape[:2]
     pixels = image.astype(np.float32)

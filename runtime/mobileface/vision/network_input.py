@@ -1,4 +1,4 @@
-"""How an image becomes a network's input tensor. Standard library only."""
+"""The image input of a network, as part of a model's spec. Uses only the standard library."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Layout = Literal["nchw", "nhwc"]
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """How a picture becomes the network's input tensor.
+    """The conversion of an image to a network's input tensor.
 
     Attributes:
         name: Name of the ONNX input.
-        height: Pixels.
-        width: Pixels.
-        color: Order of the channels; "gray" is one channel.
-        mean: Subtracted from the 0..255 value of each channel, one value a channel or one for all.
-        std: Divides what is left after that.
-        fit: "stretch" to the size, or "center_crop": scale the shorter side, cut the longer.
+        height: Height in pixels.
+        width: Width in pixels.
+        color: Channel order; "gray" is one channel.
+        mean: Subtracted from the values 0..255; one number per channel, or one for all channels.
+        std: Divisor of the result; one number per channel, or one for all channels.
+        fit: "stretch" to the size, or "center_crop": scale the shorter side, crop the longer one.
         dtype: "float32", or "uint8" for a network that applies ``mean`` and ``std`` itself.
         layout: "nchw" for (N, C, height, width), "nhwc" for (N, height, width, C).
     """
@@ -50,23 +50,25 @@ class ImageInput:
         """Checks the fields against each other.
 
         Raises:
-            SpecError: The numbers do not fit the channels, or the scaling gives no integers.
+            SpecError: If the number of values does not match the channels, or ``fit`` does not
+                return integers as ``dtype`` requires.
         """
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 raise SpecError(
-                    f"{len(values)} numbers for {self.channels} channels", where=f"{where}, {name}"
+                    f"expected 1 or {self.channels} numbers, got {len(values)}",
+                    where=f"{where}, {name}",
                 )
         if self.dtype == "uint8" and self.fit == "center_crop":
-            raise SpecError("center_crop gives no integers for uint8", where=f"{where}, dtype")
+            raise SpecError("center_crop does not support uint8", where=f"{where}, dtype")
 
     @property
     def channels(self) -> int:
-        """1 for gray, else 3."""
+        """Number of channels: 1 for "gray", otherwise 3."""
         return 1 if self.color == "gray" else 3
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Sizes of the input tensor behind the batch axis."""
+        """Shape of the input tensor without the batch axis."""
         size = (self.height, self.width)
         return (self.channels, *size) if self.layout == "nchw" else (*size, self.channels)

@@ -1,12 +1,12 @@
-"""Image resizing as dlib does it, pixel by pixel.
+"""Image resizing that reproduces dlib's results exactly.
 
-dlib resizes bilinearly with the corner pixels aligned: output column c of w reads the input at
-c * (W - 1) / (w - 1). Scores of its detectors depend on how that is rounded, and what its x86
-builds do follows from their vector instructions: columns come in groups of four whose positions
-are sums in float32, blended in float32 and rounded to the nearest for grey images, cut off for
-colour images; the last columns, at most four, are blended in float64 and always cut off. Measured
-with dlib 20.0.1 through ``dlib.pyramid_down(6)``; its builds without vector instructions differ by
-a grey level here and there.
+dlib resizes bilinearly with aligned corner pixels: output column c of w reads the input at
+c * (W - 1) / (w - 1). The scores of its detectors depend on the rounding, which follows from the
+vector instructions in dlib's x86 builds. Columns are computed in groups of four, at positions that
+are summed in float32. They are interpolated in float32, then rounded to the nearest integer for
+greyscale images or truncated for colour images. The last columns, up to four, are interpolated in
+float64 and always truncated. Measured with dlib 20.0.1 through ``dlib.pyramid_down(6)``; builds
+without vector instructions differ by one grey level in a few pixels.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ FloatArray = npt.NDArray[np.floating[Any]]
 
 _GROUP = 4
 _CACHED_AXES = 128
-"""The pyramids of the frames of a video have the same axes."""
+"""Size of the cache of axes; the pyramids of all frames of a video have the same axes."""
 
 _STRIP_PIXELS = 1 << 16
-"""Pixels blended at a time: keeps the float images in the cache and their memory bounded."""
+"""Pixels interpolated at a time: keeps the float images in the CPU cache and memory bounded."""
 
 
 def shrink_planes(planes: UInt8Array, step: int) -> UInt8Array:
     """The next level of a pyramid: (step - 1) / step of the size, rounded down.
 
     Args:
-        planes: uint8 (C, H, W), C = 1 grey or 3 colour.
+        planes: uint8 (C, H, W), C = 1 (greyscale) or 3 (colour).
         step: 6 for levels of 5/6.
 
     Returns:
@@ -47,10 +47,10 @@ def shrink_planes(planes: UInt8Array, step: int) -> UInt8Array:
 
 
 def double_planes(planes: UInt8Array) -> UInt8Array:
-    """The image twice as large: 2H + 1 rows, 2W + 2 columns, the sizes of dlib's pyramid_up.
+    """The image at twice its size: 2H + 1 rows, 2W + 2 columns, the sizes of dlib's pyramid_up.
 
     Args:
-        planes: uint8 (C, H, W), C = 1 grey or 3 colour.
+        planes: uint8 (C, H, W), C = 1 (greyscale) or 3 (colour).
     """
     _, height, width = planes.shape
     if not height or not width:
@@ -62,7 +62,7 @@ def resize_planes(planes: UInt8Array, rows: int, columns: int) -> UInt8Array:
     """Resizes like dlib's ``resize_image`` with ``interpolate_bilinear``.
 
     Args:
-        planes: uint8 (C, H, W), C = 1 grey or 3 colour; colour is cut off, grey rounded.
+        planes: uint8 (C, H, W), C = 1 (greyscale, rounded) or 3 (colour, truncated).
         rows: New height in pixels.
         columns: New width in pixels.
 
@@ -88,13 +88,13 @@ def resize_planes(planes: UInt8Array, rows: int, columns: int) -> UInt8Array:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Where the outputs of one axis read, and how much of either neighbour counts.
+    """The input neighbours of the outputs along one axis, and their weights.
 
     Attributes:
-        low: intp (n,) index of the neighbour at or before the position.
-        high: intp (n,) index of the other.
-        low_weight: float (n,).
-        high_weight: float (n,).
+        low: intp (n,), index of the neighbour at or before the position.
+        high: intp (n,), index of the neighbour after the position.
+        low_weight: float (n,), weight of the neighbour ``low``.
+        high_weight: float (n,), weight of the neighbour ``high``.
     """
 
     low: npt.NDArray[np.intp]
@@ -103,14 +103,14 @@ class _Axis:
     high_weight: FloatArray
 
     def rounded(self) -> _Axis:
-        """Float32 weights, each rounded by itself; their sum may miss 1."""
+        """The axis with float32 weights, rounded separately; their sum may differ from 1."""
         low_weight = self.low_weight.astype(np.float32)
         return replace(self, low_weight=low_weight, high_weight=self.high_weight.astype(np.float32))
 
 
 @lru_cache(maxsize=_CACHED_AXES)
 def _plain_axis(length: int, source: int, first: int, *, summed: bool) -> _Axis:
-    """Outputs from `first` on, at float64 positions: multiples of the step, or sums of steps."""
+    """The outputs from `first` to the end, at float64 positions: multiples or sums of the step."""
     step = (source - 1) / max(length - 1, 1)
     position = np.arange(first, length) * step
     if summed:
@@ -124,7 +124,7 @@ def _plain_axis(length: int, source: int, first: int, *, summed: bool) -> _Axis:
 def _grouped_axis(length: int, source: int) -> _Axis:
     """The outputs that dlib computes in groups of four, at positions summed in float32.
 
-    These are all up to the first group that would read beyond the last pixel.
+    These are all groups before the first one that would read beyond the last pixel.
     """
     step = (source - 1) / max(length - 1, 1)
     steps = np.full((length // _GROUP, _GROUP), _GROUP * step, dtype=np.float32)
@@ -141,9 +141,9 @@ def _grouped_axis(length: int, source: int) -> _Axis:
 def _blend_groups(
     planes: UInt8Array, result: UInt8Array, vertical: _Axis, horizontal: _Axis, offset: float
 ) -> None:
-    """Fills `result` with the four neighbours' weighted sum plus `offset`, cut off, in float32.
+    """Fills `result` with the weighted sums of four neighbours plus `offset`, truncated.
 
-    The order of products and sums is dlib's.
+    The float32 products and sums are computed in dlib's order.
     """
     left, right = _pick_columns(planes, horizontal)
     strip = max(1, _STRIP_PIXELS // (result.shape[0] * result.shape[2]))
@@ -161,7 +161,7 @@ def _blend_groups(
 
 
 def _blend_rest(planes: UInt8Array, result: UInt8Array, vertical: _Axis, horizontal: _Axis) -> None:
-    """Fills `result`, the few last columns: first along the rows, then down, in float64."""
+    """Fills `result`, the last columns, in float64: first along rows, then along columns."""
     across = (
         planes[:, :, horizontal.low] * horizontal.low_weight
         + planes[:, :, horizontal.high] * horizontal.high_weight
@@ -173,7 +173,7 @@ def _blend_rest(planes: UInt8Array, result: UInt8Array, vertical: _Axis, horizon
 def _pick_columns(planes: UInt8Array, horizontal: _Axis) -> tuple[UInt8Array, UInt8Array]:
     """The left and right neighbours of the outputs in all rows, both uint8 (C, H, n).
 
-    Picked as rows of the transposed planes: that copies whole rows and is 20 times faster.
+    Selects rows of the transposed planes, which copies whole rows and is 20 times faster.
     """
     count, height, width = planes.shape
     left = np.empty((count, height, len(horizontal.low)), np.uint8)

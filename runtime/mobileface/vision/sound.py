@@ -8,14 +8,16 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["copy_sound", "has_sound"]
+from ..errors import OutputError
+from ..host.files import reason, replacing
 
-_SECONDS = 300.0
-"""Time limit of one run of the program."""
+__all__ = ["COPY_SECONDS", "copy_sound", "has_sound"]
+
+COPY_SECONDS = 300.0
+"""Default time limit of one run of the program."""
 
 _LOCAL = ("-protocol_whitelist", "file")
 _HEADER_BYTES = 1 << 20
@@ -23,7 +25,11 @@ _MATROSKA_TRACKS, _TRACK_IS_AUDIO = b"\x16\x54\xae\x6b", b"\x83\x81\x02"
 _BOXES = {b"moov", b"trak", b"mdia"}
 
 
-def copy_sound(video: Path, source: Path, seconds: float) -> str:
+class _CopyError(Exception):
+    """The program failed; the message says why."""
+
+
+def copy_sound(video: Path, source: Path, seconds: float, *, limit: float = COPY_SECONDS) -> str:
     """Adds the sound of a source to a video file without encoding it again.
 
     The file is replaced only after success. The sound keeps its offset to the first frame.
@@ -32,6 +38,7 @@ def copy_sound(video: Path, source: Path, seconds: float) -> str:
         video: The file without sound, whose first frame is the first frame of the source.
         source: The file with sound.
         seconds: Length of ``video``; the sound is cut there.
+        limit: Maximum seconds that a program may run; afterwards the video stays without sound.
 
     Returns:
         "with sound", "without sound (…)" with the reason, or "" for a source without sound.
@@ -40,27 +47,20 @@ def copy_sound(video: Path, source: Path, seconds: float) -> str:
     if ffmpeg is None:
         missing = "without sound (the program ffmpeg, which would copy it, is not installed)"
         return missing if has_sound(source) else ""
-    probed = _probe(source)
+    probed = _probe(source, limit)
     audible = has_sound(source) if probed is None else probed[0]
     if audible is False:
         return ""
-    handle, name = tempfile.mkstemp(prefix=f"{video.stem}.", suffix=video.suffix, dir=video.parent)
-    os.close(handle)
+    inputs = [*_LOCAL, "-i", f"file:{video}", *_LOCAL, "-i", f"file:{source}"]
+    streams = ["-map", "0:v:0", "-map", "1:a", "-c", "copy", "-t", f"{seconds:.6f}"]
+    offset = 0.0 if probed is None else probed[1]
+    command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-itsoffset", f"{offset:.6f}"]
     try:
-        inputs = [*_LOCAL, "-i", f"file:{video}", *_LOCAL, "-i", f"file:{source}"]
-        streams = ["-map", "0:v:0", "-map", "1:a", "-c", "copy", "-t", f"{seconds:.6f}"]
-        offset = 0.0 if probed is None else probed[1]
-        command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-itsoffset", f"{offset:.6f}"]
-        failure = _run([*command, *inputs, *streams, f"file:{name}"])
-        if failure is None:
-            Path(name).replace(video)
-    except OSError as error:
-        failure = error.strerror or str(error)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    if failure is None:
-        return "with sound"
-    return f"without sound (ffmpeg: {failure})" if audible else ""
+        with replacing(video) as temporary:
+            _run([*command, *inputs, *streams, f"file:{temporary}"], limit)
+    except (_CopyError, OutputError) as error:
+        return f"without sound (ffmpeg: {error})" if audible else ""
+    return "with sound"
 
 
 def has_sound(path: Path) -> bool | None:
@@ -117,7 +117,7 @@ def _element(data: bytes, start: int) -> bytes:
     return data[start + length : start + length + size]
 
 
-def _probe(source: Path) -> tuple[bool, float] | None:
+def _probe(source: Path, limit: float) -> tuple[bool, float] | None:
     """Whether a file has sound, and when its first frame comes; None if ffprobe cannot say.
 
     The time is in seconds from the start of the file, which may be the start of the sound.
@@ -132,7 +132,7 @@ def _probe(source: Path) -> tuple[bool, float] | None:
             [*command, f"file:{source}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_SECONDS,
+            timeout=limit,
             check=True,
         )
         found = json.loads(result.stdout)
@@ -144,21 +144,27 @@ def _probe(source: Path) -> tuple[bool, float] | None:
     return "audio" in kinds, offset if math.isfinite(offset) else 0.0
 
 
-def _run(command: list[str]) -> str | None:
-    """Runs a program; returns a short reason if it fails."""
+def _run(command: list[str], limit: float) -> None:
+    """Runs a program.
+
+    Raises:
+        _CopyError: If the program cannot be started, fails or takes longer than the limit.
+    """
     try:
         subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_SECONDS,
+            timeout=limit,
             check=True,
             start_new_session=True,  # Ctrl-C at the terminal ends the frames, not the copy
         )
-    except subprocess.TimeoutExpired:
-        return f"not finished after {_SECONDS:.0f} s"
+    except subprocess.TimeoutExpired as error:
+        raise _CopyError(f"not finished after {limit:.0f} s") from error
+    except OSError as error:
+        raise _CopyError(reason(error)) from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines()
-        text = lines[-1] if lines else f"exit code {error.returncode}"
-        return "".join(character if character.isprintable() else "?" for character in text)
-    return None
+        text = lines[0].rpartition("] ")[2] if lines else f"exit code {error.returncode}"
+        shown = "".join(character if character.isprintable() else "?" for character in text)
+        raise _CopyError(shown) from error

@@ -1,8 +1,8 @@
-"""Drawn faces: something to measure times on where nobody has named a photo.
+"""Synthetic face images, for measuring run times without photos.
 
-Networks take other times for noise or for a black picture than for faces: some of their operators
-depend on signs. A drawing with the light and dark places of a face comes close, and the frontal
-detector finds it.
+The run time of a network on noise or black images differs from that on faces, because some
+operators depend on signs. A drawing with the light and dark areas of a face comes close, and the
+frontal detector detects it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from .image import Image
 __all__ = ["draw_face", "draw_frames"]
 
 _SIDE = 200
-"""Pixels of the drawing's own grid."""
+"""Side in pixels of the canvas that a face is drawn on."""
 
 
 def draw_frames(count: int, height: int, width: int, seed: int = 0) -> list[Image]:
-    """Frames with one drawn face each, of another size, place and light every time.
+    """Draws frames with one face each, with varying size, position and lighting.
 
     Args:
-        count: How many.
-        height: Pixels of a frame, 64 or more.
-        width: Pixels of a frame, 64 or more.
-        seed: Start of the random numbers.
+        count: Number of frames.
+        height: Height of a frame in pixels, 64 or more.
+        width: Width of a frame in pixels, 64 or more.
+        seed: Seed of the random number generator.
 
     Returns:
         uint8 (height, width, 3), BGR.
@@ -45,7 +45,7 @@ def draw_frames(count: int, height: int, width: int, seed: int = 0) -> list[Imag
 
 
 def draw_face(random: np.random.RandomState, side: int) -> Image:
-    """One face from the front, uint8 (side, side, 3), BGR."""
+    """Draws one frontal face, uint8 (side, side, 3), BGR."""
     skin = np.array([130, 160, 210]) * random.uniform(0.7, 1.15)
     canvas = np.full((_SIDE, _SIDE, 3), random.uniform(40, 120), np.float32)
     hair = skin * random.uniform(0.15, 0.5)
@@ -58,7 +58,7 @@ def draw_face(random: np.random.RandomState, side: int) -> Image:
     ellipse(100, 105, 56, 74, skin)
     for x in (75, 125):
         ellipse(x, 74, 17, 4, hair)  # brow
-        ellipse(x, 90, 17, 11, skin * 0.72)  # the eye's hollow
+        ellipse(x, 90, 17, 11, skin * 0.72)  # eye socket
         ellipse(x, 90, 11, 5, (225, 225, 225))
         ellipse(x, 90, 5, 5, (30, 30, 30))
     ellipse(100, 108, 5, 20, skin * 1.08)

@@ -1,6 +1,6 @@
-"""Video files and cameras: frames in, frames out, at constant memory.
+"""Reads frames from videos and cameras, and writes videos, with constant memory.
 
-Reading and encoding is OpenCV's. Sound is not read; the program ffmpeg copies it into what is
+Uses OpenCV for decoding and encoding. Sound is not read; the program ffmpeg copies it to what is
 written, if it is installed.
 """
 
@@ -17,21 +17,24 @@ import cv2
 import numpy as np
 
 from ..errors import OutputError, VideoError
+from ..host.ending import held
 from ..host.files import replacing
 from .frame_times import FrameSlots, FrameTimes
 from .image import Image
-from .sound import copy_sound
+from .sound import COPY_SECONDS, copy_sound
 from .video_source import VideoSource, frame_rates
 
 __all__ = ["VideoFrame", "VideoReader", "VideoWriter", "is_video"]
 
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-"""What OpenCV's wheels can encode everywhere, by the suffix of the file."""
+"""Codecs that OpenCV's wheels support on all systems, by file suffix."""
 
 _SUFFIXES = frozenset({*_CODECS, ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
-_FASTEST = 1000.0
-_MOST_BROKEN = 250
-"""Broken frames in a row after which the file counts as ended."""
+_MAX_FPS = 1000.0
+_MAX_BROKEN = 250
+"""Number of consecutive broken frames after which the file is treated as ended."""
+
+_HURRIED_COPY_SECONDS = 5.0
 
 _LONGEST_SILENCE = 5.0
 """Seconds without a frame after which a stream counts as ended."""
@@ -45,7 +48,7 @@ _TURNS = {
 
 
 def is_video(path: Path) -> bool:
-    """True if a file's name is that of a video."""
+    """True if the suffix of a file is that of a video."""
     return path.suffix.lower() in _SUFFIXES
 
 
@@ -113,12 +116,12 @@ class VideoReader:
         first = self._next()
         if first is None:
             self.close()
-            raise VideoError("it holds no frame that can be decoded", where=str(self._source))
+            raise VideoError("contains no frame that can be decoded", where=str(self._source))
         self._first: VideoFrame | None = first
         self.height, self.width = first.image.shape[:2]
 
     def frames(self) -> Iterator[VideoFrame]:
-        """The frames with their numbers and times."""
+        """Yields the frames with their numbers and times."""
         if self._first is not None:
             frame, self._first = self._first, None
             yield frame
@@ -126,7 +129,7 @@ class VideoReader:
             yield following
 
     def __iter__(self) -> Iterator[tuple[int, Image]]:
-        """Number and image of each frame, uint8 (H, W, 3) BGR; broken ones leave gaps."""
+        """Yields numbers and frames, uint8 (H, W, 3) BGR; numbers of broken frames are skipped."""
         for frame in self.frames():
             yield frame.number, frame.image
 
@@ -142,7 +145,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Frees the file or camera."""
+        """Releases the file or camera."""
         self._capture.release()
 
     def _next(self) -> VideoFrame | None:
@@ -152,7 +155,7 @@ class VideoReader:
         frame only if another frame follows.
         """
         start = monotonic()
-        for failed in range(1 if self._source.is_camera else _MOST_BROKEN):
+        for failed in range(1 if self._source.is_camera else _MAX_BROKEN):
             done, image = self._capture.read()
             if done and image is not None and image.size:
                 self.broken += failed
@@ -174,25 +177,26 @@ class VideoReader:
         return now - self._started
 
 
-class _NotWantedError(Exception):
-    """Tells `replacing` that the file is not wanted."""
+class _DiscardError(Exception):
+    """Signals `replacing` to discard the file."""
 
 
 class VideoWriter:
-    """Writes frames into a video file that appears under its name when it is complete.
+    """Writes frames to a video file, which gets its name only when it is complete.
 
     Args:
-        path: The file; its suffix chooses the container and codec.
-        fps: Frames a second.
-        width: Pixels; frames of another size are scaled to it.
-        height: Pixels.
-        sound: A video file, read from its first frame on, whose sound is copied; None for none.
+        path: The file; its suffix determines the container and codec.
+        fps: Frames per second.
+        width: Width in pixels; frames of another size are scaled.
+        height: Height in pixels.
+        sound: Video file whose sound is copied; its first frame is the first frame here.
 
     Attributes:
-        sound: After `finish`, what became of the sound: see `copy_sound`.
+        sound: After `finish`, what became of the sound, see `copy_sound`; "" without a source.
 
     Raises:
-        OutputError: No such format, no codec for it, no sizes, or the folder cannot be written.
+        OutputError: If the format is unknown, OpenCV has no codec for it, the size or frame rate is
+            invalid, or the folder cannot be written.
 
     Example:
         >>> with VideoWriter(Path("out.mp4"), 25, 1280, 720) as video:   # doctest: +SKIP
@@ -204,26 +208,30 @@ class VideoWriter:
     ) -> None:
         suffix = path.suffix.lower()
         if suffix not in _CODECS:
-            known = ", ".join(_CODECS)
             raise OutputError(
-                f"no video format '{path.suffix}'", where=str(path), hint=f"known: {known}"
+                f"unknown video format '{path.suffix}'",
+                where=str(path),
+                hint=f"available: {', '.join(_CODECS)}",
             )
-        if width < 1 or height < 1 or not 0 < fps <= _FASTEST:
-            raise OutputError(f"no video of {width}×{height} at {fps} a second", where=str(path))
+        if width < 1 or height < 1 or not 0 < fps <= _MAX_FPS:
+            raise OutputError(
+                f"invalid video size or frame rate: {width}×{height} at {fps} fps", where=str(path)
+            )
         self._path, self._size, self._frames, self._fps = path, (width, height), 0, fps
         self._slots, self._written = FrameSlots(fps), 0
         self._waiting: Image | None = None
-        self._sound_source, self.sound = sound, ""
+        self._sound_source, self._sound_limit, self.sound = sound, COPY_SECONDS, ""
         self._file = replacing(path)
-        self._temporary = self._file.__enter__()
-        codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
-        self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
+        with held():
+            self._temporary = self._file.__enter__()
+            codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
+            self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
-                f"OpenCV has no codec '{_CODECS[suffix]}' for it",
+                f"OpenCV has no codec '{_CODECS[suffix]}'",
                 where=str(path),
-                hint="write .avi, which needs no codec of the system",
+                hint="use .avi, which needs no system codec",
             )
 
     def write(self, frame: Image, time: float | None = None) -> None:
@@ -250,29 +258,34 @@ class VideoWriter:
                 self._writer.write(frame)
             self._written += times
 
+    def hurry(self) -> None:
+        """Shortens the time limit for the sound: somebody waits for the end of the process."""
+        self._sound_limit = _HURRIED_COPY_SECONDS
+
     def finish(self) -> None:
-        """Completes the file and gives it its name.
+        """Completes the file and renames it to its final name.
 
         Raises:
-            OutputError: The disk is full, or the file cannot be renamed.
+            OutputError: If the disk is full, or the file cannot be renamed.
         """
-        self._encode(self._waiting, 1)
-        self._waiting = None
-        self._writer.release()
-        if not self._temporary.stat().st_size:
-            self.discard()
-            raise OutputError("nothing could be written", where=str(self._path))
-        try:
+        with held():
+            self._encode(self._waiting, 1)
+            self._waiting = None
+            self._writer.release()
+            if not self._temporary.stat().st_size:
+                self.discard()
+                raise OutputError("cannot be written", where=str(self._path))
             if self._sound_source is not None:
                 length = self._written / self._fps
-                self.sound = copy_sound(self._temporary, self._sound_source, length)
-        finally:
+                self.sound = copy_sound(
+                    self._temporary, self._sound_source, length, limit=self._sound_limit
+                )
             self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
-        """Gives the file up."""
+        """Deletes the unfinished file."""
         self._writer.release()
-        self._file.__exit__(_NotWantedError, _NotWantedError(), None)
+        self._file.__exit__(_DiscardError, _DiscardError(), None)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -283,7 +296,7 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Completes the file, also after an error or Ctrl-C: what was done stays."""
+        """Completes the file, even after an error or Ctrl-C, so that its frames are kept."""
         if error is not None and not self._frames:
             self.discard()
         else:

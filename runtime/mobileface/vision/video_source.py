@@ -76,7 +76,7 @@ class VideoSource:
         else:
             _require_file(Path(self.place))
             capture = cv2.VideoCapture(str(self.place))
-            what, hint = "no video that OpenCV can decode", ""
+            what, hint = "not a video that OpenCV can decode", ""
         if not capture.isOpened():
             capture.release()
             raise VideoError(what, where=str(self), hint=hint)
@@ -135,10 +135,10 @@ def _open_stream(url: str) -> cv2.VideoCapture:
 
 
 def _require_file(path: Path) -> None:
-    """A clear error where OpenCV would print its own to the terminal.
+    """Checks a file first, because OpenCV prints its own errors to the terminal.
 
     Raises:
-        VideoError: No such file, or an empty one.
+        VideoError: If the file does not exist, cannot be read or is empty.
     """
     try:
         with path.open("rb") as stream:
@@ -146,4 +146,4 @@ def _require_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise VideoError(f"cannot be read ({reason(error)})", where=str(path)) from error
     if empty:
-        raise VideoError("an empty file", where=str(path))
+        raise VideoError("the file is empty", where=str(path))

@@ -187,7 +187,7 @@ def test_draw(models: str, photo: str, tmp_path: Path, capsys: Capture) -> None:
     changed = (read_image(target) != read_image(photo)).any(axis=2)
     print(f"{changed.mean():.2%} of the pixels drawn on")
     assert 0.005 < changed.mean() < 0.05
-    for name, part in (("drawn.docx", "no picture format"), ("drawn.", "")):
+    for name, part in (("drawn.docx", "unknown image format"), ("drawn.", "")):
         path = tmp_path / name
         code, _, err = run(capsys, "detect", photo, "--models", models, "--draw", path)
         assert (code == 2) == bool(part)
@@ -308,11 +308,11 @@ def test_pose_without_its_landmarks(models: str, photo: str, capsys: Capture) ->
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["detect", "absent*.jpg"], "no pictures found"),
+        (["detect", "absent*.jpg"], "no images found"),
         (["analyze", "{photo}", "--tasks", "age"], "unknown task 'age'"),
         (["analyze", "{photo}", "--embedder", "absent"], "no model 'absent'"),
         (["detect", "{photo}", "--detector", "landmark_eme"], "no model 'landmark_eme'"),
-        (["embed", "{photo}"], "nothing to write to"),
+        (["embed", "{photo}"], "no output specified"),
     ],
 )
 def test_wrong_arguments(

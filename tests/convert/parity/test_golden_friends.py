@@ -171,7 +171,7 @@ def test_pose_without_the_corners_of_the_mouth(models_with_detector: Path, photo
     assert analyzer.point_names == ("left_eye", "right_eye", "nose", "mouth")
     print(analyzer.missing)
     assert set(analyzer.missing) == {"attributes", "pose"}
-    for name in ("left_mouth", "right_mouth", "there are: left_eye"):
+    for name in ("left_mouth", "right_mouth", "available: left_eye"):
         assert name in analyzer.missing["pose"]
     with pytest.raises(ModelNotFoundError, match="left_mouth, right_mouth"):
         mobileface.FaceAnalyzer(models_with_detector, tasks=("pose",))

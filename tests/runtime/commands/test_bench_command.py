@@ -67,7 +67,7 @@ def test_every_model_and_stage(
     assert {row["threads"] for row in networks} == {1}
     whole = next(row for row in rows if row["stage"] == "pipeline")
     assert whole["start_up_ms"] > 0  # of all fresh processes this one is always run
-    assert document["pipeline"]["detection"] == ["detection_hog"]
+    assert document["pipeline"]["detection"] == ["detection_yunet"]
     assert {row["published_ms"] for row in rows if row["stage"] == "tracking"} == {"< 2"}
 
 
@@ -96,12 +96,12 @@ def test_table_for_people(models: Path, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["--seconds", "0"], "--seconds 0 is not above 0"),
-        (["--seconds", "nan"], "--seconds nan"),
-        (["--batch", "0"], "--batch 0 is below 1"),
-        (["--threads", "0"], "intra_op_num_threads 0 is below 1"),
-        (["--model", "nobody"], "no model 'nobody'; there are: "),
-        (["--images", "nowhere.png"], "none of the pictures can be read"),
+        (["--seconds", "0"], "--seconds must be above 0 and below 1e6, not 0"),
+        (["--seconds", "nan"], "--seconds must be above 0 and below 1e6, not nan"),
+        (["--batch", "0"], "--batch must be at least 1, not 0"),
+        (["--threads", "0"], "intra_op_num_threads must be at least 1, not 0"),
+        (["--model", "nobody"], "no model 'nobody'; available: "),
+        (["--images", "nowhere.png"], "none of the images can be read"),
     ],
 )
 def test_bad_options(

@@ -117,7 +117,7 @@ def test_enrolment(
     monkeypatch.setenv("MOBILEFACE_GALLERY", str(tmp_path / "people.gallery"))
     run(capsys, "gallery", "create")
     out, err = run(capsys, "gallery", "add", "Ann", group, code=2)
-    assert "Ann: 0 faces enrolled, 1 refused" in out
+    assert "Ann: 0 faces enrolled, 1 rejected" in out
     assert "group.png: 2 faces found" in err
     assert "or choose one with --face: largest, surest, N (from the left" in err
     done, err = run(capsys, "gallery", "add", "Ann", group, "--face", "0", "--json")

@@ -94,7 +94,7 @@ def test_another_network_misses_its_record(models: Path) -> None:
         ({"rows": 0}, "not an integer"),
         ({"rows": True}, "not an integer"),
         ({"rows": 1 << 40}, "characters"),
-        ({"rows": 3}, "bytes instead of"),
+        ({"rows": 3}, "expected 192 bytes, got 256"),
         ({"columns": "16"}, "not an integer"),
         ({"float32": "A" * 99}, "cannot be used"),
         ({"float32": "***"}, "cannot be used"),
@@ -102,7 +102,7 @@ def test_another_network_misses_its_record(models: Path) -> None:
         ({"bounds": None}, "table of fields"),
         ({"bounds": {"max_abs_error": float("nan"), "min_cosine": 0}}, "max_abs_error"),
         ({"bounds": {"max_abs_error": 1}}, "'min_cosine' is missing"),
-        ({"rows": 8, "columns": 8}, "the model gives 4×16"),
+        ({"rows": 8, "columns": 8}, "the model outputs 4×16"),
     ],
 )
 def test_a_damaged_record_is_refused(models: Path, change: dict[str, Any], message: str) -> None:
@@ -221,7 +221,7 @@ def test_what_cannot_be_replayed_is_exit_code_2(
 
 def test_a_folder_without_models(tmp_path: Path, capsys: Output) -> None:
     assert main(["certify", "--models", str(tmp_path)]) == 2
-    assert "no index.json in it" in capsys.readouterr().err
+    assert "no index.json found" in capsys.readouterr().err
     write_index(tmp_path, {})
     assert main(["certify", "--models", str(tmp_path)]) == 2
     assert "no models" in capsys.readouterr().err

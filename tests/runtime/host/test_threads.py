@@ -273,10 +273,24 @@ def test_on_one_cpu_no_session_starts_a_thread(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     command = [sys.executable, "-c", ONE_CPU, str(starter())]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout == "[1, 1, 1] 0\n"
+    assert result.stdout == "[1, 1, 1, 1, 1, 1] 0\n"
 
 
 def starter() -> Path:
     """The starter set."""
     places = search_folders()[-2:]
     return next(place for place in places if (place / INDEX_FILE).is_file())
+
+
+def test_no_more_than_four_threads_for_each_cpu(
+    monkeypatch: pytest.MonkeyPatch, models: Path
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setenv(VARIABLE, "32")
+    assert default_threads() == 32
+    for text in ("33", "9999"):
+        monkeypatch.setenv(VARIABLE, text)
+        with pytest.raises(InputError, match=f"'{text}' is not a whole number from 1 to 32"):
+            default_threads()
+        with pytest.raises(InputError, match=f"at most 32 .*not {text}"):
+            Session(models / "tiny_gray.onnx", intra_op_num_threads=int(text))

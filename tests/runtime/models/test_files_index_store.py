@@ -224,7 +224,7 @@ def test_index_item_is_a_table(tmp_path: Path, item: Any) -> None:
 )
 def test_index_names_no_file_outside_its_folder(tmp_path: Path, field: str, name: str) -> None:
     write_raw(tmp_path, {**GOOD, field: name})
-    with pytest.raises(ModelIntegrityError, match=f"{field} .*is no plain name"):
+    with pytest.raises(ModelIntegrityError, match=f"{field} .*is not a plain file name"):
         read_index(tmp_path)
 
 
@@ -321,7 +321,7 @@ def test_the_callers_folder_comes_first(places: dict[str, Path], tmp_path: Path)
 
 def test_unknown_model_lists_what_there_is(places: dict[str, Path]) -> None:
     write_index(places["user"], {"b": entry("b", preference=5), "a": entry("a")})
-    with pytest.raises(ModelNotFoundError, match="no model 'x'; there are: b, a") as caught:
+    with pytest.raises(ModelNotFoundError, match="no model 'x'; available: b, a") as caught:
         find_model("x")
     for folder in places.values():
         assert str(folder) in caught.value.where
@@ -334,12 +334,12 @@ def test_nothing_anywhere(places: dict[str, Path]) -> None:
     assert list_models() == []
     with pytest.raises(ModelNotFoundError, match="no model for task 'embedding'") as caught:
         find_model(task="embedding")
-    assert "there are" not in caught.value.what
+    assert "available" not in caught.value.what
 
 
 def test_own_folder_without_an_index(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ModelNotFoundError, match=f"no {INDEX_FILE} in it") as caught:
+        with pytest.raises(ModelNotFoundError, match=f"no {INDEX_FILE} found") as caught:
             list_models(folder)
         assert caught.value.where == str(folder)
 

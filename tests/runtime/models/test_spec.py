@@ -166,7 +166,7 @@ def test_broken_field_is_named(path: tuple[str | int, ...], value: Any) -> None:
 def test_unknown_field_is_named(path: tuple[str | int, ...]) -> None:
     with pytest.raises(SpecError, match="unknown field 'extra'") as caught:
         ModelSpec.from_dict(changed((*path, "extra"), 1))
-    assert "known: " in caught.value.hint
+    assert "available: " in caught.value.hint
 
 
 def test_newer_schema() -> None:
@@ -292,14 +292,14 @@ def test_detectors_and_attributes_round_trip() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (detector(), "needs one section 'hog' or 'yolo' or 'yunet', found: none"),
+        (detector(), "needs exactly one section 'hog' or 'yolo' or 'yunet', found: none"),
         (detector(hog=HOG, yolo=YOLO), "'hog' or 'yolo' or 'yunet', found: hog, yolo"),
         (detector(yolo={**YOLO, "rows": 0}), "rows"),
         (detector(yolo={**YOLO, "labels": []}), "labels"),
         (detector(yolo={k: v for k, v in YOLO.items() if k != "ids"}), "ids"),
         (detector(yolo=YOLO, landmark_box={"side": "1", "shift_down": 0}), "side"),
         ({**GOOD, "task": "attributes"}, "'attributes' or 'heads', found: embedding"),
-        (attribute_net(), "needs one section 'attributes' or 'heads', found: none"),
+        (attribute_net(), "needs exactly one section 'attributes' or 'heads', found: none"),
         (attribute_net(attributes={**ATTRIBUTES, "crop": "no"}), "crop"),
         (attribute_net(attributes={**ATTRIBUTES, "ages": ["5"]}), "ages"),
         ({**GOOD, "input": {**GOOD["input"], "fit": "squeeze"}}, "fit"),

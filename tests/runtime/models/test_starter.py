@@ -256,7 +256,7 @@ def test_a_damaged_model_is_refused_by_name_and_hash(
     picture = tmp_path / "picture.png"
     picture.write_bytes(cv2.imencode(".png", image)[1].tobytes())
     assert main(["analyze", str(picture), "--models", str(copied)]) == 0
-    assert f"{left_out} left out: {model.path}" in capsys.readouterr().err
+    assert f"{left_out} skipped: {model.path}" in capsys.readouterr().err
 
 
 def test_a_task_that_was_asked_for_is_not_left_out(copied: Path) -> None:

@@ -129,7 +129,9 @@ def test_another_machine_or_model_does_not_count(models: Path) -> None:
 
 def test_a_changed_variant_is_ignored_with_a_warning(models: Path) -> None:
     store(models, sha256="0" * 64)
-    with pytest.warns(UserWarning, match="tiny_gray was tuned with another 'fp32' variant"):
+    with pytest.warns(
+        UserWarning, match="setting of tiny_gray, because its 'fp32' variant has changed"
+    ):
         session = mobileface.load_embedder("tiny_gray", models=models).session
     assert session.batch is None
 
@@ -191,7 +193,7 @@ def test_damaged_file(
         assert mobileface.load_embedder("tiny_gray", models=models).session.batch is None
     assert main(["tune", "--show"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"mobileface: error: {path}: no stored settings")
+    assert error.startswith(f"mobileface: error: {path}: not a valid settings file")
     assert error.count("\n") == 1
     store(models)
     assert list(read_tuning()) == [MACHINE]
@@ -233,7 +235,7 @@ def test_tune_show_reset(
     assert "tiny_gray" in capsys.readouterr().out
     assert main(["tune", "--reset"]) == 0
     assert main(["tune", "--show"]) == 0
-    assert "nothing is stored for this machine" in capsys.readouterr().out
+    assert "no settings are stored for this machine" in capsys.readouterr().out
 
 
 def test_tuning_keeps_other_models_and_machines(models: Path) -> None:

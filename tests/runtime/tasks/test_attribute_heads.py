@@ -287,9 +287,9 @@ def test_probabilities_that_are_no_numbers_are_a_problem() -> None:
 
 
 def test_other_kinds_are_refused() -> None:
-    with pytest.raises(ModelError, match="its kind is 'attributes', not 'heads'"):
+    with pytest.raises(ModelError, match="the model's kind is 'attributes', not 'heads'"):
         HeadPredictor(Session(MODELS / "yolo" / "tiny_attributes.onnx"))
-    with pytest.raises(ModelError, match="its kind is 'heads', not 'attributes'"):
+    with pytest.raises(ModelError, match="the model's kind is 'heads', not 'attributes'"):
         AttributePredictor(Session(HEADS / "tiny_gender.onnx"))
 
 

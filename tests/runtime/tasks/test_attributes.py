@@ -122,7 +122,7 @@ def test_the_middle_of_the_picture_is_taken(size: tuple[int, int]) -> None:
 
 
 def test_bad_input(predictor: AttributePredictor) -> None:
-    with pytest.raises(InputError, match="batch_size 0"):
+    with pytest.raises(InputError, match="batch_size must be at least 1, not 0"):
         predictor.predict([], batch_size=0)
     with pytest.raises(ImageError, match="image 1"):
         predictor.predict([make_probes(1, 9, 9, 3, 1)[0], np.zeros((2, 2))])  # type: ignore[list-item]

@@ -183,14 +183,14 @@ def test_no_embeddings() -> None:
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_batch_size_from_one(color: Embedder, batch_size: int) -> None:
     for images in (BGR, BGR[:0]):
-        with pytest.raises(InputError, match=f"batch_size {batch_size} is below 1"):
+        with pytest.raises(InputError, match=f"batch_size must be at least 1, not {batch_size}"):
             color.embed(images, batch_size=batch_size)
 
 
 def test_unknown_color(color: Embedder) -> None:
-    with pytest.raises(InputError, match="color 'hsv' is neither"):
+    with pytest.raises(InputError, match="color must be 'bgr' or 'rgb', not 'hsv'"):
         color.embed(BGR, color="hsv")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="color 'hsv' is neither"):
+    with pytest.raises(InputError, match="color must be 'bgr' or 'rgb', not 'hsv'"):
         color.compare(BGR[0], BGR[1], color="hsv")  # type: ignore[arg-type]
 
 
@@ -205,11 +205,13 @@ def test_no_pictures(color: Embedder, images: Any) -> None:
 
 
 def test_the_bad_picture_is_named(color: Embedder) -> None:
-    with pytest.raises(ImageError, match="image 3: 4 channels"):
+    with pytest.raises(ImageError, match="image 3: expected 3 channels, got 4"):
         color.embed([*BGR[:3], np.zeros((5, 5, 4), np.uint8), BGR[3]])
 
 
 def test_other_tasks_are_refused() -> None:
     session = Session(MODELS / "yolo" / "tiny_yolo.onnx")
-    with pytest.raises(ModelError, match=r"yolo\.onnx: its task is 'detection', not 'embedding'"):
+    with pytest.raises(
+        ModelError, match=r"yolo\.onnx: the model's task is 'detection', not 'embedding'"
+    ):
         Embedder(session)

@@ -149,13 +149,16 @@ def test_no_numbers(points: Any) -> None:
 def test_bad_named_points(value: float) -> None:
     points = np.array(POINTS, np.float32)
     points[2, 1] = value
-    with pytest.raises(InputError, match="not finite"):
+    with pytest.raises(InputError, match="expected finite landmarks"):
         model(random_rows(random.Random(1))).estimate(Landmarks(NAMES, points))
 
 
 def test_missing_points_are_named() -> None:
     marks = Landmarks((*NAMES[:3], "mouth"), np.ones((4, 2), np.float32))
-    with pytest.raises(InputError, match=r"mouth lack some of left_eye, .*left_mouth, right_mouth"):
+    with pytest.raises(
+        InputError,
+        match=r"needs the landmarks left_eye, .*left_mouth, right_mouth; available: .*, mouth",
+    ):
         model(random_rows(random.Random(1))).estimate(marks)
 
 

@@ -162,11 +162,11 @@ def test_landmark_boxes_are_the_published_squares(detector: Detector, hog: Detec
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score_threshold": 1.5}, "score_threshold 1.5"),
-        ({"score_threshold": float("nan")}, "score_threshold nan"),
-        ({"iou_threshold": -0.1}, "iou_threshold -0.1"),
-        ({"topk": 0}, "topk 0"),
-        ({"short_side": 0}, "short_side 0"),
+        ({"score_threshold": 1.5}, "score_threshold must be from 0 to 1, not 1.5"),
+        ({"score_threshold": float("nan")}, "score_threshold must be from 0 to 1, not nan"),
+        ({"iou_threshold": -0.1}, "iou_threshold must be from 0 to 1, not -0.1"),
+        ({"topk": 0}, "topk must be at least 1, not 0"),
+        ({"short_side": 0}, "short_side must be at least 1, not 0"),
         ({"min_face_size": 20.0}, "'tiny_yolo' has no option min_face_size"),
         ({"upsample": 1}, "'tiny_yolo' has no option upsample"),
     ],
@@ -179,7 +179,10 @@ def test_options_out_of_range(options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"batch_size": 0}, "batch_size 0"), ({"color": "gray"}, "color 'gray'")],
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"color": "gray"}, "must be 'bgr' or 'rgb', not 'gray'"),
+    ],
     ids=str,
 )
 def test_bad_calls(detector: Detector, options: dict[str, Any], message: str) -> None:
@@ -202,7 +205,7 @@ def test_a_ready_detector_takes_no_more_options(
 
 
 def test_a_batch_is_of_one_size(detector: Detector) -> None:
-    with pytest.raises(ImageError, match=r"image 1: size \(40, 41\) instead of \(40, 40\)"):
+    with pytest.raises(ImageError, match=r"image 1: expected size \(40, 40\), got \(40, 41\)"):
         detector.detect_batch([picture(40, 40), picture(40, 41)])
 
 

@@ -109,7 +109,7 @@ def test_any_file_name(tmp_path: Path, name: str) -> None:
 def test_no_picture(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(ImageError, match="not a picture") as caught:
+    with pytest.raises(ImageError, match="not an image") as caught:
         read_image(path)
     assert caught.value.where == str(path)
 
@@ -144,27 +144,27 @@ def test_more_pixels_than_are_decoded(tmp_path: Path) -> None:
 
 GOOD = [(1, 1), (5, 7), (1, 1, 3), (5, 7, 3), (3, 3), (1, 900, 3)]
 BAD: list[tuple[object, str]] = [
-    (noise(5, 7, 3).astype(np.float32), "dtype float32 instead of uint8; scale to 0..255"),
-    (noise(5, 7, 3).astype(np.float64) / 255, "dtype float64"),
-    (noise(5, 7, 3).astype(np.int64), "dtype int64"),
-    (noise(5, 7) > 127, "dtype bool"),
-    (np.empty((5, 7), object), "dtype object"),
-    (noise(5, 7, 4), "4 channels instead of 3; drop the alpha channel"),
-    (noise(5, 7, 2), r"shape \(5, 7, 2\) is neither"),
-    (noise(3, 5, 7), r"shape \(3, 5, 7\) is neither"),
-    (noise(7), r"shape \(7,\) is neither"),
-    (np.array(7, np.uint8), r"shape \(\) is neither"),
-    (noise(1, 5, 7, 3), r"shape \(1, 5, 7, 3\) is neither"),
-    (noise(0, 7, 3), "empty picture"),
-    (noise(5, 0, 3), "empty picture"),
-    (noise(5, 0), "empty picture"),
-    (noise(0, 7, 1), "empty picture"),
-    (noise(5, 7, 0), "is neither"),
-    ([[1, 2], [3, 4]], "a list is no numpy array"),
-    (None, "a NoneType is no numpy array"),
-    ("a.png", "a str is no numpy array"),
-    (b"bytes", "a bytes is no numpy array"),
-    (np.uint8(3), "a uint8 is no numpy array"),
+    (noise(5, 7, 3).astype(np.float32), "expected dtype uint8, got float32; scale to 0..255"),
+    (noise(5, 7, 3).astype(np.float64) / 255, "expected dtype uint8, got float64"),
+    (noise(5, 7, 3).astype(np.int64), "expected dtype uint8, got int64"),
+    (noise(5, 7) > 127, "expected dtype uint8, got bool"),
+    (np.empty((5, 7), object), "expected dtype uint8, got object"),
+    (noise(5, 7, 4), "expected 3 channels, got 4; drop the alpha channel"),
+    (noise(5, 7, 2), r"\(H, W, 3\), got \(5, 7, 2\)"),
+    (noise(3, 5, 7), r"\(H, W, 3\), got \(3, 5, 7\)"),
+    (noise(7), r"\(H, W, 3\), got \(7,\)"),
+    (np.array(7, np.uint8), r"\(H, W, 3\), got \(\)"),
+    (noise(1, 5, 7, 3), r"\(H, W, 3\), got \(1, 5, 7, 3\)"),
+    (noise(0, 7, 3), "the image is empty"),
+    (noise(5, 0, 3), "the image is empty"),
+    (noise(5, 0), "the image is empty"),
+    (noise(0, 7, 1), "the image is empty"),
+    (noise(5, 7, 0), r"\(H, W, 3\), got \(5, 7, 0\)"),
+    ([[1, 2], [3, 4]], "expected a NumPy array, got list"),
+    (None, "expected a NumPy array, got NoneType"),
+    ("a.png", "expected a NumPy array, got str"),
+    (b"bytes", "expected a NumPy array, got bytes"),
+    (np.uint8(3), "expected a NumPy array, got uint8"),
 ]
 
 
@@ -340,7 +340,7 @@ def test_views_and_read_only_pictures() -> None:
 
 @pytest.mark.parametrize("color", ["RGB", "", "gray", None, 3])
 def test_unknown_color(color: Any) -> None:
-    with pytest.raises(InputError, match="is neither 'bgr' nor 'rgb'"):
+    with pytest.raises(InputError, match="color must be 'bgr' or 'rgb', not"):
         to_tensor([noise(6, 9, 3)], spec("rgb"), color)
     with pytest.raises(InputError):
         to_tensor([], spec("rgb"), color)

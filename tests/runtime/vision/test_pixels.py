@@ -94,7 +94,7 @@ def test_the_spec_says_so_and_older_specs_are_as_they_were(
     [
         ("input", "dtype", "float16", "dtype"),
         ("input", "layout", "hwc", "layout"),
-        ("input", "fit", "center_crop", "no integers for uint8"),
+        ("input", "fit", "center_crop", "center_crop does not support uint8"),
         ("embedding", "normalized", False, "must be true where it was added"),
         ("embedding", "normalization_added", "yes", "not true or false"),
     ],

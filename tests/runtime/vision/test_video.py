@@ -78,8 +78,8 @@ def test_files_that_are_no_video(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_bytes(b"no video at all" * 100)
     reasons = {
         "absent.mp4": "cannot be read",
-        "empty.mp4": "an empty file",
-        "text.mp4": "no video that OpenCV can decode",
+        "empty.mp4": "the file is empty",
+        "text.mp4": "not a video that OpenCV can decode",
     }
     for name, reason in reasons.items():
         with pytest.raises(VideoError, match=reason) as caught:
@@ -141,7 +141,7 @@ def test_outputs_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OutputError, match="cannot be written"):
         VideoWriter(tmp_path / "file" / "out.mp4", 25, 64, 64)
     for name in ("out.gif", "out"):
-        with pytest.raises(OutputError, match="no video format"):
+        with pytest.raises(OutputError, match="unknown video format"):
             VideoWriter(tmp_path / name, 25, 64, 64)
     monkeypatch.setattr(cv2.VideoWriter, "isOpened", lambda _: False, raising=False)
 
@@ -156,7 +156,7 @@ def test_outputs_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         def release(self) -> None: ...
 
     monkeypatch.setattr(cv2, "VideoWriter", Closed)
-    with pytest.raises(OutputError, match=r"no codec 'mp4v'.*write \.avi"):
+    with pytest.raises(OutputError, match=r"no codec 'mp4v'.*use \.avi"):
         VideoWriter(tmp_path / "out.mp4", 25, 64, 64)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -182,7 +182,7 @@ def test_an_error_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(0, 48, 25.0), (64, 0, 25.0), (64, 48, 0.0)])
 def test_videos_of_no_size(shape: tuple[int, int, float], tmp_path: Path) -> None:
     width, height, fps = shape
-    with pytest.raises(OutputError, match="no video of"):
+    with pytest.raises(OutputError, match="invalid video size or frame rate"):
         VideoWriter(tmp_path / "out.avi", fps, width, height)
     assert list(tmp_path.iterdir()) == []
 
@@ -224,15 +224,15 @@ def test_track_a_walking_face(walk: Path, tmp_path: Path, capsys: Output) -> Non
     assert "1 identities" in capsys.readouterr().out
     header, *frames, summary = records(lines)
     assert (header["schema"], header["width"], header["height"]) == (1, 480, HEIGHT)
-    assert header["models"]["detection"] == ["detection_hog"]
+    assert header["models"]["detection"] == ["detection_yunet"]
     count = FRAMES + 16
     assert [frame["frame"] for frame in frames] == list(range(count))
     seen = [frame["frame"] for frame in frames if frame["faces"]]
     assert set(range(2, FRAMES)) <= set(seen)
     assert {face["track_id"] for frame in frames for face in frame["faces"]} == {1}
     first, later = frames[0]["faces"][0], frames[10]["faces"][0]
-    assert first["measured"] == ["bbox", "det_score", "kps", "embedding"]
-    assert later["kept"] == ["embedding"]
+    assert first["measured"] == ["bbox", "det_score", "kps", "attributes", "embedding"]
+    assert later["kept"] == ["attributes", "embedding"]
     moved = later["bbox"][0] - first["bbox"][0]
     assert abs(moved - 70) < 8
     assert summary["summary"]["frames"] == count
@@ -267,7 +267,7 @@ def test_ctrl_c_finishes_the_files(
     monkeypatch.setattr(track_command, "FaceFollower", Interrupted)
     video, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     assert command("track", walk, "--output", video, "--tracks", lines) == 130
-    assert "interrupted; what was done is written" in capsys.readouterr().err
+    assert "interrupted; the output so far is saved" in capsys.readouterr().err
     assert records(lines)[-1]["summary"]["complete"] is False
     assert records(lines)[-1]["summary"]["frames"] == 7
     with VideoReader(video) as found:
@@ -286,10 +286,10 @@ def fails(capsys: Output, *arguments: Any) -> str:
 def test_track_refuses(walk: Path, tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "text.mp4").write_bytes(b"no video" * 99)
     lines = tmp_path / "out.jsonl"
-    assert "nothing to write to" in fails(capsys, "track", walk)
-    assert "no video that" in fails(capsys, "track", tmp_path / "text.mp4", "--tracks", lines)
+    assert "no output specified" in fails(capsys, "track", walk)
+    assert "not a video that" in fails(capsys, "track", tmp_path / "text.mp4", "--tracks", lines)
     assert "camera 77" in fails(capsys, "track", "77", "--tracks", lines)
-    assert "no video format '.gif'" in fails(
+    assert "unknown video format '.gif'" in fails(
         capsys, "track", walk, "--output", tmp_path / "out.gif"
     )
     target = tmp_path / "text.mp4" / "out.mp4"
@@ -298,7 +298,7 @@ def test_track_refuses(walk: Path, tmp_path: Path, capsys: Output) -> None:
     assert not lines.exists()
     with pytest.raises(SystemExit):
         command("track", walk, "--tracks", lines, "--every", "often")
-    assert "neither 'auto' nor a number" in capsys.readouterr().err
+    assert "must be 'auto' or a number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["enhance", "makeup"])
@@ -322,7 +322,7 @@ def test_pictures_folders_and_videos(
     assert command(name, portrait, "--output", unchanged, "--strength", 0) == 0
     assert np.array_equal(read_image(unchanged), read_image(portrait))
     capsys.readouterr()
-    assert "2 inputs and one output file" in fails(capsys, name, folder, "--output", single)
+    assert "2 inputs but only one output file" in fails(capsys, name, folder, "--output", single)
     assert "strength 3.0" in fails(capsys, name, portrait, "--output", single, "--strength", 3)
 
 
@@ -343,7 +343,9 @@ def test_analyzer_steps_give_what_the_whole_gives(portrait: Path) -> None:
     analyzer = FaceAnalyzer()
     (whole,) = analyzer(image)
     (found,) = analyzer.detect(image)
-    assert (found.landmarks, found.embedding) == (None, None)
+    assert found.landmarks is not None
+    assert found.landmarks.names == ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+    assert (found.roll, found.embedding) == (None, None)
     (marked,) = analyzer.describe(image, [found], ("landmarks",))
     assert marked.embedding is None
     (full,) = analyzer.describe(image, [marked], ("embedding",))

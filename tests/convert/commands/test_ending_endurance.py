@@ -1,0 +1,179 @@
+"""SIGTERM at random moments: what was reported is there, all of it can be read, nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from mobileface import read_image
+from mobileface.gallery import Gallery
+from mobileface.models.index import read_index
+from mobileface.models.session import Session
+from mobileface.vision.video import VideoReader, VideoWriter
+from tests.conftest import SOURCE
+
+pytestmark = [
+    pytest.mark.endurance,
+    pytest.mark.needs_source,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX"),
+]
+
+MOMENTS = 20
+PEOPLE = 12
+Check = Callable[[Path, str], str]
+
+
+class Trial:
+    """Runs a command again and again, and ends each run at a random moment.
+
+    Args:
+        folder: Where the runs may write.
+        check: Checks a folder after a run, by what the run printed.
+        begin: Prepares the folder of a run.
+    """
+
+    def __init__(self, folder: Path, check: Check, begin: Callable[[Path], None]) -> None:
+        self._folder, self._check, self._begin = folder, check, begin
+
+    def run(self, seed: int, *arguments: str) -> None:
+        """One whole run, for its time, then the others."""
+        start = time.monotonic()
+        code, output = self._once("whole", arguments, None)
+        whole = time.monotonic() - start
+        assert code == 0, output
+        moments, codes = random.Random(seed), []
+        for turn in range(MOMENTS):
+            code, output = self._once(f"run{turn}", arguments, moments.uniform(0.05, whole))
+            codes.append(code)
+        print(f"{MOMENTS} moments in {whole:.1f} s, exit codes {sorted(set(codes))}")
+        # -15: before the command began or after its end; 0: over already.
+        assert set(codes) <= {143, 0, -15}
+        assert codes.count(143) >= MOMENTS // 2
+
+    def _once(self, name: str, arguments: tuple[str, ...], moment: float | None) -> tuple[int, str]:
+        work, scratch = self._folder / name, self._folder / f"{name}.tmp"
+        work.mkdir()
+        scratch.mkdir()
+        self._begin(work)
+        command = [argument.replace("WORK", str(work)) for argument in arguments]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(scratch)},
+        )
+        try:
+            output, errors = process.communicate(timeout=moment)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            output, errors = process.communicate(timeout=120)
+        if process.returncode == 143:
+            assert "ended by SIGTERM" in errors, errors
+            assert "Traceback" not in errors
+        assert list(scratch.iterdir()) == [], "temporary files"
+        hidden = [path.name for path in work.rglob(".*")]
+        assert hidden == [], "temporary files"
+        print(f"{name}: {process.returncode}, {self._check(work, output)}")
+        shutil.rmtree(work)
+        return process.returncode, output
+
+
+def nothing(_: Path) -> None:
+    """Nothing to prepare."""
+
+
+def test_track(tmp_path: Path, portrait: Path) -> None:
+    video = tmp_path / "in.avi"
+    frame = cv2.resize(read_image(portrait), (192, 192), interpolation=cv2.INTER_AREA)
+    with VideoWriter(video, 25, 192, 192) as writer:
+        for _ in range(60):
+            writer.write(frame)
+
+    def check(work: Path, output: str) -> str:
+        lines, result = work / "out.jsonl", work / "out.avi"
+        records = []
+        if lines.exists():
+            records = [json.loads(line) for line in lines.read_text().splitlines()]
+        frames = 0
+        if result.exists():
+            with VideoReader(result) as made:
+                frames = sum(1 for _ in made)
+        made_records = sum("frame" in record for record in records)
+        assert 0 <= made_records - frames <= 1
+        if output:
+            assert f" {frames} frames" in output
+            assert "summary" in records[-1]
+        return f"{frames} frames, {len(records)} lines"
+
+    arguments = ("--output", "WORK/out.avi", "--tracks", "WORK/out.jsonl")
+    Trial(tmp_path, check, nothing).run(1, "mobileface", "track", str(video), *arguments)
+
+
+def test_add_folder(tmp_path: Path, portrait: Path) -> None:
+    people, image = tmp_path / "people", read_image(portrait)
+    for number in range(PEOPLE):
+        folder = people / f"person {number:02}"
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "a.png"), image[number:, number:])
+    empty = tmp_path / "empty.gallery"
+    create = [sys.executable, "-m", "mobileface", "gallery", "create", "--gallery", str(empty)]
+    subprocess.run([*create, "--embedder", "embedding_dlib"], check=True, capture_output=True)
+
+    def begin(work: Path) -> None:
+        shutil.copy(empty, work / "people.gallery")
+
+    def check(work: Path, output: str) -> str:
+        with Gallery.open(work / "people.gallery") as gallery:
+            assert gallery.database.value("PRAGMA integrity_check") == "ok"
+            there = {person.name: person.faces for person in gallery.people()}
+        lines = [json.loads(line) for line in output.splitlines()]
+        assert not any(line["refused"] for line in lines)
+        reported = {line["name"] for line in lines}
+        assert reported <= set(there)
+        assert set(there.values()) <= {1}
+        assert len(set(there) - reported) <= 1
+        assert {path.name for path in work.iterdir()} == {"people.gallery"}
+        return f"{len(there)} people, {len(reported)} reported"
+
+    arguments = ("--gallery", "WORK/people.gallery", "--json")
+    Trial(tmp_path, check, begin).run(
+        2, "mobileface", "gallery", "add-folder", str(people), *arguments
+    )
+
+
+def test_bench(tmp_path: Path) -> None:
+    def check(work: Path, output: str) -> str:
+        assert list(work.iterdir()) == []
+        return f"{len(json.loads(output)['rows'])} rows" if output else "no rows"
+
+    Trial(tmp_path, check, nothing).run(3, "mobileface", "bench", "--seconds", "4", "--json")
+
+
+def test_convert_all(tmp_path: Path) -> None:
+    def check(work: Path, output: str) -> str:
+        listed = read_index(work) if (work / "index.json").exists() else {}
+        expected = {"index.json"} if listed else set()
+        for entry in listed.values():
+            for variant in entry.all_variants:
+                expected |= {variant.file, variant.certificate}
+                if variant.file.endswith(".onnx"):
+                    Session(work / variant.file, expected_sha256=variant.sha256)
+        assert {path.name for path in work.iterdir()} == expected
+        reported = {line.partition(":")[0] for line in output.splitlines() if " nodes, " in line}
+        reported = {name for name in reported if not name.startswith(" ")}
+        assert reported <= set(listed)
+        return f"{len(listed)} models, {len(reported)} reported"
+
+    arguments = ("--source", str(SOURCE), "--output", "WORK", "--no-verify")
+    Trial(tmp_path, check, nothing).run(4, "mobileface_convert", "all", *arguments)
