@@ -108,7 +108,7 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     least = float(np.percentile(gaps, _SMALL_GAP_PERCENTILE))
     if abs(least * nominal - 1) <= max(_SAME_GAP, 1.5e-3 * nominal):
         return nominal, nominal
-    return nominal, min(max(1 / least, 1.0), _MAX_WRITTEN_FPS)
+    return nominal, min(max(round(1 / least, 3), 1.0), _MAX_WRITTEN_FPS)
 
 
 def _first_stamps(path: str) -> list[float]:
