@@ -122,13 +122,18 @@ def test_written_videos_keep_real_time(variable: tuple[Path, list[float]]) -> No
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_constant_rates_are_written_frame_by_frame(suffix: str, tmp_path: Path) -> None:
     times = [number / 30 for number in range(60)]
-    grey = [np.full((HEIGHT, WIDTH, 3), 4 * number, np.uint8) for number in range(60)]
+    values = [90 * number % 250 for number in range(60)]  # neighbours differ by 90 or more
+    grey = [np.full((HEIGHT, WIDTH, 3), value, np.uint8) for value in values]
     codec = "mjpeg" if suffix == ".avi" else "mpeg4"
     base = Fraction(1, 30) if suffix == ".avi" else Fraction(1, 1000)
     path = make_video(tmp_path / f"in{suffix}", codec, times, base=base, images=grey)
     target = tmp_path / "out.mp4"
     assert main(["makeup", "--whole", "--strength", "0", str(path), "--output", str(target)]) == 0
-    assert [round(mean / 4) for _, mean in greys(target)] == list(range(60))
+    written = [mean for _, mean in greys(target)]
+    assert len(written) == 60
+    error = max(abs(mean - value) for mean, value in zip(written, values, strict=True))
+    print(f"{suffix}: grey values {error:.1f} off")
+    assert error < 20
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
@@ -190,6 +195,7 @@ def test_an_intact_matroska_file_has_no_broken_frames(
     assert video.count is not None
     assert video.count > found == len(PHONE)
     assert video.broken == 0
+    capsys.readouterr()
     assert main(["makeup", "--whole", str(path), "--output", str(tmp_path / "out.mp4")]) == 0
     assert "broken" not in capsys.readouterr().out.replace(str(tmp_path), "")
 

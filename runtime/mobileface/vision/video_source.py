@@ -23,8 +23,10 @@ _MAX_NOMINAL_FPS = 120.0
 
 _MAX_WRITTEN_FPS = 240.0
 _SCANNED_PACKETS = 300
-_SAME_GAP = 0.1
 _SMALL_GAP_PERCENTILE = 10
+_SAME_GAP, _ROUNDING = 0.1, 1.5e-3
+"""Gaps count as the same if they differ by less than this share, or by these seconds: many formats
+round time stamps to milliseconds."""
 
 
 def is_url(source: str) -> bool:
@@ -106,7 +108,9 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     if not known:
         nominal = 1 / float(gaps.mean())
     least = float(np.percentile(gaps, _SMALL_GAP_PERCENTILE))
-    if abs(least * nominal - 1) <= max(_SAME_GAP, 1.5e-3 * nominal):
+    same = gaps <= max((1 + _SAME_GAP) * least, least + _ROUNDING)
+    least = float(gaps[same].mean())
+    if abs(least * nominal - 1) <= max(_SAME_GAP, _ROUNDING * nominal):
         return nominal, nominal
     return nominal, min(max(round(1 / least, 3), 1.0), _MAX_WRITTEN_FPS)
 
