@@ -58,8 +58,11 @@ def make_video(
             stream.set_display_rotation(turned)
         tone: Any = container.add_stream(sound, rate=SAMPLES) if sound else None
         for number, time in enumerate(times):
-            grey = np.full((HEIGHT, WIDTH, 3), 10 + STEP * number, np.uint8)
-            frame = av.VideoFrame.from_ndarray(grey if images is None else images[number], "bgr24")
+            if images is None:
+                image = np.full((HEIGHT, WIDTH, 3), 10 + STEP * number, np.uint8)
+            else:
+                image = images[number]
+            frame = av.VideoFrame.from_ndarray(image, "bgr24")
             frame.pts, frame.time_base = round(time / base), base
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -119,6 +119,21 @@ def test_written_videos_keep_real_time(variable: tuple[Path, list[float]]) -> No
     assert worst <= half + MILLISECOND
 
 
+def test_a_few_long_gaps(tmp_path: Path) -> None:
+    """The mean is 28 a second, and yet none of the frames, 30 a second, is left out."""
+    times = list(np.cumsum([*[1 / 30] * 20, 0.08] * 4)) + [3.0]
+    images = [np.full((HEIGHT, WIDTH, 3), 90 * n % 250, np.uint8) for n in range(len(times))]
+    path = make_video(tmp_path / "in.mp4", "mpeg4", times, images=images)
+    with VideoReader(path) as video:
+        print(video.fps, video.full_fps)
+        assert video.full_fps == pytest.approx(30, rel=0.01)
+    target = tmp_path / "out.mp4"
+    assert main(["makeup", "--whole", "--strength", "0", str(path), "--output", str(target)]) == 0
+    means = np.array([mean for _, mean in greys(target)])
+    shown = 1 + int((np.abs(np.diff(means)) > 45).sum())
+    assert shown == len(times)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_constant_rates_are_written_frame_by_frame(suffix: str, tmp_path: Path) -> None:
     times = [number / 30 for number in range(60)]

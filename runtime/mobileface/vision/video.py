@@ -84,7 +84,8 @@ class VideoReader:
         fps: Nominal frames per second; 25 if unknown. With a variable rate, this is the mean or the
             usual rate, depending on the format.
         full_fps: Frames per second where the frames of a file are closest together; `fps` for a
-            constant rate, a camera or a stream. A video written at this rate loses no frame.
+            constant rate, a camera or a stream. A video written at this rate repeats frames rather
+            than leave some out.
         count: Number of frames by the file's header; None for a camera or if unknown. Formats that
             store the length only (MKV, WebM) give an estimate.
         live: True for a camera, and for a stream of unknown length.

@@ -24,6 +24,7 @@ _MAX_NOMINAL_FPS = 120.0
 _MAX_WRITTEN_FPS = 240.0
 _SCANNED_PACKETS = 300
 _SMALL_GAP_PERCENTILE = 10
+_SAME_RATE = 0.02
 _SAME_GAP, _ROUNDING = 0.1, 1.5e-3
 """Gaps count as the same if they differ by less than this share, or by these seconds: many formats
 round time stamps to milliseconds."""
@@ -87,7 +88,7 @@ class VideoSource:
 
 
 def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, float]:
-    """The frame rate of a source, and the rate at which no frame of it is lost.
+    """The frame rate of a source, and the rate of its closest frames.
 
     Headers of files with a variable rate give the mean, the usual, or the finest possible rate. So
     the time stamps of the first frames are read, without decoding them.
@@ -110,7 +111,7 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     least = float(np.percentile(gaps, _SMALL_GAP_PERCENTILE))
     same = gaps <= max((1 + _SAME_GAP) * least, least + _ROUNDING)
     least = float(gaps[same].mean())
-    if abs(least * nominal - 1) <= max(_SAME_GAP, _ROUNDING * nominal):
+    if abs(least * nominal - 1) <= _SAME_RATE:
         return nominal, nominal
     return nominal, min(max(round(1 / least, 3), 1.0), _MAX_WRITTEN_FPS)
 
