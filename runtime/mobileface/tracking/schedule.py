@@ -46,6 +46,8 @@ class DetectionSchedule:
         cost: Smoothed run time of a frame with a detection, in seconds.
         looks: Consecutive detections while the tracks were unsettled.
         scene: Subsampled previous frame.
+        time: Time of the previous frame in seconds; None if unknown.
+        detected_at: Time of the last detection in seconds.
     """
 
     every: Interval
@@ -67,6 +69,7 @@ class DetectionSchedule:
         return now
 
     def _due_at(self, frame: Image, time: float) -> bool:
+        """Like `_due`, with limits in seconds; measures the frame rate."""
         if self.time is not None and time > self.time:
             gap = (1 - _GAP_WEIGHT) / self.fps + _GAP_WEIGHT * (time - self.time)
             self.fps = 1 / gap
@@ -80,6 +83,7 @@ class DetectionSchedule:
         return now
 
     def _due(self, frame: Image, limited: bool = True) -> bool:
+        """True if the interval in frames has passed; ``limited`` applies `max_rate` in frames."""
         has_limit = limited and self.max_rate is not None
         least = math.ceil(self.fps / self.max_rate) if has_limit and self.max_rate else 1
         if self.every == "auto":
