@@ -77,7 +77,7 @@ def _table(models: Path) -> str:
     """The models of the starter set."""
     index = json.loads((models / "index.json").read_text(encoding="utf-8"))["models"]
     rows = [
-        "| model | task | licence | size | largest error, compared with |",
+        "| model | task | licence | size | conversion error, against |",
         "|---|---|---|---|---|",
     ]
     for name, entry in index.items():
@@ -91,7 +91,7 @@ def _table(models: Path) -> str:
         licence = load_recipe(name).spec.license.name
         rows.append(
             f"| [{name}](models_onnx/{name}.md) | {entry['task']} | {licence} | {size} "
-            f"| {words}, {found['oracle']} |"
+            f"| {words}, {found['oracle'].partition(',')[0]} |"
         )
     return "\n".join(rows)
 

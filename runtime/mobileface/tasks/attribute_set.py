@@ -4,46 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import InputError
-from ..models.session import Session
-from ..models.spec import ModelSpec
 from ..types import Attributes, Face
 from ..vision.image import ChannelOrder, Image
+from .attribute_model import AttributeModel
 from .face_crops import face_crops
 
-__all__ = ["AttributeModel", "AttributeSet", "merge_attributes"]
-
-
-class AttributeModel(Protocol):
-    """What runs one attribute model: `AttributePredictor` or `HeadPredictor`.
-
-    Attributes:
-        session: Its network.
-        spec: The model's facts.
-        name: Name of the model.
-        crop: Name of the crop that it wants, see `mobileface.vision.crops`.
-        crop_size: Height and width of that crop; None: the template's.
-        fills: Which of "gender", "age" and "expression" it tells.
-    """
-
-    session: Session
-    spec: ModelSpec
-    name: str
-    crop: str
-    crop_size: tuple[int, int] | None
-    fills: tuple[str, ...]
-
-    def predict(
-        self,
-        images: Image | Sequence[Image],
-        *,
-        color: ChannelOrder = "bgr",
-        batch_size: int | None = None,
-    ) -> list[Attributes]:
-        """Attributes of face crops."""
-        ...
+__all__ = ["AttributeSet", "merge_attributes"]
 
 
 class AttributeSet:

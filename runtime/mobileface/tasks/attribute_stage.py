@@ -11,7 +11,8 @@ import numpy as np
 from ..errors import ModelNotFoundError
 from ..types import Attributes, Face, FloatArray
 from ..vision.image import ChannelOrder, Image
-from .attribute_set import AttributeModel, AttributeSet
+from .attribute_model import AttributeModel
+from .attribute_set import AttributeSet
 from .base import Request, Stage, Task
 from .face_crops import require_crop
 from .loading import load_attributes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,79 +9,31 @@ import numpy as np
 from ..models.kinds import HeadSpec, HeadsSpec
 from ..models.session import Session
 from ..types import Attributes, FloatArray
-from ..vision.image import ChannelOrder, Image, Tensor, tensor_batches
-from .attributes import softmax
+from ..vision.image import Tensor
+from .attribute_model import AttributeModel, softmax
 
 __all__ = ["HeadPredictor"]
 
-_BATCH = 32
-"""Faces a run: larger batches gain nothing on a CPU and cost memory."""
 
-
-class HeadPredictor:
-    """Tells what its network has heads for; the other fields of `Attributes` are None.
+class HeadPredictor(AttributeModel):
+    """Predicts what its network has heads for; the other fields of `Attributes` are None.
 
     Args:
         session: A model whose task is "attributes" and whose kind is "heads".
-
-    Attributes:
-        spec: The model's facts.
-        name: Name of the model.
-        crop: Name of the crop that it wants.
-        crop_size: Height and width of that crop in pixels.
-        fills: Which of "gender", "age" and "expression" it tells.
 
     Raises:
         ModelError: If the model is of another kind.
     """
 
     def __init__(self, session: Session) -> None:
-        spec = session.spec
-        section = spec.require(HeadsSpec, str(session.path))
+        section = session.spec.require(HeadsSpec, str(session.path))
+        image = session.spec.require_input()
+        fills = tuple(head.attribute for head in section.heads)
+        super().__init__(session, section.crop, (image.height, image.width), fills)
         self.heads = section.heads
-        self.session = session
-        self.spec = spec
-        self.name = spec.name
-        self.image = spec.require_input()
-        self.crop = section.crop
-        self.crop_size: tuple[int, int] | None = (self.image.height, self.image.width)
-        self.fills = tuple(head.attribute for head in self.heads)
-
-    def predict(
-        self,
-        images: Image | Sequence[Image],
-        *,
-        color: ChannelOrder = "bgr",
-        batch_size: int | None = None,
-    ) -> list[Attributes]:
-        """Attributes of face crops.
-
-        Args:
-            images: One crop (H, W, 3) or (H, W), a batch (N, H, W, 3), or a sequence of crops of
-                any sizes; uint8. They are brought to the model's input.
-            color: Channel order of colour crops.
-            batch_size: Crops a run of the network; memory grows with it, results do not change.
-                None: what `mobileface tune` found best for this machine, or 32.
-
-        Returns:
-            The attributes of each crop, in the order given.
-
-        Raises:
-            ImageError: A crop is no image; names its number.
-            InputError: ``batch_size`` is below 1 or ``color`` unknown.
-        """
-        size = (self.session.batch or _BATCH) if batch_size is None else batch_size
-        tensors = tensor_batches(images, self.image, color, size)
-        return [found for tensor in tensors for found in self.predict_tensor(tensor)]
-
-    __call__ = predict
 
     def predict_tensor(self, tensor: Tensor) -> list[Attributes]:
-        """Attributes from a network input as `mobileface.vision.image.to_tensor` makes it.
-
-        Args:
-            tensor: As the spec of the input says, float32 (N, C, height, width) for most models.
-        """
+        """See `AttributeModel.predict_tensor`."""
         found = self.session.run({self.image.name: tensor})
         rows = {head.attribute: _probabilities(head, found[head.output]) for head in self.heads}
         return [

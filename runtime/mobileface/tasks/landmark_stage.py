@@ -16,7 +16,7 @@ from .base import Request, Stage, Task
 from .detection import Detector
 from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
 from .loading import load_landmarks
-from .upright import TurnedFace, eye_roll, turned_patch, upright_face
+from .upright import TurnedFace, eye_roll, points_at, turned_patch, upright_face
 
 __all__ = ["TASK", "LandmarkStage"]
 
@@ -93,8 +93,10 @@ class LandmarkStage(Stage):
             known = face.landmarks
             if self.models and (known is None or not wanted <= set(known.names)):
                 parts = self._predict(image, face, found)
+                roll = None if found is None else eye_roll(merge_landmarks(parts), face.roll)
+                if known is not None and roll is not None and abs(roll) >= _UPRIGHT:
+                    known = self._again(image, face, known, roll, color)
                 merged = merge_landmarks(parts if known is None else [known, *parts])
-                roll = face.roll if found is None else eye_roll(merged, face.roll)
                 marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
         return marked
 
@@ -112,6 +114,14 @@ class LandmarkStage(Stage):
         assert face.landmarks is not None
         marks = Landmarks(face.landmarks.names, found.points)
         return dataclasses.replace(face, landmarks=marks, roll=found.roll)
+
+    def _again(
+        self, image: Image, face: Face, known: Landmarks, roll: float, color: ChannelOrder
+    ) -> Landmarks:
+        """The detector's points of a face whose roll a landmark model has found."""
+        assert self.detector is not None
+        points = points_at(self.detector, image, face.bbox, roll, color)
+        return known if points is None else Landmarks(known.names, points)
 
     def _predict(self, image: Image, face: Face, turned: TurnedFace | None) -> list[Landmarks]:
         """The points that each landmark model finds in one face, upright."""

@@ -20,7 +20,7 @@ from ..types import FloatArray, Landmarks
 from ..vision.image import ChannelOrder, Image
 from .detection import Detector
 
-__all__ = ["TurnedFace", "eye_roll", "turned_patch", "upright_face"]
+__all__ = ["TurnedFace", "eye_roll", "points_at", "turned_patch", "upright_face"]
 
 _SIDE = 128
 """Pixels of a patch; the face covers half of it."""
@@ -126,6 +126,29 @@ def upright_face(
     points = np.mean([look.points for look in (best, *around)], axis=0, dtype=np.float64)
     roll = _tilt(points)
     return TurnedFace(_wrapped(roll), points.astype(np.float32), best.center, best.size)
+
+
+def points_at(
+    detector: Detector, image: Image, box: FloatArray, roll: float, color: ChannelOrder
+) -> FloatArray | None:
+    """The keypoints of a face whose roll is known: what the detector finds in an upright patch.
+
+    The points of several patches that are turned a little more or less are averaged.
+
+    Args:
+        detector: Its keypoints are returned.
+        image: uint8 (H, W, 3) or (H, W).
+        box: float32 (4,): the face's box.
+        roll: Degrees, clockwise.
+        color: Channel order of a colour image.
+
+    Returns:
+        float32 (P, 2) in pixels of the image; None if no patch shows the face.
+    """
+    found = _looks(detector, image, box, [roll + turn for turn in (0, *_AROUND)], color)
+    if not found:
+        return None
+    return np.asarray(np.mean([look.points for look in found], axis=0), np.float32)
 
 
 def turned_patch(

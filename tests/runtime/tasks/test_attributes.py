@@ -16,7 +16,7 @@ from mobileface.errors import ImageError, InputError, ModelError
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput
-from mobileface.tasks.attributes import softmax
+from mobileface.tasks.attribute_model import softmax
 from mobileface.vision.image import to_tensor
 
 YOLO = Path(__file__).parents[2] / "models" / "yolo"
