@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +48,14 @@ _NEEDS = {
     "needs_ncnn": (
         all(importlib.util.find_spec(name) for name in ("ncnn", "pnnx")),
         "no ncnn: pip install '.[ncnn]' && pip install --no-deps pnnx",
+    ),
+    "needs_pyav": (
+        importlib.util.find_spec("av") is not None,
+        "no PyAV: pip install av",
+    ),
+    "needs_ffmpeg": (
+        all(shutil.which(name) for name in ("ffmpeg", "ffprobe")),
+        "no ffmpeg: apt-get install ffmpeg",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),

@@ -24,6 +24,7 @@ from .progress import Progress
 __all__ = ["add_enhance", "add_makeup"]
 
 Change = Callable[[Image], Image]
+TimedChange = Callable[[Image, float], Image]
 
 _MAKEUP: tuple[tuple[str, float, str, str], ...] = (
     ("--whiten", 0.15, "RATE", "brightness increase"),
@@ -98,7 +99,11 @@ def run_enhance(options: argparse.Namespace) -> int:
     def change(image: Image) -> Image:
         return enhance(image, **settings)
 
-    return _run(options, change, lambda fps: Enhancer(fps, **settings))
+    def for_video(fps: float) -> TimedChange:
+        enhancer = Enhancer(fps, **settings)
+        return lambda image, time: enhancer(image, time=time)
+
+    return _run(options, change, for_video)
 
 
 def run_makeup(options: argparse.Namespace) -> int:
@@ -122,10 +127,12 @@ def run_makeup(options: argparse.Namespace) -> int:
             strength=options.strength,
         )
 
-    return _run(options, change, lambda _: change)
+    return _run(options, change, lambda _: lambda image, _: change(image))
 
 
-def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float], Change]) -> int:
+def _run(
+    options: argparse.Namespace, change: Change, for_video: Callable[[float], TimedChange]
+) -> int:
     """Processes every image and video; writes to a folder or, for a single input, to a file."""
     paths = find_pictures(options.inputs, videos=True)
     to_file = not options.output.is_dir() and (
@@ -154,22 +161,27 @@ def _run(options: argparse.Namespace, change: Change, for_video: Callable[[float
     return code
 
 
-def _change_video(path: Path, target: Path, for_video: Callable[[float], Change]) -> int:
+def _change_video(path: Path, target: Path, for_video: Callable[[float], TimedChange]) -> int:
     """Processes a video frame by frame; Ctrl-C or SIGTERM keeps the frames written so far."""
     interrupted: KeyboardInterrupt | None = None
     with VideoReader(path) as video, contextlib.ExitStack() as stack:
         shape = (video.width, video.height)
-        writer = stack.enter_context(VideoWriter(target, video.fps, *shape))
+        writer = stack.enter_context(VideoWriter(target, video.full_fps, *shape, sound=path))
         progress, change = Progress(video.count, "frames"), for_video(video.fps)
         try:
-            for _, frame in video:
-                writer.write(change(frame))
+            for _, time, image in video.frames():
+                writer.write(change(image, time), time)
                 progress.step()
         except KeyboardInterrupt as error:
             if not progress.done:
                 raise
             interrupted = error
+            writer.hurry()
         progress.end()
-    broken = f"; {video.broken} broken frames skipped" if video.broken else ""
-    print_text(f"{target} ({progress.done} frames, {progress.rate:.1f}/s, without sound{broken})")
+    parts = [f"{progress.done} frames, {progress.rate:.1f}/s"]
+    if writer.sound:
+        parts.append(writer.sound)
+    if video.broken:
+        parts.append(f"{video.broken} broken frames skipped")
+    print_text(f"{target} ({'; '.join(parts)})")
     return 0 if interrupted is None else say_interrupted(interrupted)

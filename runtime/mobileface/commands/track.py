@@ -34,6 +34,7 @@ from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..vision.draw import write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
+from ..vision.video_source import is_url, shown_url
 from .faces import face_values, report_damaged
 from .json_lines import JsonLines
 from .options import (
@@ -63,7 +64,7 @@ __all__ = ["add_track"]
 def add_track(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface track``."""
     add = parser.add_argument
-    add("video", metavar="VIDEO", help="video file, or index of a camera")
+    add("video", metavar="VIDEO", help="video file, index of a camera, or URL of a stream")
     add(
         "--output",
         action=OutputFile,
@@ -140,7 +141,7 @@ def run_track(options: argparse.Namespace) -> int:
         raise InputError(
             "no output specified", hint="pass --output OUT.mp4, --tracks OUT.jsonl or both"
         )
-    source = int(options.video) if options.video.isdecimal() else Path(options.video)
+    source = int(options.video) if options.video.isdecimal() else options.video
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(VideoReader(source))
         names = None
@@ -157,7 +158,7 @@ def run_track(options: argparse.Namespace) -> int:
             detect_every=options.detect_every,
             max_detections=options.max_cpu_fps,
             fps=video.fps,
-            live=isinstance(source, int),
+            live=video.live,
             max_age=options.max_age,
             min_hits=options.min_hits,
             iou_threshold=options.track_iou,
@@ -202,18 +203,21 @@ def _follow(
         writer = None
         if options.output is not None:
             shape = (video.width, video.height)
-            writer = stack.enter_context(VideoWriter(options.output, video.fps, *shape))
+            has_file = not (video.live or is_url(options.video))
+            sound = Path(options.video) if has_file else None
+            writer = VideoWriter(options.output, video.full_fps, *shape, sound=sound)
+            stack.enter_context(writer)
         lines = None
         if options.tracks is not None:
-            header = _header(options.video, video, analyzer, names)
+            header = _header(shown_url(options.video), video, analyzer, names)
             lines = stack.enter_context(JsonLines(options.tracks, header))
         progress = Progress(video.count, "frames")
         ended: KeyboardInterrupt | None = None
         try:
-            for number, frame in video:
+            for number, time, frame in video.frames():
                 if options.limit is not None and summary["frames"] >= options.limit:
                     break
-                found = follower(frame)
+                found = follower(frame, time=time)
                 people = None if names is None else names(found.faces)
                 summary["frames"] += 1
                 summary["detections"] += found.detected
@@ -221,10 +225,10 @@ def _follow(
                 for stage, spent in found.seconds.items():
                     seconds[stage] = seconds.get(stage, 0.0) + spent
                 if lines is not None:
-                    lines.write(_record(number, video.fps, found, people, options.embeddings))
+                    lines.write(_record(number, time, found, people, options.embeddings))
                 if writer is not None:
                     rate = progress.rate if options.show_fps else None
-                    writer.write(_drawn(frame, found, people, rate))
+                    writer.write(_drawn(frame, found, people, rate), time)
                 progress.step()
         except KeyboardInterrupt as error:
             if not progress.done:
@@ -236,8 +240,11 @@ def _follow(
             summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
             if lines is not None:
                 lines.write({"summary": summary})
+            if writer is not None and ended is not None:
+                writer.hurry()
             stack.close()  # completes the files
-    print_text(_text(options, summary, progress.rate))
+    copied = "" if writer is None else writer.sound
+    print_text(_text(options, summary, progress.rate, copied))
     return 0 if ended is None else say_interrupted(ended)
 
 
@@ -263,11 +270,11 @@ def _header(
 
 
 def _record(
-    number: int, fps: float, found: FollowedFrame, people: People, embeddings: bool
+    number: int, time: float, found: FollowedFrame, people: People, embeddings: bool
 ) -> dict[str, Any]:
     return {
         "frame": number,
-        "time": round(number / fps, 3),
+        "time": round(time, 3),
         "detected": found.detected,
         "faces": [_face(face, people, embeddings) for face in found.faces],
     }
@@ -306,7 +313,7 @@ def _label(track_id: int, people: People) -> str:
     return f"#{track_id} {plain}".rstrip()
 
 
-def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float) -> str:
+def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float, sound: str) -> str:
     """The human-readable summary."""
     parts = [
         f"{summary['frames']} frames, {rate:.1f}/s, detector in {summary['detections']}",
@@ -315,10 +322,10 @@ def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float) -> 
     if summary["broken"]:
         parts.append(f"{summary['broken']} broken frames skipped")
     if options.output is not None:
-        parts.append(f"{options.output} (without sound)")
+        parts.append(f"{options.output} {sound}".rstrip())
     if options.tracks is not None:
         parts.append(str(options.tracks))
-    return f"{options.video}: {'; '.join(parts)}"
+    return f"{shown_url(options.video)}: {'; '.join(parts)}"
 
 
 def detect_every(text: str) -> int | str:

@@ -137,16 +137,27 @@ class Enhancer:
     ) -> None:
         if not (np.isfinite(fps) and fps > 0):
             raise InputError(f"fps {fps} is not a positive number")
-        self._weight = 1 - math.exp(-1 / (fps * _TIME_CONSTANT))
+        self._gap, self._time = 1 / fps, math.nan
         self._strength, self._histogram, self._gamma = strength, histogram, gamma
         self._mean: float | None = None
 
-    def __call__(self, frame: Image, *, color: ChannelOrder = "bgr") -> Image:
-        """Enhances the next frame; raises the errors of `enhance`."""
+    def __call__(
+        self, frame: Image, *, time: float | None = None, color: ChannelOrder = "bgr"
+    ) -> Image:
+        """Enhances the next frame; raises the errors of `enhance`.
+
+        Args:
+            frame: See `enhance`.
+            time: Time of the frame in seconds; None: the rate is constant.
+            color: See `enhance`.
+        """
+        gap = self._gap if time is None else time - self._time
+        gap = self._gap if math.isnan(gap) else max(gap, 0.0)
+        self._time = math.nan if time is None else time
         gamma = self._gamma
         if gamma is None:
             target = math.log(lighting_gamma(frame, histogram=self._histogram, color=color))
             before = target if self._mean is None else self._mean
-            self._mean = before + self._weight * (target - before)
+            self._mean = before + (1 - math.exp(-gap / _TIME_CONSTANT)) * (target - before)
             gamma = math.exp(self._mean)
         return enhance(frame, gamma=gamma, strength=self._strength, color=color)

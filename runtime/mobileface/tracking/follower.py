@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from time import perf_counter
 
-import cv2
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
@@ -18,6 +16,7 @@ from ..types import Face, FloatArray, Track
 from ..vision.frontality import frontality
 from ..vision.image import ChannelOrder, Image, check_image
 from .motion import iou
+from .schedule import DetectionSchedule, Interval
 from .tracker import Tracker
 
 __all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
@@ -27,18 +26,6 @@ _SURPRISE_IOU = 0.7
 
 _BETTER_VIEW = 1.25
 """A face is described again when its view score is this many times the best so far."""
-
-_MAX_PAUSE = 0.2
-"""Maximum seconds of video without a detection when the interval is chosen automatically."""
-
-_PATIENCE = 3
-"""Number of consecutive frames with a detection after a face was missed or is new."""
-
-_SCENE_STEP, _SCENE_CHANGE = 24, 20.0
-"""A new scene begins if every ``_SCENE_STEP``-th pixel differs by more than ``_SCENE_CHANGE`` on
-average."""
-
-Interval = int | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,75 +76,13 @@ class _Known:
 
 
 @dataclass(slots=True)
-class _Schedule:
-    """Decides when the detector runs.
-
-    Attributes:
-        every: Frames from one detection to the next; "auto" chooses the interval automatically.
-        fps: Frames per second of the video.
-        max_rate: Maximum number of detections per second of video; None for no limit.
-        live: Frames that arrive while another one is processed are lost.
-        interval: Current interval in frames, with "auto".
-        since: Frames since the last detection.
-        cost: Smoothed run time of a frame with a detection, in seconds.
-        looks: Consecutive detections while the tracks were unsettled.
-        scene: Subsampled previous frame.
-    """
-
-    every: Interval
-    fps: float
-    max_rate: float | None
-    live: bool
-    interval: int = 1
-    since: float = math.inf
-    cost: float = 0.0
-    looks: int = 0
-    scene: Image | None = None
-
-    def due(self, frame: Image) -> bool:
-        """True if the detector must run on this frame."""
-        least = 1 if self.max_rate is None else math.ceil(self.fps / self.max_rate)
-        if self.every == "auto":
-            every = 1 if self._is_new_scene(frame) else self.interval
-        else:
-            every = self.every
-        now = self.since >= max(every, least)
-        self.since = 1 if now else self.since + 1
-        return now
-
-    def learn(self, surprised: bool, unsettled: bool, seconds: float) -> None:
-        """Adapts the interval after a detection: shorter after a surprise, otherwise longer.
-
-        Args:
-            surprised: The detection was needed, see `_surprised`.
-            unsettled: See `Tracker.unsettled`.
-            seconds: Run time of the frame.
-        """
-        self.cost = seconds if not self.cost else 0.8 * self.cost + 0.2 * seconds
-        self.looks = self.looks + 1 if unsettled else 0
-        if unsettled and self.looks <= _PATIENCE:
-            interval = 1
-        else:
-            interval = max(self.interval // 2, 1) if surprised else self.interval + 1
-        keeps_up = math.ceil(self.cost * self.fps) if self.live else 1
-        self.interval = max(min(interval, int(self.fps * _MAX_PAUSE)), keeps_up, 1)
-
-    def _is_new_scene(self, frame: Image) -> bool:
-        """True after a cut: the predicted boxes are no longer valid."""
-        before, self.scene = self.scene, np.array(frame[::_SCENE_STEP, ::_SCENE_STEP])
-        if before is None or before.shape != self.scene.shape:
-            return True
-        return float(cv2.absdiff(before, self.scene).mean()) > _SCENE_CHANGE
-
-
-@dataclass(slots=True)
 class _Clock:
     """Accumulates run times by stage, in seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, stage: str, start: float) -> float:
-        now = time.perf_counter()
+        now = perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - start
         return now
 
@@ -172,7 +97,7 @@ class FaceFollower:
         detect_every: Frames from one detection to the next; boxes in between are predicted. "auto"
             adapts the interval to the movement of the faces and the run time of a detection.
         max_detections: Maximum number of detections per second of video; None for no limit.
-        fps: Frames per second of the video.
+        fps: Frames per second of the video; with times, only a first estimate.
         live: True for a camera: "auto" then makes the interval long enough for the detector to keep
             up with the frame rate.
         max_age: See `Tracker`; counted in frames with a detection.
@@ -214,7 +139,7 @@ class FaceFollower:
             iou_threshold=iou_threshold,
             same_person=same_person,
         )
-        self._schedule = _Schedule(detect_every, fps, max_detections, live)
+        self._schedule = DetectionSchedule(detect_every, fps, max_detections, live)
         self._forget_after = max(int(10 * fps), 100)
         self._known: dict[int, _Known] = {}
         self._number = -1
@@ -224,11 +149,14 @@ class FaceFollower:
         self._per_track = per_track
         self._per_frame = tuple(task for task in analyzer.tasks if task not in others)
 
-    def __call__(self, frame: Image, *, color: ChannelOrder = "bgr") -> FollowedFrame:
+    def __call__(
+        self, frame: Image, *, time: float | None = None, color: ChannelOrder = "bgr"
+    ) -> FollowedFrame:
         """Processes the next frame.
 
         Args:
             frame: uint8 (H, W, 3) or (H, W).
+            time: Its time in seconds, for videos with a variable rate; None: the rate is constant.
             color: Channel order of a colour frame.
 
         Raises:
@@ -236,8 +164,8 @@ class FaceFollower:
         """
         frame = check_image(frame)
         self._number += 1
-        due = self._schedule.due(frame)
-        clock, start = _Clock(), time.perf_counter()
+        due = self._schedule.due(frame, time)
+        clock, start = _Clock(), perf_counter()
         if due:
             detected = self.analyzer.detect(frame, color=color)
             clock.add("detection", start)
@@ -268,7 +196,7 @@ class FaceFollower:
 
         boxes = np.array([face.bbox for face in detected], np.float32).reshape(-1, 4)
         scores = [face.det_score for face in detected]
-        start = time.perf_counter()
+        start = perf_counter()
         tracks = self._tracker.update(boxes, scores, describe)
         start = clock.add("tracking", start)
         chosen = []

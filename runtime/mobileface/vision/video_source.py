@@ -1,0 +1,156 @@
+"""What a video is read from: a file, a camera or the URL of a stream."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import VideoError
+from ..host.files import reason, utf8_path
+
+__all__ = ["VideoSource", "frame_rates", "is_url", "shown_url"]
+
+_URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+_STREAM_TIMEOUT_MS = 10_000
+_DEFAULT_FPS = 25.0
+_MAX_NOMINAL_FPS = 120.0
+"""A higher rate in a file's header is often the unit of its time stamps, and is checked."""
+
+_MAX_WRITTEN_FPS = 240.0
+_SCANNED_PACKETS = 300
+_SMALL_GAP_PERCENTILE = 10
+_SAME_RATE = 0.02
+_SAME_GAP, _ROUNDING = 0.1, 1.5e-3
+"""Gaps count as the same if they differ by less than this share, or by these seconds: many formats
+round time stamps to milliseconds."""
+
+
+def is_url(source: str) -> bool:
+    """True for the URL of a stream, such as ``rtsp://…`` or ``http://…``."""
+    return _URL.match(source) is not None
+
+
+def shown_url(source: str) -> str:
+    """The source for messages and results: a password in a URL is replaced by ``***``."""
+    return _LOGIN.sub(r"\1:***@", source) if is_url(source) else source
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A file, a camera or a stream.
+
+    Args:
+        place: A file, the index of a camera, or a URL.
+    """
+
+    place: str | Path | int
+
+    @property
+    def is_camera(self) -> bool:
+        """True for the index of a camera."""
+        return isinstance(self.place, int)
+
+    @property
+    def is_stream(self) -> bool:
+        """True for a URL."""
+        return isinstance(self.place, str) and is_url(self.place)
+
+    def __str__(self) -> str:
+        return f"camera {self.place}" if self.is_camera else shown_url(str(self.place))
+
+    def open(self) -> cv2.VideoCapture:
+        """Opens the source; frames come as they are stored, not turned.
+
+        Raises:
+            VideoError: If it cannot be opened.
+        """
+        if isinstance(self.place, int):
+            capture = cv2.VideoCapture(self.place)
+            what, hint = "cannot be opened", ""
+        elif self.is_stream:
+            capture = _open_stream(str(self.place))
+            what = "the stream cannot be opened"
+            hint = "check the address, the login and the network"
+        else:
+            _require_file(Path(self.place))
+            with utf8_path(Path(self.place)) as name:
+                capture = cv2.VideoCapture(name)
+            what, hint = "not a video that OpenCV can decode", ""
+        if not capture.isOpened():
+            capture.release()
+            raise VideoError(what, where=str(self), hint=hint)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # the default depends on the version
+        return capture
+
+
+def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, float]:
+    """The frame rate of a source, and the rate of its closest frames.
+
+    Headers of files with a variable rate give the mean, the usual, or the finest possible rate. So
+    the time stamps of the first frames are read, without decoding them.
+
+    Returns:
+        Frames per second: the nominal rate (25 if unknown), and the rate of the closest frames,
+        which is the same for a constant rate.
+    """
+    nominal = float(capture.get(cv2.CAP_PROP_FPS))
+    known = 0 < nominal <= _MAX_NOMINAL_FPS
+    gaps = np.empty(0)
+    if not (source.is_camera or source.is_stream):
+        gaps = np.diff(_first_stamps(str(source.place)))
+        gaps = gaps[gaps > 1e-4]
+    if len(gaps) < 2:
+        rate = nominal if known else _DEFAULT_FPS
+        return rate, rate
+    if not known:
+        nominal = 1 / float(gaps.mean())
+    least = float(np.percentile(gaps, _SMALL_GAP_PERCENTILE))
+    same = gaps <= max((1 + _SAME_GAP) * least, least + _ROUNDING)
+    least = float(gaps[same].mean())
+    if abs(least * nominal - 1) <= _SAME_RATE:
+        return nominal, nominal
+    return nominal, min(max(round(1 / least, 3), 1.0), _MAX_WRITTEN_FPS)
+
+
+def _first_stamps(path: str) -> list[float]:
+    """Time stamps of a file's first frames in seconds, in order; empty if they are unknown."""
+    stamps: list[float] = []
+    with utf8_path(Path(path)) as name:
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        while len(stamps) < _SCANNED_PACKETS and capture.grab():
+            stamps.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)
+        capture.release()
+    return sorted(stamps)
+
+
+def _open_stream(url: str) -> cv2.VideoCapture:
+    """Opens a URL, with a time limit where OpenCV has one."""
+    limits = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        _STREAM_TIMEOUT_MS,
+        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+        _STREAM_TIMEOUT_MS,
+    ]
+    capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+    has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
+    return capture if has_ffmpeg else cv2.VideoCapture(url)
+
+
+def _require_file(path: Path) -> None:
+    """Checks a file first, because OpenCV prints its own errors to the terminal.
+
+    Raises:
+        VideoError: If the file does not exist, cannot be read or is empty.
+    """
+    try:
+        with path.open("rb") as stream:
+            empty = not stream.read(1)
+    except (OSError, ValueError) as error:
+        raise VideoError(f"cannot be read ({reason(error)})", where=str(path)) from error
+    if empty:
+        raise VideoError("the file is empty", where=str(path))
