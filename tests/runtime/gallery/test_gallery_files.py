@@ -226,7 +226,7 @@ def test_a_backup_is_one_state(path: Path) -> None:
         backup(gallery, copy, step=step)
         assert len(steps) > 1
         assert len(gallery) == 300 + len(steps)
-        with pytest.raises(InputError, match="own backup"):
+        with pytest.raises(InputError, match="own input"):
             backup(gallery, path)
     with Gallery.open(copy, model=MODEL) as gallery:
         assert sorted(names(gallery)) == sorted(f"person {number}" for number in range(300))
