@@ -25,6 +25,7 @@ import mobileface
 from mobileface import Attributes, Face, Landmarks, Tracker
 from mobileface.models.kinds import YoloSpec
 from mobileface.tasks.align import allows_crop
+from mobileface.tasks.yunet_detector import YunetDetector
 
 BOARD = "aarch64"
 Arrays = dict[str, Any]
@@ -84,6 +85,8 @@ def run(task: Any, label: str, images: Arrays, faces: Faces) -> Iterator[tuple[s
         if isinstance(task, mobileface.Detector):
             yolo = task.spec.get(YoloSpec)
             small = sample(image, yolo.short_side, yolo.short_side) if yolo else image
+            if isinstance(task, YunetDetector):
+                task.max_side = 0  # no scaling
             detections = task.detect(small)
             yield f"box/{where}", detections.boxes
             yield f"score/{where}", detections.scores
@@ -142,7 +145,7 @@ def pipeline(images: Arrays) -> Iterator[tuple[str, Any]]:
         found = analyzer(image)
         assert found, f"no face in {name}"
         yield f"box/analyzer/{name}", np.stack([face.bbox for face in found])
-        yield f"point/analyzer/{name}", np.stack([face.kps for face in found])
+        yield f"photo-point/analyzer/{name}", np.stack([face.kps for face in found])
         yield f"photo-embedding/analyzer/{name}", np.stack([face.embedding for face in found])
 
 
