@@ -121,7 +121,7 @@ def test_written_videos_keep_real_time(variable: tuple[Path, list[float]]) -> No
 
 def test_a_few_long_gaps(tmp_path: Path) -> None:
     """The mean is 28 a second, and yet none of the frames, 30 a second, is left out."""
-    times = list(np.cumsum([*[1 / 30] * 20, 0.08] * 4)) + [3.0]
+    times = [*np.cumsum([*[1 / 30] * 20, 0.08] * 4), 3.0]
     images = [np.full((HEIGHT, WIDTH, 3), 90 * n % 250, np.uint8) for n in range(len(times))]
     path = make_video(tmp_path / "in.mp4", "mpeg4", times, images=images)
     with VideoReader(path) as video:
