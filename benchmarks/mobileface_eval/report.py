@@ -15,12 +15,17 @@ from mobileface import __version__
 from mobileface.commands.output import print_text
 from mobileface.host.files import replacing, write_aside
 
-__all__ = ["table", "write_report"]
+__all__ = ["report_files", "table", "write_report"]
 
 SCHEMA = 1
 """Version of the JSON schema."""
 
 _DOTS_PER_INCH = 200
+
+
+def report_files(folder: Path, name: str) -> list[Path]:
+    """The files that `write_report` will write."""
+    return [folder / f"{name}{suffix}" for suffix in (".png", ".svg", ".json", ".md")]
 
 
 def write_report(

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from mobileface.errors import InputError
+from mobileface.host.output_options import OutputFile
 from mobileface.matching.calibration import SUFFIX, Basis, Calibration
 
 from ..calibrating import calibrate, scores_of_people
@@ -37,7 +38,7 @@ def add_calibrate(parser: argparse.ArgumentParser) -> None:
     add("--note", metavar="TEXT", help="remark about the data set, stored in the calibration")
     add(
         "--write",
-        type=Path,
+        action=OutputFile,
         metavar="FILE",
         help=f"calibration file to write; default: MODEL{SUFFIX} in the folder of --output; "
         "'mobileface compare --fmr' finds it next to the model",

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from mobileface import __version__
+from mobileface.host.output_options import run_checked
 from mobileface.host.program import run_program
 
 __all__ = ["main"]
@@ -31,8 +32,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         )
         return 2
     options = _parser().parse_args(arguments)
-    code: int = options.run(options)
-    return code
+    from ..report import report_files
+
+    return run_checked(options, report_files(options.output, options.command))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mobileface.errors import InputError
+from mobileface.host.output_options import OutputFolder
 from mobileface.host.places import default_cache_dir
 from mobileface.matching.embeddings import EmbeddingSet
 
@@ -72,7 +73,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Adds the option for the folder of the report."""
     parser.add_argument(
         "--output",
-        type=Path,
+        action=OutputFolder,
         default=Path("evaluation"),
         metavar="DIR",
         help="folder for plot, numbers and summary; default: %(default)s",

@@ -27,6 +27,7 @@ import onnx
 from mobileface import __version__
 from mobileface.errors import ConversionError, ModelError, ModelIntegrityError, OutputError
 from mobileface.host.files import check_sha256, reason, replacing, scratch_folder
+from mobileface.host.output_options import OutputFolder
 from mobileface.host.places import MODELS_PACKAGE
 from mobileface.models.index import INDEX_FILE, IndexEntry, read_index
 from mobileface.models.spec import METADATA_KEY, License, ModelSpec
@@ -47,7 +48,7 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
         "--models", type=Path, required=True, metavar="DIR", help="models folder to pack"
     )
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIST", help="folder for the wheel"
+        "--output", action=OutputFolder, required=True, metavar="DIST", help="folder for the wheel"
     )
     parser.add_argument(
         "--version", default=__version__, help="version of the wheel; default: %(default)s"

@@ -12,6 +12,7 @@ from mobileface.errors import ConversionError, OutputError, SourceError, SourceI
 from mobileface.host.ending import held
 from mobileface.host.files import scratch_folder, write_aside
 from mobileface.host.machine import ANYWHERE
+from mobileface.host.outputs import check_outputs
 from mobileface.models.index import PRECISIONS, IndexEntry, Variant, read_index, write_index
 
 from ..makers import MAKERS, Files, Maker
@@ -76,6 +77,9 @@ def convert(
     """
     maker = _maker(recipe)
     recipe, files = choose(recipe, source)
+    # Whatever is written begins with the model's name; a source that does too may be one of these.
+    written = [folder / f.name for f in files.values() if f.name.startswith(f"{recipe.name}.")]
+    check_outputs(written, files.values())
     with _locked_folder(folder), scratch_folder() as scratch:
         builder = VariantBuilder(recipe, files, maker, Path(scratch), verify)
         own = builder.build_own()

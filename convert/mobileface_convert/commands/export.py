@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError
 from mobileface.host.files import sha256, write_aside
+from mobileface.host.output_options import OutputPlace
+from mobileface.host.outputs import check_folder, check_outputs
 from mobileface.models.spec import METADATA_KEY
 
 from ..backends.ncnn import TIME_LIMIT
@@ -30,7 +32,13 @@ from ..exports.export_table import export_table
 from ..exports.interface import Interface, adapted, add_interface
 from ..exports.ncnn_export import export_ncnn
 from ..exports.network_export import load_network_files
-from ..exports.sidecar import Export, check_exportable, source_file, why_not_exported
+from ..exports.sidecar import (
+    Export,
+    check_exportable,
+    export_paths,
+    source_file,
+    why_not_exported,
+)
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
@@ -71,7 +79,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     add("--source", metavar="DIR_OR_URL", help="same as for 'all'")
     add(
         "--output",
-        type=Path,
+        action=OutputPlace,
         required=True,
         metavar="OUT.onnx|DIR",
         help="output file; for ncnn and caffe a folder",
@@ -137,6 +145,10 @@ def _export(options: argparse.Namespace) -> int:
         raise ConversionError(f"--weights {options.weights} is for --target ncnn")
     if options.target != "onnx" and (options.input != "float32" or options.normalize):
         raise ConversionError("--input and --normalize are for --target onnx")
+    if options.target == "onnx":
+        check_outputs([options.output], [options.symbol, options.params])
+    else:
+        check_folder(options.output)
     return _TARGETS[options.target](options)
 
 
@@ -181,6 +193,7 @@ def _to_ncnn(options: argparse.Namespace) -> int:
 
 def _ncnn_of_model(options: argparse.Namespace, path: Path) -> Export:
     """Exports an ONNX model to ncnn."""
+    _check_written(options, path.stem, [path])
     return export_ncnn(
         read_onnx(path),
         path.stem,
@@ -198,6 +211,7 @@ def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> E
     recipe = load_recipe(name).targeting("ncnn")
     check_exportable(why_not_exported(recipe.spec, "ncnn"), "ncnn", name)
     recipe, files = _files(recipe, options, opened)
+    _check_written(options, name, files.values())
     built = MAKERS[recipe.maker].build(recipe, files)
     return export_ncnn(
         onnx.load_from_string(built.content),
@@ -212,6 +226,7 @@ def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> E
 
 def _ncnn_of_checkpoint(options: argparse.Namespace) -> Export:
     """Exports a checkpoint without a recipe to ncnn."""
+    _check_written(options, _stem(options), [options.symbol, options.params])
     graph = prune(load_network_files(options.symbol, options.params), options.at).graph
     name, shape = _input(options, None, graph)
     rewritten, records = apply_passes(graph, "ncnn")
@@ -240,15 +255,22 @@ def _caffe_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> 
     recipe = load_recipe(name)
     check_exportable(why_not_caffe(recipe), "Caffe", name)
     recipe, files = _files(recipe, options, opened)
+    _check_written(options, name, files.values())
     sources = [source_file(path) for path in files.values()]
     return export_caffe(source_of_recipe(recipe, files), name, options.output, sources=sources)
 
 
 def _caffe_of_checkpoint(options: argparse.Namespace) -> Export:
     """Exports a checkpoint without a recipe to Caffe."""
+    _check_written(options, _stem(options), [options.symbol, options.params])
     graph = prune(load_network_files(options.symbol, options.params), options.at).graph
     source = source_of_graph(graph, *_input(options, None, graph))
     return export_caffe(source, _stem(options), options.output, sources=_sources(options))
+
+
+def _check_written(options: argparse.Namespace, name: str, files: Iterable[Path | None]) -> None:
+    """Checks that an export to ncnn or Caffe replaces none of its own source files."""
+    check_outputs(export_paths(options.output, name, options.target, options.weights), files)
 
 
 def _run(jobs: Sequence[Job]) -> int:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mobileface import __version__
 from mobileface.errors import ConversionError
+from mobileface.host.output_options import OutputFile, OutputFolder, OutputPlace, run_checked
+from mobileface.host.outputs import check_outputs
 from mobileface.host.places import HOME_VARIABLE, user_models
 from mobileface.host.program import run_program
 from mobileface.models.index import PRECISIONS
@@ -23,7 +25,7 @@ from ..build.inspection import describe, format_description
 from ..build.pipeline import verify_model
 from ..exports.interface import add_interface
 from ..exports.network_export import TOLERANCE, export_model
-from ..frontends.checkpoint import save_checkpoint
+from ..frontends.checkpoint import checkpoint_paths, save_checkpoint
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
@@ -48,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def run() -> int:
-        options = _parser().parse_args(arguments)
-        code: int = options.run(options)
-        return code
+        return run_checked(_parser().parse_args(arguments))
 
     return run_program("mobileface-convert", run)
 
@@ -93,7 +93,7 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        action=OutputFolder,
         metavar="DIR",
         help="models folder; default: MOBILEFACE_HOME, otherwise the user's data folder, where "
         "the runtime finds models automatically",
@@ -111,7 +111,11 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
 
 def _add_starter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="models folder, e.g. models_onnx"
+        "--output",
+        action=OutputFolder,
+        required=True,
+        metavar="DIR",
+        help="models folder, e.g. models_onnx",
     )
     parser.add_argument(
         "--weights",
@@ -140,7 +144,11 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(parser)
     parser.add_argument("--at", metavar="NAME", help="output to keep; default: detected")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+        "--output",
+        action=OutputPlace,
+        required=True,
+        metavar="PREFIX",
+        help="prefix of the new checkpoint",
     )
     parser.set_defaults(run=_prune)
 
@@ -148,7 +156,11 @@ def _add_prune(parser: argparse.ArgumentParser) -> None:
 def _add_merge(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint(parser)
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="PREFIX", help="prefix of the new checkpoint"
+        "--output",
+        action=OutputPlace,
+        required=True,
+        metavar="PREFIX",
+        help="prefix of the new checkpoint",
     )
     parser.set_defaults(run=_merge)
 
@@ -156,7 +168,7 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--symbol", type=Path, help="the -symbol.json file")
     parser.add_argument("--params", type=Path, required=True, help="the .params file")
-    parser.add_argument("--output", type=Path, required=True, metavar="OUT.onnx")
+    parser.add_argument("--output", action=OutputFile, required=True, metavar="OUT.onnx")
     parser.add_argument(
         "--input-shape",
         action="append",
@@ -266,6 +278,7 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _prune(options: argparse.Namespace) -> int:
+    _check_checkpoint(options)
     graph = load_checkpoint(options.symbol, options.params)
     result = prune(graph, options.at)
     for line in result.changed:
@@ -276,6 +289,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 
 def _merge(options: argparse.Namespace) -> int:
+    _check_checkpoint(options)
     graph = load_checkpoint(options.symbol, options.params)
     result = fold_batchnorm(graph)
     for line in result.changed:
@@ -284,6 +298,11 @@ def _merge(options: argparse.Namespace) -> int:
         print(f"kept {refused.node}: {refused.reason}")
     _save(graph, result, options.output)
     return 0
+
+
+def _check_checkpoint(options: argparse.Namespace) -> None:
+    """Checks that the new checkpoint does not replace the one that is read."""
+    check_outputs(checkpoint_paths(options.output), [options.symbol, options.params])
 
 
 def _save(before: Graph, result: PassResult, prefix: Path) -> None:
@@ -315,6 +334,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> int:
+    certificate = options.output.with_name(f"{options.output.stem}.certificate.json")
+    check_outputs([options.output, certificate], [options.symbol, options.params])
     exported = export_model(
         options.symbol,
         options.params,

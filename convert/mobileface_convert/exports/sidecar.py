@@ -61,6 +61,7 @@ __all__ = [
     "check_exportable",
     "compare_all",
     "detection_section",
+    "export_paths",
     "image_section",
     "probe_tensors",
     "scaled_pixels",
@@ -76,6 +77,8 @@ DETECTION_SHAPES = ((3, 256, 320), (3, 160, 96))
 
 _RELATIVE = {"float32": 5e-5, "float16": 1e-2}
 _COSINE = {"float32": 0.999999, "float16": 0.9999}
+_SUFFIXES = {"ncnn": ("param", "bin"), "caffe": ("prototxt", "caffemodel")}
+"""The suffixes of a network's files, by target."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -281,7 +284,7 @@ def write_export(
     """
     bounds = bounds_for(network.weights, agreement.scale)
     require(agreement, bounds, f"{name} for {network.target}")
-    stem = name if network.weights == "float32" else f"{name}_{network.weights}"
+    stem = _export_stem(name, network.weights)
     certificate = {
         "source": {"files": list(sources)},
         "tools": tools_used(*network.tools),
@@ -303,6 +306,16 @@ def write_export(
     _write_together(written)
     size = sum(map(len, network.contents.values()))
     return Export(name, tuple(written), size, network.layers, agreement, engine)
+
+
+def export_paths(folder: Path, name: str, target: str, weights: str) -> list[Path]:
+    """The files that `write_export` will write."""
+    stem = _export_stem(name, weights)
+    return [folder / f"{stem}.{suffix}" for suffix in (*_SUFFIXES[target], f"{target}.json")]
+
+
+def _export_stem(name: str, weights: str) -> str:
+    return name if weights == "float32" else f"{name}_{weights}"
 
 
 def _measured(agreement: Agreement, bounds: Bounds) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from ..graph.source_graph import Graph
 from .mxnet_params import write_params
 from .mxnet_symbol import write_symbol
 
-__all__ = ["save_checkpoint"]
+__all__ = ["checkpoint_paths", "save_checkpoint"]
+
+
+def checkpoint_paths(prefix: Path) -> tuple[Path, Path]:
+    """``PREFIX-symbol.json`` and ``PREFIX-0000.params``, as MXNet names them."""
+    names = (f"{prefix.name}-symbol.json", f"{prefix.name}-0000.params")
+    return prefix.with_name(names[0]), prefix.with_name(names[1])
 
 
 def save_checkpoint(graph: Graph, prefix: Path) -> tuple[Path, Path]:
@@ -22,8 +28,7 @@ def save_checkpoint(graph: Graph, prefix: Path) -> tuple[Path, Path]:
     Raises:
         OutputError: If the files cannot be written.
     """
-    symbol = prefix.with_name(f"{prefix.name}-symbol.json")
-    params = prefix.with_name(f"{prefix.name}-0000.params")
+    symbol, params = checkpoint_paths(prefix)
     arrays = {
         f"{'aux' if name in graph.auxiliary else 'arg'}:{name}": array
         for name, array in graph.weights.items()

@@ -13,6 +13,8 @@ import cv2
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError, ModelNotFoundError, OutputError
 from ..host.files import write_aside
+from ..host.output_options import OutputFile, OutputFolder
+from ..host.outputs import check_outputs, unique_stems
 from ..tasks.align import align, allows_crop
 from ..tasks.base import Task
 from ..tasks.drawing import draw_faces
@@ -40,7 +42,6 @@ __all__ = [
     "face_record",
     "face_values",
     "report_damaged",
-    "unique_stem",
     "write_picture",
 ]
 
@@ -67,7 +68,11 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     add_json(parser, "print one JSON object per crop")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write the crops to"
+        "--output",
+        action=OutputFolder,
+        required=True,
+        metavar="DIR",
+        help="folder to write the crops to",
     )
     parser.add_argument(
         "--crop",
@@ -84,10 +89,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     _add_detection(parser)
     add_json(parser, "print one JSON object per image")
     parser.add_argument(
-        "--draw", type=Path, metavar="OUT", help="write the annotated image to this file"
+        "--draw", action=OutputFile, metavar="OUT", help="write the annotated image to this file"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="write annotated images to this folder"
+        "--output",
+        action=OutputFolder,
+        metavar="DIR",
+        help="write annotated images to this folder",
     )
 
 
@@ -104,6 +112,11 @@ def run_faces(options: argparse.Namespace) -> int:
     paths = find_pictures(options.images)
     if options.draw is not None and len(paths) != 1:
         raise InputError(f"--draw needs one image, not {len(paths)}", hint="use --output DIR")
+    targets = {}
+    if options.output is not None:
+        stems = unique_stems(paths, options.output)
+        targets = {path: options.output / f"{stem}.png" for path, stem in stems.items()}
+    check_outputs([options.draw, *targets.values()], paths)
     analyzer = _analyzer(options, options.tasks)
     files = ImageFiles(paths)
     for path, image in files:
@@ -115,14 +128,14 @@ def run_faces(options: argparse.Namespace) -> int:
         if options.draw is not None:
             write_picture(options.draw, draw_faces(image, faces))
         if options.output is not None:
-            target = options.output / f"{unique_stem(path, paths)}.png"
-            write_picture(target, draw_faces(image, faces))
+            write_picture(targets[path], draw_faces(image, faces))
     return 2 if files.failed else 0
 
 
 def run_align(options: argparse.Namespace) -> int:
     """Writes an aligned crop of each face."""
     paths = find_pictures(options.images)
+    stems = unique_stems(paths, options.output, numbered=True)
     analyzer = _analyzer(options, with_needs("landmarks"), [options.crop] if options.crop else [])
     crop = options.crop or _first_crop(analyzer)
     files = ImageFiles(paths)
@@ -130,7 +143,7 @@ def run_align(options: argparse.Namespace) -> int:
         for number, face in enumerate(analyzer(image)):
             assert face.landmarks is not None
             chip = align(image, face.landmarks, crop=crop, size=options.size, box=face.bbox)
-            target = options.output / f"{unique_stem(path, paths)}_{number}.png"
+            target = options.output / f"{stems[path]}_{number}.png"
             write_picture(target, chip)
             if options.json:
                 record = {"file": str(path), "face": number, "crop": str(target), "template": crop}
@@ -211,9 +224,3 @@ def _text(path: Path, faces: Sequence[Face]) -> str:
     for face in faces:
         lines.append("  " + "  ".join(part for task in TASKS for part in task.to_text(face)))
     return "\n".join(lines)
-
-
-def unique_stem(path: Path, paths: Sequence[Path]) -> str:
-    """The file's name without suffix, followed by its index in the list if names repeat."""
-    same = [other for other in paths if other.stem == path.stem]
-    return path.stem if len(same) == 1 else f"{path.stem}_{paths.index(path)}"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..host.output_options import OutputFile
 from .options import add_face_choice, add_gallery_options, add_thresholds
 
 __all__ = ["add_gallery"]
@@ -96,7 +97,7 @@ def _add_search(add: _Add) -> None:
 def _add_file_actions(add: _Add) -> None:
     """Adds the subcommands that read, copy or convert a whole gallery."""
     option = add("export", "export everything as JSON, or embeddings as .npz", "gallery_files")
-    option("output", type=Path, metavar="OUT", help="output file, .json or .npz")
+    option("output", action=OutputFile, metavar="OUT", help="output file, .json or .npz")
     option("--no-crops", action="store_true", help="omit the face crops")
     option = add("import", "import people from an exported file", "gallery_files")
     option("input", type=Path, metavar="FILE", help="exported file, .json or .npz")
@@ -118,7 +119,7 @@ def _add_file_actions(add: _Add) -> None:
     option("--calibration", type=Path, metavar="FILE", help="calibration of the new model")
     option("--drop-failed", action="store_true", help="remove faces that cannot be embedded")
     option = add("backup", "back up the gallery, even while it is in use", "gallery_files")
-    option("output", type=Path, metavar="OUT", help="output file")
+    option("output", action=OutputFile, metavar="OUT", help="output file")
     option = add("calibrate", "store a calibration of the model's similarities", "gallery_people")
     option(
         "calibration",

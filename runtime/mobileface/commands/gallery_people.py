@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ..analyzer import FaceAnalyzer
@@ -18,6 +19,7 @@ from ..gallery import (
     measure_recall,
     probes_like,
 )
+from ..gallery.gallery import require_absent
 from ..tasks.loading import load_embedder
 from .gallery_access import (
     calibration_of,
@@ -45,6 +47,8 @@ __all__ = [
 
 def run_create(options: argparse.Namespace) -> int:
     """Creates an empty gallery for the given model, or the preferred one."""
+    path = gallery_path(options)
+    require_absent(path)  # before models are loaded
     key = read_key(options) if options.encrypt else None
     if options.encrypt and key is None:
         raise InputError(
@@ -62,7 +66,7 @@ def run_create(options: argparse.Namespace) -> int:
         keeps_crops=not options.no_crops,
         calibration=calibration_of(embedder.identity, options),
     )
-    with Gallery.create(gallery_path(options), stamp, key=key) as gallery:
+    with Gallery.create(path, stamp, key=key) as gallery:
         _print_stamp(gallery, options.json)
     return 0
 
@@ -80,21 +84,27 @@ def run_add_folder(options: argparse.Namespace) -> int:
     """Enrols each subfolder as one person; images that are already enrolled are skipped."""
     if not options.folder.is_dir():
         raise InputError("not a folder", where=str(options.folder))
-    people = {
-        folder.name: find_pictures([str(folder)])
+    people = [
+        folder
         for folder in sorted(options.folder.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
-    }
+    ]
     if not people:
         raise InputError("no subfolders found", where=str(options.folder))
     failed = False
     with open_gallery(options) as gallery:
         enroller = _enroller(options, gallery)
         progress = Progress(len(people), "people")
-        for name, paths in people.items():
-            done = enroller.enrol(name, paths, face=options.face)
-            failed = failed or bool(done.refused)
-            _report(done, options.json)
+        for folder in people:
+            try:
+                paths = find_pictures([str(folder)])
+                done = enroller.enrol(folder.name, paths, face=options.face)
+            except InputError as error:  # of this person alone; the others follow
+                failed = True
+                print(f"mobileface: error: {_at(error, folder)}", file=sys.stderr)
+            else:
+                failed = failed or bool(done.refused)
+                _report(done, options.json)
             progress.step()
         progress.end()
     return 2 if failed else 0
@@ -175,6 +185,11 @@ def run_calibrate(options: argparse.Namespace) -> int:
         gallery.set_calibration(calibration)
         _print_stamp(gallery, options.json)
     return 0
+
+
+def _at(error: InputError, folder: Path) -> str:
+    """The error with the folder it is about, if it does not say."""
+    return str(error) if error.where else f"{folder}: {error}"
 
 
 def _enroller(options: argparse.Namespace, gallery: Gallery) -> Enroller:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from ..errors import OutputError
 from ..host.ending import held
 from ..host.files import reason, replacing
+from ..host.outputs import open_through, write_all, written_through
 
 __all__ = ["JsonLines"]
 
@@ -35,14 +36,18 @@ class JsonLines:
         self._path, self._header = path, header
         self._stream: BinaryIO | None = None
         self._size = 0
-        self._regular = not path.exists() or path.is_file()
+        self._regular = not written_through(path)
 
     def write(self, document: Any) -> None:
         """Adds one document."""
         line = _line(document)
+        first = self._stream is None
+        if first:
+            line = _line(self._header) + line
+            self._open()
         with held():  # a line is there or not
-            if self._stream is None:
-                self._begin(_line(self._header) + line)
+            if first and self._regular:
+                self._begin(line)
             else:
                 self._add(line)
 
@@ -63,26 +68,29 @@ class JsonLines:
     ) -> None:
         self.close()
 
+    def _open(self) -> None:
+        """Opens a pipe or device; a pipe waits here for its reader, so signals are not held."""
+        if self._regular:
+            return
+        try:
+            self._stream = open_through(self._path)
+        except OSError as error:
+            raise self._failed(error) from error
+
     def _begin(self, line: bytes) -> None:
         """Puts the first line into the file, in place of what was there."""
         try:
-            if self._regular:
-                with replacing(self._path) as temporary:
-                    temporary.write_bytes(line)
-                self._size = len(line)
-                self._stream = self._path.open("ab", buffering=0)
-            else:
-                self._stream = self._path.open("wb", buffering=0)
-                self._add(line)
+            with replacing(self._path) as temporary:
+                temporary.write_bytes(line)
+            self._size = len(line)
+            self._stream = self._path.open("ab", buffering=0)
         except OSError as error:
             raise self._failed(error) from error
 
     def _add(self, line: bytes) -> None:
         assert self._stream is not None
-        rest = memoryview(line)
         try:
-            while rest:
-                rest = rest[self._stream.write(rest) :]
+            write_all(self._stream, line)
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .. import __version__
+from ..host.output_options import run_checked
 from ..host.program import run_program
 from ..tasks.table import TASKS
 from .bench import add_bench
@@ -47,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def run() -> int:
-        options = _parser().parse_args(arguments)
-        code: int = options.run(options)
-        return code
+        return run_checked(_parser().parse_args(arguments))
 
     return run_program("mobileface", run)
 

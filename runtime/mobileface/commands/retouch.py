@@ -11,9 +11,11 @@ from ..analyzer import FaceAnalyzer
 from ..effects.enhance import HISTOGRAMS, Enhancer, enhance
 from ..effects.makeup import makeup
 from ..errors import InputError
+from ..host.output_options import OutputPlace
+from ..host.outputs import check_folder, check_outputs, unique_stems
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter, is_video
-from .faces import report_damaged, unique_stem, write_picture
+from .faces import report_damaged, write_picture
 from .inputs import ImageFiles, find_pictures
 from .options import add_models_folder, add_precision
 from .output import print_text, say_interrupted
@@ -73,7 +75,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        action=OutputPlace,
         required=True,
         metavar="OUT",
         help="output folder, or output file for a single input",
@@ -133,24 +135,27 @@ def _run(
 ) -> int:
     """Processes every image and video; writes to a folder or, for a single input, to a file."""
     paths = find_pictures(options.inputs, videos=True)
-    to_file = options.output.suffix != "" and not options.output.is_dir()
+    to_file = not options.output.is_dir() and (
+        options.output.suffix != "" or options.output.exists()
+    )
     if to_file and len(paths) != 1:
         raise InputError(
             f"{len(paths)} inputs but only one output file", hint="pass a folder: --output DIR"
         )
+    targets = dict.fromkeys(paths, options.output)
+    if not to_file:
+        check_folder(options.output)
+        stems = unique_stems(paths, options.output, suffixes=(".png", ".mp4"))
+        for path, stem in stems.items():
+            targets[path] = options.output / f"{stem}.{'mp4' if is_video(path) else 'png'}"
+    check_outputs(targets.values(), paths)
     files = ImageFiles([path for path in paths if not is_video(path)])
     for path, image in files:
-        target = options.output
-        if not to_file:
-            target = options.output / f"{unique_stem(path, paths)}.png"
-        write_picture(target, change(image))
-        print_text(str(target))
+        write_picture(targets[path], change(image))
+        print_text(str(targets[path]))
     code = 2 if files.failed else 0
     for path in filter(is_video, paths):
-        target = options.output
-        if not to_file:
-            target = options.output / f"{unique_stem(path, paths)}.mp4"
-        interrupted = _change_video(path, target, for_video)
+        interrupted = _change_video(path, targets[path], for_video)
         if interrupted:
             return interrupted
     return code

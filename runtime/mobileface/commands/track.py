@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..host.ending import held
+from ..host.output_options import OutputFile
 from ..tasks.drawing import draw_faces
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..vision.draw import write_note
@@ -64,8 +65,13 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface track``."""
     add = parser.add_argument
     add("video", metavar="VIDEO", help="video file, index of a camera, or URL of a stream")
-    add("--output", type=Path, metavar="OUT.mp4", help="write the annotated video to this file")
-    add("--tracks", type=Path, metavar="OUT.jsonl", help="write one JSON line per frame")
+    add(
+        "--output",
+        action=OutputFile,
+        metavar="OUT.mp4",
+        help="write the annotated video to this file",
+    )
+    add("--tracks", action=OutputFile, metavar="OUT.jsonl", help="write one JSON line per frame")
     add("--tasks", nargs="+", metavar="TASK", help="run only these tasks; default: all available")
     add(
         "--detect-every",

@@ -13,6 +13,8 @@ import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..errors import ImageError, InputError, ModelNotFoundError
+from ..host.output_options import OutputFile
+from ..host.outputs import check_outputs
 from ..matching.calibration import Calibration, find_calibration
 from ..matching.decisions import (
     SAME,
@@ -23,7 +25,7 @@ from ..matching.decisions import (
     no_rule,
     verdict,
 )
-from ..matching.embeddings import EmbeddingSet
+from ..matching.embeddings import EmbeddingSet, require_suffix
 from ..tasks.face_choice import choose_face
 from ..tasks.loading import load_embedder
 from ..types import Face, FloatArray
@@ -64,7 +66,10 @@ def add_embed(parser: argparse.ArgumentParser) -> None:
     _add_identification(parser)
     add_json(parser, "print one JSON object")
     parser.add_argument(
-        "--output", type=Path, metavar="OUT.npz", help="write the embeddings to this file"
+        "--output",
+        action=OutputFile,
+        metavar="OUT.npz",
+        help="write the embeddings to this file",
     )
     parser.set_defaults(run=run_embed)
 
@@ -98,9 +103,10 @@ def run_embed(options: argparse.Namespace) -> int:
     """Embeds aligned crops, or every face of photos."""
     if not options.json and options.output is None:
         raise InputError("no output specified", hint="pass --json, --output OUT.npz or both")
-    if options.output is not None and options.output.suffix != _SUFFIX:
-        raise InputError(f"--output must end in .npz, not '{options.output}'")
+    if options.output is not None:
+        require_suffix(options.output)
     paths = find_pictures(options.images)
+    check_outputs([options.output], paths)
     files = ImageFiles(paths)
     source = _source(options)
     rows: list[_Row] = []

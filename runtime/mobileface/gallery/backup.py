@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import GalleryError, InputError
+from ..errors import GalleryError
 from ..host.files import replacing
+from ..host.outputs import check_outputs
 from .database import Database
+from .erasing import own_files
 from .gallery import Gallery
 
 __all__ = ["backup"]
@@ -32,13 +34,12 @@ def backup(
         step: Progress callback, called with the pages copied and the total number of pages.
 
     Raises:
-        InputError: If ``path`` is the gallery itself.
+        InputError: If ``path`` is the gallery itself, or one of the files that belong to it.
         GalleryError: If the gallery is corrupt.
         OutputError: If the copy cannot be written.
     """
     path = Path(path)
-    if path.exists() and path.samefile(gallery.path):
-        raise InputError("a gallery cannot be its own backup", where=str(path))
+    check_outputs([path], own_files(gallery.path))
 
     def report(_: int, left: int, total: int) -> None:
         if step is not None:

@@ -77,7 +77,7 @@ class Database:
         )
 
     def _open(self, mode: str) -> Any:
-        name = f"file:{quote(str(self._file))}?mode={mode}"
+        name = f"file:{quote(os.fsencode(self._file))}?mode={mode}"
         with self._translated():
             connection = self._driver.connect(
                 name, uri=True, timeout=self._timeout, isolation_level=None, check_same_thread=False

@@ -8,7 +8,7 @@ import mmap
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["derived_files", "erase"]
+__all__ = ["derived_files", "erase", "own_files"]
 
 SUFFIXES = ("-matrix", "-usearch-*")
 """Suffixes (with wildcards) of the files derived from a gallery, after the gallery's name."""
@@ -23,6 +23,12 @@ def derived_files(gallery: Path) -> list[Path]:
         for pattern in (name.name, f".{name.stem}.*{name.suffix}"):
             found.update(gallery.parent.glob(pattern))
     return sorted(found)
+
+
+def own_files(gallery: Path) -> list[Path]:
+    """The gallery, SQLite's files next to it, and what is derived from it: no place for outputs."""
+    logs = [gallery.with_name(f"{gallery.name}{suffix}") for suffix in ("-wal", "-shm", "-journal")]
+    return [gallery, *logs, *derived_files(gallery)]
 
 
 def erase(path: Path, patterns: Sequence[bytes]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import GalleryError, InputError
 from ..host.files import replacing
+from ..host.outputs import check_place
 from ..matching.calibration import Calibration
 from ..matching.decisions import DecisionRule
 from ..types import FloatArray
@@ -33,7 +34,7 @@ from .schema import check_model, check_schema, create_schema
 from .search import Searcher, Templates
 from .stamp import COLUMNS, Stamp, new_uid, now
 
-__all__ = ["Gallery"]
+__all__ = ["Gallery", "require_absent"]
 
 
 class Gallery:
@@ -89,10 +90,7 @@ class Gallery:
             OutputError: If the file cannot be written.
         """
         path = Path(path)
-        if path.exists():
-            raise InputError(
-                "already exists", where=str(path), hint="remove it, or use another path"
-            )
+        require_absent(path)
         with replacing(path, private=True) as temporary:
             database = Database(temporary, create=True, key=key)
             try:
@@ -384,3 +382,15 @@ class Gallery:
         if number is None:
             raise InputError(f"no person named '{name}' is enrolled", where=str(self.path))
         return int(number)
+
+
+def require_absent(path: Path) -> None:
+    """Checks that a new gallery replaces nothing.
+
+    Raises:
+        InputError: If there is a file of that name.
+        OutputError: If it could not be written.
+    """
+    if path.exists():
+        raise InputError("already exists", where=str(path), hint="remove it, or use another path")
+    check_place(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,7 +61,7 @@ class FaceRows:
         known = self._database.value("SELECT id FROM face WHERE uid = ?", (values["uid"],))
         if known is not None:
             return None
-        row = [_json(values[field]) if field in _JSON else values[field] for field in _FIELDS]
+        row = [_column(field, values[field]) for field in _FIELDS]
         sql = (
             f"INSERT INTO face (person, embedding, {', '.join(_FIELDS)}) "
             f"VALUES (?, ?, {', '.join('?' * len(_FIELDS))})"
@@ -103,6 +105,17 @@ class FaceRows:
             **values,
         )
         return FaceRecord(number, face)
+
+
+def _column(field: str, value: Any) -> Any:
+    """The value of a column; bytes of a file name that are not UTF-8 become escapes."""
+    if field in _JSON:
+        return _json(value)
+    if isinstance(value, str):
+        with contextlib.suppress(UnicodeEncodeError):  # not from a file name
+            return os.fsencode(value).decode("utf-8", "backslashreplace")
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 def _json(value: Any) -> str | None:

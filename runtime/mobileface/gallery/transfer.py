@@ -26,9 +26,11 @@ import numpy as np
 
 from ..errors import GalleryError, InputError
 from ..host.files import reason, replacing
+from ..host.outputs import check_outputs, written_through
 from ..matching.embeddings import EmbeddingSet
 from .enclosing import decode
 from .entries import NewFace, check_embedding, check_name
+from .erasing import own_files
 from .gallery import Gallery
 from .stamp import Stamp
 
@@ -66,15 +68,18 @@ def export_gallery(gallery: Gallery, path: str | Path, *, crops: bool = True) ->
         Number of faces written.
 
     Raises:
-        InputError: If the suffix is neither .json nor .npz.
+        InputError: If the suffix is neither .json nor .npz (a pipe or device without one is sent
+            JSON), or if ``path`` is the gallery itself.
         OutputError: If the file cannot be written.
     """
     path = Path(path)
     forms = {".json": _export_json, ".npz": _export_npz}
-    if path.suffix not in forms:
+    suffix = ".json" if not path.suffix and written_through(path) else path.suffix
+    if suffix not in forms:
         raise InputError(f"'{path}' must end in .json or .npz")
+    check_outputs([path], own_files(gallery.path))
     with gallery.database.read():
-        return forms[path.suffix](gallery, path, crops)
+        return forms[suffix](gallery, path, crops)
 
 
 def import_faces(gallery: Gallery, path: str | Path, *, merge: bool = False) -> Imported:

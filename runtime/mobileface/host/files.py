@@ -10,11 +10,23 @@ from pathlib import Path
 
 from ..errors import ModelError, ModelIntegrityError, OutputError
 from .ending import add_leftover, drop_leftover, held
+from .outputs import check_place, final_place, open_through, write_all, written_through
 
-__all__ = ["check_sha256", "reason", "replacing", "scratch_folder", "sha256", "write_aside"]
+__all__ = [
+    "check_sha256",
+    "reason",
+    "replacing",
+    "scratch_folder",
+    "sha256",
+    "utf8_path",
+    "write_aside",
+]
 
 _BLOCK = 1 << 16
 """Bytes hashed at a time: they stay in the CPU cache, so this is faster than megabytes."""
+
+_LONGEST_NAME = 200
+"""Bytes of a file name from which on the name of its temporary file is shortened."""
 
 
 def sha256(path: Path) -> str:
@@ -55,27 +67,58 @@ def reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, private: bool = False, suffix: str | None = None) -> Iterator[Path]:
     """Yields a temporary path next to ``path`` and renames it to ``path`` on success.
 
     On any error the temporary file is removed and ``path`` is left unchanged. The temporary name
-    keeps the suffix, because some writers select the format by it.
+    keeps the suffix, because some writers select the format by it. If ``path`` is a symbolic link,
+    its target is replaced. If it is a pipe, a device or a descriptor, the complete temporary file
+    is copied to it.
 
     Args:
         path: The file to write.
         private: Make the file readable by its owner only.
+        suffix: Suffix of the temporary file; by default that of ``path``.
 
     Raises:
-        OutputError: If the file or its folder cannot be written.
+        OutputError: If the file or its folder cannot be written, or if the path is a folder, a
+            block device or a socket.
     """
+    check_place(path)
+    suffix = path.suffix if suffix is None else suffix
+    way = _passing_on(path, suffix) if written_through(path) else _renaming(path, private, suffix)
+    with way as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _passing_on(path: Path, suffix: str) -> Iterator[Path]:
+    """Yields a temporary path; on success a pipe, device or descriptor gets its content."""
+    with scratch_folder() as folder:
+        temporary = Path(folder) / f"output{suffix}"
+        try:
+            temporary.touch(mode=0o600)
+            yield temporary
+            with temporary.open("rb") as content, open_through(path) as stream:
+                while block := content.read(_BLOCK):
+                    write_all(stream, block)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
+
+
+@contextlib.contextmanager
+def _renaming(path: Path, private: bool, suffix: str) -> Iterator[Path]:
+    """Yields a temporary path next to a file, which it replaces on success."""
     import tempfile  # imported here: it loads random, bz2 and lzma, and most processes only read
 
+    place = final_place(path)
+    stem = place.stem if len(os.fsencode(place.name)) <= _LONGEST_NAME else place.stem[:40]
     try:
         with held():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(
-                prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent
-            )
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{stem}.", suffix=suffix, dir=place.parent)
             os.close(handle)
             temporary = Path(name)
             add_leftover(temporary)
@@ -86,9 +129,11 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
         with held():
             if not private:
                 temporary.chmod(0o666 & ~_umask())  # mkstemp creates private files
-            temporary.replace(path)
+            temporary.replace(place)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise OutputError(f"cannot be written ({error.strerror})", where=str(path)) from error
+        raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
     finally:
         with held():
             temporary.unlink(missing_ok=True)
@@ -129,9 +174,23 @@ def write_aside(path: Path, content: bytes | str) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def utf8_path(path: Path) -> Iterator[str]:
+    """Yields the path for a library that takes only UTF-8: if needed, a link of another name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with scratch_folder() as folder:
+            link = Path(folder) / f"file{path.suffix}".encode("ascii", "replace").decode()
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
 
 
 def _umask() -> int:

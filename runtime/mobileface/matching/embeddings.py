@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from ..host.files import reason, replacing
+from ..host.outputs import written_through
 from ..types import FloatArray, require_same_model
 from .similarity import cosine_similarity
 
-__all__ = ["EmbeddingSet"]
+__all__ = ["EmbeddingSet", "require_suffix"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,11 +63,10 @@ class EmbeddingSet:
             more: Additional arrays to write.
 
         Raises:
-            InputError: If the file name does not end in .npz.
+            InputError: If the file name does not end in .npz; that of a pipe or device may.
             OutputError: If the file cannot be written.
         """
-        if path.suffix != ".npz":
-            raise InputError(f"'{path}' does not end in .npz")
+        require_suffix(path)
         boxes = {} if self.bboxes is None else {"bboxes": np.asarray(self.bboxes, np.float32)}
         with replacing(path, private=private) as temporary, temporary.open("wb") as stream:
             np.savez(
@@ -109,3 +109,13 @@ class EmbeddingSet:
             )
         names = tuple(str(name) for name in files)
         return cls(str(arrays["model"]), vectors, names, boxes)
+
+
+def require_suffix(path: Path) -> None:
+    """Checks the name of a file of embeddings; pipes and devices may have any name.
+
+    Raises:
+        InputError: If it does not end in .npz.
+    """
+    if path.suffix != ".npz" and not written_through(path):
+        raise InputError("does not end in .npz", where=str(path))

@@ -18,11 +18,13 @@ import numpy as np
 
 from ..errors import OutputError, VideoError
 from ..host.ending import held
-from ..host.files import replacing
+from ..host.files import replacing, utf8_path
+from ..host.outputs import check_place, written_through
 from .frame_times import FrameSlots, FrameTimes
 from .image import Image
 from .sound import COPY_SECONDS, copy_sound
 from .video_source import VideoSource, frame_rates
+from .written_video import check_written
 
 __all__ = ["VideoFrame", "VideoReader", "VideoWriter", "is_video"]
 
@@ -30,6 +32,9 @@ _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi
 """Codecs that OpenCV's wheels support on all systems, by file suffix."""
 
 _SUFFIXES = frozenset({*_CODECS, ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
+_DEFAULT_SUFFIX = ".mp4"
+"""The format of pipes and devices whose name has no suffix."""
+
 _MAX_FPS = 1000.0
 _MAX_BROKEN = 250
 """Number of consecutive broken frames after which the file is treated as ended."""
@@ -207,7 +212,10 @@ class VideoWriter:
     def __init__(
         self, path: Path, fps: float, width: int, height: int, *, sound: Path | None = None
     ) -> None:
+        check_place(path)
         suffix = path.suffix.lower()
+        if not suffix and written_through(path):
+            suffix = _DEFAULT_SUFFIX
         if suffix not in _CODECS:
             raise OutputError(
                 f"unknown video format '{path.suffix}'",
@@ -222,11 +230,12 @@ class VideoWriter:
         self._slots, self._written = FrameSlots(fps), 0
         self._waiting: Image | None = None
         self._sound_source, self._sound_limit, self.sound = sound, COPY_SECONDS, ""
-        self._file = replacing(path)
+        self._file = replacing(path, suffix=suffix)
         with held():
             self._temporary = self._file.__enter__()
             codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
-            self._writer = cv2.VideoWriter(str(self._temporary), codec, fps, self._size)
+            self._link = utf8_path(self._temporary)
+            self._writer = cv2.VideoWriter(self._link.__enter__(), codec, fps, self._size)
         if not self._writer.isOpened():
             self.discard()
             raise OutputError(
@@ -245,12 +254,13 @@ class VideoWriter:
         """
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA))
-        self._frames += 1
-        if time is None or not math.isfinite(time):
-            self._encode(frame, 1)
-        else:
-            self._encode(self._waiting, self._slots.before(time))
-            self._waiting = np.array(frame)
+        with held():  # frames are counted as they are written
+            self._frames += 1
+            if time is None or not math.isfinite(time):
+                self._encode(frame, 1)
+            else:
+                self._encode(self._waiting, self._slots.before(time))
+                self._waiting = np.array(frame)
 
     def _encode(self, frame: Image | None, times: int) -> None:
         if frame is not None:
@@ -267,15 +277,20 @@ class VideoWriter:
         """Completes the file and renames it to its final name.
 
         Raises:
-            OutputError: If the disk is full, or the file cannot be renamed.
+            OutputError: If frames are missing (a full disk), or the file cannot be renamed.
         """
         with held():
             self._encode(self._waiting, 1)
             self._waiting = None
-            self._writer.release()
-            if not self._temporary.stat().st_size:
+            self._release()
+            try:
+                if not self._temporary.stat().st_size:
+                    raise OutputError("cannot be written", where=str(self._path))
+                if self._written:
+                    check_written(self._temporary, self._written, self._path)
+            except OutputError:
                 self.discard()
-                raise OutputError("cannot be written", where=str(self._path))
+                raise
             if self._sound_source is not None:
                 length = self._written / self._fps
                 self.sound = copy_sound(
@@ -285,8 +300,12 @@ class VideoWriter:
 
     def discard(self) -> None:
         """Deletes the unfinished file."""
-        self._writer.release()
+        self._release()
         self._file.__exit__(_DiscardError, _DiscardError(), None)
+
+    def _release(self) -> None:
+        self._writer.release()
+        self._link.__exit__(None, None, None)
 
     def __enter__(self) -> VideoWriter:
         return self

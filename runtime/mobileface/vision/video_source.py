@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import VideoError
-from ..host.files import reason
+from ..host.files import reason, utf8_path
 
 __all__ = ["VideoSource", "frame_rates", "is_url", "shown_url"]
 
@@ -78,7 +78,8 @@ class VideoSource:
             hint = "check the address, the login and the network"
         else:
             _require_file(Path(self.place))
-            capture = cv2.VideoCapture(str(self.place))
+            with utf8_path(Path(self.place)) as name:
+                capture = cv2.VideoCapture(name)
             what, hint = "not a video that OpenCV can decode", ""
         if not capture.isOpened():
             capture.release()
@@ -100,8 +101,8 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     nominal = float(capture.get(cv2.CAP_PROP_FPS))
     known = 0 < nominal <= _MAX_NOMINAL_FPS
     gaps = np.empty(0)
-    if not (source.is_camera or source.is_stream):
-        gaps = np.diff(_first_stamps(str(source.place)))
+    if not (isinstance(source.place, int) or source.is_stream):
+        gaps = np.diff(_first_stamps(Path(source.place)))
         gaps = gaps[gaps > 1e-4]
     if len(gaps) < 2:
         rate = nominal if known else _DEFAULT_FPS
@@ -116,9 +117,10 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     return nominal, min(max(round(1 / least, 3), 1.0), _MAX_WRITTEN_FPS)
 
 
-def _first_stamps(path: str) -> list[float]:
+def _first_stamps(path: Path) -> list[float]:
     """Time stamps of a file's first frames in seconds, in order; empty if they are unknown."""
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+    with utf8_path(path) as name:
+        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
     stamps: list[float] = []
     while len(stamps) < _SCANNED_PACKETS and capture.grab():
         stamps.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)

@@ -242,8 +242,11 @@ def test_unwritable_output_leaves_nothing(
     embed = ("embed", crops[0][0], "--crops", "--json", "--models", models)
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.npz").mkdir()
-    for target in (tmp_path / "file" / "out.npz", tmp_path / "folder.npz"):
-        assert f"error: {target}: cannot be written" in fails(capsys, *embed, "--output", target)
+    for target, reason in (
+        (tmp_path / "file" / "out.npz", "cannot be written"),
+        (tmp_path / "folder.npz", "is a folder, not a file"),
+    ):
+        assert f"error: {target}: {reason}" in fails(capsys, *embed, "--output", target)
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder.npz"}
     assert list((tmp_path / "folder.npz").iterdir()) == []
 
