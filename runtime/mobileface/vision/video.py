@@ -254,21 +254,20 @@ class VideoWriter:
         """
         if (frame.shape[1], frame.shape[0]) != self._size:
             frame = np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA))
-        self._frames += 1
-        if time is None or not math.isfinite(time):
-            self._encode(frame, 1)
-        else:
-            self._encode(self._waiting, self._slots.before(time))
-            self._waiting = np.array(frame)
+        with held():  # frames are counted as they are written
+            self._frames += 1
+            if time is None or not math.isfinite(time):
+                self._encode(frame, 1)
+            else:
+                self._encode(self._waiting, self._slots.before(time))
+                self._waiting = np.array(frame)
 
     def _encode(self, frame: Image | None, times: int) -> None:
-        """Writes a frame some times; frames are counted as they are written."""
         if frame is not None:
             frame = np.ascontiguousarray(frame)
             for _ in range(times):
-                with held():
-                    self._writer.write(frame)
-                    self._written += 1
+                self._writer.write(frame)
+            self._written += times
 
     def hurry(self) -> None:
         """Shortens the time limit for the sound: somebody waits for the end of the process."""

@@ -101,8 +101,8 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     nominal = float(capture.get(cv2.CAP_PROP_FPS))
     known = 0 < nominal <= _MAX_NOMINAL_FPS
     gaps = np.empty(0)
-    if not (source.is_camera or source.is_stream):
-        gaps = np.diff(_first_stamps(str(source.place)))
+    if not (isinstance(source.place, int) or source.is_stream):
+        gaps = np.diff(_first_stamps(Path(source.place)))
         gaps = gaps[gaps > 1e-4]
     if len(gaps) < 2:
         rate = nominal if known else _DEFAULT_FPS
@@ -117,14 +117,14 @@ def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, 
     return nominal, min(max(round(1 / least, 3), 1.0), _MAX_WRITTEN_FPS)
 
 
-def _first_stamps(path: str) -> list[float]:
+def _first_stamps(path: Path) -> list[float]:
     """Time stamps of a file's first frames in seconds, in order; empty if they are unknown."""
-    stamps: list[float] = []
-    with utf8_path(Path(path)) as name:
+    with utf8_path(path) as name:
         capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-        while len(stamps) < _SCANNED_PACKETS and capture.grab():
-            stamps.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)
-        capture.release()
+    stamps: list[float] = []
+    while len(stamps) < _SCANNED_PACKETS and capture.grab():
+        stamps.append(float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000)
+    capture.release()
     return sorted(stamps)
 
 
