@@ -28,7 +28,7 @@ ENROLLED = {1: 3, 2: 2, 3: 2, 4: 2, 5: 2, 7: 2}
 
 OTHERS = 23
 STRANGERS = 27
-LEAST_RIGHT = 21
+LEAST_RIGHT = 20
 
 Box = tuple[int, int, int, int]
 Place = tuple[int, int, Box]

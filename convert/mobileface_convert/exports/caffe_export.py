@@ -79,7 +79,7 @@ def why_not_caffe(recipe: Recipe) -> str:
     if why := why_not_exported(recipe.spec, "Caffe"):
         return why
     if recipe.maker not in ("mxnet", "yolo"):
-        return "only MXNet networks are supported, and this model comes from a dlib file"
+        return "only MXNet networks are supported, and this model comes from another framework"
     return ""
 
 

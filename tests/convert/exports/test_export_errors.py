@@ -104,7 +104,7 @@ def test_models_without_a_network(
 
 def test_dlibs_network_in_caffe(export: Callable[..., str]) -> None:
     text = export("--target", "caffe", "--recipe", "embedding_dlib")
-    assert "this model comes from a dlib file" in text
+    assert "this model comes from another framework" in text
     assert "only MXNet networks are supported" in text
 
 

@@ -222,17 +222,17 @@ def test_genders_of_a_hundred_people(source: Path) -> None:
                 right += faces[0].attributes.gender == genders[folder.name]
     low, high = wilson(right, count)
     print(f"{right} of {count} = {right / count:.1%}, {low:.1%} to {high:.1%}")
-    assert abs(count - 179) <= 1
-    assert abs(right - 155) <= 2
+    assert count == 200
+    assert abs(right - 174) <= 2
     card = (STARTER / "gender.md").read_text(encoding="utf-8")
-    assert "86.6 % (95 % Wilson interval 80.8 to 90.8" in card
-    stated = [round(100 * value, 1) for value in wilson(155, 179)]
-    assert stated == [80.8, 90.8]
+    assert "87.0 % (95 % Wilson interval 81.6 to 91.0" in card
+    stated = [round(100 * value, 1) for value in wilson(174, 200)]
+    assert stated == [81.6, 91.0]
 
 
 @pytest.mark.needs_source
 def test_friends(source: Path) -> None:
-    """Age and gender as the throw-away prototype with another detector had them, to 1.5 years.
+    """Age and gender as the throw-away prototype with another detector had them, to two years.
 
     From left to right 27, 29, 37, 33, 26, 28 years; the fifth, a man, is called female there too.
     """
@@ -245,7 +245,7 @@ def test_friends(source: Path) -> None:
     known = [a for a in found if a is not None]
     assert [a.gender for a in known] == ["female"] * 2 + ["male"] * 2 + ["female"] * 2
     ages = np.array([a.age for a in known])
-    assert np.abs(ages - [27, 29, 37, 33, 26, 28]).max() <= 1.5
+    assert np.abs(ages - [27, 29, 37, 33, 26, 28]).max() <= 2
     assert [a.expressions for a in known[2:4]] == [("happy",), ("happy",)]
 
 

@@ -14,7 +14,7 @@ from mobileface.models.probes import make_probes
 from mobileface.vision.image import to_tensor
 from mobileface_convert.oracles.mxnet_oracle import import_mxnet
 from mobileface_convert.recipes.recipe import load_recipe
-from tests.record_preprocessing import GOLDEN, SIZES, means, mxnet_resize, pictures
+from tests.record_preprocessing import GOLDEN, SIZES, images, means, mxnet_resize
 
 TINY = Path(__file__).parents[2] / "models" / "yolo" / "tiny_yolo.onnx"
 NAMES = ("friends", *(f"{height}x{width}" for height, width in SIZES))
@@ -34,7 +34,7 @@ def prepare(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 @pytest.mark.needs_source
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_are_the_recorded_ones(source: Path, name: str) -> None:
-    found = prepare(pictures(source)[name])
+    found = prepare(images(source)[name])
     assert found.shape == (*EXPECTED[name], 3)
     rows, columns = means(found)
     with np.load(GOLDEN, allow_pickle=False) as golden:
@@ -50,7 +50,7 @@ def test_pictures_are_the_recorded_ones(source: Path, name: str) -> None:
 @pytest.mark.needs_mxnet
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_are_those_of_mxnet(source: Path, name: str) -> None:
-    picture = pictures(source)[name]
+    picture = images(source)[name]
     difference = np.abs(prepare(picture).astype(int) - mxnet_resize(picture).astype(int))
     print(f"{name}: {(difference > 0).mean():.4f} of the values differ, by {difference.max()}")
     assert difference.max() <= MOST_LEVELS

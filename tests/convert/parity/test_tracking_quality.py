@@ -27,7 +27,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import motmetrics
 
-LABELS = Path(__file__).parents[2] / "data" / "video_faces.json"
+LABELS = Path(__file__).parents[2] / "data" / "video_faces_all.json"
 STARTER = ROOT / "models_onnx"
 SAME_PERSON = 0.93
 """Of embedding_dlib: between the similarities of one person and of two in these videos."""
@@ -95,7 +95,9 @@ def test_invented_crossings(people: int, least: float, most: int) -> None:
                 seen = np.vstack([seen, [*corner, *(corner + 60)]])
             tracks = tracker.update(seen[random.permutation(len(seen))])
             found = np.array([track.bbox for track in tracks], float).reshape(-1, 4)
-            rows.append((list(range(people)), boxes, [t.track_id for t in tracks], found))
+            rows.append(
+                (list(range(people)), boxes, [t.track_id for t in tracks], found)
+            )
         result = score(rows)
         motas.append(result["mota"])
         switches.append(result["num_switches"])
@@ -107,8 +109,9 @@ def test_invented_crossings(people: int, least: float, most: int) -> None:
 class Remembering(FaceAnalyzer):
     """Finds the faces of each frame once, however many trackers follow them."""
 
-    def __init__(self) -> None:
-        super().__init__(STARTER, ("detection", "landmarks", "embedding"))
+    def __init__(self, detector: str) -> None:
+        tasks = ("detection", "landmarks", "embedding")
+        super().__init__(STARTER, tasks, detector=detector)
         self._found: dict[bytes, list[Face]] = {}
 
     def detect(self, image: Image, *, color: ChannelOrder = "bgr") -> list[Face]:
@@ -118,15 +121,24 @@ class Remembering(FaceAnalyzer):
         return list(self._found[key])
 
 
+@pytest.fixture(scope="module", params=["detection_hog", "detection_yunet"])
+def detector(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def analyzer() -> FaceAnalyzer:
-    return Remembering()
+def analyzer(detector: str) -> FaceAnalyzer:
+    return Remembering(detector)
 
 
-def follow(path: Path, video: int, analyzer: FaceAnalyzer, **options: Any) -> tuple[int, Any]:
-    """Number of identities, and the score on the labelled frames."""
-    labels = [label for label in json.loads(LABELS.read_text())["faces"] if label[0] == video]
+def follow(path: Path, analyzer: FaceAnalyzer, **options: Any) -> tuple[int, Any]:
+    """Number of identities, and the score on the labelled frames.
+
+    Results that overlap a difficult face more than any other are left out.
+    """
+    labels = json.loads(LABELS.read_text(encoding="utf-8"))["videos"][path.name]
     capture, follower = cv2.VideoCapture(str(path)), FaceFollower(analyzer, **options)
+    numbers: dict[str, int] = {}
     rows, identities, number = [], set(), 0
     while True:
         done, frame = capture.read()
@@ -134,50 +146,67 @@ def follow(path: Path, video: int, analyzer: FaceAnalyzer, **options: Any) -> tu
             return len(identities), score(rows)
         faces = follower(np.asarray(frame, np.uint8)).faces
         identities |= {face.track_id for face in faces}
-        here = [label for label in labels if label[1] == number]
+        here = labels.get(str(number), [])
         if here:
-            truth = np.array([label[2:6] for label in here], float)
+            truth = np.array([label["bbox"] for label in here], float)
             found = np.array([face.face.bbox for face in faces], float).reshape(-1, 4)
-            people = [label[6] for label in here]
-            rows.append((people, truth, [face.track_id for face in faces], found))
+            easy = np.array([not label["difficult"] for label in here])
+            overlap = iou(truth, found)
+            kept = overlap[easy].max(0, initial=0) >= overlap[~easy].max(0, initial=0)
+            names = [label["person"] for label in here if not label["difficult"]]
+            people = [numbers.setdefault(name, len(numbers)) for name in names]
+            tracks = [face.track_id for face, keep in zip(faces, kept, strict=True) if keep]
+            rows.append((people, truth[easy], tracks, found[kept]))
         number += 1
 
 
 EXPECTED = {
-    (1, "plain"): (6, 2, 0.90),
-    (1, "embeddings"): (4, 0, 0.96),
-    (2, "plain"): (5, 1, 0.87),
-    (2, "embeddings"): (4, 0, 0.91),
+    ("detection_hog", 1, "plain"): (6, 2, 0.52),
+    ("detection_hog", 1, "embeddings"): (4, 0, 0.56),
+    ("detection_hog", 2, "plain"): (5, 1, 0.17),
+    ("detection_hog", 2, "embeddings"): (4, 0, 0.18),
+    ("detection_yunet", 1, "plain"): (9, 0, 0.91),
+    ("detection_yunet", 1, "embeddings"): (8, 0, 0.91),
+    ("detection_yunet", 2, "plain"): (16, 1, 0.85),
+    ("detection_yunet", 2, "embeddings"): (10, 1, 0.85),
 }
-"""Identities, switches and least MOTA of each video, in which four people are labelled."""
+"""Most identities, most switches and least MOTA of each video.
+
+Of the people labelled in a video, detection_hog never finds some: it has fewer identities.
+"""
 
 
 @pytest.mark.needs_source
 @pytest.mark.parametrize("video", [1, 2])
-def test_real_videos(video: int, source: Path, analyzer: FaceAnalyzer) -> None:
-    """Every frame detected in with the HOG detector; with embeddings nobody is counted twice."""
+def test_real_videos(video: int, source: Path, detector: str, analyzer: FaceAnalyzer) -> None:
+    """Every frame detected in; with embeddings fewer people are counted twice."""
     path, results = source / "example" / f"friends{video}.mp4", {}
     for mode, same_person in (("plain", None), ("embeddings", SAME_PERSON)):
-        identities, result = follow(path, video, analyzer, same_person=same_person)
+        identities, result = follow(path, analyzer, same_person=same_person)
         print(
-            f"friends{video}, {mode}: {identities} identities, {result['num_switches']:.0f} "
-            f"switches, MOTA {result['mota']:.3f}, IDF1 {result['idf1']:.3f}, "
-            f"{result['num_misses']:.0f} misses of {result['num_objects']:.0f}"
+            f"friends{video}, {detector}, {mode}: {identities} identities, "
+            f"{result['num_switches']:.0f} switches, MOTA {result['mota']:.3f}, "
+            f"IDF1 {result['idf1']:.3f}, {result['num_misses']:.0f} misses and "
+            f"{result['num_false_positives']:.0f} false of {result['num_objects']:.0f}"
         )
-        most, switches, least = EXPECTED[video, mode]
+        most, switches, least = EXPECTED[detector, video, mode]
         assert identities <= most
         assert result["num_switches"] <= switches
         assert result["mota"] >= least
         results[mode] = (identities, result["num_switches"])
-    assert results["embeddings"] <= results["plain"]
+    assert results["embeddings"][0] < results["plain"][0]
+
+
+AUTOMATIC = {"detection_hog": (4, 0, 0.53), "detection_yunet": (8, 0, 0.9)}
 
 
 @pytest.mark.needs_source
-def test_detecting_when_needed(source: Path, analyzer: FaceAnalyzer) -> None:
+def test_detecting_when_needed(source: Path, detector: str, analyzer: FaceAnalyzer) -> None:
     """Automatic intervals keep the identities of the first video."""
     path = source / "example" / "friends1.mp4"
-    identities, result = follow(path, 1, analyzer, detect_every="auto", same_person=SAME_PERSON)
-    print(f"auto: {identities} identities, {result}")
-    assert identities == 4
-    assert result["num_switches"] == 0
-    assert result["mota"] >= 0.95
+    identities, result = follow(path, analyzer, detect_every="auto", same_person=SAME_PERSON)
+    print(f"{detector}, auto: {identities} identities, {result}")
+    most, switches, least = AUTOMATIC[detector]
+    assert identities <= most
+    assert result["num_switches"] <= switches
+    assert result["mota"] >= least
