@@ -95,9 +95,7 @@ def test_invented_crossings(people: int, least: float, most: int) -> None:
                 seen = np.vstack([seen, [*corner, *(corner + 60)]])
             tracks = tracker.update(seen[random.permutation(len(seen))])
             found = np.array([track.bbox for track in tracks], float).reshape(-1, 4)
-            rows.append(
-                (list(range(people)), boxes, [t.track_id for t in tracks], found)
-            )
+            rows.append((list(range(people)), boxes, [t.track_id for t in tracks], found))
         result = score(rows)
         motas.append(result["mota"])
         switches.append(result["num_switches"])
