@@ -88,20 +88,14 @@ def one_line(err: str) -> str:
     return err.strip()
 
 
+BOX = {"bbox", "det_score"}
+POINTS = {"kps", "kps_names"}
 KEYS = {
-    "detect": {"bbox", "det_score"},
-    "landmarks": {"bbox", "det_score", "kps", "kps_names"},
-    "analyze": {"bbox", "det_score", "kps", "kps_names", "attributes"},
-    "analyze --embeddings": {
-        "bbox",
-        "det_score",
-        "kps",
-        "kps_names",
-        "attributes",
-        "embedding",
-        "embedding_model",
-    },
-    "analyze --tasks detection": {"bbox", "det_score"},
+    "detect": BOX,
+    "landmarks": BOX | POINTS,
+    "analyze": BOX | POINTS | {"attributes"},
+    "analyze --embeddings": BOX | POINTS | {"attributes", "embedding", "embedding_model"},
+    "analyze --tasks detection": BOX,
 }
 
 
