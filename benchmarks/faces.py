@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.vision.image import Image, read_image, resize
+from mobileface.vision.image import Image, resize
+from mobileface.vision.picture_files import read_image
 
 __all__ = ["Faces", "auc", "find_faces", "read_frames"]
 

@@ -20,7 +20,7 @@ import cv2
 
 from mobileface.commands.faces import write_picture
 from mobileface.matching.calibration import SUFFIX
-from mobileface.vision.image import read_image
+from mobileface.vision.picture_files import read_image
 from mobileface_eval.commands.main import main as evaluate
 
 ROOT = Path(__file__).resolve().parents[1]

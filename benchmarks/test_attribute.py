@@ -29,7 +29,8 @@ from benchmarks.exporters import export_by_mxnet
 from benchmarks.replay import OURS, Contest, report
 from mobileface import load_attributes
 from mobileface.errors import ModelNotFoundError
-from mobileface.vision.image import read_image, to_tensor
+from mobileface.vision.image import to_tensor
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.calibration_images import read_samples
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.build.variants import CONDITIONS, Plan

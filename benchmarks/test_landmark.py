@@ -13,7 +13,7 @@ import pytest
 from benchmarks.replay import OURS, Contest, report
 from mobileface.models.session import Session
 from mobileface.vision.gray import dlib_gray
-from mobileface.vision.image import read_image
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource

@@ -17,7 +17,8 @@ import pytest
 from benchmarks.replay import Contest, report
 from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput
-from mobileface.vision.image import Image, Tensor, read_image, resize, to_tensor
+from mobileface.vision.image import Image, Tensor, resize, to_tensor
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource

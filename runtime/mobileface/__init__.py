@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
     from .types import Attributes, Detections, Face, Landmarks, Pose, Track
-    from .vision.image import read_image
+    from .vision.picture_files import read_image
     from .vision.video import VideoReader, VideoWriter
 
 __all__ = [
@@ -152,7 +152,7 @@ _HOMES = {
     "load_landmarks": "tasks.loading",
     "load_pose": "tasks.loading",
     "makeup": "effects.makeup",
-    "read_image": "vision.image",
+    "read_image": "vision.picture_files",
     "verdict": "matching.decisions",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mobileface.errors import InputError
-from mobileface.vision.image import read_image
+from mobileface.vision.picture_files import read_image
 from mobileface_eval.datasets.face_sets import FaceImage, FaceSet, read_folder
 from mobileface_eval.embedding import Embedded, FaceSource, embed_set
 from mobileface_eval.vector_cache import VectorCache

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from mobileface.commands.inputs import find_pictures
 from mobileface.errors import ImageError, InputError
 from mobileface.host.files import reason
-from mobileface.vision.image import Image, decode_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import decode_image
 
 from .bin_set import read_bin
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import ImageError, InputError
-from ..vision.image import PICTURE_SUFFIXES, Image, read_image
+from ..vision.image import Image
+from ..vision.picture_files import is_picture, read_image, why_not_decoded
 from ..vision.video import is_video
 from .progress import Progress
 
 __all__ = ["ImageFiles", "find_pictures"]
 
 _PATTERN = frozenset("*?[")
+_MOST_NAMES = 3
 
 
 def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Path]:
@@ -25,26 +27,46 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
             with ``*``, ``?`` or ``**`` for shells that do not expand them.
         videos: Also find videos in folders.
 
+    Images of a folder that cannot be decoded here are left out; stderr says which, and why.
+
     Raises:
         InputError: If a folder or pattern contains no image.
     """
     found: list[Path] = []
     for argument in arguments:
         path = Path(argument)
+        left_out = ""
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if _wanted(p, videos))
+            files = sorted(path.rglob("*"))
+            inside = [file for file in files if _wanted(file, videos)]
+            left_out = _left_out(files)
         elif not path.exists() and _PATTERN & set(argument):
             inside = sorted(Path(name) for name in glob.glob(argument, recursive=True))  # noqa: PTH207
         else:
             inside = [path]
         if not inside:
-            raise InputError("no images found", where=argument)
+            raise InputError("no images found", where=argument, hint=left_out)
+        if left_out:
+            print(f"mobileface: {argument}: {left_out}", file=sys.stderr)
         found += inside
     return found
 
 
 def _wanted(path: Path, videos: bool) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES or (videos and is_video(path))
+    return (is_picture(path) or (videos and is_video(path))) and path.is_file()
+
+
+def _left_out(files: Sequence[Path]) -> str:
+    """Which images of a folder cannot be decoded here, counted and named, with the reasons."""
+    reasons: dict[str, list[str]] = {}
+    for file in files:
+        if why := why_not_decoded(file):
+            reasons.setdefault(why, []).append(file.name)
+    parts = []
+    for why, names in reasons.items():
+        more = ", …" if len(names) > _MOST_NAMES else ""
+        parts.append(f"{len(names)} left out ({', '.join(names[:_MOST_NAMES])}{more}; {why})")
+    return "; ".join(parts)
 
 
 class ImageFiles:

@@ -29,7 +29,7 @@ from ..matching.embeddings import EmbeddingSet, require_suffix
 from ..tasks.face_choice import choose_face
 from ..tasks.loading import load_embedder
 from ..types import Face, FloatArray
-from ..vision.image import read_image
+from ..vision.picture_files import read_image
 from .inputs import ImageFiles, find_pictures
 from .options import (
     add_face_choice,

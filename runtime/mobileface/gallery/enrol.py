@@ -16,7 +16,8 @@ from ..tasks.align import align
 from ..tasks.embedding import Embedder
 from ..tasks.face_choice import CHOICES, check_choice, choose_face
 from ..types import Face
-from ..vision.image import Image, read_image
+from ..vision.image import Image
+from ..vision.picture_files import read_image
 from .enclosing import Enclosing, enclose, encode
 from .entries import NewFace, check_name
 from .gallery import Gallery

@@ -1,4 +1,4 @@
-"""Reads and checks images, and converts them to a network's input tensor.
+"""Checks images, and converts them to a network's input tensor.
 
 OpenCV is imported where it is used, because a crop that has the network's size does not need it.
 """
@@ -6,26 +6,21 @@ OpenCV is imported where it is used, because a crop that has the network's size 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ..arrays import ByteArray, FloatArray
 from ..errors import ImageError, InputError
-from ..host.files import reason
 from .network_input import ImageInput
 
 __all__ = [
-    "PICTURE_SUFFIXES",
     "ChannelOrder",
     "Image",
     "Tensor",
     "as_images",
     "check_color",
     "check_image",
-    "decode_image",
-    "read_image",
     "resize",
     "tensor_batches",
     "to_color",
@@ -40,11 +35,6 @@ Tensor = FloatArray | ByteArray
 
 ChannelOrder = Literal["bgr", "rgb"]
 
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""Suffixes of the image files that are searched for in folders."""
-
 _CONVERSIONS = {
     ("bgr", "rgb"): "COLOR_BGR2RGB",
     ("bgr", "gray"): "COLOR_BGR2GRAY",
@@ -53,51 +43,6 @@ _CONVERSIONS = {
     ("gray", "bgr"): "COLOR_GRAY2BGR",
     ("gray", "rgb"): "COLOR_GRAY2RGB",
 }
-
-
-def read_image(path: str | Path) -> Image:
-    """Reads an image file as BGR; applies the EXIF orientation and converts 16 bits to 8.
-
-    Args:
-        path: A file in any format that OpenCV reads.
-
-    Returns:
-        uint8 (H, W, 3), BGR.
-
-    Raises:
-        ImageError: If the file is missing, unreadable or not an image.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise ImageError(f"cannot be read ({reason(error)})", where=str(path)) from error
-    return decode_image(data, str(path))
-
-
-def decode_image(data: bytes, where: str = "image") -> Image:
-    """Decodes the content of an image file, like `read_image`.
-
-    Args:
-        data: Content of the file.
-        where: Name of the image in error messages.
-
-    Returns:
-        uint8 (H, W, 3), BGR.
-
-    Raises:
-        ImageError: If the content is not an image.
-    """
-    import cv2
-
-    content = np.frombuffer(data, np.uint8)
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
-    except cv2.error as error:  # more pixels than OpenCV decodes
-        raise ImageError(f"cannot be decoded ({error.err})", where=where) from error
-    if image is None:
-        raise ImageError("not an image that OpenCV can decode", where=where)
-    return check_image(image, where)
 
 
 def check_image(image: object, where: str = "image") -> Image:

@@ -16,7 +16,8 @@ import pytest
 from mobileface import align, find_model, load_detector, load_embedder, load_landmarks
 from mobileface.types import Landmarks
 from mobileface.vision.crops import CROPS
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.collection import convert_recipes
 from mobileface_convert.makers.dlib_descriptor import descriptors
 from mobileface_convert.recipes.recipe import load_recipe

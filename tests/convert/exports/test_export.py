@@ -15,7 +15,8 @@ import pytest
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput
-from mobileface.vision.image import read_image, to_tensor
+from mobileface.vision.image import to_tensor
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.backends.ncnn_prepare import prepare
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.commands.main import main

@@ -18,7 +18,7 @@ from scipy.signal import correlate
 from mobileface import FaceAnalyzer, Session
 from mobileface.errors import ConversionError, SourceIntegrityError
 from mobileface.models.probes import make_probes, probe_tensor
-from mobileface.vision.image import read_image
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.collection import convert_recipes, open_upstream
 from mobileface_convert.build.pipeline import fetch_all, verify_model
 from mobileface_convert.makers import MAKERS

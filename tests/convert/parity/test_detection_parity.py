@@ -16,7 +16,8 @@ import pytest
 import mobileface
 from mobileface.tasks.hog_detector import HogDetector
 from mobileface.types import Detections
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 

@@ -13,7 +13,8 @@ import pytest
 from mobileface.models.index import read_index
 from mobileface.models.session import Session
 from mobileface.tasks.embedding import Embedder
-from mobileface.vision.image import read_image, to_tensor
+from mobileface.vision.image import to_tensor
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.pipeline import convert, verify_model
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference, import_mxnet
 from mobileface_convert.oracles.verify import compare_outputs, run_batches

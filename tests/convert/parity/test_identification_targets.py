@@ -18,7 +18,8 @@ from mobileface.models.index import read_index
 from mobileface.models.kinds import EmbeddingSpec
 from mobileface.models.session import Session
 from mobileface.tasks.embedding import Embedder
-from mobileface.vision.image import Image, read_image, to_tensor
+from mobileface.vision.image import Image, to_tensor
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.pipeline import convert, verify_model
 from mobileface_convert.oracles.verify import compare_outputs, run_batches
 from mobileface_convert.passes import TARGETS

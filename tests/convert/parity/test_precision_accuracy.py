@@ -18,7 +18,8 @@ import pytest
 from mobileface import AttributePredictor, load, load_detector
 from mobileface.models.index import IndexEntry, read_index
 from mobileface.types import FloatArray
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.calibration_images import read_samples
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.build.variants import Plan

@@ -14,7 +14,8 @@ import pytest
 
 import mobileface
 from mobileface.types import Landmarks
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource

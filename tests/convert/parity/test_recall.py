@@ -22,7 +22,8 @@ import numpy.typing as npt
 import pytest
 
 from mobileface import Detector, load_detector
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 from tests.conftest import ROOT, SOURCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_source]

@@ -20,7 +20,8 @@ from mobileface.host.files import sha256
 from mobileface.models.index import INDEX_FILE, read_index, write_index
 from mobileface.models.lookup import StoredModel, candidate_models, search_folders
 from mobileface.tasks import loading
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 
 STARTER = {
     "age": "attributes",

@@ -17,7 +17,8 @@ from mobileface.errors import ImageError, InputError, SpecError
 from mobileface.models.kinds.yunet import YUNET, YunetSpec, scaled_down
 from mobileface.tasks.yunet_detector import YunetDetector
 from mobileface.types import Detections
-from mobileface.vision.image import Image, read_image
+from mobileface.vision.image import Image
+from mobileface.vision.picture_files import read_image
 
 STARTER = Path(__file__).parents[3] / "models_onnx"
 BOX = np.array([178.2, 62.9, 268.1, 176.2])

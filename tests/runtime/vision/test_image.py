@@ -15,7 +15,8 @@ import pytest
 
 from mobileface.errors import ImageError, InputError
 from mobileface.models.spec import ImageInput
-from mobileface.vision.image import as_images, check_image, read_image, resize, to_tensor
+from mobileface.vision.image import as_images, check_image, resize, to_tensor
+from mobileface.vision.picture_files import read_image
 from tests.runtime.tiny import max_error
 
 Array = npt.NDArray[Any]
