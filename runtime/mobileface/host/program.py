@@ -38,6 +38,7 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
         1 if the reader of a pipe has left; 128 and the signal's number after SIGINT (130), SIGTERM
         (143) and SIGHUP (129).
     """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what it would log, our errors say
     with orderly(final=final), _streams() as complete:
         try:
             if not complete:

@@ -29,6 +29,10 @@ _STEP = 45
 _QUICK = (0, -45, 45, 180)
 """Turns that are tried first: an upright face scores best at the first of them."""
 
+_ACROSS = (-90, 90)
+"""Tried next where the first of them scores best, but less than `_SURE`."""
+
+_SURE = 0.9
 _CLEAR = 0.02
 """By how much an upright face must score more than the same face turned."""
 
@@ -97,15 +101,16 @@ def upright_face(
     Returns:
         The roll and the points; for a face that is found in no patch, those given.
     """
-    quick = _looks(detector, image, box, _QUICK, color)
-    by_turn = {look.turn: look for look in quick}
-    first = by_turn.get(0.0)
-    others = [look.score for look in quick if look.turn != 0]
-    if first is not None and all(first.score > score + _CLEAR for score in others):
-        best = first
-    else:
-        rest = [turn for turn in range(-135, 180, _STEP) if turn not in _QUICK]
-        found = [*quick, *_looks(detector, image, box, rest, color)]
+    tried = [*_QUICK]
+    found = _looks(detector, image, box, _QUICK, color)
+    best = _clearly_upright(found)
+    if best is not None and best.score < _SURE:
+        tried += _ACROSS
+        found += _looks(detector, image, box, _ACROSS, color)
+        best = _clearly_upright(found)
+    if best is None:
+        rest = [turn for turn in range(-135, 180, _STEP) if turn not in tried]
+        found += _looks(detector, image, box, rest, color)
         if not found:
             middle, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
             return TurnedFace(_tilt(points), points, middle, size)
@@ -126,6 +131,15 @@ def upright_face(
     points = np.mean([look.points for look in (best, *around)], axis=0, dtype=np.float64)
     roll = _tilt(points)
     return TurnedFace(_wrapped(roll), points.astype(np.float32), best.center, best.size)
+
+
+def _clearly_upright(looks: Sequence[_Look]) -> _Look | None:
+    """The look that is not turned, if it scores clearly more than all others."""
+    first = next((look for look in looks if look.turn == 0), None)
+    others = [look.score for look in looks if look.turn != 0]
+    if first is None or any(first.score <= score + _CLEAR for score in others):
+        return None
+    return first
 
 
 def points_at(

@@ -137,7 +137,7 @@ def test_more_pixels_than_are_decoded(tmp_path: Path) -> None:
     rows = chunk(b"IDAT", zlib.compress(b"\0"))
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b""))
-    with pytest.raises(ImageError, match="cannot be decoded"):
+    with pytest.raises(ImageError, match="more than 200,000,000 pixels"):
         read_image(path)
 
 
