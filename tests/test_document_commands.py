@@ -1,0 +1,264 @@
+"""Every command line of the documents runs, in the order of its document, in one folder each.
+
+A line is run as it is written, without its comment. Lines with choices or placeholders are in
+`WRITTEN`, with the commands that are run for them; a line there that is in no document is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import SOURCE
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"^    (mobileface(?:-convert|-eval)? .*)$")
+COMMENT = re.compile(r"\s{2,}(#|\().*$")
+TRACK = "mobileface track"
+GALLERY = "mobileface gallery"
+CROPS = SOURCE / "data" / "LFW-Aligned-100Pair"
+V3 = SOURCE / "MobileFace_Identification" / "MobileFace_Identification_V3"
+NETWORK = f"--symbol {V3}-symbol.json --params {V3}-0000.params"
+
+WRITTEN: dict[str, tuple[str, ...]] = {
+    # README.md, docs/board.md, docs/convert.md
+    "mobileface-convert all": (
+        f"mobileface-convert all --source {SOURCE} --only identification_v3",
+    ),
+    "mobileface-convert all --output models": (
+        f"mobileface-convert all --source {SOURCE} --only identification_v3 --output models",
+    ),
+    "mobileface-convert bundle --models models --output dist [--version 1.0]": (
+        "mobileface-convert bundle --models models --output dist",
+        "mobileface-convert bundle --models models --output dist2 --version 1.0",
+    ),
+    "mobileface-convert all [--source DIR_OR_URL] [--output DIR] [--only NAME ...]": (
+        f"mobileface-convert all --source {SOURCE} --output made --only landmark_eme landmark_ene",
+    ),
+    "mobileface-convert starter --output models_onnx [--weights float32]": (
+        "mobileface-convert starter --help",  # 'make starter' takes minutes; its parts have tests
+    ),
+    "mobileface-convert inspect  S-symbol.json P-0000.params": (
+        f"mobileface-convert inspect {V3}-symbol.json {V3}-0000.params",
+        f"mobileface-convert inspect {V3}-symbol.json {V3}-0000.params --json",
+    ),
+    "mobileface-convert prune    --symbol S --params P --output PREFIX [--at NAME]": (
+        f"mobileface-convert prune {NETWORK} --output pruned",
+    ),
+    "mobileface-convert merge-bn --symbol S --params P --output PREFIX": (
+        f"mobileface-convert merge-bn {NETWORK} --output merged",
+    ),
+    "mobileface-convert export   --symbol S --params P --output X.onnx --input-shape N,3,112,112": (
+        f"mobileface-convert export {NETWORK} --output X.onnx --input-shape N,3,112,112",
+    ),
+    "mobileface-convert verify   identification_v2.onnx [--symbol S] [--params P]": (
+        f"mobileface-convert all --source {SOURCE} --output . --only identification_v3",
+        f"mobileface-convert verify identification_v3.onnx {NETWORK}",
+    ),
+    "mobileface-convert model --symbol S --params P --output X.onnx --verify "
+    "[--input-shape 1,3,112,112 | NAME=1,3,112,112] [--outputs NAME ...] [--static] [--opset N]": (
+        f"mobileface-convert model {NETWORK} --output Y.onnx --verify --input-shape 1,3,112,112",
+        f"mobileface-convert model {NETWORK} --output Z.onnx --verify --static --opset 18 "
+        "--input-shape data=1,3,112,112",
+    ),
+    "mobileface-convert export|model … [--machine portable|x86|plain] [--input float32|uint8] "
+    "[--normalize]": (
+        f"mobileface-convert export {NETWORK} --output U.onnx --input-shape N,3,112,112 "
+        "--machine x86 --input uint8 --normalize",
+    ),
+    # docs/benchmarks.md
+    "mobileface bench": ("mobileface bench --model gender",),
+    "mobileface tune": ("mobileface tune --seconds 1 --model gender",),
+    "mobileface bench [--images PHOTO ...] [--models DIR] [--model NAME ...] [--batch 1 4 16]": (
+        "mobileface bench --images photo.jpg --model gender --batch 1 4 16",
+    ),
+    "mobileface tune [--models DIR] [--model NAME ...] [--images PHOTO ...] [--exact] "
+    "[--seconds 60] [--json]": (
+        "mobileface tune --model gender --images photo.jpg --exact --seconds 1 --json",
+    ),
+    "mobileface tune --show | --reset": ("mobileface tune --show", "mobileface tune --reset"),
+    # docs/evaluation.md
+    "mobileface-eval calibrate --folder my_people/ --write "
+    "~/.local/share/mobileface/models/NAME.calibration.json": (
+        "mobileface-eval calibrate --folder my_people/ --embedder embedding_dlib --crops "
+        "--write NAME.calibration.json",
+    ),
+    # docs/export.md
+    "mobileface-convert export --target ncnn  --model MODEL.onnx ... --output DIR "
+    "[--weights float16]": (
+        f"mobileface-convert export --target ncnn --model {ROOT}/models_onnx/gender.onnx "
+        "--output ncnn --weights float16",
+    ),
+    "mobileface-convert export --target ncnn  --recipe NAME ... [--source DIR_OR_URL] "
+    "--output DIR": (
+        "mobileface-convert export --target ncnn --recipe identification_v3 "
+        f"--source {SOURCE} --output ncnn",
+    ),
+    "mobileface-convert export --target caffe --recipe NAME ... [--source DIR_OR_URL] "
+    "--output DIR": (
+        "mobileface-convert export --target caffe --recipe identification_v3 "
+        f"--source {SOURCE} --output caffe",
+    ),
+    "mobileface-convert export --target ncnn|caffe --symbol S --params P --output DIR "
+    "--recipe NAME | --input-shape 1,3,112,112 [--at NAME]": (
+        f"mobileface-convert export --target caffe {NETWORK} --output caffe2 "
+        "--recipe identification_v3",
+        f"mobileface-convert export --target ncnn {NETWORK} --output ncnn2 "
+        "--input-shape 1,3,112,112",
+    ),
+    # docs/gallery.md
+    f"{GALLERY} list [NAME] | stats [--check] | rename OLD NEW | remove NAME [--face N]": (
+        f"{GALLERY} list",
+        f"{GALLERY} list Ann",
+        f"{GALLERY} stats --check",
+        f"{GALLERY} rename Ann Anne",
+        f"{GALLERY} remove Anne",
+    ),
+    f"{GALLERY} export all.json | import all.json | backup copy.gallery": (
+        f"{GALLERY} export all.json",
+        f"{GALLERY} import all.json",
+        f"{GALLERY} backup copy.gallery",
+    ),
+    f"{GALLERY} migrate --embedder identification_v3": (
+        f"mobileface-convert all --source {SOURCE} --only identification_v3",
+        f"{GALLERY} migrate --embedder identification_v3",
+    ),
+    # docs/usage.md
+    "mobileface detect | landmarks | pose | attributes photo.jpg": (
+        "mobileface detect photo.jpg",
+        "mobileface landmarks photo.jpg",
+        "mobileface attributes photo.jpg",
+    ),
+    "mobileface compare a.jpg b.jpg [--face largest]": (
+        "mobileface compare a.jpg b.jpg",
+        "mobileface compare a.jpg b.jpg --face largest",
+    ),
+    f"{TRACK} video.mp4 --output out.mp4 --tracks out.jsonl [--detect-every auto] [--show-fps]": (
+        f"{TRACK} video.mp4 --output out.mp4 --tracks out.jsonl",
+        f"{TRACK} video.mp4 --output out.mp4 --tracks out.jsonl --detect-every auto --show-fps",
+    ),
+    "mobileface enhance dark.jpg folder/ video.mp4 --output DIR [--histogram first_row] "
+    "[--strength 0.5]": (
+        "mobileface enhance dark.jpg folder/ video.mp4 --output DIR",
+        "mobileface enhance dark.jpg --output DIR --histogram first_row --strength 0.5",
+    ),
+    "mobileface makeup photo.jpg --output out.jpg [--whole] [--whiten 0.15] [--strength 0.5]": (
+        "mobileface makeup photo.jpg --output out.jpg",
+        "mobileface makeup photo.jpg --output out.jpg --whole --whiten 0.15 --strength 0.5",
+    ),
+    # docs/variants.md
+    "mobileface analyze photo.jpg --precision int8": (
+        f"mobileface-convert all --source {SOURCE} --calibrate {CROPS} --precision fp32 fp16 int8 "
+        "--only identification_v3",
+        "mobileface analyze photo.jpg --precision int8 --embedder identification_v3",
+    ),
+    "mobileface-convert all --calibrate faces [--precision fp32 fp16 int8] "
+    "[--calibrate-photos DIR] [--ort]": (
+        f"mobileface-convert all --source {SOURCE} --only identification_v3 --calibrate {CROPS} "
+        "--output variants --precision fp32 fp16 int8",
+    ),
+    "mobileface certify [--models DIR] [--json]": (
+        "mobileface certify",
+        "mobileface certify --json",
+    ),
+    # docs/video.md
+    f"{TRACK} VIDEO|CAMERA|URL --output OUT.mp4 --tracks OUT.jsonl": (
+        f"{TRACK} video.mp4 --output OUT.mp4 --tracks OUT.jsonl",
+    ),
+}
+
+REFUSED = {
+    "mobileface detect photo.jpg --detector detection_v1 --score-threshold 0.5 "
+    "--iou-threshold 0.45 --topk 200 --short-side 512": "detection_v1",
+}
+"""Commands for models whose published weights are in no source, with what the error names."""
+
+
+def lines(document: Path) -> Iterator[str]:
+    """The command lines of a document, continued lines joined, without comments."""
+    text = re.sub(r"\\\n\s+", "", document.read_text(encoding="utf-8"))
+    for line in text.splitlines():
+        if found := COMMAND.match(line):
+            yield COMMENT.sub("", found[1]).rstrip()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, portrait: Path) -> Path:
+    """What the documents call by name: photos, folders of people, a short video."""
+    face = np.asarray(cv2.imread(str(portrait)), np.uint8)
+    made = {"dark": face // 4, "b": face[:, ::-1], "ann2": face[4:, 4:], "new": face[8:, :-8]}
+    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark")
+    places = ("folder/c", "more/d", "people/Eileen/1", "photos/1")
+    for name in (*names, *places):
+        path = tmp_path / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".jpg", made.get(name, face))[1].tobytes())
+    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(tmp_path / "video.mp4"), codec, 25, (320, 320))
+    for shift in range(8):
+        writer.write(np.ascontiguousarray(face[20:340, 60 + shift : 380 + shift]))
+    writer.release()
+    if CROPS.is_dir():
+        for person in sorted(CROPS.iterdir())[:30]:
+            shutil.copytree(person, tmp_path / "my_people" / person.name)
+    return tmp_path
+
+
+def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(folder),
+        "XDG_DATA_HOME": str(folder / "data"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "MOBILEFACE_GALLERY": str(folder / "people.gallery"),
+        "MXNET_SUBGRAPH_BACKEND": "NONE",
+    }
+    for name in ("MOBILEFACE_HOME", "MOBILEFACE_SOURCE"):
+        environment.pop(name, None)
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.needs_source
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if [*lines(path)]], ids=lambda path: path.name
+)
+def test_every_command_line_runs(document: Path, folder: Path, source: Path) -> None:
+    assert source == SOURCE
+    count = 0
+    for line in lines(document):
+        for command in WRITTEN.get(line, (line,)):
+            done = run(command, folder)
+            print(f"{done.returncode}  {command}")
+            if line in REFUSED:
+                assert (done.returncode, REFUSED[line] in done.stderr) == (2, True), done.stderr
+            else:
+                assert done.returncode == 0, (
+                    f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+                )
+            count += 1
+    print(f"{document.name}: {count} commands")
+    assert count
+
+
+def test_all_written_lines_are_in_a_document() -> None:
+    documented = {line for path in DOCUMENTS for line in lines(path)}
+    print(f"{len(documented)} lines")
+    assert not {*WRITTEN, *REFUSED} - documented
