@@ -181,7 +181,7 @@ def work():
             try:
                 while words:
                     print(words.pop(), flush=True)
-                time.sleep(60)
+                [time.sleep(0.05) for _ in range(1200)]  # a signal just before one long sleep is lost
             except KeyboardInterrupt:
                 print("first", flush=True)
 """
@@ -243,7 +243,7 @@ TURNED = """
 def work():
     print("ready", flush=True)
     try:
-        time.sleep(60)
+        [time.sleep(0.05) for _ in range(1200)]
     except KeyboardInterrupt as error:
         raise RuntimeError("as native code does") from error
 """
