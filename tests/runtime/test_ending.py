@@ -181,7 +181,7 @@ def work():
             try:
                 while words:
                     print(words.pop(), flush=True)
-                [time.sleep(0.05) for _ in range(1200)]  # a signal just before one long sleep is lost
+                [time.sleep(0.05) for _ in range(1200)]  # short: see TURNED
             except KeyboardInterrupt:
                 print("first", flush=True)
 """
@@ -239,6 +239,7 @@ def work():
 """
 
 
+# Short sleeps: a signal that comes just before one long sleep would end it only afterwards.
 TURNED = """
 def work():
     print("ready", flush=True)
