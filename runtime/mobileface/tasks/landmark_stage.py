@@ -81,33 +81,46 @@ class LandmarkStage(Stage):
         """Adds landmarks to faces that lack some of `point_names`.
 
         Faces whose points come from the detector alone are measured first: how far they are turned
-        in the image. Landmark models see them upright.
+        in the image. Landmark models see them upright. A roll that such a face has already is
+        where it is looked for: that of the frame before.
         """
-        turned: list[TurnedFace | None] = [self._measure(image, face, color) for face in faces]
+        turned = [self._measure(image, face, color) for face in faces]
         marked = [
             face if found is None else self._with_points(face, found)
             for face, found in zip(faces, turned, strict=True)
         ]
         wanted = set(self.point_names)
-        for number, (face, found) in enumerate(zip(marked, turned, strict=True)):
-            known = face.landmarks
-            if self.models and (known is None or not wanted <= set(known.names)):
-                parts = self._predict(image, face, found)
-                roll = None if found is None else eye_roll(merge_landmarks(parts), face.roll)
-                if known is not None and roll is not None and abs(roll) >= _UPRIGHT:
-                    known = self._again(image, face, known, roll, color)
-                merged = merge_landmarks(parts if known is None else [known, *parts])
-                marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
+        lacking = [
+            number
+            for number, face in enumerate(marked)
+            if face.landmarks is None or not wanted <= set(face.landmarks.names)
+        ]
+        if not self.models or not lacking:
+            return marked
+        upright = [number for number in lacking if not _is_turned(turned[number])]
+        parts = self._predict_upright(image, [faces[number] for number in upright])
+        predicted = dict(zip(upright, parts, strict=True))
+        for number in lacking:
+            face, known, found = marked[number], marked[number].landmarks, turned[number]
+            if found is not None and number not in predicted:
+                predicted[number] = self._predict_turned(image, found)
+            own = merge_landmarks(predicted[number])
+            roll = face.roll if found is None else eye_roll(own, face.roll)
+            followed = faces[number].roll is not None
+            if known is not None and roll is not None and abs(roll) >= _UPRIGHT and not followed:
+                known = self._again(image, face, known, roll, color)
+            merged = own if known is None else merge_landmarks([known, *predicted[number]])
+            marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
         return marked
 
     def _measure(self, image: Image, face: Face, color: ChannelOrder) -> TurnedFace | None:
         """How far a face is turned, if its points come from the detector and have eyes."""
         detector, marks = self.detector, face.landmarks
-        if detector is None or marks is None or face.roll is not None:
+        if detector is None or marks is None:
             return None
         if marks.names != detector.point_names or marks.names[:2] != _EYES:
             return None
-        return upright_face(detector, image, face.bbox, marks.points, color)
+        return upright_face(detector, image, face.bbox, marks.points, color, face.roll)
 
     @staticmethod
     def _with_points(face: Face, found: TurnedFace) -> Face:
@@ -123,20 +136,25 @@ class LandmarkStage(Stage):
         points = points_at(self.detector, image, face.bbox, roll, color)
         return known if points is None else Landmarks(known.names, points)
 
-    def _predict(self, image: Image, face: Face, turned: TurnedFace | None) -> list[Landmarks]:
-        """The points that each landmark model finds in one face, upright."""
-        detector = self.detector
-        if detector is None or turned is None or abs(turned.roll) < _UPRIGHT:
-            box = face.bbox[None]
-            squares = box if detector is None else detector.landmark_boxes(box)
-            return [model.predict(image, squares)[0] for model in self.models]
+    def _predict_upright(self, image: Image, faces: Sequence[Face]) -> list[list[Landmarks]]:
+        """The points that each landmark model finds in upright faces."""
+        if not faces:
+            return []
+        boxes = np.stack([face.bbox for face in faces])
+        squares = boxes if self.detector is None else self.detector.landmark_boxes(boxes)
+        found = [model.predict(image, squares) for model in self.models]
+        return [list(parts) for parts in zip(*found, strict=True)]
+
+    def _predict_turned(self, image: Image, turned: TurnedFace) -> list[Landmarks]:
+        """The points that each landmark model finds in a turned face, which it sees upright."""
+        assert self.detector is not None
         longer = float(turned.size.max())
         scale = min(1.0, _LARGEST_PATCH / max(2.5 * longer, 1))
         side = max(_SMALLEST_PATCH, round(2.5 * longer * scale))
         patch, matrix = turned_patch(image, turned.center, turned.roll, scale, side)
         half = turned.size * scale / 2
         box = np.concatenate([side / 2 - half, side / 2 + half])[None]
-        squares = detector.landmark_boxes(box)
+        squares = self.detector.landmark_boxes(box)
         back = np.linalg.inv(matrix[:, :2])
         parts = []
         for model in self.models:
@@ -144,6 +162,10 @@ class LandmarkStage(Stage):
             points = (marks.points.astype(np.float64) - matrix[:, 2]) @ back.T
             parts.append(Landmarks(marks.names, points.astype(np.float32)))
         return parts
+
+
+def _is_turned(found: TurnedFace | None) -> bool:
+    return found is not None and abs(found.roll) >= _UPRIGHT
 
 
 def _to_json(face: Face, _: bool) -> dict[str, Any]:

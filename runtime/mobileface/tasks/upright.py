@@ -51,6 +51,9 @@ _LESS = 0.05
 _KEPT = 6.0
 """Degrees: the points of a head that is turned by less stay those of the first look."""
 
+_MOST_MOVED = 6.0
+"""Degrees of tilt, about half of those of the head, up to which a face is followed in a video."""
+
 _AROUND = (-16, -8, 8, 16)
 """Turns around the best one of a turned head, whose points are averaged with its own."""
 
@@ -87,7 +90,12 @@ class _Look:
 
 
 def upright_face(
-    detector: Detector, image: Image, box: FloatArray, points: FloatArray, color: ChannelOrder
+    detector: Detector,
+    image: Image,
+    box: FloatArray,
+    points: FloatArray,
+    color: ChannelOrder,
+    near: float | None = None,
 ) -> TurnedFace:
     """Measures how far a face is turned, and finds its points again in an upright patch.
 
@@ -97,10 +105,17 @@ def upright_face(
         box: float32 (4,): the face's box.
         points: float32 (P, 2): its keypoints as the detector found them.
         color: Channel order of a colour image.
+        near: Degrees: the roll that the face had a moment before. If its eyes are nearly level in a
+            patch turned by that, no other turns are tried.
 
     Returns:
         The roll and the points; for a face that is found in no patch, those given.
     """
+    if near is not None:
+        same = _looks(detector, image, box, [near], color)
+        if same and abs(same[0].tilt) <= _MOST_MOVED:
+            followed = _levelled(detector, image, box, same[0], color, looks=1)
+            return _turned_by(followed, (followed,), box, points)
     tried = [*_QUICK]
     found = _looks(detector, image, box, _QUICK, color)
     best = _clearly_upright(found)
@@ -115,22 +130,36 @@ def upright_face(
             middle, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
             return TurnedFace(_tilt(points), points, middle, size)
         best = max(found, key=lambda look: look.score)
-    for _ in range(_LOOKS):
+    best = _levelled(detector, image, box, best, color, looks=_LOOKS)
+    around = []
+    if abs(best.turn) >= _STEP / 2 and abs(best.turn + best.tilt) >= _KEPT:
+        around = _looks(detector, image, box, [best.turn + turn for turn in _AROUND], color)
+    return _turned_by(best, (best, *around), box, points)
+
+
+def _levelled(
+    detector: Detector, image: Image, box: FloatArray, best: _Look, color: ChannelOrder, looks: int
+) -> _Look:
+    """Follows the tilt of the eyes until they are level."""
+    for _ in range(looks):
         if abs(best.tilt) < _LEVEL:
             break
         following = _looks(detector, image, box, [best.turn + _GAIN * best.tilt], color)
         if not following or following[0].score < best.score - _LESS:
             break
         best = following[0]
+    return best
+
+
+def _turned_by(
+    best: _Look, looks: Sequence[_Look], box: FloatArray, points: FloatArray
+) -> TurnedFace:
+    """The result of the best look, with the mean of the points of several."""
     if abs(best.turn + best.tilt) < _KEPT:
         middle, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
         return TurnedFace(_tilt(points), points, middle, size)
-    around = []
-    if abs(best.turn) >= _STEP / 2:
-        around = _looks(detector, image, box, [best.turn + turn for turn in _AROUND], color)
-    points = np.mean([look.points for look in (best, *around)], axis=0, dtype=np.float64)
-    roll = _tilt(points)
-    return TurnedFace(_wrapped(roll), points.astype(np.float32), best.center, best.size)
+    mean = np.mean([look.points for look in looks], axis=0, dtype=np.float64)
+    return TurnedFace(_wrapped(_tilt(mean)), mean.astype(np.float32), best.center, best.size)
 
 
 def _clearly_upright(looks: Sequence[_Look]) -> _Look | None:

@@ -21,6 +21,9 @@ from .tracker import Tracker
 
 __all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
 
+_MEASURED_ANEW = 25
+"""Every so many frames the roll of a face is measured without that of the frame before."""
+
 _SURPRISE_IOU = 0.7
 """A detection whose IoU with its track's prediction is below this shows that it was needed."""
 
@@ -73,6 +76,7 @@ class _Known:
     view: float = 0.0
     last_seen: int = 0
     face: Face | None = None
+    roll: float | None = None
 
 
 @dataclass(slots=True)
@@ -202,7 +206,8 @@ class FaceFollower:
         chosen = []
         for track in tracks:
             assert track.detection is not None
-            chosen.append(described.get(track.detection, detected[track.detection]))
+            found = described.get(track.detection, detected[track.detection])
+            chosen.append(self._with_roll(track, found))
         if self._per_frame:
             chosen = self.analyzer.describe(frame, chosen, self._per_frame, color=color)
         faces = [
@@ -218,7 +223,7 @@ class FaceFollower:
     ) -> FollowedFace:
         """Adds embedding and attributes: new ones if the view is better, else the kept ones."""
         known = self._known.setdefault(track.track_id, _Known())
-        known.last_seen = self._number
+        known.last_seen, known.roll = self._number, face.roll
         view = _view(face)
         kept: tuple[str, ...] = ()
         fresh: tuple[str, ...] = ()
@@ -238,6 +243,18 @@ class FaceFollower:
             (),
             _present(face, kept),
         )
+
+    def _with_roll(self, track: Track, face: Face) -> Face:
+        """A face with the roll of its previous frame, near which it is measured again.
+
+        Now and then it is measured without, each face in another frame.
+        """
+        known = self._known.get(track.track_id)
+        if known is None or face.roll is not None or known.last_seen < self._number - 1:
+            return face
+        if (self._number + track.track_id) % _MEASURED_ANEW == 0:
+            return face
+        return dataclasses.replace(face, roll=known.roll)
 
     def _predicted(self, track: Track) -> FollowedFace:
         """A face in a frame without a detection."""
