@@ -70,7 +70,7 @@ def _to_text(face: Face) -> list[str]:
 
 
 def _draw(canvas: Canvas, face: Face) -> None:
-    canvas.box(face.bbox, thin=np.isnan(face.det_score))
+    canvas.box(face.bbox)
 
 
 TASK = Task(

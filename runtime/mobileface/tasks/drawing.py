@@ -17,8 +17,8 @@ def draw_faces(image: Image, faces: Sequence[Face], names: Sequence[str] | None 
 
     Args:
         image: uint8 (H, W, 3) BGR, or (H, W), which becomes BGR.
-        faces: Faces of the image. Boxes without a score, which are predictions, are drawn thin.
-        names: Name of each face, the first text that is written at it.
+        faces: Faces of the image.
+        names: Name of each face, written instead of its score.
 
     Returns:
         uint8 (H, W, 3), BGR.
@@ -29,7 +29,6 @@ def draw_faces(image: Image, faces: Sequence[Face], names: Sequence[str] | None 
             task.draw(canvas, face)
         captions = [task.caption(face) for task in TASKS]
         name = names[number] if names else ""
-        first = " ".join(filter(None, (name, captions[0])))
-        lines = [first, *filter(None, captions[1:])]
+        lines = [text for text in (name or captions[0], *captions[1:]) if text]
         canvas.text(lines, float(face.bbox[0]), float(face.bbox[1]))
     return canvas.pixels

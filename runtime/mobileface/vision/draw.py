@@ -43,10 +43,10 @@ class Canvas:
         self.pixels: Image = np.array(colored, np.uint8, order="C")  # OpenCV needs this layout
         self.scale = _scale(self.pixels)
 
-    def box(self, bbox: FloatArray, *, thin: bool = False) -> None:
+    def box(self, bbox: FloatArray) -> None:
         """Draws a box (x1, y1, x2, y2)."""
         x1, y1, x2, y2 = (round(float(value)) for value in bbox)
-        width = max(1, round((1 if thin else 2) * self.scale))
+        width = max(1, round(2 * self.scale))
         cv2.rectangle(self.pixels, (x1, y1), (x2, y2), _BOX, width, cv2.LINE_AA)
 
     def points(self, points: FloatArray, bbox: FloatArray) -> None:
@@ -73,13 +73,14 @@ def _scale(image: Image) -> float:
 
 
 def _write(canvas: Image, lines: Sequence[str], x: int, y: int, scale: float) -> None:
-    """Writes lines of text above or below a point, in white with a black outline."""
+    """Writes lines above or below a point, inside the image, in white with a black outline."""
     size = 0.55 * scale
     step = round(22 * scale)
     base = y - round(6 * scale) - step * (len(lines) - 1)
     if base < step:
         base = y + step
     for number, line in enumerate(lines):
-        place = (max(x, 0), base + number * step)
+        wide = cv2.getTextSize(line, _FONT, size, 1)[0][0] + round(3 * scale)
+        place = (max(min(x, canvas.shape[1] - wide), 0), base + number * step)
         for color, width in ((_SHADE, 3 * scale), (_TEXT, scale)):
             cv2.putText(canvas, line, place, _FONT, size, color, max(1, round(width)), cv2.LINE_AA)
