@@ -256,6 +256,10 @@ def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixtu
         (("megaface", "--probes", "people", "--distractors", "absent"), "no such folder or file"),
         (("megaface", "--probes", "bad.npz", "--distractors", "people"), "not an embeddings file"),
         (("megaface", "--probes", "people", "--distractors", "bad.npy"), "not a .npy matrix"),
+        (
+            ("megaface", "--probes", "people", "--distractors", "long.npy"),
+            "row 1 has length 3, not",
+        ),
         (("calibrate", "--folder", "bad.npz"), "not an embeddings file"),
         (("calibrate", "--folder", "nan.npz"), "no embeddings|not finite"),
         (("roc", "long.npz"), "not L2-normalised"),
@@ -276,6 +280,7 @@ def test_errors(
         Path(name).write_bytes(b"nothing of the kind")
     vectors = np.full((2, 4), np.nan, np.float32)
     EmbeddingSet("net@0", vectors, ("a/1.png", "b/1.png")).save(Path("nan.npz"))
+    np.save("long.npy", np.diag([1, 3]).astype(np.float32))
     EmbeddingSet("net@0", np.ones((2, 4), np.float32), ("a/1", "b/1")).save(Path("long.npz"))
     assert call(*arguments, "--models", models, "--crops") == 2
     out, err = capsys.readouterr()
