@@ -78,7 +78,7 @@ def read_samples(folder: Path) -> Samples:
     Raises:
         ConversionError: If there are too few images, or a file cannot be read.
     """
-    found = sorted(p for p in folder.rglob("*") if is_picture(p) and p.is_file())
+    found = sorted(p for p in folder.rglob("*") if is_picture(p) and not p.is_fifo())
     step = max(1, -(-len(found) // _MAX_IMAGES))
     try:
         hashes = {sha256(path): path for path in reversed(found[::step])}

@@ -53,7 +53,12 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
 
 
 def _wanted(path: Path, videos: bool) -> bool:
-    return (is_picture(path) or (videos and is_video(path))) and path.is_file()
+    """True for a file by its suffix; also for a link to nothing, which is an error when it is read.
+
+    Reading a pipe would wait for its writer.
+    """
+    named = is_picture(path) or (videos and is_video(path))
+    return named and (path.is_file() or not path.exists())
 
 
 def _left_out(files: Sequence[Path]) -> str:
