@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mobileface.errors import ConversionError
 from mobileface.host.files import reason, sha256
 from mobileface.models.spec import ModelSpec
-from mobileface.vision.picture_files import is_picture, read_image
+from mobileface.vision.picture_files import is_picture, may_be_file, read_image
 
 __all__ = ["ImageSet", "Samples", "read_samples"]
 
@@ -78,7 +78,7 @@ def read_samples(folder: Path) -> Samples:
     Raises:
         ConversionError: If there are too few images, or a file cannot be read.
     """
-    found = sorted(p for p in folder.rglob("*") if is_picture(p) and not p.is_fifo())
+    found = sorted(p for p in folder.rglob("*") if is_picture(p) and may_be_file(p))
     step = max(1, -(-len(found) // _MAX_IMAGES))
     try:
         hashes = {sha256(path): path for path in reversed(found[::step])}

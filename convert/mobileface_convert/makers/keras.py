@@ -9,23 +9,15 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
-from mobileface.models.session import Session
 
 from ..backends.onnx import clean
 from ..frontends.keras_file import KerasNetwork, read_keras
 from ..frontends.keras_onnx import build_keras
 from ..oracles.keras_reference import KerasReference
-from ..oracles.verify import (
-    BATCH_SIZES,
-    Agreement,
-    compare_outputs,
-    probe_tensor,
-    read_golden,
-    run_batches,
-)
+from ..oracles.verify import Agreement, probe_tensor, read_golden
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
-from .network import worst
+from .network import agree_with_rows
 
 __all__ = ["MAKER", "published_rows"]
 
@@ -100,13 +92,7 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
         ConversionError: There is neither.
     """
     expected, name = read_golden(recipe.name) if files is None else published_rows(recipe, files)
-    tensor, session = (
-        probe_tensor(recipe.spec.require_input()),
-        Session(model, intra_op_num_threads=1),
-    )
-    outputs = [_output(recipe)[0]]
-    found = (run_batches(session, tensor, batch, outputs) for batch in BATCH_SIZES)
-    return worst([compare_outputs(rows, expected, name) for rows in found])
+    return agree_with_rows(model, recipe, [_output(recipe)[0]], expected, name)
 
 
 MAKER = Maker(_build, _agree)

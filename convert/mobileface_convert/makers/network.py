@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mobileface.errors import ConversionError
 from mobileface.host.files import scratch_folder
+from mobileface.models.session import Session
 from mobileface.models.spec import ModelSpec
 
 from ..frontends.checkpoint import save_checkpoint
@@ -20,12 +21,18 @@ from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.source_graph import Graph
 from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
 from ..oracles.onnx_reference import ReferenceNetwork
-from ..oracles.verify import Agreement
+from ..oracles.verify import (
+    BATCH_SIZES,
+    Agreement,
+    compare_outputs,
+    probe_tensor,
+    run_batches,
+)
 from ..passes import TARGETS, Pass, read_uint8, unit_length
 from ..recipes.recipe import Recipe
 from .base import Files, PassRecord
 
-__all__ = ["Oracle", "apply_passes", "load_network", "spec_passes", "worst"]
+__all__ = ["Oracle", "agree_with_rows", "apply_passes", "load_network", "spec_passes", "worst"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -116,6 +123,24 @@ class Oracle:
     def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
         """Returns the network's outputs for inputs by name, all float32."""
         return self._runner.run(inputs)
+
+
+def agree_with_rows(
+    model: Path, recipe: Recipe, outputs: Sequence[str], expected: FloatArray, name: str
+) -> Agreement:
+    """Compares a network on one crop with what is expected for the probes, at each batch size.
+
+    Args:
+        model: The converted model.
+        recipe: Its recipe.
+        outputs: Names of its outputs, in the order of the columns.
+        expected: float32 (N, D): the rows of the oracle.
+        name: Name of the oracle.
+    """
+    tensor = probe_tensor(recipe.spec.require_input())
+    session = Session(model, intra_op_num_threads=1)
+    found = (run_batches(session, tensor, batch, list(outputs)) for batch in BATCH_SIZES)
+    return worst([compare_outputs(rows, expected, name) for rows in found])
 
 
 def worst(agreements: Sequence[Agreement]) -> Agreement:

@@ -15,23 +15,15 @@ import numpy.typing as npt
 import onnx
 
 from mobileface.errors import ConversionError
-from mobileface.models.session import Session
 
 from ..backends.onnx import clean
 from ..frontends.onnx_file import inferred, read_onnx_file, value_shapes
 from ..frontends.onnx_sizes import free_sizes
 from ..oracles.published_onnx import PublishedOnnx
-from ..oracles.verify import (
-    BATCH_SIZES,
-    Agreement,
-    compare_outputs,
-    probe_tensor,
-    read_golden,
-    run_batches,
-)
+from ..oracles.verify import Agreement, probe_tensor, read_golden
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
-from .network import worst
+from .network import agree_with_rows
 
 __all__ = ["MAKER", "published_rows"]
 
@@ -117,12 +109,7 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
         ConversionError: There is neither.
     """
     expected, name = read_golden(recipe.name) if files is None else published_rows(recipe, files)
-    tensor, session = (
-        probe_tensor(recipe.spec.require_input()),
-        Session(model, intra_op_num_threads=1),
-    )
-    found = (run_batches(session, tensor, batch, _outputs(recipe)) for batch in BATCH_SIZES)
-    return worst([compare_outputs(rows, expected, name) for rows in found])
+    return agree_with_rows(model, recipe, _outputs(recipe), expected, name)
 
 
 MAKER = Maker(_build, _agree)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ImageError, InputError
 from ..vision.image import Image
-from ..vision.picture_files import is_picture, read_image, why_not_decoded
+from ..vision.picture_files import is_picture, may_be_file, read_image, why_not_decoded
 from ..vision.video import is_video
 from .progress import Progress
 
@@ -53,12 +53,7 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
 
 
 def _wanted(path: Path, videos: bool) -> bool:
-    """True for a file by its suffix; also for a link to nothing, which is an error when it is read.
-
-    Reading a pipe would wait for its writer.
-    """
-    named = is_picture(path) or (videos and is_video(path))
-    return named and (path.is_file() or not path.exists())
+    return (is_picture(path) or (videos and is_video(path))) and may_be_file(path)
 
 
 def _left_out(files: Sequence[Path]) -> str:

@@ -21,7 +21,7 @@ from .tracker import Tracker
 
 __all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
 
-_MEASURED_ANEW = 25
+_FULL_MEASUREMENT = 25
 """Every so many frames the roll of a face is measured without that of the frame before."""
 
 _SURPRISE_IOU = 0.7
@@ -252,7 +252,7 @@ class FaceFollower:
         known = self._known.get(track.track_id)
         if known is None or face.roll is not None or known.last_seen < self._number - 1:
             return face
-        if (self._number + track.track_id) % _MEASURED_ANEW == 0:
+        if (self._number + track.track_id) % _FULL_MEASUREMENT == 0:
             return face
         return dataclasses.replace(face, roll=known.roll)
 

@@ -26,6 +26,7 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "decode_image",
     "is_picture",
+    "may_be_file",
     "read_image",
     "why_not_decoded",
 ]
@@ -83,6 +84,14 @@ quarter turns counter-clockwise make it upright afterwards."""
 def is_picture(path: Path) -> bool:
     """True if a file has the suffix of a format that can be decoded here."""
     return _decodes(PICTURE_SUFFIXES.get(path.suffix.lower(), ""))
+
+
+def may_be_file(path: Path) -> bool:
+    """False for folders, pipes and devices, whose reading may wait forever.
+
+    True for a link to nothing: reading it is an error, which names it.
+    """
+    return path.is_file() or not path.exists()
 
 
 def why_not_decoded(path: Path) -> str:

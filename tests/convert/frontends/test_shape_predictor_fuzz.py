@@ -29,7 +29,9 @@ MUTANTS = 2000
 REAL_MUTANTS = 40
 GRAPHS_EACH = 25
 """One in so many of the mutants that load is also built and run; building takes most time."""
-LONGEST_SECONDS = 30.0
+LONGEST_SECONDS = 1.0
+"""Of the processor: other processes do not count."""
+
 STRANGE_INTEGERS = [0, 1, -1, 2, 255, 2**15, 2**31, -(2**31), 2**32 + 1, 2**62, 2**63 - 1]
 BOXES = np.array([[10, 10, 90, 90], [-50, -50, 20, 20], [5, 5, 5, 5], [90, 80, 10, -30]])
 
@@ -75,13 +77,13 @@ def mutants(seed: int) -> Iterator[tuple[str, bytes]]:
 def read_mutant(data: bytes) -> ShapePredictor | None:
     """The model, or None where it was refused; bounds time and memory either way."""
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         return read_shape_predictor(data, "mutant.dat")
     except SourceFormatError:
         return None
     finally:
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert seconds < LONGEST_SECONDS
