@@ -187,8 +187,8 @@ def _matching(landmarks: Landmarks, template: CropTemplate) -> tuple[Matrix, Mat
 
 def _affine(source: Matrix, target: Matrix) -> Matrix:
     """The affine transform that maps three points exactly."""
-    edges = source[1:] - source[0]
-    if abs(np.linalg.det(edges)) < 1e-6:
+    (x1, y1), (x2, y2) = source[1:] - source[0]
+    if abs(x1 * y2 - y1 * x2) < 1e-6:
         raise InputError("the three landmarks lie on a line")
     pair = (source.astype(np.float32), target.astype(np.float32))
     return np.asarray(cv2.getAffineTransform(*pair), np.float64)

@@ -16,12 +16,21 @@ from .base import Request, Stage, Task
 from .detection import Detector
 from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
 from .loading import load_landmarks
-from .upright import TurnedFace, eye_roll, points_at, turned_patch, upright_face
+from .upright import (
+    EYE_CORNERS,
+    EYES,
+    SURE_SCORE,
+    TurnedFace,
+    eye_roll,
+    points_at,
+    points_back,
+    turned_patch,
+    unturned,
+    upright_face,
+    upright_near,
+)
 
 __all__ = ["TASK", "LandmarkStage"]
-
-
-_EYES = ("left_eye", "right_eye")
 
 _UPRIGHT = 10.0
 """Degrees: landmark models tolerate heads that are turned by less."""
@@ -82,9 +91,15 @@ class LandmarkStage(Stage):
 
         Faces whose points come from the detector alone are measured first: how far they are turned
         in the image. Landmark models see them upright. A roll that such a face has already is
-        where it is looked for: that of the frame before.
+        where it is looked for: that of the frame before. Most faces are turned so little that the
+        models find the corners of their eyes as they are: then the roll need only be checked, and
+        not even that if the detector is sure of the face.
         """
-        turned = [self._measure(image, face, color) for face in faces]
+        predicted = self._predict_first(image, faces)
+        turned = [
+            self._measure(image, face, color, predicted.get(number))
+            for number, face in enumerate(faces)
+        ]
         marked = [
             face if found is None else self._with_points(face, found)
             for face, found in zip(faces, turned, strict=True)
@@ -97,12 +112,16 @@ class LandmarkStage(Stage):
         ]
         if not self.models or not lacking:
             return marked
-        upright = [number for number in lacking if not _is_turned(turned[number])]
+        upright = [
+            number
+            for number in lacking
+            if number not in predicted and not _is_turned(turned[number])
+        ]
         parts = self._predict_upright(image, [faces[number] for number in upright])
-        predicted = dict(zip(upright, parts, strict=True))
+        predicted.update(zip(upright, parts, strict=True))
         for number in lacking:
             face, known, found = marked[number], marked[number].landmarks, turned[number]
-            if found is not None and number not in predicted:
+            if found is not None and _is_turned(found):
                 predicted[number] = self._predict_turned(image, found)
             own = merge_landmarks(predicted[number])
             roll = face.roll if found is None else eye_roll(own, face.roll)
@@ -113,14 +132,53 @@ class LandmarkStage(Stage):
             marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
         return marked
 
-    def _measure(self, image: Image, face: Face, color: ChannelOrder) -> TurnedFace | None:
-        """How far a face is turned, if its points come from the detector and have eyes."""
+    def _is_measured(self, face: Face) -> bool:
+        """Whether the face's points come from the detector alone and begin with the eyes."""
         detector, marks = self.detector, face.landmarks
         if detector is None or marks is None:
+            return False
+        return marks.names == detector.point_names and marks.names[:2] == EYES
+
+    def _predict_first(self, image: Image, faces: Sequence[Face]) -> dict[int, list[Landmarks]]:
+        """What the models find on faces that are to be measured, as they are.
+
+        Returns:
+            The landmarks of each model by the index of the face; nothing if no model finds the
+            corners of the eyes.
+        """
+        if not any(set(EYE_CORNERS) <= set(model.point_names) for model in self.models):
+            return {}
+        chosen = [number for number, face in enumerate(faces) if self._is_measured(face)]
+        parts = self._predict_upright(image, [faces[number] for number in chosen])
+        return dict(zip(chosen, parts, strict=True))
+
+    def _measure(
+        self, image: Image, face: Face, color: ChannelOrder, parts: Sequence[Landmarks] | None
+    ) -> TurnedFace | None:
+        """How far a face is turned; None if it is not to be measured.
+
+        Args:
+            image: The image.
+            face: The face.
+            color: Channel order.
+            parts: What the models find on the face as it is; None without models that find the
+                corners of the eyes.
+        """
+        detector, marks = self.detector, face.landmarks
+        if detector is None or marks is None or not self._is_measured(face):
             return None
-        if marks.names != detector.point_names or marks.names[:2] != _EYES:
-            return None
-        return upright_face(detector, image, face.bbox, marks.points, color, face.roll)
+        points, near = marks.points, face.roll
+        roll = None if parts is None else eye_roll(merge_landmarks(parts), None)
+        if roll is not None:
+            if face.det_score < SURE_SCORE:
+                found = upright_near(detector, image, face.bbox, points, color, roll)
+                if found is not None:
+                    return found
+            elif abs(roll) < _UPRIGHT:
+                return unturned(roll, face.bbox, points)
+            else:
+                near = roll
+        return upright_face(detector, image, face.bbox, points, color, near)
 
     @staticmethod
     def _with_points(face: Face, found: TurnedFace) -> Face:
@@ -155,12 +213,10 @@ class LandmarkStage(Stage):
         half = turned.size * scale / 2
         box = np.concatenate([side / 2 - half, side / 2 + half])[None]
         squares = self.detector.landmark_boxes(box)
-        back = np.linalg.inv(matrix[:, :2])
         parts = []
         for model in self.models:
             (marks,) = model.predict(patch, squares)
-            points = (marks.points.astype(np.float64) - matrix[:, 2]) @ back.T
-            parts.append(Landmarks(marks.names, points.astype(np.float32)))
+            parts.append(Landmarks(marks.names, points_back(marks.points, matrix)))
         return parts
 
 

@@ -34,6 +34,9 @@ _COVERED = 0.7
 
 _SMALLEST_TILE = 64
 
+_TOGETHER = 160
+"""Pixels of the longer side: larger images are not faster in batches."""
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -57,7 +60,8 @@ class _Found:
 class YunetDetector(Detector):
     """Finds faces and five points of each.
 
-    Images are given to the network one by one: batches take longer per image.
+    Small images of one size are given to the network together. Larger ones are given one by one:
+    batches of them take longer per image.
 
     Args:
         session: The model.
@@ -107,16 +111,29 @@ class YunetDetector(Detector):
             self.tile = _whole("tile", chosen, section.tile_side, _SMALLEST_TILE)
 
     def _detect(self, images: Sequence[Image], color: ChannelOrder) -> list[Detections]:
-        return [self._detect_one(np.ascontiguousarray(image), color) for image in images]
+        shapes = {image.shape for image in images}
+        if len(images) > 1 and len(shapes) == 1 and max(images[0].shape[:2]) <= self._small:
+            found = self._run_batch([to_color(image, "bgr", color) for image in images])
+        else:
+            found = [self._search(np.ascontiguousarray(image), color) for image in images]
+        return [self._detections(each) for each in found]
 
-    def _detect_one(self, image: Image, color: ChannelOrder) -> Detections:
+    @property
+    def _small(self) -> int:
+        """Pixels of the longer side of images that are searched once, as they are, and together."""
+        sides = (_TOGETHER, self.section.second_above, self.max_side, self.tile)
+        return min(side for side in sides if side)
+
+    def _search(self, image: Image, color: ChannelOrder) -> _Found:
         """The faces of one contiguous image."""
         if self.tile and max(image.shape[:2]) > self.tile:
-            found = self._search_tiles(image, color)
-        elif self.tile or self.max_side:
-            found = self._look_twice(image, color, self.tile or self.max_side)
-        else:
-            found = self._run(image, color)
+            return self._search_tiles(image, color)
+        if self.tile or self.max_side:
+            return self._look_twice(image, color, self.tile or self.max_side)
+        return self._run(image, color)
+
+    def _detections(self, found: _Found) -> Detections:
+        """Those that are not too small."""
         sizes = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1)
         found = found.take(np.flatnonzero(sizes >= self.min_face_size))
         return Detections(found.boxes, found.scores, found.kps, self.point_names)
@@ -133,17 +150,24 @@ class YunetDetector(Detector):
 
     def _run(self, image: Image, color: ChannelOrder) -> _Found:
         """What the network finds in an image as it is."""
+        return self._run_batch([to_color(image, "bgr", color)])[0]
+
+    def _run_batch(self, images: Sequence[Image]) -> list[_Found]:
+        """What the network finds in BGR images of one size."""
         section = self.section
-        given = np.ascontiguousarray(to_color(image, "bgr", color))
         found = self.session.run(
             {
-                section.image: given[np.newaxis],
+                section.image: np.stack(images),
                 section.score_input: np.array(self.score_threshold, np.float32),
                 section.iou_input: np.array(self.iou_threshold, np.float32),
                 section.topk_input: np.array(self.topk, np.int64),
             }
         )
-        return _Found(*(found[name] for name in (section.scores, section.boxes, section.kps)))
+        everything = _Found(*(found[name] for name in (section.scores, section.boxes, section.kps)))
+        if len(images) == 1:
+            return [everything]
+        which = found[section.index]
+        return [everything.take(np.flatnonzero(which == row)) for row in range(len(images))]
 
     def _search_tiles(self, image: Image, color: ChannelOrder) -> _Found:
         """Tiles of the image and of copies of half the size, and the whole of the last copy.
