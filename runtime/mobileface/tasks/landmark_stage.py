@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..types import Face, Landmarks
+from ..vision.crops import CROPS
 from ..vision.draw import Canvas
 from ..vision.image import ChannelOrder, Image
 from .align import allows_crop
@@ -57,6 +58,7 @@ class LandmarkStage(Stage):
         self.models = list(models)
         self.detector = detector
         self._request = request or Request()
+        self._exact = False
 
     @classmethod
     def load(cls, request: Request, detector: Detector | None = None) -> LandmarkStage:
@@ -81,6 +83,8 @@ class LandmarkStage(Stage):
         Raises:
             ModelNotFoundError: If no model outputs the missing landmarks.
         """
+        if self.detector is not None and allows_crop(self.detector.point_names, crop):
+            self._exact = self._exact or CROPS[crop].transform != "box"
         if not allows_crop(self.point_names, crop):
             more = load_landmarks(crop=crop, **self._request.loading)
             have = {model.name for model in self.models}
@@ -110,26 +114,25 @@ class LandmarkStage(Stage):
             for number, face in enumerate(marked)
             if face.landmarks is None or not wanted <= set(face.landmarks.names)
         ]
-        if not self.models or not lacking:
-            return marked
-        upright = [
-            number
-            for number in lacking
-            if number not in predicted and not _is_turned(turned[number])
-        ]
-        parts = self._predict_upright(image, [faces[number] for number in upright])
-        predicted.update(zip(upright, parts, strict=True))
-        for number in lacking:
-            face, known, found = marked[number], marked[number].landmarks, turned[number]
-            if found is not None and _is_turned(found):
-                predicted[number] = self._predict_turned(image, found)
-            own = merge_landmarks(predicted[number])
-            roll = face.roll if found is None else eye_roll(own, face.roll)
-            followed = faces[number].roll is not None
-            if known is not None and roll is not None and abs(roll) >= _UPRIGHT and not followed:
-                known = self._again(image, face, known, roll, color)
-            merged = own if known is None else merge_landmarks([known, *predicted[number]])
-            marked[number] = dataclasses.replace(face, landmarks=merged, roll=roll)
+        if self.models and lacking:
+            upright = [
+                number
+                for number in lacking
+                if number not in predicted and not _is_turned(turned[number])
+            ]
+            parts = self._predict_upright(image, [faces[number] for number in upright])
+            predicted.update(zip(upright, parts, strict=True))
+            for number in lacking:
+                found = turned[number]
+                if found is not None and _is_turned(found):
+                    predicted[number] = self._predict_turned(image, found)
+                marked[number] = _joined(marked[number], predicted[number], found)
+        for number, found in enumerate(turned):
+            if found is not None:
+                followed = faces[number].roll is not None
+                own = predicted.get(number, [])
+                face = marked[number]
+                marked[number] = self._settled(image, face, own, found, followed, color)
         return marked
 
     def _is_measured(self, face: Face) -> bool:
@@ -186,13 +189,36 @@ class LandmarkStage(Stage):
         marks = Landmarks(face.landmarks.names, found.points)
         return dataclasses.replace(face, landmarks=marks, roll=found.roll)
 
-    def _again(
-        self, image: Image, face: Face, known: Landmarks, roll: float, color: ChannelOrder
-    ) -> Landmarks:
-        """The detector's points of a face whose roll a landmark model has found."""
-        assert self.detector is not None
-        points = points_at(self.detector, image, face.bbox, roll, color)
-        return known if points is None else Landmarks(known.names, points)
+    def _settled(
+        self,
+        image: Image,
+        face: Face,
+        parts: Sequence[Landmarks],
+        found: TurnedFace,
+        followed: bool,
+        color: ChannelOrder,
+    ) -> Face:
+        """A measured face; if it is turned or a crop needs them, with more exact points.
+
+        Args:
+            image: The image.
+            face: The face, with roll and landmarks.
+            parts: What the models find on it.
+            found: How far it is turned, and its box when it is upright.
+            followed: Whether its roll was that of the frame before.
+            color: Channel order.
+        """
+        detector, roll = self.detector, face.roll
+        if detector is None or roll is None:
+            return face
+        if not self._exact and (followed or abs(roll) < _UPRIGHT):
+            return face
+        box = np.concatenate([found.center - found.size / 2, found.center + found.size / 2])
+        points = points_at(detector, image, box, roll, color)
+        if points is None:
+            return face
+        own = Landmarks(detector.point_names, points)
+        return dataclasses.replace(face, landmarks=merge_landmarks([own, *parts]))
 
     def _predict_upright(self, image: Image, faces: Sequence[Face]) -> list[list[Landmarks]]:
         """The points that each landmark model finds in upright faces."""
@@ -218,6 +244,14 @@ class LandmarkStage(Stage):
             (marks,) = model.predict(patch, squares)
             parts.append(Landmarks(marks.names, points_back(marks.points, matrix)))
         return parts
+
+
+def _joined(face: Face, parts: Sequence[Landmarks], found: TurnedFace | None) -> Face:
+    """A face with what the models find on it, and the roll of the corners of its eyes."""
+    own = merge_landmarks(parts)
+    roll = face.roll if found is None else eye_roll(own, face.roll)
+    merged = own if face.landmarks is None else merge_landmarks([face.landmarks, *parts])
+    return dataclasses.replace(face, landmarks=merged, roll=roll)
 
 
 def _is_turned(found: TurnedFace | None) -> bool:

@@ -74,8 +74,12 @@ _KEPT = 6.0
 _MOST_MOVED = 6.0
 """Degrees of tilt, about half of those of the head, up to which a face is followed in a video."""
 
-_AROUND = (-16, -8, 8, 16)
-"""Turns around the best one of a turned head, whose points are averaged with its own."""
+_VIEWS = ((0.05, 0.05, 0.85), (-0.05, 0.05, 1.0), (0.0, -0.05, 1.15))
+"""Patches whose points are averaged: shifts right and down in shares of the box, and its scale.
+
+The points of one patch wander by a few per cent of the face when the patch moves by a pixel; V1 to
+V3 tell people apart much better by the mean of three (docs/evaluation.md).
+"""
 
 Matrix = npt.NDArray[np.float64]
 
@@ -132,28 +136,25 @@ def upright_face(
         The roll and the points; for a face that is found in no patch, those given.
     """
     if near is not None:
-        same = _looks(detector, image, box, [near], color)
+        same = _turns(detector, image, box, [near], color)
         if same and abs(same[0].tilt) <= _MOST_MOVED:
             followed = _levelled(detector, image, box, same[0], color, looks=1)
-            return _turned_by(followed, (followed,), box, points)
+            return _turned_by(followed, box, points)
     tried = [*_QUICK]
-    found = _looks(detector, image, box, _QUICK, color)
+    found = _turns(detector, image, box, _QUICK, color)
     best = _clear_best(found, 0)
     if best is not None and best.score < SURE_SCORE:
         tried += _ACROSS
-        found += _looks(detector, image, box, _ACROSS, color)
+        found += _turns(detector, image, box, _ACROSS, color)
         best = _clear_best(found, 0)
     if best is None:
         rest = [turn for turn in range(-135, 180, _STEP) if turn not in tried]
-        found += _looks(detector, image, box, rest, color)
+        found += _turns(detector, image, box, rest, color)
         if not found:
             return unturned(_tilt(points), box, points)
         best = max(found, key=lambda look: look.score)
     best = _levelled(detector, image, box, best, color, looks=_LOOKS)
-    around = []
-    if abs(best.turn) >= _STEP / 2 and abs(best.turn + best.tilt) >= _KEPT:
-        around = _looks(detector, image, box, [best.turn + turn for turn in _AROUND], color)
-    return _turned_by(best, (best, *around), box, points)
+    return _turned_by(best, box, points)
 
 
 def _levelled(
@@ -163,21 +164,18 @@ def _levelled(
     for _ in range(looks):
         if abs(best.tilt) < _LEVEL:
             break
-        following = _looks(detector, image, box, [best.turn + _GAIN * best.tilt], color)
+        following = _turns(detector, image, box, [best.turn + _GAIN * best.tilt], color)
         if not following or following[0].score < best.score - _LESS:
             break
         best = following[0]
     return best
 
 
-def _turned_by(
-    best: _Look, looks: Sequence[_Look], box: FloatArray, points: FloatArray
-) -> TurnedFace:
-    """The result of the best look, with the mean of the points of several."""
+def _turned_by(best: _Look, box: FloatArray, points: FloatArray) -> TurnedFace:
+    """The result of the best look."""
     if abs(best.turn + best.tilt) < _KEPT:
         return unturned(_tilt(points), box, points)
-    mean = np.mean([look.points for look in looks], axis=0, dtype=np.float64)
-    return TurnedFace(_wrapped(_tilt(mean)), mean.astype(np.float32), best.center, best.size)
+    return TurnedFace(_wrapped(best.turn + best.tilt), best.points, best.center, best.size)
 
 
 def _clear_best(looks: Sequence[_Look], turn: float) -> _Look | None:
@@ -211,7 +209,7 @@ def upright_near(
         The face at that roll; None if a patch turned by 90° or 180° from there shows a face that
         scores as much.
     """
-    found = _looks(detector, image, box, [roll + turn for turn in (0, *_ACROSS, 180)], color)
+    found = _turns(detector, image, box, [roll + turn for turn in (0, *_ACROSS, 180)], color)
     best = _clear_best(found, roll)
     if best is None:
         return None
@@ -234,9 +232,7 @@ def unturned(roll: float, box: FloatArray, points: FloatArray) -> TurnedFace:
 def points_at(
     detector: Detector, image: Image, box: FloatArray, roll: float, color: ChannelOrder
 ) -> FloatArray | None:
-    """The keypoints of a face whose roll is known: what the detector finds in an upright patch.
-
-    The points of several patches that are turned a little more or less are averaged.
+    """The keypoints of a face whose roll is known: the mean of several upright patches.
 
     Args:
         detector: Its keypoints are returned.
@@ -248,7 +244,12 @@ def points_at(
     Returns:
         float32 (P, 2) in pixels of the image; None if no patch shows the face.
     """
-    found = _looks(detector, image, box, [roll + turn for turn in (0, *_AROUND)], color)
+    size = box[2:] - box[:2]
+    boxes = []
+    for right, down, scale in _VIEWS:
+        middle = (box[:2] + box[2:]) / 2 + np.array([right, down], np.float32) * size
+        boxes.append(np.concatenate([middle - size * scale / 2, middle + size * scale / 2]))
+    found = _looks(detector, image, boxes, [roll] * len(boxes), color)
     if not found:
         return None
     return np.asarray(np.mean([look.points for look in found], axis=0), np.float32)
@@ -302,24 +303,33 @@ def eye_roll(marks: Landmarks, otherwise: float | None) -> float | None:
     return otherwise if corners is None else _wrapped(_tilt(corners))
 
 
+def _turns(
+    detector: Detector, image: Image, box: FloatArray, turns: Sequence[float], color: ChannelOrder
+) -> list[_Look]:
+    """What the detector finds in patches around one box."""
+    return _looks(detector, image, [box] * len(turns), turns, color)
+
+
 def _looks(
     detector: Detector,
     image: Image,
-    box: FloatArray,
+    boxes: Sequence[FloatArray],
     turns: Sequence[float],
     color: ChannelOrder,
 ) -> list[_Look]:
-    """What the detector finds in the middle of patches around a face, each turned differently."""
-    center = np.asarray((box[:2] + box[2:]) / 2, np.float32)
-    longer = float(max(box[2:] - box[:2]))
-    if longer <= 0:
+    """What the detector finds in the middle of patches around boxes, each turned differently."""
+    longer = [float(max(box[2:] - box[:2])) for box in boxes]
+    if min(longer) <= 0:
         return []
-    scale = _SIDE / (2 * longer)
-    patches = [turned_patch(image, center, turn, scale, _SIDE) for turn in turns]
+    scales = [_SIDE / (2 * side) for side in longer]
+    patches = [
+        turned_patch(image, (box[:2] + box[2:]) / 2, turn, scale, _SIDE)
+        for box, turn, scale in zip(boxes, turns, scales, strict=True)
+    ]
     found = []
     detected = detector.detect_batch([patch for patch, _ in patches], color=color)
-    pairs = zip(turns, patches, detected, strict=True)
-    for turn, (_, matrix), faces in pairs:
+    parts = zip(turns, scales, patches, detected, strict=True)
+    for turn, scale, (_, matrix), faces in parts:
         if faces.keypoints is None or not len(faces):
             continue
         middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - _SIDE / 2

@@ -107,8 +107,7 @@ def test_readers_beside_a_writer_see_every_commit(tmp_path: Path) -> None:
     newest = context.Value("i", -1)
     stop, results = context.Event(), context.Queue()
     readers = [
-        context.Process(target=read_on, args=(path, newest, stop, results))
-        for _ in range(READERS)
+        context.Process(target=read_on, args=(path, newest, stop, results)) for _ in range(READERS)
     ]
     for reader in readers:
         reader.start()
