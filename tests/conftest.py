@@ -107,6 +107,13 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def packaged(file: str) -> Path:
+    """A file of a package, which is not imported; the name itself without the package."""
+    found = importlib.util.find_spec(file.partition("/")[0])
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0]).parent / file if places else Path(file)
+
+
 @pytest.fixture(scope="session")
 def source() -> Path:
     """The folder with MobileFace's real files; use with the marker needs_source."""

@@ -78,19 +78,29 @@ class LiteRTReference:
         Raises:
             ConversionError: LiteRT refuses the inputs.
         """
-        engine, found = self._interpreter, dict[str, list[FloatArray]]()
+        rows = [
+            self.run_whole({name: value[row : row + 1] for name, value in inputs.items()})
+            for row in range(len(next(iter(inputs.values()))))
+        ]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def run_whole(self, inputs: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """The outputs for inputs that have the file's own shapes; see `run`.
+
+        Raises:
+            ConversionError: LiteRT refuses the inputs.
+        """
+        engine = self._interpreter
         places = {item["name"]: item["index"] for item in engine.get_input_details()}
-        results = {item["name"]: item["index"] for item in engine.get_output_details()}
         try:
-            for row in range(len(next(iter(inputs.values())))):
-                for name, value in inputs.items():
-                    engine.set_tensor(places[name], np.ascontiguousarray(value[row : row + 1]))
-                engine.invoke()
-                for name, place in results.items():
-                    found.setdefault(name, []).append(engine.get_tensor(place))
+            for name, value in inputs.items():
+                engine.set_tensor(places[name], np.ascontiguousarray(value))
+            engine.invoke()
         except (RuntimeError, ValueError, KeyError) as error:
             raise self._refusal(error) from error
-        return {name: np.concatenate(rows) for name, rows in found.items()}
+        return {
+            item["name"]: engine.get_tensor(item["index"]) for item in engine.get_output_details()
+        }
 
     def _refusal(self, error: Exception) -> ConversionError:
         text = " ".join(str(error).split())[:300]

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from mobileface_convert.backends.onnx import clean
 from mobileface_convert.frontends.tflite import build_tflite, parse_tflite
 from mobileface_convert.frontends.tflite.tflite_registry import registered
 from mobileface_convert.oracles.litert_oracle import LiteRTReference
@@ -313,3 +314,22 @@ def test_put_off_reshape_with_two_readers() -> None:
     error, model = compare(content, True, 17)
     assert error <= BOUND
     assert sum(node.op_type == "Transpose" for node in model.graph.node) == 1
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_padding_with_zeros_counts_in_pools(kind: str, padding: int) -> None:
+    """onnxsim may move a `Pad` into the pool after it; all values are below zero."""
+    net = Writer()
+    wide = net.stored(np.array([[0, 0], [1, 1], [2, 1], [0, 0]], INTEGERS))
+    padded = net.op("PAD", [image(net), wide])
+    content = net.file(
+        net.op(kind, [padded], "Pool2DOptions", filterHeight=3, filterWidth=3, strideH=2,
+               strideW=2, padding=padding)
+    )  # fmt: skip
+    network = parse_tflite(content, where="case.tflite")
+    model = clean(ir.to_proto(build_tflite(network)), "case")
+    data = np.random.RandomState(0).uniform(-2, -1, (2, 7, 10, 4)).astype(np.float32)
+    (found,) = open_model(model).run(None, {"image": first(data)})
+    (expected,) = LiteRTReference(content, "case.tflite").run({"image": data}).values()
+    assert np.abs(last(found) - expected).max() <= 1e-6

