@@ -116,6 +116,7 @@ REFUSED: dict[str, tuple[Change, type[ConversionError], str]] = {
     "buffer": (tensor(1, buffer=77), SourceFormatError, "there is no buffer 77"),
     "nan": (nan, SourceFormatError, "not all of its values are finite"),
     "tensor": (first(inputs=ints(0, 1, 99)), SourceFormatError, "of 4 tensors"),
+    "axes": (tensor(0, shape=ints(*[1] * 7)), SourceFormatError, "7 numbers in Shape"),
     "early": (first(inputs=ints(3, 1, 2)), SourceFormatError, "read before it is written"),
     "twice": (first(outputs=ints(0)), SourceFormatError, "written twice"),
     "code": (first(opcodeIndex=5), SourceFormatError, "no kind that the file lists"),
@@ -244,6 +245,57 @@ def test_many_readers_of_one_array_are_bounded() -> None:
         net.graph.tensors[same].buffer = net.graph.tensors[number].buffer
     with pytest.raises(SourceFormatError, match="larger than the file"):
         parse_tflite(net.content(made), where="net.tflite")
+
+
+@pytest.mark.parametrize("shared", ["name", "scales"])
+def test_tables_that_thousands_share_are_bounded(shared: str) -> None:
+    """Tensors may point to the same name and scales; copied one by one, that is gigabytes."""
+    import flatbuffers
+
+    made, builder = schema(), flatbuffers.Builder(1 << 21)
+    name = builder.CreateString("n" * (1 << 20 if shared == "name" else 4))
+    count = 1 if shared == "name" else 1 << 17
+    shape = builder.CreateNumpyVector(ints(count))
+    scales = builder.CreateNumpyVector(np.ones(count, np.float32))
+    made.QuantizationParametersStart(builder)
+    made.QuantizationParametersAddScale(builder, scales)
+    quantization = made.QuantizationParametersEnd(builder)
+    tensors = []
+    for _ in range(5000):
+        made.TensorStart(builder)
+        made.TensorAddName(builder, name)
+        made.TensorAddShape(builder, shape)
+        made.TensorAddQuantization(builder, quantization)
+        tensors.append(made.TensorEnd(builder))
+    made.SubGraphStartTensorsVector(builder, len(tensors))
+    for tensor in tensors:
+        builder.PrependUOffsetTRelative(tensor)
+    vector = builder.EndVector()
+    made.SubGraphStart(builder)
+    made.SubGraphAddTensors(builder, vector)
+    graph = made.SubGraphEnd(builder)
+    made.BufferStart(builder)
+    buffer = made.BufferEnd(builder)
+    lists = []
+    for item in (graph, buffer):
+        made.ModelStartSubgraphsVector(builder, 1)
+        builder.PrependUOffsetTRelative(item)
+        lists.append(builder.EndVector())
+    made.ModelStart(builder)
+    made.ModelAddVersion(builder, 3)
+    made.ModelAddSubgraphs(builder, lists[0])
+    made.ModelAddBuffers(builder, lists[1])
+    builder.Finish(made.ModelEnd(builder), b"TFL3")
+    content = bytes(builder.Output())
+    tracemalloc.start()
+    start = time.process_time()
+    with pytest.raises(SourceFormatError, match=r"scales are larger|a name of 1048576 bytes"):
+        parse_tflite(content, where="net.tflite")
+    seconds, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"{len(content)} bytes: {seconds:.2f} s, {peak / 1e6:.0f} MB")
+    assert seconds < LONGEST_SECONDS
+    assert peak < 40 * len(content)
 
 
 def read_mutant(content: bytes) -> TfliteNetwork | None:

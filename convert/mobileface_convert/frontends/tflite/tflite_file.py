@@ -50,6 +50,10 @@ _MAX_RANK = 6
 _MAX_ELEMENTS = 1 << 28
 _MAX_SHARING = 4
 """Arrays may share stored bytes, but together be no larger than so many times the file."""
+_MAX_FACTS = 32
+"""The same for scales and sparse indices, which are read into longer numbers."""
+_MAX_TEXT = 4096
+_MAX_CUSTOM = 1 << 16
 
 _CUSTOM = 32
 _PLACEHOLDER = 127
@@ -109,9 +113,7 @@ def parse_tflite(content: bytes, *, where: str) -> TfliteNetwork:
         raise
     except _READING as error:
         text = " ".join(str(error).split())[:200]
-        raise SourceFormatError(
-            f"damaged: a field points out of the file ({text})", where=where
-        ) from error
+        raise SourceFormatError(f"damaged ({text or type(error).__name__})", where=where) from error
 
 
 class _Reader:
@@ -121,7 +123,7 @@ class _Reader:
         self._model = model
         self._size = size
         self._where = where
-        self._stored = 0
+        self._stored = self._facts = 0
 
     def read(self) -> TfliteNetwork:
         """The records."""
@@ -156,6 +158,8 @@ class _Reader:
             raise SourceFormatError(f"{count} {what}, expected 1 to {most}", where=self._where)
 
     def _text(self, raw: bytes | None) -> str:
+        if raw and len(raw) > _MAX_TEXT:
+            raise SourceFormatError(f"a name of {len(raw)} bytes", where=self._where)
         try:
             return (raw or b"").decode("utf-8")
         except UnicodeDecodeError as error:
@@ -164,16 +168,16 @@ class _Reader:
     def _tensor(self, tensor: Any, number: int) -> TfliteTensor:
         place = f"{self._where}, tensor {number}"
         name = self._text(tensor.Name())
-        shape = tuple(vector(tensor, "Shape").tolist())
-        known = tuple(vector(tensor, "ShapeSignature").tolist()) or shape
+        shape = tuple(vector(tensor, "Shape", _MAX_RANK).tolist())
+        known = tuple(vector(tensor, "ShapeSignature", _MAX_RANK).tolist()) or shape
         # A batch of any size is no trouble: it is free in the ONNX model anyway.
         if min(known[1:], default=1) < 1 or min(shape, default=1) < 1:
             raise UnsupportedOperatorError(
-                f"the shape {list(known)[:8]} is dynamic: all sizes but the batch must be known",
+                f"the shape {list(known)} is dynamic: all sizes but the batch must be known",
                 where=place,
             )
-        if len(shape) > _MAX_RANK or math.prod(shape) > _MAX_ELEMENTS:
-            raise SourceFormatError(f"the shape {list(shape)[:8]} is too large", where=place)
+        if math.prod(shape) > _MAX_ELEMENTS:
+            raise SourceFormatError(f"the shape {list(shape)} is too large", where=place)
         if tensor.IsVariable():
             raise UnsupportedOperatorError("state between calls is not supported", where=place)
         dtype = DTYPES.get(tensor.Type())
@@ -184,7 +188,7 @@ class _Reader:
                 hint=f"supported: {', '.join(DTYPES.values())}",
             )
         levels = tensor.Sparsity()
-        return TfliteTensor(
+        found = TfliteTensor(
             name=name,
             shape=shape,
             dtype=dtype,
@@ -192,6 +196,10 @@ class _Reader:
             quantization=quantization(tensor.Quantization(), shape, place),
             sparsity=None if levels is None else sparsity(levels, shape, place),
         )
+        self._facts += found.fact_bytes
+        if self._facts > _MAX_FACTS * self._size:
+            raise SourceFormatError("its scales are larger than the file", where=self._where)
+        return found
 
     def _data(self, tensor: Any, shape: Shape, dtype: str, sparse: bool, place: str) -> Any:
         """The stored values, a view of the file; None if there are none."""
@@ -256,7 +264,7 @@ class _Reader:
                 inputs=self._numbers(operator, "Inputs", tensors, _MAX_READS, lowest=-1),
                 outputs=self._numbers(operator, "Outputs", tensors, _MAX_READS),
                 options={} if custom else self._options(operator, kind, index),
-                custom=vector(operator, "CustomOptions").tobytes() if custom else None,
+                custom=vector(operator, "CustomOptions", _MAX_CUSTOM).tobytes() if custom else None,
             )
 
     def _options(self, operator: Any, kind: str, index: int) -> dict[str, Any]:
@@ -274,7 +282,7 @@ class _Reader:
         fields = getattr(importlib.import_module(f"tflite.{table.name}"), table.name)()
         fields.Init(found.Bytes, found.Pos)
         return {
-            name: tuple(vector(fields, accessor).tolist())
+            name: tuple(vector(fields, accessor, _MAX_RANK).tolist())
             if name == "new_shape"
             else getattr(fields, accessor)()
             for name, accessor in table.fields.items()
@@ -282,10 +290,7 @@ class _Reader:
 
     def _numbers(self, table: Any, name: str, count: int, most: int, *, lowest: int = 0) -> Shape:
         """A list of numbers of tensors."""
-        found = vector(table, name)
-        if len(found) > most:
-            raise SourceFormatError(f"{len(found)} {name.lower()} are too many", where=self._where)
-        numbers = tuple(int(number) for number in found)
+        numbers = tuple(vector(table, name, most).tolist())
         if any(not lowest <= number < count for number in numbers):
             raise SourceFormatError(
                 f"{name.lower()} {list(numbers)} of {count} tensors", where=self._where

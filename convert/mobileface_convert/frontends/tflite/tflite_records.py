@@ -89,6 +89,15 @@ class TfliteTensor:
     quantization: Quantization | None = None
     sparsity: Sparsity | None = None
 
+    @property
+    def fact_bytes(self) -> int:
+        """Bytes of what is said about the stored values: scales, zero points, sparse indices."""
+        found, levels = self.quantization, self.sparsity.levels if self.sparsity else ()
+        arrays: list[Array | None] = [found.scales, found.zeros] if found else []
+        for level in levels:
+            arrays += [level.segments, level.indices]
+        return sum(array.nbytes for array in arrays if array is not None)
+
 
 @dataclass(frozen=True)
 class TfliteOperator:

@@ -38,10 +38,17 @@ _INDEX_TABLES = {1: "Int32Vector", 2: "Uint16Vector", 3: "Uint8Vector"}
 """Tables of the schema's union SparseIndexVector."""
 
 
-def vector(table: Any, name: str) -> npt.NDArray[Any]:
-    """A list of numbers of a table, a view of the file; empty if the table has none."""
-    if not getattr(table, f"{name}Length")():
+def vector(table: Any, name: str, most: int | None = None) -> npt.NDArray[Any]:
+    """A list of numbers of a table, a view of the file; empty if the table has none.
+
+    Raises:
+        ValueError: It has more numbers than ``most``, or lies outside the file.
+    """
+    count = getattr(table, f"{name}Length")()
+    if not count:
         return np.zeros(0, np.uint8)
+    if most is not None and count > most:
+        raise ValueError(f"{count} numbers in {name}, at most {most}")
     found: npt.NDArray[Any] = getattr(table, f"{name}AsNumpy")()
     return found
 
@@ -102,16 +109,16 @@ def sparsity(table: Any, shape: Shape, where: str) -> Sparsity:
     Raises:
         SourceFormatError: It does not fit the tensor.
     """
-    order = tuple(vector(table, "TraversalOrder").tolist())
-    blocks = tuple(vector(table, "BlockMap").tolist())
-    count = len(shape) + len(blocks)
+    rank = len(shape)
+    order = tuple(vector(table, "TraversalOrder", 2 * rank).tolist())
+    blocks = tuple(vector(table, "BlockMap", rank).tolist())
+    count = rank + len(blocks)
     if (
-        len(blocks) > len(shape)
-        or sorted(order) != list(range(count))
+        sorted(order) != list(range(count))
         or table.DimMetadataLength() != count
-        or any(not 0 <= axis < len(shape) for axis in blocks)
+        or any(not 0 <= axis < rank for axis in blocks)
         or len(set(blocks)) != len(blocks)
-        or max(order[: len(shape)], default=0) >= len(shape)
+        or max(order[:rank], default=0) >= rank
     ):
         raise SourceFormatError("the order of its sparse levels is not valid", where=where)
     levels = tuple(_level(table.DimMetadata(number), where) for number in range(count))
