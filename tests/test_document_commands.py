@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import SOURCE
+from tests.conftest import SOURCE, packaged
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -29,6 +29,8 @@ GALLERY = "mobileface gallery"
 CROPS = SOURCE / "data" / "LFW-Aligned-100Pair"
 V3 = SOURCE / "MobileFace_Identification" / "MobileFace_Identification_V3"
 NETWORK = f"--symbol {V3}-symbol.json --params {V3}-0000.params"
+EXPRESSION = "fer/data/emotion_model_quantized.tflite"
+"""A TensorFlow Lite file of the package fer."""
 
 WRITTEN: dict[str, tuple[str, ...]] = {
     # README.md, docs/board.md, docs/convert.md
@@ -70,6 +72,15 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         f"mobileface-convert model {NETWORK} --output Y.onnx --verify --input-shape 1,3,112,112",
         f"mobileface-convert model {NETWORK} --output Z.onnx --verify --static --opset 18 "
         "--input-shape data=1,3,112,112",
+    ),
+    "mobileface-convert inspect FILE.tflite": (
+        f"mobileface-convert inspect {packaged(EXPRESSION)}",
+    ),
+    "mobileface-convert model   FILE.tflite --output X.onnx --verify [--outputs NAME ...] "
+    "[--opset N]": (
+        f"mobileface-convert model {packaged(EXPRESSION)} --output L.onnx --verify",
+        f"mobileface-convert model {packaged(EXPRESSION)} --output M.onnx --outputs Identity "
+        "--opset 18",
     ),
     "mobileface-convert export|model … [--machine portable|x86|plain] [--input float32|uint8] "
     "[--normalize]": (
@@ -236,9 +247,18 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+NEEDED = {"convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert)}
+"""What the commands of a document need besides the source."""
+
+
 @pytest.mark.needs_source
 @pytest.mark.parametrize(
-    "document", [path for path in DOCUMENTS if [*lines(path)]], ids=lambda path: path.name
+    "document",
+    [
+        pytest.param(path, marks=NEEDED.get(path.name, ()), id=path.name)
+        for path in DOCUMENTS
+        if [*lines(path)]
+    ],
 )
 def test_every_command_line_runs(document: Path, folder: Path, source: Path) -> None:
     assert source == SOURCE

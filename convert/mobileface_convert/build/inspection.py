@@ -1,4 +1,4 @@
-"""Describes a graph, a parameter file or an ONNX model, as JSON types and as text."""
+"""Describes a graph, a parameter file, an ONNX or a TensorFlow Lite model, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ..backends.onnx import read_onnx
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..frontends.mxnet_params import load_params
 from ..frontends.mxnet_symbol import load_symbol
+from ..frontends.tflite import TfliteNetwork, read_tflite
 from ..graph.source_graph import Array, Graph
 
 __all__ = ["describe", "format_description"]
 
 
 def describe(paths: Sequence[Path]) -> dict[str, Any]:
-    """Describes a symbol, a symbol with its parameters, a parameter file or an ONNX model.
+    """Describes a symbol, a symbol with its parameters, a parameter file or a model of one file.
 
     Raises:
         ConversionError: If the files are not one of these, or cannot be read.
@@ -33,10 +34,13 @@ def describe(paths: Sequence[Path]) -> dict[str, Any]:
         return {"arrays": _describe_arrays(load_params(arrays[0]))}
     if len(paths) == 1 and paths[0].suffix == ".onnx":
         return _describe_onnx(paths[0])
+    if len(paths) == 1 and paths[0].suffix == ".tflite":
+        return _describe_tflite(read_tflite(paths[0]))
     raise ConversionError(
         "cannot be inspected together",
         where=", ".join(map(str, paths)),
-        hint="pass a -symbol.json (and its .params), a .params or .nd file, or an .onnx file",
+        hint="pass a -symbol.json (and its .params), a .params or .nd file, or an .onnx or "
+        ".tflite file",
     )
 
 
@@ -52,8 +56,12 @@ def format_description(description: Mapping[str, Any]) -> str:
     if "operators" in description:
         counts = ", ".join(f"{count} {op}" for op, count in description["operators"].items())
         lines.append(f"operators: {sum(description['operators'].values())} ({counts})")
-        lines.append(f"inputs: {', '.join(description['inputs'])}")
-        lines.append(f"outputs: {', '.join(description['outputs'])}")
+        shapes = description.get("shapes", {})
+        for ends in ("inputs", "outputs"):
+            named = [f"{name} {shapes.get(name, '')}".rstrip() for name in description[ends]]
+            lines.append(f"{ends}: {', '.join(named)}")
+        if "parameters" in description:
+            lines.append(f"parameters: {description['parameters']}")
         lines.append(f"weights: {description['weight_bytes'] / 1e6:.3f} MB")
     return "\n".join(lines)
 
@@ -106,4 +114,32 @@ def _describe_onnx(path: Path) -> dict[str, Any]:
         "inputs": [value.name for value in model.graph.input],
         "outputs": [value.name for value in model.graph.output],
         "weight_bytes": sum(len(tensor.raw_data) for tensor in weights.values()),
+    }
+
+
+def _describe_tflite(network: TfliteNetwork) -> dict[str, Any]:
+    """As others, and the shapes of inputs and outputs, and how many parameters there are."""
+    tensors, computed = network.tensors, network.computed
+    layers = [
+        {
+            "op": operator.kind,
+            "name": tensors[operator.outputs[0]].name if operator.outputs else "",
+            "inputs": [tensors[n].name for n in operator.inputs if n in computed],
+            "weights": {
+                tensors[n].name: list(tensors[n].shape)
+                for n in operator.inputs
+                if n >= 0 and n not in computed
+            },
+        }
+        for operator in network.operators
+    ]
+    ends = [*network.inputs, *network.outputs]
+    return {
+        "layers": layers,
+        "operators": dict(Counter(operator.kind for operator in network.operators).most_common()),
+        "inputs": [tensors[number].name for number in network.inputs],
+        "outputs": [tensors[number].name for number in network.outputs],
+        "shapes": {tensors[number].name: list(tensors[number].shape) for number in ends},
+        "parameters": network.parameters,
+        "weight_bytes": sum(item.data.nbytes for item in tensors if item.data is not None),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mobileface import __version__
 from mobileface.errors import ConversionError
-from mobileface.host.output_options import OutputFile, OutputFolder, OutputPlace, run_checked
+from mobileface.host.output_options import OutputFolder, OutputPlace, run_checked
 from mobileface.host.outputs import check_outputs
 from mobileface.host.places import HOME_VARIABLE, user_models
 from mobileface.host.program import run_program
@@ -23,17 +23,16 @@ from ..build.cards import write_cards
 from ..build.collection import agreement_text, convert_recipes
 from ..build.inspection import describe, format_description
 from ..build.pipeline import verify_model
-from ..exports.interface import add_interface
-from ..exports.network_export import TOLERANCE, export_model
 from ..frontends.checkpoint import checkpoint_paths, save_checkpoint
 from ..frontends.mxnet_checkpoint import load_checkpoint
-from ..graph.onnx_builder import DEFAULT_OPSET
+from ..frontends.tflite import tflite_json, tflite_markdown
 from ..graph.source_graph import Graph
 from ..ops.table import operators_json, operators_markdown
 from ..oracles.verify import require
 from ..passes import PassResult, fold_batchnorm, prune
 from ..recipes.recipe import load_recipe, recipe_names
 from .export import add_export, add_export_table
+from .model_command import add_model
 from .variant_options import add_variants, finish, plan_of
 
 __all__ = ["main"]
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mobileface-convert",
-        description="Converts MXNet and dlib face models to verified ONNX models.",
+        description="Converts MXNet, dlib and TensorFlow Lite models to verified ONNX models.",
     )
     parser.add_argument("--version", action="version", version=f"mobileface {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -78,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
             "export-table", help="print which models can be exported, with size and accuracy"
         )
     )
-    _add_model(commands.add_parser("model", help="convert and verify any MXNet checkpoint"))
+    add_model(
+        commands.add_parser(
+            "model", help="convert and verify any MXNet checkpoint or TensorFlow Lite file"
+        )
+    )
     _add_verify(commands.add_parser("verify", help="compare an ONNX model with its source"))
     _add_operators(commands.add_parser("operators", help="list the supported operators"))
     return parser
@@ -129,7 +132,11 @@ def _add_starter(parser: argparse.ArgumentParser) -> None:
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="-symbol.json, .params, .nd, .onnx"
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="-symbol.json, .params, .nd, .onnx, .tflite",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
     parser.set_defaults(run=_inspect)
@@ -163,52 +170,6 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
         help="prefix of the new checkpoint",
     )
     parser.set_defaults(run=_merge)
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--symbol", type=Path, help="the -symbol.json file")
-    parser.add_argument("--params", type=Path, required=True, help="the .params file")
-    parser.add_argument("--output", action=OutputFile, required=True, metavar="OUT.onnx")
-    parser.add_argument(
-        "--input-shape",
-        action="append",
-        default=[],
-        metavar="[NAME=]1,3,112,112",
-        help="shape of an input, once per input; required if the network does not determine it",
-    )
-    parser.add_argument(
-        "--outputs",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="outputs to keep, also internal ones; default: the network's outputs",
-    )
-    parser.add_argument(
-        "--static", action="store_true", help="keep height and width fixed, as given"
-    )
-    parser.add_argument(
-        "--allow-extra", action="store_true", help="drop arrays that the network does not use"
-    )
-    parser.add_argument(
-        "--verify",
-        action="store_true",
-        help="compare with MXNet if installed, otherwise with ONNX's reference evaluator",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=TOLERANCE,
-        help="largest relative error for --verify; default: %(default)s",
-    )
-    parser.add_argument(
-        "--opset",
-        type=int,
-        default=DEFAULT_OPSET,
-        choices=range(17, 24),
-        help="version of the ONNX operator set; default: %(default)s",
-    )
-    add_interface(parser)
-    parser.set_defaults(run=_model)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
@@ -333,53 +294,15 @@ def _verify(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(options: argparse.Namespace) -> int:
-    certificate = options.output.with_name(f"{options.output.stem}.certificate.json")
-    check_outputs([options.output, certificate], [options.symbol, options.params])
-    exported = export_model(
-        options.symbol,
-        options.params,
-        options.output,
-        shapes=dict(_shape(text) for text in options.input_shape),
-        outputs=options.outputs,
-        opset=options.opset,
-        static=options.static,
-        allow_extra=options.allow_extra,
-        verify=options.verify,
-        tolerance=options.tolerance,
-        target=options.machine,
-        uint8=options.input == "uint8",
-        normalize=options.normalize,
-    )
-    for name, shape in exported.inputs.items():
-        print(f"input {name}: {', '.join(map(str, shape))}")
-    if exported.note:
-        print(f"height and width are fixed: {exported.note}")
-    errors = exported.parity.errors if exported.parity else {}
-    for name in exported.outputs:
-        print(f"output {name}" + (f": max error {errors[name]:.2g}" if name in errors else ""))
-    for record in exported.passes:
-        print(f"{record.name}: {len(record.result.changed)} changes")
-    against = f", against {exported.parity.oracle}" if exported.parity else ", not verified"
-    print(f"{exported.path}: {exported.nodes} nodes, {exported.bytes / 1e6:.3f} MB{against}")
-    return 0
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Parses an --input-shape; returns the name (empty if not given) and the sizes.
-
-    Raises:
-        ConversionError: If the text is not a shape.
-    """
-    name, _, sizes = text.rpartition("=")
-    try:
-        return name, tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        raise ConversionError(f"--input-shape '{text}' is not like 1,3,112,112") from None
-
-
 def _operators(options: argparse.Namespace) -> int:
-    print(json.dumps(operators_json()) if options.json else operators_markdown(), end="")
+    if options.json:
+        frameworks = {"mxnet": operators_json(), "tflite": tflite_json()}
+        entries = [
+            {"framework": name, **entry} for name in frameworks for entry in frameworks[name]
+        ]
+        print(json.dumps(entries), end="")
+    else:
+        print(f"{operators_markdown()}\n{tflite_markdown()}", end="")
     return 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from mobileface.errors import ConversionError, GraphError, ParityError
-from mobileface.host.files import replacing, scratch_folder
+from mobileface.errors import ConversionError, GraphError
+from mobileface.host.files import scratch_folder
 
 from ..backends.onnx import to_onnx
-from ..build.certificate import export_certificate, write_certificate
 from ..frontends.checkpoint import save_checkpoint
 from ..frontends.gluon import read_gluon, recognise
 from ..frontends.mxnet_checkpoint import load_checkpoint
@@ -28,10 +26,11 @@ from ..frontends.mxnet_params import load_params
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.shapes import Shape, known_shapes
 from ..graph.source_graph import Graph
-from ..makers import PassRecord, apply_passes
+from ..makers import apply_passes
 from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
 from ..oracles.onnx_reference import ReferenceNetwork
 from ..oracles.verify import open_model
+from .exported import Exported, Parity, relative_error, require_parity, write_exported
 from .interface import Interface, image_input
 
 __all__ = ["TOLERANCE", "Exported", "Parity", "export_model", "load_network_files"]
@@ -47,46 +46,6 @@ _STEPS = ((0, 0), (32, 64))
 """Added to height and width, to test whether a model accepts other sizes."""
 
 FloatArray = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The comparison of an exported model with its reference.
-
-    Attributes:
-        oracle: Name of the reference.
-        shapes: Shapes of the inputs of each run.
-        errors: Largest error of each output, relative to its largest value if that exceeds 1.
-    """
-
-    oracle: str
-    shapes: tuple[Mapping[str, tuple[int, ...]], ...]
-    errors: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The result of an export.
-
-    Attributes:
-        path: The ONNX file; its certificate is next to it.
-        inputs: Shape of each input; a string is a dynamic dimension.
-        outputs: Names of the outputs.
-        nodes: Number of ONNX nodes.
-        bytes: Size of the file.
-        passes: Results of the passes.
-        note: Why height and width are fixed; empty if they are dynamic.
-        parity: The comparison with the reference; None if it was not requested.
-    """
-
-    path: Path
-    inputs: Mapping[str, Shape]
-    outputs: tuple[str, ...]
-    nodes: int
-    bytes: int
-    passes: tuple[PassRecord, ...]
-    note: str
-    parity: Parity | None
 
 
 def export_model(
@@ -142,43 +101,10 @@ def export_model(
     if verify:
         oracle = _oracle(graph, symbol, params, outputs)
         parity = _compare(model, declared, known, oracle, interface)
-        _require(parity, tolerance, str(output))
+        require_parity(parity, tolerance, str(output))
     sources = [path for path in (symbol, params) if path is not None]
-    return _write(output, model, sources, inputs=declared, passes=records, note=note, parity=parity)
-
-
-def _write(
-    output: Path,
-    model: onnx.ModelProto,
-    sources: Sequence[Path],
-    *,
-    inputs: Mapping[str, Shape],
-    passes: Sequence[PassRecord],
-    note: str,
-    parity: Parity | None,
-) -> Exported:
-    """Writes the model and its certificate; returns the result of the export."""
-    nodes = len(model.graph.node)
-    with replacing(output) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-        document = export_certificate(
-            temporary,
-            output.name,
-            sources=sources,
-            nodes=nodes,
-            passes=passes,
-            verification=None if parity is None else {**dataclasses.asdict(parity)},
-        )
-    write_certificate(output.with_name(f"{output.stem}.certificate.json"), document)
-    return Exported(
-        path=output,
-        inputs=inputs,
-        outputs=tuple(value.name for value in model.graph.output),
-        nodes=nodes,
-        bytes=document["bytes"],
-        passes=tuple(passes),
-        note=note,
-        parity=parity,
+    return write_exported(
+        output, model, sources, inputs=declared, passes=records, note=note, parity=parity
     )
 
 
@@ -350,30 +276,5 @@ def _compare(
             found, reference = session.run(None, interface.fed(fed)), oracle.run(fed)
             pairs = zip(names, found, interface.expected(reference), strict=True)
             for name, ours, theirs in pairs:
-                errors[name] = max(errors[name], _error(name, ours, theirs))
+                errors[name] = max(errors[name], relative_error(name, ours, theirs))
     return Parity(oracle.name, tuple(shapes), errors)
-
-
-def _error(name: str, found: FloatArray, expected: FloatArray) -> float:
-    """Largest difference, relative to the largest value if that exceeds 1.
-
-    Raises:
-        ParityError: If the shapes differ, or the positions of nan and inf.
-    """
-    if found.shape != expected.shape:
-        raise ParityError(f"output '{name}' has shape {found.shape}, expected {expected.shape}")
-    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        raise ParityError(f"output '{name}' has nan or inf at different positions")
-    finite = np.isfinite(expected)
-    ours, theirs = found[finite].astype(np.float64), expected[finite].astype(np.float64)
-    return float(np.abs(ours - theirs).max(initial=0) / max(1.0, np.abs(theirs).max(initial=0)))
-
-
-def _require(parity: Parity, tolerance: float, where: str) -> None:
-    for name, error in parity.errors.items():
-        if not error <= tolerance:
-            raise ParityError(
-                f"output '{name}' differs from {parity.oracle} by {error:.3g} "
-                f"(allowed {tolerance:.3g})",
-                where=where,
-            )

@@ -24,6 +24,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder
+from ..graph.same_padding import same_padding
 from .keras_file import KerasLayer, KerasNetwork
 
 __all__ = ["build_keras"]
@@ -191,14 +192,13 @@ def _windows(
         raise GraphError("windows move over two axes", where=where)
     before, after, size = [], [], []
     for length, window, step in zip(given.size, kernel, strides, strict=True):
-        total = 0
-        if config["padding"] == "same":
-            total = max((-(-length // step) - 1) * step + window - length, 0)
-        if length + total < window:
+        pads = same_padding(length, window, step) if config["padding"] == "same" else (0, 0)
+        padded = length + sum(pads)
+        if padded < window:
             raise GraphError(f"{length} pixels are fewer than a window of {window}", where=where)
-        before.append(total // 2)
-        after.append(total - total // 2)
-        size.append((length + total - window) // step + 1)
+        before.append(pads[0])
+        after.append(pads[1])
+        size.append((padded - window) // step + 1)
     found = {"kernel_shape": kernel, "strides": strides, "pads": (*before, *after)}
     return found, (size[0], size[1])
 
