@@ -1,11 +1,10 @@
-"""Measures the default calibrations again and writes them to runtime/mobileface/calibrations.
+"""Measures the default calibrations again, in runtime/mobileface/matching/calibrations.
 
     python benchmarks/make_calibrations.py MODELS [--source DIR]
 
 MODELS is a folder that ``mobileface-convert all`` wrote. The data set is LFW-Aligned-100Pair from
 MobileFace's files: grey crops of 100×100 pixels, aligned for V1. The other models need another
-crop, so each image is enlarged and padded with its mirror image; our own detector and landmarks
-then find and align the face again.
+crop, so each image is enlarged; our own detector and landmarks then find and align the face again.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from mobileface.commands.faces import write_picture
 from mobileface.matching.calibration import SUFFIX
@@ -26,13 +26,13 @@ from mobileface_eval.commands.main import main as evaluate
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
 DATA = "LFW-Aligned-100Pair"
-TARGET = ROOT / "runtime" / "mobileface" / "calibrations"
+TARGET = ROOT / "runtime" / "mobileface" / "matching" / "calibrations"
 FACTOR = 2.5
 
 CROPS = "gray crops of 100x100 pixels as published, a small set: calibrate on your own pictures"
 PHOTOS = (
-    "gray crops of 100x100 pixels, enlarged 2.5 times with a mirrored border, faces found again by "
-    "detection_hog; a small set of poor pictures: calibrate on your own"
+    "gray crops of 100x100 pixels, enlarged 2.5 times, faces found again by detection_yunet; a small "
+    "set of poor pictures: calibrate on your own"
 )
 
 
@@ -46,7 +46,7 @@ def main() -> int:
         photos = Path(folder) / DATA
         enlarge(crops, photos)
         own = ["--crops", "--note", CROPS]
-        found = ["--detector", "detection_hog", "--allow-missing", "--note", PHOTOS]
+        found = ["--detector", "detection_yunet", "--allow-missing", "--note", PHOTOS]
         return (
             measure("identification_v1", crops, own, options.models)
             | measure("identification_v2", photos, found, options.models)
@@ -63,14 +63,12 @@ def measure(name: str, folder: Path, options: list[str], models: Path) -> int:
 
 
 def enlarge(crops: Path, target: Path) -> None:
-    """Writes each crop enlarged, with a mirrored border as wide as the crop on all sides."""
+    """Writes each crop enlarged."""
     for path in sorted(crops.glob("*/*.jpg")):
         large = cv2.resize(
             read_image(path), None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC
         )
-        side = large.shape[0]
-        whole = cv2.copyMakeBorder(large, side, side, side, side, cv2.BORDER_REFLECT)
-        write_picture(target / path.parent.name / f"{path.stem}.png", whole)
+        write_picture(target / path.parent.name / f"{path.stem}.png", np.asarray(large, np.uint8))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ BATCH = 64
 Floats = npt.NDArray[np.float32]
 
 
+_CROPPING = "three views"
+"""How the runtime finds crops; changed whenever the same models cut the same photo differently."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedImage:
     """An image that could not be used.
@@ -117,8 +121,10 @@ class FaceSource:
         """
         parts = [self.model.identity, sha256(self.model.session.path)]
         if photos:
+            parts.append(_CROPPING)
             for task in ("detection", "landmarks"):
-                for name in self._analyzer.models[task]:
+                # A detector may give all points that the crop needs.
+                for name in self._analyzer.models.get(task, ()):
                     parts.append(find_model(name, models=self.models).entry.sha256)
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return f"{self.model.name}-{'photos' if photos else 'crops'}-{digest[:16]}"

@@ -28,7 +28,7 @@ ENROLLED = {1: 3, 2: 2, 3: 2, 4: 2, 5: 2, 7: 2}
 
 OTHERS = 23
 STRANGERS = 27
-LEAST_RIGHT = 20
+LEAST_RIGHT = 21
 
 Box = tuple[int, int, int, int]
 Place = tuple[int, int, Box]
@@ -195,9 +195,9 @@ def test_a_stranger_in_a_gallery_of_nine(
     assert main(["gallery", "search", str(portrait), *map(str, own)]) == 0
     rule, _, line = capsys.readouterr().out.splitlines()[:3]
     print(rule, line, sep="\n")
-    assert rule.startswith("threshold 0.5051 (default): expected false match rate 0.001 (")
-    assert "with 18 comparisons per search (LFW-Aligned-100Pair, 95 people)" in rule
+    assert rule.startswith("threshold 0.5036 (default): expected false match rate 0.001 (")
+    assert "with 18 comparisons per search (LFW-Aligned-100Pair, 100 people)" in rule
     expected = (
-        f"  unknown (nearest: {best['name']}, similarity {best['similarity']:.3f}, below 0.505)"
+        f"  unknown (nearest: {best['name']}, similarity {best['similarity']:.3f}, below 0.504)"
     )
     assert line.startswith(expected)

@@ -272,9 +272,9 @@ def test_names_in_a_video(
     assert len(faces) > 10
     assert named == faces
     assert header["gallery"]["rule"]["origin"] == "default"
-    assert header["gallery"]["rule"]["requested"] == 0.0015  # the lowest that is supported
+    assert header["gallery"]["rule"]["requested"] == 0.001
     err = capsys.readouterr().err
-    assert "threshold 0.9379 (default): expected false match rate 0.0015" in err
+    assert "threshold 0.9398 (default): expected false match rate 0.001" in err
     for name in ("--threshold", "--name-threshold"):
         assert main([*arguments, name, "0.99999"]) == 0
         deprecated = "--name-threshold is deprecated; use --threshold" in capsys.readouterr().err
