@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,20 @@ class Embedded:
     skipped: tuple[SkippedImage, ...] = ()
     computed: int = 0
 
+    def only(self, names: Collection[str]) -> Embedded:
+        """The part whose images have these names.
+
+        Raises:
+            InputError: If no image remains.
+        """
+        images = self.set.images
+        dropped = {number for number, image in enumerate(images) if image.name not in names}
+        if not dropped:
+            return self
+        kept = [number for number in range(len(images)) if number not in dropped]
+        rest = self.set.without(dropped)
+        return dataclasses.replace(self, set=rest, vectors=self.vectors[kept])
+
 
 @dataclass(frozen=True)
 class FaceSource:
@@ -118,7 +132,8 @@ class FaceSource:
         parts = [self.model.identity, sha256(self.model.session.path)]
         if photos:
             for task in ("detection", "landmarks"):
-                for name in self._analyzer.models[task]:
+                # A detector may give all points that the crop needs.
+                for name in self._analyzer.models.get(task, ()):
                     parts.append(find_model(name, models=self.models).entry.sha256)
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
         return f"{self.model.name}-{'photos' if photos else 'crops'}-{digest[:16]}"

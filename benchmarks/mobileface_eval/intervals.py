@@ -31,7 +31,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = ["FEWEST_ERRORS", "RateEstimate", "estimate_genuine", "estimate_impostor"]
+__all__ = [
+    "FEWEST_ERRORS",
+    "RateEstimate",
+    "estimate_genuine",
+    "estimate_impostor",
+    "estimate_mean",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -102,6 +108,34 @@ def estimate_impostor(
     variance = np.maximum((shared - alone) * people / max(people - 1, 1), alone) / total**2
     freedom = _freedom(shared, (parts**4).sum(axis=0), people)
     return _intervals(rate, variance, freedom, total, people / 2, confidence)
+
+
+def estimate_mean(
+    value: float,
+    parts: Floats,
+    squares: tuple[float, float],
+    pairs: float,
+    fewest: float,
+    confidence: float = 0.95,
+) -> RateEstimate:
+    """Estimates one number from 0 to 1 that is linear in means over pairs.
+
+    Args:
+        value: The number.
+        parts: float64 (I,): how much the pairs of each of I people add to its error; a pair of two
+            people counts for both.
+        squares: Sum over people of the squared contribution of their genuine pairs, and sum over
+            all combinations of two people of that of their impostor pairs.
+        pairs: Number of pairs.
+        fewest: Number of pairs that certainly share no person.
+        confidence: Confidence level of the interval.
+    """
+    people = len(parts)
+    shared = float(parts @ parts)
+    variance = max((shared - squares[1]) * people / max(people - 1, 1), sum(squares))
+    freedom = _freedom(np.array([shared]), np.array([float((parts**4).sum())]), people)
+    rate = np.array([value])
+    return _intervals(rate, np.array([variance]), freedom, pairs, fewest, confidence)
 
 
 def _freedom(squares: Floats, fourths: Floats, people: int) -> Floats:

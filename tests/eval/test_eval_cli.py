@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,15 @@ def run(tmp_path: Path, models: Path) -> Run:
     return run_command
 
 
-def test_roc_compares_models(run: Run, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    numbers = run("roc", people, "--embedder", "tiny_color", "tiny_gray")
-    assert [model["name"] for model in numbers["models"]] == ["tiny_color", "tiny_gray"]
+def test_roc_compares_models(
+    run: Run, people: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copy(models / "tiny_color.onnx", tmp_path / "other.onnx")
+    numbers = run("roc", people, "--embedder", "tiny_color", other)
+    assert [model["name"] for model in numbers["models"]] == ["tiny_color", "other"]
     assert numbers["data"]["genuine_pairs"] == 36
     assert numbers["data"]["impostor_pairs"] == 36 * 35 // 2 - 36
-    assert "| tiny_gray | " in capsys.readouterr().out
+    assert "| other | " in capsys.readouterr().out
     assert all(0.5 < model["auc"] <= 1 for model in numbers["models"])
 
 
@@ -248,7 +252,8 @@ def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixtu
         (("roc", "people", "--embedder", "nothing"), "no model 'nothing'"),
         (("roc", "people", "--people", "1"), "no impostor pairs"),
         (("lfw", "--data", "absent.bin"), "cannot be read"),
-        (("lfw", "--data", "people"), "pairs.txt: cannot be read"),
+        (("lfw", "--data", "people"), "has no pairs.txt; pass .* --make-pairs SEED"),
+        (("lfw", "--data", "people", "--pairs", "absent.txt"), "absent.txt: cannot be read"),
         (("lfw", "--data", "people", "--folds", "1"), "--folds must be at least 2, not 1"),
         (("lfw", "--data", "bad.npz"), "not a pickle|not allowed"),
         (("tsne", "people", "--perplexity", "99"), "must be between 0 and 36"),
