@@ -1,4 +1,4 @@
-"""Measures the default calibrations again and writes them to runtime/mobileface/calibrations.
+"""Measures the default calibrations again and writes them to runtime/mobileface/matching/calibrations.
 
     python benchmarks/make_calibrations.py MODELS [--source DIR]
 
@@ -17,16 +17,18 @@ import tempfile
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from mobileface.commands.faces import write_picture
 from mobileface.matching.calibration import SUFFIX
+from mobileface.vision.image import Image
 from mobileface.vision.picture_files import read_image
 from mobileface_eval.commands.main import main as evaluate
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
 DATA = "LFW-Aligned-100Pair"
-TARGET = ROOT / "runtime" / "mobileface" / "calibrations"
+TARGET = ROOT / "runtime" / "mobileface" / "matching" / "calibrations"
 FACTOR = 2.5
 
 CROPS = "gray crops of 100x100 pixels as published, a small set: calibrate on your own pictures"
@@ -63,14 +65,18 @@ def measure(name: str, folder: Path, options: list[str], models: Path) -> int:
 
 
 def enlarge(crops: Path, target: Path) -> None:
-    """Writes each crop enlarged, with a mirrored border as wide as the crop on all sides."""
+    """Writes each crop enlarged, as `enlarged` makes it."""
     for path in sorted(crops.glob("*/*.jpg")):
-        large = cv2.resize(
-            read_image(path), None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC
-        )
-        side = large.shape[0]
-        whole = cv2.copyMakeBorder(large, side, side, side, side, cv2.BORDER_REFLECT)
+        whole = enlarged(read_image(path))
         write_picture(target / path.parent.name / f"{path.stem}.png", whole)
+
+
+def enlarged(crop: Image) -> Image:
+    """A crop made larger, with a mirrored border as wide as the crop on all sides."""
+    large = cv2.resize(crop, None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC)
+    side = large.shape[0]
+    whole = cv2.copyMakeBorder(large, side, side, side, side, cv2.BORDER_REFLECT)
+    return np.asarray(whole, np.uint8)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def estimate_mean(
     squares: tuple[float, float],
     pairs: float,
     fewest: float,
+    needed: float = FEWEST_ERRORS,
     confidence: float = 0.95,
 ) -> RateEstimate:
     """Estimates one number from 0 to 1 that is linear in means over pairs.
@@ -128,6 +129,7 @@ def estimate_mean(
             all combinations of two people of that of their impostor pairs.
         pairs: Number of pairs.
         fewest: Number of pairs that certainly share no person.
+        needed: Effective number of errors from which the variance is used.
         confidence: Confidence level of the interval.
     """
     people = len(parts)
@@ -135,7 +137,7 @@ def estimate_mean(
     variance = max((shared - squares[1]) * people / max(people - 1, 1), sum(squares))
     freedom = _freedom(np.array([shared]), np.array([float((parts**4).sum())]), people)
     rate = np.array([value])
-    return _intervals(rate, np.array([variance]), freedom, pairs, fewest, confidence)
+    return _intervals(rate, np.array([variance]), freedom, pairs, fewest, confidence, needed)
 
 
 def _freedom(squares: Floats, fourths: Floats, people: int) -> Floats:
@@ -153,6 +155,7 @@ def _intervals(
     total: float,
     fewest: float,
     confidence: float,
+    needed: float = FEWEST_ERRORS,
 ) -> RateEstimate:
     """Korn and Graubard's intervals.
 
@@ -166,7 +169,7 @@ def _intervals(
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = rate * (1 - rate) / variance * shrink
     effective = np.minimum(np.nan_to_num(effective, nan=0.0, posinf=0.0), total)
-    supported = effective * np.minimum(rate, 1 - rate) >= FEWEST_ERRORS
+    supported = effective * np.minimum(rate, 1 - rate) >= needed
     places = np.arange(len(rate))
     if supported.any():
         known = places[supported]

@@ -43,6 +43,10 @@ RULE = (
 """The sentence that accompanies all tables."""
 
 
+_ERRORS_OF_AREA = 1.0
+"""Placements of an area are not right or wrong, so fewer of them give a variance."""
+
+
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
     """What a threshold gives that was chosen for a false match rate.
@@ -185,6 +189,7 @@ def _auc(people: People, count: int, scores: PairScores, value: float) -> Rate:
         lambda values: 1 - below(values, genuine),
         (1.0, 1.0),
         value,
+        _ERRORS_OF_AREA,
     )
     return rate_at(found)
 

@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .embedding import Embedded
-from .intervals import RateEstimate, estimate_genuine, estimate_impostor, estimate_mean
+from .intervals import (
+    FEWEST_ERRORS,
+    RateEstimate,
+    estimate_genuine,
+    estimate_impostor,
+    estimate_mean,
+)
 
 __all__ = [
     "People",
@@ -180,6 +186,7 @@ def mean_over_pairs(
     impostor: Callable[[Scores], Floats],
     weights: tuple[float, float],
     value: float | None = None,
+    needed: float = FEWEST_ERRORS,
 ) -> RateEstimate:
     """A weighted sum of a mean over genuine and a mean over impostor pairs, with its interval.
 
@@ -191,6 +198,7 @@ def mean_over_pairs(
         weights: Weight of the mean over genuine pairs and of that over impostor pairs.
         value: The statistic, if these means are only its linear part (the area under the ROC curve
             depends on each of the two groups with weight 1, and is not their sum).
+        needed: Effective number of errors from which the variance is used.
     """
     sums, pairs = np.zeros(2), np.zeros(2)
     for scores in people():
@@ -215,4 +223,4 @@ def mean_over_pairs(
     # Impostor pairs belong to two people each.
     fewest = float(seen.sum()) / (2 if weights[1] else 1)
     total = float(pairs[np.array(weights) != 0].sum())
-    return estimate_mean(found, parts[seen], (own, shared), total, max(fewest, 1))
+    return estimate_mean(found, parts[seen], (own, shared), total, max(fewest, 1), needed)

@@ -245,7 +245,7 @@ def _write_cells(axes: Axes, similarity: Floats) -> None:
         if np.isfinite(value):
             color = "white" if value < middle else "black"
             look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "x-small"}
-            axes.text(column, row, f"{value:.2f}", color=color, **look)
+            axes.text(column, row, f"{round(value, 2) + 0.0:.2f}", color=color, **look)
 
 
 def plot_megaface(found: MegafaceResult, model: str, data: str) -> Figure:
@@ -261,7 +261,7 @@ def plot_megaface(found: MegafaceResult, model: str, data: str) -> Figure:
     cmc.semilogx(ranks, found.cmc(ranks), label=f"{model}, {len(found.ranks):,} mates", **_style(0))
     marks = np.unique(np.geomspace(1, found.distractors + 1, 8).astype(np.int64))
     _points(cmc, {int(rank): found.rank_rate(int(rank)) for rank in marks})
-    _axes(sizes, "Distractors (log)", "Rank-1 identification rate", data)
+    _axes(sizes, "Distractors (log)", "Rank-1 identification rate", f"Rank 1 by gallery, {data}")
     sizes.semilogx(list(found.rank1), list(found.rank1.values()), label=model, **_style(0))
     _points(sizes, {size: found.rank1_rate(size) for size in found.rank1})
     _axes(roc, "False accept rate (log)", "True accept rate", "Verification")
@@ -286,13 +286,18 @@ def _points(axes: Axes, rates: Mapping[float, Rate]) -> None:
         fmt="o",
         markersize=4,
         color=_COLORS[0],
+        elinewidth=0.9,
         capsize=2.5,
         label="95 % interval",
     )
 
 
 def _zoom(axes: Axes) -> None:
-    """Limits the y axis to what is drawn, with a margin, within 0 to 1."""
+    """Limits both axes to what is drawn, with a margin, the rates within 0 to 1."""
+    drawn = [np.asarray(line.get_xdata(), np.float64) for line in axes.get_lines()]
+    places = np.concatenate(drawn)
+    places = places[places > 0]
+    axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
     low, high = axes.dataLim.intervaly
     margin = max(0.05 * (high - low), 0.005)
     axes.set_ylim(max(low - margin, -0.01), min(high + margin, 1.01))
