@@ -1,4 +1,4 @@
-"""Measures the default calibrations again and writes them to runtime/mobileface/matching/calibrations.
+"""Measures the default calibrations again; writes to runtime/mobileface/matching/calibrations.
 
     python benchmarks/make_calibrations.py MODELS [--source DIR]
 
