@@ -16,6 +16,7 @@ from mobileface.matching.error_rates import Rate
 
 from .datasets.lfw import LfwResult
 from .datasets.megaface import MegafaceResult
+from .lfw_rates import LfwRates
 from .measured import VerificationRates
 from .rates import PairScores, Verification
 
@@ -88,7 +89,7 @@ def plot_roc(
     _rate_axes(roc, f"ROC, {data}", 1 / fewest)
     first: Axes | None = None
     for number, (name, (scores, found)) in enumerate(results.items()):
-        label = f"{name} (AUC {found.auc:.4f})"
+        label = f"{name}, AUC {_area(rates[name].auc)}"
         roc.step(found.false_match, found.true_match, where="post", label=label, **_style(number))
         _error_bars(roc, rates[name], number)
         axes = figure.add_subplot(grid[number, 1], sharex=first)
@@ -102,6 +103,11 @@ def plot_roc(
             figure.legend(*handles, loc="outside lower right", ncols=3, fontsize="small")
     roc.legend(loc="lower right", fontsize="small")
     return figure
+
+
+def _area(rate: Rate) -> str:
+    """An area with its interval."""
+    return f"{rate.value:.4f} ({rate.low:.3f} to {rate.high:.3f})"
 
 
 def _error_bars(axes: Axes, rates: VerificationRates, number: int) -> None:
@@ -142,22 +148,24 @@ def _histograms(axes: Axes, scores: PairScores, found: Verification, name: str) 
     _axes(axes, "Similarity (cosine)", "Density", name)
 
 
-def plot_lfw(results: Mapping[str, LfwResult], accuracies: Mapping[str, Rate], data: str) -> Figure:
+def plot_lfw(results: Mapping[str, LfwResult], rates: Mapping[str, LfwRates], data: str) -> Figure:
     """Mean ROC curves over the folds, and the accuracy of each fold with the mean's interval."""
     figure = _figure(9.5, 4.2)
     roc, folds = figure.subplots(1, 2, width_ratios=(1.1, 1))
-    _rate_axes(roc, f"ROC, mean of the folds, {data}", 1e-4)
+    impostors = min(len(found.right) for found in results.values()) / 2  # about
+    _rate_axes(roc, f"ROC, mean of the folds, {data}", max(1e-4, 1 / impostors))
     _axes(folds, "Fold", "Accuracy", f"Accuracy of each fold, {data}")
     for number, (name, found) in enumerate(results.items()):
         style = _style(number)
-        label = f"{name} (AUC {found.auc:.4f})"
+        label = f"{name}, AUC of all pairs {_area(rates[name].all.auc)}"
         roc.step(found.false_match, found.true_match, where="post", label=label, **style)
         places = np.arange(1, len(found.accuracies) + 1)
-        mean = accuracies[name]
+        mean = rates[name].accuracy
         text = f"{name}: {mean.value:.2%} ({mean.low:.2%} to {mean.high:.2%})"
         folds.plot(places, found.accuracies, marker="o", markersize=4, label=text, **style)
         folds.axhspan(mean.low, mean.high, color=style["color"], alpha=0.12, linewidth=0)
-    roc.axvline(found.far_target, color="0.6", linewidth=0.8)
+    if any(found.val.true_match for found in rates.values()):
+        roc.axvline(found.far_target, color="0.6", linewidth=0.8, label="FAR of VAL")
     folds.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     folds.set_xticks(places)
     roc.legend(loc="lower right", fontsize="small")
@@ -266,8 +274,12 @@ def plot_megaface(found: MegafaceResult, model: str, data: str) -> Figure:
     _points(sizes, {size: found.rank1_rate(size) for size in found.rank1})
     _axes(roc, "False accept rate (log)", "True accept rate", "Verification")
     roc.semilogx(found.false_accept[1:], found.true_accept[1:], label=model, **_style(0))
-    points = {rate: found.point(rate).true_match for rate in (1e-3, 1e-4, 1e-5, 1e-6)}
-    _points(roc, {rate: value for rate, value in points.items() if value is not None})
+    points = {rate: found.point(rate) for rate in (1e-3, 1e-4, 1e-5, 1e-6)}
+    supported = {rate: p.true_match for rate, p in points.items() if p.true_match is not None}
+    _points(roc, supported)
+    if not supported:
+        reason = str(points[1e-3]).replace(" pairs", "\npairs", 1)
+        roc.set_title(f"Verification: {reason}", fontsize="small")
     for axes in (cmc, sizes, roc):
         axes.legend(fontsize="small", loc="best")
         _zoom(axes)
@@ -297,6 +309,8 @@ def _zoom(axes: Axes) -> None:
     drawn = [np.asarray(line.get_xdata(), np.float64) for line in axes.get_lines()]
     places = np.concatenate(drawn)
     places = places[places > 0]
+    if not len(places):
+        return
     axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
     low, high = axes.dataLim.intervaly
     margin = max(0.05 * (high - low), 0.005)

@@ -177,6 +177,37 @@ def test_calibrate(
     assert "pass --folder or --pairs" in capsys.readouterr().err
 
 
+def test_every_rate_has_an_interval_or_a_reason(
+    run: Run, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--embedder", "tiny_color")
+    [roc] = run("roc", people, *options)["models"]
+    [lfw] = run("lfw", "--data", people, "--make-pairs", 3, "--folds", 4, *options)["models"]
+    both = [(found, name) for found in (roc, lfw) for name in ("auc", "eer")]
+    both += [(roc, "balanced_accuracy"), (lfw, "accuracy")]
+    both += [(run("confusion", people, *options), "rank1_accuracy")]
+    both += [(run("tsne", people, *options), "nearest_is_same_person")]
+    for found, name in both:
+        low, high = found[f"{name}_interval"]
+        assert 0 <= low <= found[name] <= high <= 1
+        assert low < high
+    assert lfw["val"] is lfw["far"] is lfw["val_interval"] is None
+    assert lfw["not_supported"] == {"val": "not supported by 36 impostor pairs"}
+    for rate, value in roc["true_match_at"].items():
+        assert (value is None) == (rate in roc["not_supported"])
+        assert (value is None) != (rate in roc["true_match_intervals"])
+    assert roc["true_match_at"]["0.001"] is None
+    place = tmp_path / "others"
+    shutil.copytree(people / "person00", place)
+    megaface = run("megaface", "--probes", people, "--distractors", place, *options)
+    for name in ("cmc", "rank1"):
+        for key, (low, high) in megaface[f"{name}_intervals"].items():
+            assert low <= megaface[name][key] <= high
+    assert set(megaface["true_accept_at"]) == set(megaface["not_supported"])
+    assert set(megaface["true_accept_at"].values()) == {None}
+    assert "not supported by 108 pairs of probe and distractor" in capsys.readouterr().out
+
+
 def test_speed(run: Run) -> None:
     models = ("--embedder", "tiny_color", "tiny_gray")
     numbers = run("speed", *models, "--runs", 3, "--batch", 2, "--threads", 1, common=False)

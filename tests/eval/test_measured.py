@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from mobileface.matching.error_rates import Basis
+from mobileface_eval.calibrating import calibrate
 from mobileface_eval.datasets.face_sets import FaceImage, FaceSet
 from mobileface_eval.datasets.lfw import evaluate_lfw
 from mobileface_eval.datasets.megaface import evaluate_megaface
@@ -192,6 +194,25 @@ def test_megaface_rates() -> None:
     # All false accepts with one person are not ten independent ones.
     crowd = np.concatenate([others, np.repeat(probes[:1], 150, axis=0)])
     assert evaluate_megaface(probes, labels, crowd).point(5e-4).true_match is None
+
+
+def test_calibrations_follow_the_same_rule() -> None:
+    """What `calibrate` calls supported is what the other commands print a number for."""
+    random = np.random.default_rng(6)
+    labels = np.repeat(np.arange(90), 3)
+    vectors = random.normal(size=(90, 24))[labels] + 0.8 * random.normal(size=(270, 24))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    people = every_two(vectors, labels)
+    basis = Basis("invented", 90, 270, 1, 1, "2026-11-26")
+    made = calibrate(people, 90, "net@0", basis)
+    found = measured(people, 90).true_match_at
+    print(f"lowest {made.lowest_false_match_rate}, {[str(point) for point in found.values()]}")
+    for rate, point in found.items():
+        assert (point.true_match is not None) is (rate >= made.lowest_false_match_rate)
+        if point.true_match is not None:
+            again = made.false_non_match_rate(made.threshold(rate))
+            assert point.true_match.value == pytest.approx(1 - again.value, abs=0.01)
+            assert point.true_match.low == pytest.approx(1 - again.high, abs=0.01)
 
 
 def test_pairs_of_one_person_are_not_independent() -> None:

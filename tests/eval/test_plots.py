@@ -76,6 +76,16 @@ def test_megaface_shows_the_range_of_its_curves(noise: float) -> None:
     assert np.allclose(sorted(bars(figure.axes[1])), sorted(rates), atol=1e-12)
 
 
+def test_megaface_with_few_distractors_says_what_is_not_supported() -> None:
+    labels = np.repeat(np.arange(6), 2)
+    probes = np.eye(12, dtype=np.float32)
+    found = evaluate_megaface(probes, labels, np.eye(12, dtype=np.float32)[:3])
+    figure = plot_megaface(found, "net", "invented")
+    figure.draw_without_rendering()
+    title = figure.axes[2].get_title()
+    assert title == "Verification: not supported by 36\npairs of probe and distractor"
+
+
 def test_speed_shows_the_quartiles() -> None:
     figure = plot_speed([("a", 2.0, 1.5, 3.0), ("b", 4.0, 3.9, 4.2)], "invented")
     errors = [c.errorbar for c in figure.axes[0].containers if hasattr(c, "errorbar")]

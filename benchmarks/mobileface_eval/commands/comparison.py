@@ -51,7 +51,7 @@ class Comparison:
         names = {item.name for found in self.models.values() for item in found.skipped}
         if not names:
             return ""
-        text = f"; {len(names)} images left out"
+        text = f"; {len(names)} image{'' if len(names) == 1 else 's'} left out"
         if len(self.models) > 1:
             each = ", ".join(
                 f"{label} {len(found.skipped)}" for label, found in self.models.items()

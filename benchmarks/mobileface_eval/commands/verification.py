@@ -136,7 +136,7 @@ def run_lfw(options: argparse.Namespace) -> int:
             for name in results
         ],
     }
-    figure = plot_lfw(results, {name: r.accuracy for name, r in rates.items()}, face_set.name)
+    figure = plot_lfw(results, rates, face_set.name)
     write_report(options.output, "lfw", figure, numbers, summary)
     return 0
 
