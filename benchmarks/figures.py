@@ -7,11 +7,14 @@ A figure stands between two comments that Markdown does not show and that say wh
 =========================== ===============================================================
 ``ratio GROUP A B``         median of engine A over that of B in one group of the report
 ``ms GROUP ENGINE``         median in milliseconds
+``mb MODEL``                size of a model's own file in the report, in megabytes
 ``models``                  the table of the models in ``models_onnx``, from their certificates
+``variants``                the table of the variants' sizes and accuracies in the report
+``calibrations``            the table of the calibrations in the package
 =========================== ===============================================================
 
-Times are those of ``benchmarks/results/reference.json``. Without ``--check`` the documents are
-rewritten; with it, documents that are out of date are named and the exit code is 1.
+Times and accuracies are those of ``benchmarks/results/reference.json``. Without ``--check`` the
+documents are rewritten; with it, documents that are out of date are named and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -26,14 +29,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import medians
+from mobileface.matching.calibration import SUFFIX, Calibration
 from mobileface_convert.recipes.recipe import load_recipe
 
 __all__ = ["DOCUMENTS", "ROOT", "refreshed"]
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/variants.md", "docs/models.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/convert.md",
+    "docs/evaluation.md",
+    "docs/models.md",
+    "docs/variants.md",
+)
 
-_PLACE = re.compile(r"<!--(ratio|ms|models)( [^>]*?)?-->(.*?)<!--/-->", re.DOTALL)
+_PLACE = re.compile(
+    r"<!--(ratio|ms|mb|models|variants|calibrations)( [^>]*?)?-->(.*?)<!--/-->", re.DOTALL
+)
 
 _LARGEST_EXACT = 1e-9
 """Errors up to this are called equal in the table."""
@@ -56,6 +68,12 @@ def refreshed(text: str, report: Mapping[str, Any], models: Path) -> str:
         verb, arguments = match[1], shlex.split(match[2] or "")
         if verb == "models":
             found = f"\n{_table(models)}\n"
+        elif verb == "variants":
+            found = f"\n{_variants(report)}\n"
+        elif verb == "calibrations":
+            found = f"\n{_calibrations()}\n"
+        elif verb == "mb":
+            found = f"{_bytes(report, arguments[0]) / 1e6:.2f}"
         elif verb == "ratio":
             group, one, other = arguments
             found = f"{times[group][one] / times[group][other]:.2f}"
@@ -65,6 +83,14 @@ def refreshed(text: str, report: Mapping[str, Any], models: Path) -> str:
         return f"<!--{verb}{match[2] or ''}-->{found}<!--/-->"
 
     return _PLACE.sub(value, text)
+
+
+def _bytes(report: Mapping[str, Any], model: str) -> int:
+    """Size of a model's own file."""
+    sizes: dict[str, int] = {
+        fact["model"]: fact["bytes"] for fact in report["facts"] if fact.get("variant") == "fp32"
+    }
+    return sizes[model]
 
 
 def _milliseconds(seconds: float) -> str:
@@ -92,6 +118,45 @@ def _table(models: Path) -> str:
         rows.append(
             f"| [{name}](models_onnx/{name}.md) | {entry['task']} | {licence} | {size} "
             f"| {words}, {found['oracle'].partition(',')[0]} |"
+        )
+    return "\n".join(rows)
+
+
+def _variants(report: Mapping[str, Any]) -> str:
+    """The variants for any machine: size, agreement with fp32, and accuracy."""
+    facts = [fact for fact in report["facts"] if fact["fact"] == "accuracy"]
+    rows = [
+        "| | size / fp32 | mean cosine to fp32 | minimum cosine | ROC AUC over pairs |",
+        "|---|---|---|---|---|",
+    ]
+    for fact in facts:
+        if fact["variant"] != fact["precision"]:
+            continue
+        whole = next(f for f in facts if f["model"] == fact["model"] and f["variant"] == "fp32")
+        low, high = fact["auc_interval"]
+        rows.append(
+            f"| {fact['model'].removeprefix('identification_').upper()} {fact['variant']} "
+            f"| {fact['bytes'] / whole['bytes']:.2f} | {fact['mean_cosine']:.6f} "
+            f"| {fact['min_cosine']:.6f} | {fact['auc']:.4f} ({low:.3f} to {high:.3f}) |"
+        )
+    return "\n".join(rows)
+
+
+def _calibrations() -> str:
+    """The calibrations in the package, at a false match rate of 0.01."""
+    rows = [
+        "| model | people | genuine pairs, impostor pairs | lowest FMR | threshold at FMR 0.01 "
+        "| FNMR at that threshold |",
+        "|---|---|---|---|---|---|",
+    ]
+    folder = ROOT / "runtime/mobileface/matching/calibrations"
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        found = Calibration.load(path)
+        basis, threshold = found.basis, found.threshold(0.01)
+        rows.append(
+            f"| {found.model.partition('@')[0]} | {basis.identities} | {basis.genuine_pairs}, "
+            f"{basis.impostor_pairs:,} | {found.lowest_false_match_rate:.2g} | {threshold:.3f} "
+            f"| {found.false_non_match_rate(threshold)} |"
         )
     return "\n".join(rows)
 

@@ -1,4 +1,4 @@
-"""Measures the default calibrations again, in runtime/mobileface/matching/calibrations.
+"""Measures the default calibrations again; writes to runtime/mobileface/matching/calibrations.
 
     python benchmarks/make_calibrations.py MODELS [--source DIR]
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from mobileface.commands.faces import write_picture
 from mobileface.matching.calibration import SUFFIX
+from mobileface.vision.image import Image
 from mobileface.vision.picture_files import read_image
 from mobileface_eval.commands.main import main as evaluate
 
@@ -31,8 +32,8 @@ FACTOR = 2.5
 
 CROPS = "gray crops of 100x100 pixels as published, a small set: calibrate on your own pictures"
 PHOTOS = (
-    "gray crops of 100x100 pixels, enlarged 2.5 times, faces found again by detection_yunet; a small "
-    "set of poor pictures: calibrate on your own"
+    "gray crops of 100x100 pixels, enlarged 2.5 times, faces found again by detection_yunet; "
+    "a small set of poor pictures: calibrate on your own"
 )
 
 
@@ -63,12 +64,16 @@ def measure(name: str, folder: Path, options: list[str], models: Path) -> int:
 
 
 def enlarge(crops: Path, target: Path) -> None:
-    """Writes each crop enlarged."""
+    """Writes each crop enlarged, as `enlarged` makes it."""
     for path in sorted(crops.glob("*/*.jpg")):
-        large = cv2.resize(
-            read_image(path), None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC
-        )
-        write_picture(target / path.parent.name / f"{path.stem}.png", np.asarray(large, np.uint8))
+        whole = enlarged(read_image(path))
+        write_picture(target / path.parent.name / f"{path.stem}.png", whole)
+
+
+def enlarged(crop: Image) -> Image:
+    """A crop made larger."""
+    large = cv2.resize(crop, None, fx=FACTOR, fy=FACTOR, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.uint8)
 
 
 if __name__ == "__main__":

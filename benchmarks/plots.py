@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, ScalarFormatter
 
-from benchmarks.results import OURS, medians
+from benchmarks.results import OURS, medians, quartiles
 
 __all__ = ["batches", "latencies", "memory", "pipeline", "sizes", "starts"]
 
@@ -50,7 +50,7 @@ mpl.rcParams.update(
 
 
 def latencies(document: Document, groups: Mapping[str, str]) -> str:
-    """Bar charts of each engine's median, one panel per group.
+    """Bar charts of each engine's median, one panel per group; error bars are the quartiles.
 
     Args:
         document: The JSON document of a benchmark run.
@@ -60,17 +60,21 @@ def latencies(document: Document, groups: Mapping[str, str]) -> str:
         The SVG element; empty if none of the groups was measured.
     """
     times = medians(document)
-    found = [(title, times[group]) for group, title in groups.items() if group in times]
+    spread = quartiles(document)
+    found = [(title, times[g], spread.get(g, {})) for g, title in groups.items() if g in times]
     if not found:
         return ""
-    rows = max(len(engines) for _, engines in found)
+    rows = max(len(engines) for _, engines, _ in found)
     figure = Figure(figsize=(4.2 * len(found), 0.34 * rows + 1.1), layout="constrained")
-    for axes, (title, engines) in zip(_row(figure, len(found)), found, strict=True):
+    for axes, (title, engines, ends) in zip(_row(figure, len(found)), found, strict=True):
         ordered = sorted(engines.items(), key=lambda pair: -pair[1])
         names = [name for name, _ in ordered]
         values = [1e3 * value for _, value in ordered]
         colors = [SHADES.get(name, OTHER_COLOR) for name in names]
-        _bars(axes, names, values, colors, engines.get(OURS))
+        limits = [
+            tuple(1e3 * end for end in ends.get(name, (engines[name],) * 2)) for name in names
+        ]
+        _bars(axes, names, values, colors, engines.get(OURS), limits)
         # The same limits in all panels, so that all bars have the same thickness.
         axes.set_ylim(-0.6 - (rows - len(names)), len(names) - 0.4)
         axes.set_title(title, loc="left", fontweight="bold")
@@ -112,7 +116,10 @@ def batches(document: Document, models: Sequence[str], sizes: Sequence[int]) -> 
 
 
 def sizes(document: Document) -> str:
-    """Pair AUC against file size, one point per variant."""
+    """Pair AUC on each model's own crop against file size, one point per variant.
+
+    Error bars are the 95 % confidence intervals, people resampled.
+    """
     facts = [fact for fact in document["facts"] if fact["fact"] == "accuracy"]
     if not facts:
         return ""
@@ -126,8 +133,12 @@ def sizes(document: Document) -> str:
             "alpha": 0.85,
         }
         left.scatter(fact["bytes"] / 1e6, fact["auc"], **look)
+        low, high = fact.get("auc_interval", (fact["auc"], fact["auc"]))
+        bars = {"color": look["color"], "linewidth": 1, "capsize": 2.5, "alpha": 0.6}
+        away = [[fact["auc"] - low], [high - fact["auc"]]]
+        left.errorbar(fact["bytes"] / 1e6, fact["auc"], yerr=away, **bars)
         right.scatter(fact["bytes"] / 1e6, max(1 - fact["mean_cosine"], 1e-8), **look)
-    left.set_ylabel("pair AUC")
+    left.set_ylabel("pair AUC, own crop")
     right.set_ylabel("1 − mean cosine to fp32")
     right.set_yscale("log")
     for axes in (left, right):
@@ -230,15 +241,22 @@ def _bars(
     values: Sequence[float],
     colors: Sequence[str],
     ours: float | None,
+    limits: Sequence[tuple[float, float]] | None = None,
 ) -> None:
-    """Draws horizontal bars, labelled with their values and ratios to ours."""
+    """Draws horizontal bars, labelled with their values and ratios to ours, and error bars."""
     axes.barh(range(len(names)), values, color=list(colors), height=0.7)
+    ends = limits or [(value, value) for value in values]
+    if limits:
+        below = [value - low for value, (low, _) in zip(values, ends, strict=True)]
+        above = [high - value for value, (_, high) in zip(values, ends, strict=True)]
+        bars = {"fmt": "none", "ecolor": INK, "elinewidth": 1, "capsize": 2.5}
+        axes.errorbar(values, range(len(names)), xerr=[below, above], **bars)
     for row, value in enumerate(values):
         digits = 0 if value >= 100 else 1 if value >= 10 else 3 if value < 1 else 2
         text = f" {value:.{digits}f}"
         if ours:
             text += f"  ({value / (1e3 * ours):.2f}×)"
-        axes.text(value, row, text, va="center", fontsize=8)
+        axes.text(max(value, ends[row][1]), row, text, va="center", fontsize=8)
     axes.set_yticks(range(len(names)), list(names))
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.3)

@@ -40,11 +40,11 @@ _PUBLISHED: Mapping[str, tuple[str, str]] = {
 _METHOD = (
     "One thread; the process is pinned to one CPU. After a warm-up, the runs of all engines are "
     "interleaved, input by input, on rotating real faces, frames or photos; timings are medians "
-    "of all runs, p90 is their 90th percentile. Start-up time and peak memory are those of fresh "
-    "processes, from the first import to the first result. The detection and attribute networks "
-    "are the published ones with random weights. The engine onnxruntime runs a plain export: "
-    "batch normalisation folded, nothing else changed. ncnn does not support batches and runs "
-    "faces one after the other."
+    "of all runs, p90 is their 90th percentile, error bars are their quartiles. Start-up time and "
+    "peak memory are those of fresh processes, from the first import to the first result. The "
+    "detection and attribute networks are the published ones with random weights. The engine "
+    "onnxruntime runs a plain export: batch normalisation folded, nothing else changed. ncnn does "
+    "not support batches and runs faces one after the other."
 )
 
 
@@ -127,10 +127,9 @@ def _tables(document: Document) -> list[tuple[str, str, Sequence[str], Rows]]:
         ),
         (
             "Variants",
-            "Measured on people who are not in the calibration images, with identification_v1's "
-            "crop. The other models expect another crop, so these numbers compare variants of "
-            "one model, not models.",
-            ("model", "variant", "MB", "pair AUC", "mean cosine to fp32", "minimum"),
+            "Measured on people who are not in the calibration images, each model on its own crop, "
+            "all on the same faces; 95 % confidence intervals, people resampled.",
+            ("model", "variant", "MB", "pair AUC", "mean cosine to fp32", "minimum", "faces"),
             _variants(document),
         ),
         ("Start-up", "", ("process", "engine", "ms", "peak MiB"), _starts(document)),
@@ -178,13 +177,22 @@ def _variants(document: Document) -> Rows:
             fact["model"],
             fact["variant"],
             f"{fact['bytes'] / 1e6:.2f}",
-            f"{fact['auc']:.4f}",
+            _auc(fact),
             f"{fact['mean_cosine']:.6f}",
             f"{fact['min_cosine']:.6f}",
+            str(fact.get("faces", "")),
         ]
         for fact in document["facts"]
         if fact["fact"] == "accuracy"
     ]
+
+
+def _auc(fact: Mapping[str, Any]) -> str:
+    """The area with its interval, if that was recorded."""
+    if "auc_interval" not in fact:
+        return f"{fact['auc']:.4f}"
+    low, high = fact["auc_interval"]
+    return f"{fact['auc']:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _starts(document: Document) -> Rows:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Figure", "figures", "medians", "peer_versions", "ratios"]
+__all__ = ["Figure", "figures", "medians", "peer_versions", "quartiles", "ratios"]
 
 OURS = "mobileface"
 
@@ -96,6 +96,17 @@ def medians(document: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     for benchmark in document["benchmarks"]:
         engine = benchmark["extra_info"].get("engine", OURS)
         found[benchmark["group"]][engine] = benchmark["stats"]["median"]
+    return dict(found)
+
+
+def quartiles(document: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Lower and upper quartile in seconds by group and engine, where they were recorded."""
+    found: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)
+    for benchmark in document["benchmarks"]:
+        stats = benchmark["stats"]
+        if "q1" in stats and "q3" in stats:
+            engine = benchmark["extra_info"].get("engine", OURS)
+            found[benchmark["group"]][engine] = (stats["q1"], stats["q3"])
     return dict(found)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +10,8 @@ import numpy.typing as npt
 from mobileface.errors import InputError
 from mobileface.matching.calibration import Basis, Calibration, RateCurve
 
-from .embedding import Embedded
-from .intervals import RateEstimate, estimate_genuine, estimate_impostor
+from .intervals import RateEstimate
+from .people_scores import People, PersonScores, error_rates, scores_of_people
 
 __all__ = ["PersonScores", "calibrate", "scores_of_people"]
 
@@ -26,72 +24,6 @@ _STEPS = 200_000
 
 _POINTS = 60
 """Number of grid points at each tail of the genuine and of the impostor similarities."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PersonScores:
-    """The similarities of one person's images.
-
-    Attributes:
-        person: Index of the person.
-        genuine: float (G,): similarities of the person's images with each other.
-        partners: int (I,): index of the other person of each impostor pair. All pairs of the same
-            two people must be in one `PersonScores`.
-        impostor: float (I,): similarities of the person's images with the partners' images.
-    """
-
-    person: int
-    genuine: Scores
-    partners: Whole
-    impostor: Scores
-
-
-People = Callable[[], Iterator[PersonScores]]
-"""Returns an iterator over the scores of all people, each pair once; it is called twice."""
-
-
-def scores_of_people(embedded: Embedded) -> People:
-    """The similarities of a set of embeddings: of the listed pairs, or of all pairs of images.
-
-    Raises:
-        InputError: If the set has no person labels.
-    """
-    labels, vectors, pairs = embedded.set.labels, embedded.vectors, embedded.set.pairs
-    return _every_two(vectors, labels) if pairs is None else _listed(vectors, labels, pairs)
-
-
-def _every_two(vectors: npt.NDArray[np.float32], labels: Whole) -> People:
-    order = np.argsort(labels, kind="stable")
-    ordered, names = vectors[order], labels[order]
-    starts = np.flatnonzero(np.diff(names, prepend=-1))
-    stops = np.append(starts[1:], len(names))
-
-    def walk() -> Iterator[PersonScores]:
-        for start, stop in zip(starts, stops, strict=True):
-            scores = ordered[start:stop] @ ordered[start:].T
-            size = stop - start
-            own = scores[:, :size][np.triu_indices(size, 1)]
-            partners = np.tile(names[stop:], size)
-            yield PersonScores(int(names[start]), own, partners, scores[:, size:].ravel())
-
-    return walk
-
-
-def _listed(vectors: npt.NDArray[np.float32], labels: Whole, pairs: Whole) -> People:
-    people = np.sort(labels[pairs], axis=1)
-    order = np.argsort(people[:, 0], kind="stable")
-    people, pairs = people[order], pairs[order]
-
-    def walk() -> Iterator[PersonScores]:
-        for person in np.unique(people[:, 0]):
-            mine = slice(*np.searchsorted(people[:, 0], [person, person + 1]))
-            first, second = vectors[pairs[mine, 0]], vectors[pairs[mine, 1]]
-            scores = np.einsum("pd,pd->p", first, second)
-            partners = people[mine, 1]
-            own = partners == person
-            yield PersonScores(int(person), scores[own], partners[~own], scores[~own])
-
-    return walk
 
 
 def calibrate(people: People, count: int, model: str, basis: Basis) -> Calibration:
@@ -112,7 +44,7 @@ def calibrate(people: People, count: int, model: str, basis: Basis) -> Calibrati
         kind = "impostor" if genuine_counts.any() else "genuine"
         raise InputError(f"no {kind} pairs", where=basis.data)
     grid = _grid(genuine_counts, impostor_counts)
-    missed, matched = _estimate(people, count, grid)
+    missed, matched = error_rates(people, count, grid, _step)
     useful = matched.supported & (matched.value < 0.5)
     if not useful.any():
         raise InputError(
@@ -192,42 +124,6 @@ def _grid(genuine: Whole, impostor: Whole) -> Whole:
         high = np.searchsorted(below, total - ranks, side="right")  # and of the r-th highest
         chosen += [low, low + 1, high, high + 1]
     return np.asarray(np.unique(np.clip(np.concatenate(chosen), 0, _STEPS)), np.int64)
-
-
-def _estimate(people: People, count: int, grid: Whole) -> tuple[RateEstimate, RateEstimate]:
-    """The false non-match rate and the false match rate at each step of a grid."""
-    size = len(grid)
-    missed, own_pairs = np.zeros((count, size)), np.zeros(count)
-    matched, shared_pairs = np.zeros((count, size)), np.zeros(count)
-    squares, products, pair_squares = np.zeros(size), np.zeros(size), 0.0
-    for scores in people():
-        person = scores.person
-        reached = _reached(np.zeros(len(scores.genuine), np.int64), 1, scores.genuine, grid)[0]
-        own_pairs[person] = len(scores.genuine)
-        missed[person] = len(scores.genuine) - reached
-        others, place = np.unique(scores.partners, return_inverse=True)
-        wrong = _reached(place, len(others), scores.impostor, grid)
-        pairs = np.bincount(place, minlength=len(others)).astype(np.float64)
-        matched[others] += wrong
-        matched[person] += wrong.sum(axis=0)
-        shared_pairs[others] += pairs
-        shared_pairs[person] += pairs.sum()
-        squares += np.einsum("jt,jt->t", wrong, wrong)
-        products += pairs @ wrong
-        pair_squares += float(pairs @ pairs)
-    return (
-        estimate_genuine(missed, own_pairs),
-        estimate_impostor(matched, shared_pairs, (squares, products, pair_squares)),
-    )
-
-
-def _reached(groups: npt.NDArray[np.int64], count: int, scores: Scores, grid: Whole) -> Floats:
-    """The number of similarities of each group that reach each grid step, float64 (count, T)."""
-    size = len(grid) + 1
-    passed = np.searchsorted(grid, _step(scores), side="right")
-    counts = np.bincount(groups * size + passed, minlength=count * size).reshape(count, size)
-    reached = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(reached[:, 1:], np.float64)
 
 
 def _curve(estimate: RateEstimate) -> RateCurve:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,20 @@ class Embedded:
     vectors: Floats
     skipped: tuple[SkippedImage, ...] = ()
     computed: int = 0
+
+    def only(self, names: Collection[str]) -> Embedded:
+        """The part whose images have these names.
+
+        Raises:
+            InputError: If no image remains.
+        """
+        images = self.set.images
+        dropped = {number for number, image in enumerate(images) if image.name not in names}
+        if not dropped:
+            return self
+        kept = [number for number in range(len(images)) if number not in dropped]
+        rest = self.set.without(dropped)
+        return dataclasses.replace(self, set=rest, vectors=self.vectors[kept])
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = ["FEWEST_ERRORS", "RateEstimate", "estimate_genuine", "estimate_impostor"]
+__all__ = [
+    "FEWEST_ERRORS",
+    "RateEstimate",
+    "estimate_genuine",
+    "estimate_impostor",
+    "estimate_mean",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,6 +110,36 @@ def estimate_impostor(
     return _intervals(rate, variance, freedom, total, people / 2, confidence)
 
 
+def estimate_mean(
+    value: float,
+    parts: Floats,
+    squares: tuple[float, float],
+    pairs: float,
+    fewest: float,
+    needed: float = FEWEST_ERRORS,
+    confidence: float = 0.95,
+) -> RateEstimate:
+    """Estimates one number from 0 to 1 that is linear in means over pairs.
+
+    Args:
+        value: The number.
+        parts: float64 (I,): how much the pairs of each of I people add to its error; a pair of two
+            people counts for both.
+        squares: Sum over people of the squared contribution of their genuine pairs, and sum over
+            all combinations of two people of that of their impostor pairs.
+        pairs: Number of pairs.
+        fewest: Number of pairs that certainly share no person.
+        needed: Effective number of errors from which the variance is used.
+        confidence: Confidence level of the interval.
+    """
+    people = len(parts)
+    shared = float(parts @ parts)
+    variance = max((shared - squares[1]) * people / max(people - 1, 1), sum(squares))
+    freedom = _freedom(np.array([shared]), np.array([float((parts**4).sum())]), people)
+    rate = np.array([value])
+    return _intervals(rate, np.array([variance]), freedom, pairs, fewest, confidence, needed)
+
+
 def _freedom(squares: Floats, fourths: Floats, people: int) -> Floats:
     """Degrees of freedom of Σ e² over people: twice its square over its variance."""
     spread = np.maximum(fourths - squares**2 / people, 0)
@@ -119,6 +155,7 @@ def _intervals(
     total: float,
     fewest: float,
     confidence: float,
+    needed: float = FEWEST_ERRORS,
 ) -> RateEstimate:
     """Korn and Graubard's intervals.
 
@@ -132,7 +169,7 @@ def _intervals(
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = rate * (1 - rate) / variance * shrink
     effective = np.minimum(np.nan_to_num(effective, nan=0.0, posinf=0.0), total)
-    supported = effective * np.minimum(rate, 1 - rate) >= FEWEST_ERRORS
+    supported = effective * np.minimum(rate, 1 - rate) >= needed
     places = np.arange(len(rate))
     if supported.any():
         known = places[supported]

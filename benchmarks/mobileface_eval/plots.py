@@ -12,9 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from mobileface.matching.calibration import Calibration
+from mobileface.matching.error_rates import Rate
 
 from .datasets.lfw import LfwResult
 from .datasets.megaface import MegafaceResult
+from .lfw_rates import LfwRates
+from .measured import VerificationRates
 from .rates import PairScores, Verification
 
 __all__ = [
@@ -32,8 +35,11 @@ Floats = npt.NDArray[np.float64]
 # Okabe and Ito's palette, which is safe for colour-blind readers.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", "--", "-.", ":")
-_MOST_TICKS = 40
 _MOST_NAMED = 20
+_MOST_NUMBERED = 14
+_NAME_INCHES, _LARGEST_INCHES = 0.12, 26.0
+"""Height of a name in a heat map, and the largest side of one, which holds 200 names."""
+
 _SMALLEST_RATE = 1e-6
 
 
@@ -67,8 +73,15 @@ def _rate_axes(axes: Axes, title: str, smallest: float) -> None:
     axes.set_ylim(0, 1.01)
 
 
-def plot_roc(results: Mapping[str, tuple[PairScores, Verification]], data: str) -> Figure:
-    """ROC curves, next to histograms of the similarities of each model."""
+def plot_roc(
+    results: Mapping[str, tuple[PairScores, Verification]],
+    rates: Mapping[str, VerificationRates],
+    data: str,
+) -> Figure:
+    """ROC curves, next to histograms of the similarities of each model.
+
+    Error bars are the intervals of the false match rates that the pairs support.
+    """
     figure = _figure(9.5, max(4.2, 1.5 * len(results)))
     grid = figure.add_gridspec(len(results), 2, width_ratios=(1.1, 1))
     roc = figure.add_subplot(grid[:, 0])
@@ -76,8 +89,9 @@ def plot_roc(results: Mapping[str, tuple[PairScores, Verification]], data: str) 
     _rate_axes(roc, f"ROC, {data}", 1 / fewest)
     first: Axes | None = None
     for number, (name, (scores, found)) in enumerate(results.items()):
-        label = f"{name} (AUC {found.auc:.4f})"
+        label = f"{name}, AUC {_area(rates[name].auc)}"
         roc.step(found.false_match, found.true_match, where="post", label=label, **_style(number))
+        _error_bars(roc, rates[name], number)
         axes = figure.add_subplot(grid[number, 1], sharex=first)
         first = first or axes
         _histograms(axes, scores, found, name)
@@ -89,6 +103,28 @@ def plot_roc(results: Mapping[str, tuple[PairScores, Verification]], data: str) 
             figure.legend(*handles, loc="outside lower right", ncols=3, fontsize="small")
     roc.legend(loc="lower right", fontsize="small")
     return figure
+
+
+def _area(rate: Rate) -> str:
+    """An area with its interval."""
+    return f"{rate.value:.4f} ({rate.low:.3f} to {rate.high:.3f})"
+
+
+def _error_bars(axes: Axes, rates: VerificationRates, number: int) -> None:
+    """The intervals at the false match rates that are supported."""
+    for point in rates.true_match_at.values():
+        if point.true_match is None or point.false_match is None:
+            continue
+        y, x = point.true_match, point.false_match
+        axes.errorbar(
+            x.value,
+            y.value,
+            xerr=[[x.value - x.low], [x.high - x.value]],
+            yerr=[[y.value - y.low], [y.high - y.value]],
+            color=_style(number)["color"],
+            linewidth=1,
+            capsize=2.5,
+        )
 
 
 def _histograms(axes: Axes, scores: PairScores, found: Verification, name: str) -> None:
@@ -112,24 +148,28 @@ def _histograms(axes: Axes, scores: PairScores, found: Verification, name: str) 
     _axes(axes, "Similarity (cosine)", "Density", name)
 
 
-def plot_lfw(results: Mapping[str, LfwResult], data: str) -> Figure:
-    """Mean ROC curves over the folds, and the accuracy of each fold."""
+def plot_lfw(results: Mapping[str, LfwResult], rates: Mapping[str, LfwRates], data: str) -> Figure:
+    """Mean ROC curves over the folds, and the accuracy of each fold with the mean's interval."""
     figure = _figure(9.5, 4.2)
     roc, folds = figure.subplots(1, 2, width_ratios=(1.1, 1))
-    _rate_axes(roc, f"ROC, mean of the folds, {data}", 1e-4)
+    impostors = min(len(found.right) for found in results.values()) / 2  # about
+    _rate_axes(roc, f"ROC, mean of the folds, {data}", max(1e-4, 1 / impostors))
     _axes(folds, "Fold", "Accuracy", f"Accuracy of each fold, {data}")
     for number, (name, found) in enumerate(results.items()):
         style = _style(number)
-        label = f"{name} (AUC {found.auc:.4f})"
+        label = f"{name}, AUC of all pairs {_area(rates[name].all.auc)}"
         roc.step(found.false_match, found.true_match, where="post", label=label, **style)
         places = np.arange(1, len(found.accuracies) + 1)
-        text = f"{name}: {found.accuracy:.2%} ± {found.accuracy_std:.2%}"
+        mean = rates[name].accuracy
+        text = f"{name}: {mean.value:.2%} ({mean.low:.2%} to {mean.high:.2%})"
         folds.plot(places, found.accuracies, marker="o", markersize=4, label=text, **style)
-    roc.axvline(found.far_target, color="0.6", linewidth=0.8)
+        folds.axhspan(mean.low, mean.high, color=style["color"], alpha=0.12, linewidth=0)
+    if any(found.val.true_match for found in rates.values()):
+        roc.axvline(found.far_target, color="0.6", linewidth=0.8, label="FAR of VAL")
     folds.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     folds.set_xticks(places)
-    for axes in (roc, folds):
-        axes.legend(loc="lower right", fontsize="small")
+    roc.legend(loc="lower right", fontsize="small")
+    folds.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small")
     return figure
 
 
@@ -186,35 +226,96 @@ def plot_heat_map(similarity: Floats, names: Sequence[str], title: str) -> Figur
         names: Names of the I people.
         title: Title of the plot.
     """
-    figure = _figure(7.2, 6.2)
+    side = min(max(6.2, _NAME_INCHES * len(names) + 2), _LARGEST_INCHES)
+    figure = _figure(side + 1, side)
     axes = figure.subplots()
     image = axes.imshow(similarity, cmap="cividis", interpolation="nearest")
     image.cmap.set_bad("0.85")
     axes.set_title(title, fontsize="medium")
-    if len(names) <= _MOST_TICKS:
-        places = np.arange(len(names))
-        axes.set_xticks(places, names, rotation=90, fontsize="x-small")
-        axes.set_yticks(places, names, fontsize="x-small")
-    axes.set_xlabel("Person")
-    axes.set_ylabel("Person")
+    every = -(-len(names) // int((_LARGEST_INCHES - 2) / _NAME_INCHES))
+    places = np.arange(0, len(names), every)
+    shown = [names[place] for place in places]
+    axes.set_xticks(places, shown, rotation=90, fontsize="x-small")
+    axes.set_yticks(places, shown, fontsize="x-small")
+    which = "Person" if every == 1 else f"Person (every {every}th of {len(names)} is named)"
+    axes.set_xlabel(which)
+    axes.set_ylabel(which)
+    if len(names) <= _MOST_NUMBERED:
+        _write_cells(axes, similarity)
     figure.colorbar(image, ax=axes, label="Mean similarity (cosine)", shrink=0.9)
     return figure
 
 
-def plot_megaface(found: MegafaceResult, title: str) -> Figure:
-    """CMC curve, rank-1 rate by gallery size, and true accept rate by false accept rate."""
-    figure = _figure(11, 3.8)
+def _write_cells(axes: Axes, similarity: Floats) -> None:
+    """The number in each cell, light on dark cells."""
+    middle = (np.nanmin(similarity) + np.nanmax(similarity)) / 2
+    for (row, column), value in np.ndenumerate(similarity):
+        if np.isfinite(value):
+            color = "white" if value < middle else "black"
+            look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "x-small"}
+            axes.text(column, row, f"{round(value, 2) + 0.0:.2f}", color=color, **look)
+
+
+def plot_megaface(found: MegafaceResult, model: str, data: str) -> Figure:
+    """CMC curve, rank-1 rate by gallery size, and true accept rate by false accept rate.
+
+    The rank, the number of distractors and the false accept rate are on logarithmic scales; the
+    rates' axes show the range of the curves and of their intervals.
+    """
+    figure = _figure(12, 4.2)
     cmc, sizes, roc = figure.subplots(1, 3)
     ranks = np.unique(np.geomspace(1, found.distractors + 1, 200).astype(np.int64))
-    _axes(cmc, "Rank", "Identification rate", f"CMC, {found.distractors:,} distractors")
-    cmc.semilogx(ranks, found.cmc(ranks), **_style(0))
-    _axes(sizes, "Distractors", "Rank-1 identification rate", title)
-    sizes.semilogx(list(found.rank1), list(found.rank1.values()), marker="o", **_style(0))
-    _axes(roc, "False accept rate", "True accept rate", "Verification")
-    roc.semilogx(found.false_accept[1:], found.true_accept[1:], **_style(0))
+    _axes(cmc, "Rank (log)", "Identification rate", f"CMC, {found.distractors:,} distractors")
+    cmc.semilogx(ranks, found.cmc(ranks), label=f"{model}, {len(found.ranks):,} mates", **_style(0))
+    marks = np.unique(np.geomspace(1, found.distractors + 1, 8).astype(np.int64))
+    _points(cmc, {int(rank): found.rank_rate(int(rank)) for rank in marks})
+    _axes(sizes, "Distractors (log)", "Rank-1 identification rate", f"Rank 1 by gallery, {data}")
+    sizes.semilogx(list(found.rank1), list(found.rank1.values()), label=model, **_style(0))
+    _points(sizes, {size: found.rank1_rate(size) for size in found.rank1})
+    _axes(roc, "False accept rate (log)", "True accept rate", "Verification")
+    roc.semilogx(found.false_accept[1:], found.true_accept[1:], label=model, **_style(0))
+    points = {rate: found.point(rate) for rate in (1e-3, 1e-4, 1e-5, 1e-6)}
+    supported = {rate: p.true_match for rate, p in points.items() if p.true_match is not None}
+    _points(roc, supported)
+    if not supported:
+        reason = str(points[1e-3]).replace(" pairs", "\npairs", 1)
+        roc.set_title(f"Verification: {reason}", fontsize="small")
     for axes in (cmc, sizes, roc):
-        axes.set_ylim(0, 1.02)
+        axes.legend(fontsize="small", loc="best")
+        _zoom(axes)
     return figure
+
+
+def _points(axes: Axes, rates: Mapping[float, Rate]) -> None:
+    """Marks with error bars at some places of a curve."""
+    if not rates:
+        return
+    values = np.array([(rate.value, rate.low, rate.high) for rate in rates.values()]).T
+    axes.errorbar(
+        list(rates),
+        values[0],
+        yerr=[values[0] - values[1], values[2] - values[0]],
+        fmt="o",
+        markersize=4,
+        color=_COLORS[0],
+        elinewidth=0.9,
+        capsize=2.5,
+        label="95 % interval",
+    )
+
+
+def _zoom(axes: Axes) -> None:
+    """Limits both axes to what is drawn, with a margin, the rates within 0 to 1."""
+    drawn = [np.asarray(line.get_xdata(), np.float64) for line in axes.get_lines()]
+    places = np.concatenate(drawn)
+    places = places[places > 0]
+    if not len(places):
+        return
+    axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
+    low, high = axes.dataLim.intervaly
+    margin = max(0.05 * (high - low), 0.005)
+    axes.set_ylim(max(low - margin, -0.01), min(high + margin, 1.01))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1 if high - low < 0.1 else 0))
 
 
 def plot_calibration(calibration: Calibration) -> Figure:

@@ -10,15 +10,17 @@ from sklearn import metrics
 
 from mobileface.errors import InputError
 
-__all__ = ["PairScores", "Verification", "all_pairs", "listed_pairs", "verify"]
+from .people_scores import People, every_two
+
+__all__ = ["PairScores", "Verification", "all_pairs", "collect", "verify"]
 
 Floats = npt.NDArray[np.float64]
 
-_BLOCK = 512
 _MOST_PAIRS = 10**8
 """Maximum number of pairs, whose similarities are sorted at once in 4 GB of memory."""
 
-_FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+FALSE_MATCH_RATES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+"""The false match rates at which commands state true match rates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,25 +56,26 @@ class Verification:
     Attributes:
         false_match: float64 (T,): false match rates of the ROC curve.
         true_match: float64 (T,): true match rates of the ROC curve.
+        thresholds: float64 (T,): similarity thresholds of the ROC curve; the first is infinite.
         auc: Area under the ROC curve: the probability that a genuine pair is more similar than an
             impostor pair.
         eer: Equal error rate.
         balanced_accuracy: Maximum over all thresholds of the mean of true match rate and true
             non-match rate.
         threshold: The similarity threshold at this maximum.
-        true_match_at: True match rate by false match rate; only false match rates at which at least
-            one of the impostor pairs can match.
+        threshold_at: Lowest similarity threshold by the false match rate that it may have at most.
         genuine_mean: Mean similarity of genuine pairs.
         impostor_mean: Mean similarity of impostor pairs.
     """
 
     false_match: Floats
     true_match: Floats
+    thresholds: Floats
     auc: float
     eer: float
     balanced_accuracy: float
     threshold: float
-    true_match_at: dict[float, float]
+    threshold_at: dict[float, float]
     genuine_mean: float
     impostor_mean: float
 
@@ -93,35 +96,20 @@ def all_pairs(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -
             f"{count:,} images form {count * (count - 1) // 2:,} pairs, more than {_MOST_PAIRS:,}",
             hint="use fewer people with --people",
         )
-    genuine, impostor = [], []
-    for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
-        scores = vectors[start:stop] @ vectors[start:].T
-        later = np.arange(start, count) > np.arange(start, stop)[:, None]
-        same = labels[start:stop, None] == labels[start:]
-        genuine.append(scores[later & same])
-        impostor.append(scores[later & ~same])
-    both = (np.concatenate(parts).astype(np.float64) for parts in (genuine, impostor))
-    return PairScores(*both)
+    return collect(every_two(vectors, labels))
 
 
-def listed_pairs(
-    vectors: npt.NDArray[np.float32],
-    pairs: npt.NDArray[np.int64],
-    same: npt.NDArray[np.bool_],
-) -> PairScores:
-    """Cosines of listed pairs.
-
-    Args:
-        vectors: float32 (N, D), rows L2-normalised.
-        pairs: int64 (P, 2): row indices into ``vectors``.
-        same: bool (P,): whether a pair shows the same person.
+def collect(people: People) -> PairScores:
+    """All similarities of a walk over people.
 
     Raises:
         InputError: If there are no genuine or no impostor pairs.
     """
-    scores = np.einsum("pd,pd->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]]).astype(np.float64)
-    return PairScores(scores[same], scores[~same])
+    genuine, impostor = [np.empty(0)], [np.empty(0)]
+    for scores in people():
+        genuine.append(np.asarray(scores.genuine, np.float64))
+        impostor.append(np.asarray(scores.impostor, np.float64))
+    return PairScores(np.concatenate(genuine), np.concatenate(impostor))
 
 
 def verify(scores: PairScores) -> Verification:
@@ -134,14 +122,14 @@ def verify(scores: PairScores) -> Verification:
     return Verification(
         false_match,
         true_match,
+        thresholds,
         float(metrics.auc(false_match, true_match)),
         equal_error_rate(false_match, true_match),
         float(balanced[best]),
         float(thresholds[best]),
         {
-            rate: float(true_match[np.searchsorted(false_match, rate, side="right") - 1])
-            for rate in _FALSE_MATCH_RATES
-            if rate * len(scores.impostor) >= 1
+            rate: float(thresholds[np.searchsorted(false_match, rate, side="right") - 1])
+            for rate in FALSE_MATCH_RATES
         },
         float(scores.genuine.mean()),
         float(scores.impostor.mean()),

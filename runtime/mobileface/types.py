@@ -150,6 +150,32 @@ class Face:
     embedding_model: str | None = None
     roll: float | None = None
 
+    def __repr__(self) -> str:
+        """One line: what is known, points and embedding in short.
+
+        ``Face(bbox=(118.5, 64.4, 210.2, 173.0), det_score=0.932, landmarks=5 points,
+        embedding=[-0.0407 0.0419 0.0197 … 128 numbers] of NAME@FINGERPRINT, roll=5.1)``. The
+        arrays themselves are `bbox`, `kps` and `embedding`.
+        """
+        box = ", ".join(f"{value:.1f}" for value in self.bbox)
+        parts = [f"bbox=({box})", f"det_score={self.det_score:.3f}"]
+        if self.landmarks is not None:
+            parts.append(f"landmarks={len(self.landmarks.points)} points")
+        if self.pose is not None:
+            parts.append(f"pose={self.pose}")
+        if self.embedding is not None:
+            first = " ".join(f"{value:.4f}" for value in self.embedding[:3])
+            size = len(self.embedding)
+            parts.append(f"embedding=[{first} … {size} numbers] of {self.embedding_model}")
+        if self.attributes is not None:
+            known = self.attributes
+            age = None if known.age is None else f"{known.age:.1f} years"
+            words = [known.gender, age, *(known.expressions or ())]
+            parts.append(f"attributes=({', '.join(word for word in words if word)})")
+        if self.roll is not None:
+            parts.append(f"roll={self.roll:.1f}")
+        return f"Face({', '.join(parts)})"
+
     def similarity(self, other: Face) -> float:
         """Cosine of the embeddings of two faces, −1 to 1; higher means more similar.
 

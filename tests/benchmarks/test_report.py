@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.faces import auc
+from benchmarks.faces import auc, auc_interval
+from matplotlib.figure import Figure
 from scipy import stats
 
-from benchmarks import report, results
+from benchmarks import plots, report, results
 
 RESULTS = Path(report.__file__).with_name("results")
 
@@ -155,6 +156,37 @@ def test_page_is_one_file(document: dict[str, Any]) -> None:
     assert report.page(copy.deepcopy(document)) == text
 
 
+def test_error_bars_are_the_quartiles(
+    document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of pytest-benchmark for latencies, those of the report's interval for areas."""
+    for number, benchmark in enumerate(document["benchmarks"]):
+        median = benchmark["stats"]["median"]
+        benchmark["stats"] |= {"q1": median * 0.9, "q3": median * (1.2 + number / 100)}
+    for fact in document["facts"]:
+        if fact["fact"] == "accuracy":
+            fact["auc_interval"] = [fact["auc"] - 0.03, fact["auc"] + 0.02]
+    drawn: list[Figure] = []
+    monkeypatch.setattr(plots, "_svg", lambda figure, title: drawn.append(figure) or title)
+    group = "identification_v3, batch 1"
+    plots.latencies(document, {group: "V3"})
+    plots.sizes(document)
+    spread = results.quartiles(document)[group]
+    wanted = sorted((1e3 * low, 1e3 * high) for low, high in spread.values())
+    lines = [s for c in drawn[0].axes[0].collections for s in c.get_segments()]  # type: ignore[attr-defined]
+    assert np.allclose(sorted((a[0], b[0]) for a, b in lines), wanted, rtol=1e-12)
+    assert len(wanted) == 3
+    areas = [
+        s
+        for c in drawn[1].axes[0].collections
+        if hasattr(c, "get_segments")
+        for s in c.get_segments()
+    ]
+    ends = sorted((round(a[1], 9), round(b[1], 9)) for a, b in areas)
+    assert ends == [(0.91, 0.96), (0.92, 0.97)]
+    assert "0.9400 (0.9100 to 0.9600)" in report.markdown(document)
+
+
 def test_a_partial_run(document: dict[str, Any]) -> None:
     """A run of only some suites still produces a report."""
     document["facts"] = []
@@ -176,6 +208,36 @@ def test_auc_is_the_u_statistic(seed: int) -> None:
     expected = statistic / (same.sum() * (~same).sum())
     print(abs(auc(unit, people) - expected))
     assert auc(unit, people) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_of_the_area_contains_it(seed: int) -> None:
+    """Independent pairs: as wide as DeLong's normal interval, computed here from its definition."""
+    random = np.random.default_rng(seed)
+    people = np.repeat(np.arange(150), 2)
+    vectors = 1.2 * random.standard_normal((150, 12))[people] + random.standard_normal((300, 12))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    low, high = auc_interval(unit, people)
+    rows, columns = np.triu_indices(300, 1)
+    scores, same = (unit @ unit.T)[rows, columns], people[rows] == people[columns]
+    placed = np.array([(scores[~same] < value).mean() for value in scores[same]])
+    width = 2 * 1.96 * placed.std(ddof=1) / np.sqrt(same.sum())  # the genuine pairs dominate
+    print(f"{low:.4f} to {high:.4f}: {high - low:.4f}, DeLong {width:.4f}")
+    assert low < auc(unit, people) < high
+    assert 0.95 * width < high - low < 1.6 * width
+
+
+def test_the_committed_report_has_own_crops_and_one_set() -> None:
+    document = json.loads((RESULTS / "reference.json").read_text(encoding="utf-8"))
+    facts = [fact for fact in document["facts"] if fact["fact"] == "accuracy"]
+    crops = {fact["model"]: fact["crop"] for fact in facts}
+    assert crops == {
+        "identification_v1": "mobileface",
+        "identification_v2": "arcface",
+        "identification_v3": "arcface",
+    }
+    assert len({fact["faces"] for fact in facts}) == 1
+    assert all(fact["auc_interval"][0] < fact["auc"] < fact["auc_interval"][1] for fact in facts)
 
 
 def test_the_committed_report_matches_its_numbers() -> None:

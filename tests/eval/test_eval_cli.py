@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,15 @@ def run(tmp_path: Path, models: Path) -> Run:
     return run_command
 
 
-def test_roc_compares_models(run: Run, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    numbers = run("roc", people, "--embedder", "tiny_color", "tiny_gray")
-    assert [model["name"] for model in numbers["models"]] == ["tiny_color", "tiny_gray"]
+def test_roc_compares_models(
+    run: Run, people: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copy(models / "tiny_color.onnx", tmp_path / "other.onnx")
+    numbers = run("roc", people, "--embedder", "tiny_color", other)
+    assert [model["name"] for model in numbers["models"]] == ["tiny_color", "other"]
     assert numbers["data"]["genuine_pairs"] == 36
     assert numbers["data"]["impostor_pairs"] == 36 * 35 // 2 - 36
-    assert "| tiny_gray | " in capsys.readouterr().out
+    assert "| other | " in capsys.readouterr().out
     assert all(0.5 < model["auc"] <= 1 for model in numbers["models"])
 
 
@@ -173,6 +177,37 @@ def test_calibrate(
     assert "pass --folder or --pairs" in capsys.readouterr().err
 
 
+def test_every_rate_has_an_interval_or_a_reason(
+    run: Run, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--embedder", "tiny_color")
+    [roc] = run("roc", people, *options)["models"]
+    [lfw] = run("lfw", "--data", people, "--make-pairs", 3, "--folds", 4, *options)["models"]
+    both = [(found, name) for found in (roc, lfw) for name in ("auc", "eer")]
+    both += [(roc, "balanced_accuracy"), (lfw, "accuracy")]
+    both += [(run("confusion", people, *options), "rank1_accuracy")]
+    both += [(run("tsne", people, *options), "nearest_is_same_person")]
+    for found, name in both:
+        low, high = found[f"{name}_interval"]
+        assert 0 <= low <= found[name] <= high <= 1
+        assert low < high
+    assert lfw["val"] is lfw["far"] is lfw["val_interval"] is None
+    assert lfw["not_supported"] == {"val": "not supported by 36 impostor pairs"}
+    for rate, value in roc["true_match_at"].items():
+        assert (value is None) == (rate in roc["not_supported"])
+        assert (value is None) != (rate in roc["true_match_intervals"])
+    assert roc["true_match_at"]["0.001"] is None
+    place = tmp_path / "others"
+    shutil.copytree(people / "person00", place)
+    megaface = run("megaface", "--probes", people, "--distractors", place, *options)
+    for name in ("cmc", "rank1"):
+        for key, (low, high) in megaface[f"{name}_intervals"].items():
+            assert low <= megaface[name][key] <= high
+    assert set(megaface["true_accept_at"]) == set(megaface["not_supported"])
+    assert set(megaface["true_accept_at"].values()) == {None}
+    assert "not supported by 108 pairs of probe and distractor" in capsys.readouterr().out
+
+
 def test_speed(run: Run) -> None:
     models = ("--embedder", "tiny_color", "tiny_gray")
     numbers = run("speed", *models, "--runs", 3, "--batch", 2, "--threads", 1, common=False)
@@ -248,7 +283,8 @@ def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixtu
         (("roc", "people", "--embedder", "nothing"), "no model 'nothing'"),
         (("roc", "people", "--people", "1"), "no impostor pairs"),
         (("lfw", "--data", "absent.bin"), "cannot be read"),
-        (("lfw", "--data", "people"), "pairs.txt: cannot be read"),
+        (("lfw", "--data", "people"), "has no pairs.txt; pass .* --make-pairs SEED"),
+        (("lfw", "--data", "people", "--pairs", "absent.txt"), "absent.txt: cannot be read"),
         (("lfw", "--data", "people", "--folds", "1"), "--folds must be at least 2, not 1"),
         (("lfw", "--data", "bad.npz"), "not a pickle|not allowed"),
         (("tsne", "people", "--perplexity", "99"), "must be between 0 and 36"),

@@ -14,7 +14,8 @@ from sklearn.model_selection import KFold
 
 from mobileface.errors import InputError
 from mobileface_eval.datasets.lfw import evaluate_lfw
-from mobileface_eval.rates import PairScores, all_pairs, equal_error_rate, listed_pairs, verify
+from mobileface_eval.people_scores import listed_scores
+from mobileface_eval.rates import PairScores, all_pairs, collect, equal_error_rate, verify
 
 Floats = npt.NDArray[np.float64]
 
@@ -39,10 +40,12 @@ def test_figures_against_scikit_learn(seed: int) -> None:
     assert found.balanced_accuracy >= best
     at = metrics.balanced_accuracy_score(truth, values >= found.threshold)
     assert abs(found.balanced_accuracy - at) <= 1e-12
-    for rate, accepted in found.true_match_at.items():
+    for rate, threshold in found.threshold_at.items():
         strict = np.sort(given.impostor)[::-1][int(rate * 5000)]  # one more would be too many
+        accepted = (given.genuine >= threshold).mean()
         assert abs(accepted - (given.genuine > strict).mean()) <= 1e-12
-    assert min(found.true_match_at) == 1e-3
+        assert (given.impostor >= threshold).mean() <= rate
+    assert list(found.threshold_at) == [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -60,19 +63,20 @@ def test_equal_error_rate_at_the_ends() -> None:
     assert equal_error_rate(np.array([0.0, 1, 1]), np.array([0.0, 0, 1])) == 1
 
 
-def test_all_pairs_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pairs_against_a_loop() -> None:
     random = np.random.default_rng(4)
     vectors = random.normal(size=(23, 5)).astype(np.float32)
     labels = random.integers(0, 6, 23)
-    monkeypatch.setattr("mobileface_eval.rates._BLOCK", 7)
     found = all_pairs(vectors, labels)
     pairs = [(i, j) for i in range(23) for j in range(i + 1, 23)]
     for same, values in ((True, found.genuine), (False, found.impostor)):
         expected = [vectors[i] @ vectors[j] for i, j in pairs if (labels[i] == labels[j]) == same]
         assert np.abs(np.sort(values) - np.sort(expected)).max() <= 1e-6
     both = np.array(pairs)
-    listed = listed_pairs(vectors, both, labels[both[:, 0]] == labels[both[:, 1]])
+    cosines = np.einsum("pd,pd->p", vectors[both[:, 0]], vectors[both[:, 1]])
+    listed = collect(listed_scores(labels[both], cosines.__getitem__))
     assert np.abs(np.sort(listed.genuine) - np.sort(found.genuine)).max() <= 1e-6
+    assert np.abs(np.sort(listed.impostor) - np.sort(found.impostor)).max() <= 1e-6
 
 
 def test_invalid_pairs() -> None:

@@ -33,8 +33,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 2
     options = _parser().parse_args(arguments)
     from ..report import report_files
+    from .verification import PAIRS_FILE
 
-    return run_checked(options, report_files(options.output, options.command))
+    written = report_files(options.output, options.command)
+    if getattr(options, "make_pairs", None) is not None:
+        written.append(options.output / PAIRS_FILE)
+    return run_checked(options, written)
 
 
 def _parser() -> argparse.ArgumentParser:

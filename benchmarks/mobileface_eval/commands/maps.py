@@ -10,8 +10,10 @@ import numpy.typing as npt
 from sklearn.manifold import TSNE
 
 from mobileface.errors import InputError
+from mobileface.matching.error_rates import Rate
 
 from ..embedding import Embedded
+from ..measured import interval, rate_text, share_of_images
 from ..plots import plot_heat_map, plot_tsne
 from ..report import table, write_report
 from .options import add_people, data_numbers, embedded_sets
@@ -65,8 +67,12 @@ def run_tsne(options: argparse.Namespace) -> int:
     summary = [
         f"t-SNE of {count} embeddings of {len(people)} people by {name}, perplexity "
         f"{perplexity:.3g}, seed {options.seed}, Kullback-Leibler divergence "
-        f"{model.kl_divergence_:.3f}; for {nearest:.1%} of the points, the nearest point is of the "
-        "same person",
+        f"{model.kl_divergence_:.3f}; "
+        + (
+            "no person has two images"
+            if nearest is None
+            else f"for {rate_text(nearest)} of the points, the nearest point is of the same person"
+        ),
     ]
     numbers = {
         "data": data_numbers(found),
@@ -74,7 +80,8 @@ def run_tsne(options: argparse.Namespace) -> int:
         "perplexity": perplexity,
         "seed": options.seed,
         "kl_divergence": float(model.kl_divergence_),
-        "nearest_is_same_person": nearest,
+        "nearest_is_same_person": None if nearest is None else nearest.value,
+        "nearest_is_same_person_interval": interval(nearest),
         "points": [
             {"picture": face_image.name, "person": person, "x": float(x), "y": float(y)}
             for face_image, person, (x, y) in zip(
@@ -88,13 +95,13 @@ def run_tsne(options: argparse.Namespace) -> int:
     return 0
 
 
-def _nearest_right(points: Floats, labels: npt.NDArray[np.int64]) -> float:
+def _nearest_right(points: Floats, labels: npt.NDArray[np.int64]) -> Rate | None:
     """Share of points with the nearest neighbour of the same person; lone points do not count."""
     gaps = ((points[:, None] - points) ** 2).sum(axis=2)
     np.fill_diagonal(gaps, np.inf)
     several = np.bincount(labels)[labels] > 1
     right = labels[gaps.argmin(axis=1)] == labels
-    return float(right[several].mean()) if several.any() else 0.0
+    return share_of_images(right[several], labels[several]) if several.any() else None
 
 
 def run_confusion(options: argparse.Namespace) -> int:
@@ -105,9 +112,10 @@ def run_confusion(options: argparse.Namespace) -> int:
     similarity = found.vectors.astype(np.float64) @ found.vectors.T
     means = _person_means(similarity, labels)
     taken = _taken_for(similarity, labels)
-    several = int((np.bincount(labels)[labels] > 1).sum())
+    several = np.bincount(labels)[labels] > 1
+    right = taken == labels
+    rank1 = share_of_images(right[several], labels[several]) if several.any() else None
     wrong = [(n, other) for n, other in enumerate(taken) if other >= 0 and other != labels[n]]
-    accuracy = 1 - len(wrong) / several if several else None
     off = means.copy()
     np.fill_diagonal(off, -np.inf)
     first, second = np.unravel_index(
@@ -119,9 +127,9 @@ def run_confusion(options: argparse.Namespace) -> int:
         f"{len(labels)} images of {len(people)} people by {name}. Mean similarity of the same "
         f"person {np.nanmean(np.diag(means)):.4f}, of different people {_mean_off(means):.4f}. "
         + (
-            f"For {accuracy:.1%} of {several} images, the most similar other image is of the same "
-            "person."
-            if accuracy is not None
+            f"For {rate_text(rank1)} of {several.sum()} images, the most similar other image is of "
+            "the same person."
+            if rank1 is not None
             else "No person has two images."
         ),
         "",
@@ -135,7 +143,8 @@ def run_confusion(options: argparse.Namespace) -> int:
         "model": found.model,
         "people": people,
         "mean_similarity": [[None if np.isnan(v) else float(v) for v in row] for row in means],
-        "rank1_accuracy": accuracy,
+        "rank1_accuracy": None if rank1 is None else rank1.value,
+        "rank1_accuracy_interval": interval(rank1),
         "confused": [
             {"picture": found.set.images[n].name, "taken_for": people[other]} for n, other in wrong
         ],

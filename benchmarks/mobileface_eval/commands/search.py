@@ -16,6 +16,7 @@ from mobileface.types import require_same_model
 
 from ..datasets.face_sets import FaceImage, FaceSet
 from ..datasets.megaface import evaluate_megaface
+from ..measured import RULE, interval, point_numbers, rate_text
 from ..plots import plot_megaface
 from ..report import table, write_report
 from .options import (
@@ -69,40 +70,44 @@ def run_megaface(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     found = evaluate_megaface(probes.vectors, probes.set.labels, distractors, seed=options.seed)
     seconds = time.perf_counter() - start
-    shares = found.cmc(np.array(_RANKS))
-    accepted = {rate: found.true_accept_at(rate) for rate in _RATES}
+    ranks = {rank: found.rank_rate(rank) for rank in _RANKS if rank <= found.distractors}
+    sizes = {size: found.rank1_rate(size) for size in found.rank1}
+    points = {rate: found.point(rate) for rate in _RATES}
     summary = [
         f"{found.probes:,} probes with {len(found.ranks):,} mates among {found.distractors:,} "
-        f"distractors, by {name}; searched in {seconds:.1f} s",
+        f"distractors, by {name}; searched in {seconds:.1f} s. {RULE}.",
         "",
         *table(
             ("rank", "identification rate"),
-            [(str(rank), f"{value:.3%}") for rank, value in zip(_RANKS, shares, strict=True)],
+            [(str(rank), rate_text(value, 2)) for rank, value in ranks.items()],
         ),
         "",
         *table(
             ("false accept rate", "true accept rate"),
-            [
-                (f"{rate:g}", "unknown" if value is None else f"{value:.3%}")
-                for rate, value in accepted.items()
-            ],
+            [(f"{rate:g}", str(point)) for rate, point in points.items()],
         ),
         "",
         *table(
             ("distractors", "rank-1 rate"),
-            [(f"{size:,}", f"{value:.3%}") for size, value in found.rank1.items()],
+            [(f"{size:,}", rate_text(value, 2)) for size, value in sizes.items()],
         ),
     ]
+    accepted = point_numbers(points)
     numbers = {
         "data": data_numbers(probes),
         "distractors": {"count": found.distractors, "left_out": skipped},
         "model": probes.model,
         "seconds": seconds,
-        "cmc": {str(rank): float(value) for rank, value in zip(_RANKS, shares, strict=True)},
-        "rank1": {str(size): value for size, value in found.rank1.items()},
-        "true_accept_at": {f"{rate:g}": value for rate, value in accepted.items()},
+        "cmc": {str(rank): value.value for rank, value in ranks.items()},
+        "cmc_intervals": {str(rank): interval(value) for rank, value in ranks.items()},
+        "rank1": {str(size): value.value for size, value in sizes.items()},
+        "rank1_intervals": {str(size): interval(value) for size, value in sizes.items()},
+        "true_accept_at": accepted["true_match_at"],
+        "true_accept_intervals": accepted["true_match_intervals"],
+        "false_accept_intervals": accepted["false_match_intervals"],
+        "not_supported": accepted["not_supported"],
     }
-    figure = plot_megaface(found, f"{name}, {probes.set.name}")
+    figure = plot_megaface(found, name, probes.set.name)
     write_report(options.output, "megaface", figure, numbers, summary)
     return 0
 

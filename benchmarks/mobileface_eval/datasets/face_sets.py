@@ -219,7 +219,7 @@ def _lfw_file(name: str, number: str) -> Path:
 
 def _existing(folder: Path, file: Path) -> Path:
     """The file with the suffix of the existing file; ``.jpg`` if no such file exists."""
-    if file.suffix.lower() in _SUFFIXES:
+    if file.suffix.lower() in _SUFFIXES or (folder / file).is_file():
         return file
     for suffix in _SUFFIXES:
         candidate = file.with_name(file.name + suffix)

@@ -45,6 +45,8 @@ class LfwResult:
         val_std: Standard deviation of VAL over the folds.
         far: The measured false accept rate, mean over the folds.
         far_target: The requested false accept rate.
+        right: bool (P,): whether each pair is judged right at the threshold of its fold.
+        accepted: bool (P,): whether each pair is accepted at the threshold for VAL of its fold.
     """
 
     accuracies: Floats
@@ -57,6 +59,8 @@ class LfwResult:
     val_std: float
     far: float
     far_target: float
+    right: Truths
+    accepted: Truths
 
     @property
     def accuracy(self) -> float:
@@ -92,7 +96,8 @@ def evaluate_lfw(
         _judge_fold(distances, same, train, test, far_target)
         for train, test in KFold(folds).split(distances)
     ]
-    accuracies, thresholds, vals, fars = (np.array(column) for column in zip(*rows, strict=True))
+    right, accepted = (np.concatenate([row[place] for row in rows]) for place in (4, 5))
+    accuracies, thresholds, vals, fars = (np.array([row[n] for row in rows]) for n in range(4))
     curves = [_rates(distances[test], same[test], _COARSE) for _, test in KFold(folds).split(same)]
     true_match, false_match = np.nanmean(curves, axis=0)
     return LfwResult(
@@ -106,6 +111,8 @@ def evaluate_lfw(
         float(np.nanstd(vals)),
         float(np.nanmean(fars)),
         far_target,
+        right,
+        accepted,
     )
 
 
@@ -115,8 +122,11 @@ def _judge_fold(
     train: npt.NDArray[np.int64],
     test: npt.NDArray[np.int64],
     far_target: float,
-) -> tuple[float, float, float, float]:
-    """Accuracy, its threshold, VAL and FAR of one fold."""
+) -> tuple[float, float, float, float, Truths, Truths]:
+    """Accuracy, its threshold, VAL and FAR of one fold, and which of its pairs are right, accepted.
+
+    Folds are consecutive, so the decisions of all folds are in the order of the pairs.
+    """
     known, known_same = distances[train], same[train]
     if known_same.all() or not known_same.any():
         raise InputError("the training pairs of a fold are all genuine or all impostor pairs")
@@ -124,14 +134,15 @@ def _judge_fold(
     positives = known_same.sum()
     right = true_match * positives + (1 - false_match) * (len(known_same) - positives)
     best = float(_COARSE[right.argmax()])
-    accuracy = float(((distances[test] < best) == same[test]).mean())
+    right = (distances[test] < best) == same[test]
     _, false_match = _rates(known, known_same, _FINE)
     # np.interp uses the largest threshold with the same rate; if the rate is not reached, no pair
     # is accepted.
     reached = false_match.max() >= far_target
     strict = float(np.interp(far_target, false_match, _FINE)) if reached else 0.0
     val, far = _rates(distances[test], same[test], np.array([strict]))
-    return accuracy, best, float(val[0]), float(far[0])
+    accepted = distances[test] < strict
+    return float(right.mean()), best, float(val[0]), float(far[0]), right, accepted
 
 
 def _rates(distances: Floats, same: Truths, thresholds: Floats) -> tuple[Floats, Floats]:

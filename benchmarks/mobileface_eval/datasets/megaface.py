@@ -19,11 +19,16 @@ import numpy.typing as npt
 
 from mobileface.commands.progress import Progress
 from mobileface.errors import InputError
+from mobileface.matching.error_rates import Rate
+
+from ..intervals import estimate_genuine
+from ..measured import OperatingPoint, not_supported, rate_at, share_of_images
 
 __all__ = ["MegafaceResult", "evaluate_megaface"]
 
 Floats = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int32]
 
 _BLOCK_BYTES = 1 << 26
 """Size of the block of similarities that is computed at once."""
@@ -50,6 +55,11 @@ class MegafaceResult:
         true_accept: float64 (K,): share of mates accepted at each false accept rate.
         distractors: Number of distractors.
         probes: Number of probe images.
+        people: int64 (M,): the person of each mate.
+        hits: bool (M,) by number of distractors: whether the mate is ranked first.
+        accepted_from: int64 (K,): the person of the probe in the k-th most similar pair of a
+            probe and a distractor.
+        pairs_of: float64 (I,): number of pairs of a probe of each person and a distractor.
     """
 
     ranks: Whole
@@ -59,6 +69,10 @@ class MegafaceResult:
     true_accept: npt.NDArray[np.float64]
     distractors: int
     probes: int
+    people: Whole
+    hits: dict[int, npt.NDArray[np.bool_]]
+    accepted_from: Whole
+    pairs_of: npt.NDArray[np.float64]
 
     def cmc(self, ranks: Whole) -> npt.NDArray[np.float64]:
         """Share of mates with at most the given rank, for each rank."""
@@ -70,9 +84,40 @@ class MegafaceResult:
 
         The threshold is the lowest at which no more than this share of distractors is accepted.
         """
-        accepted = int(rate * self.distractors * self.probes + 1e-9)
+        accepted = self._accepted(rate)
         known = 1 <= accepted < len(self.true_accept)
         return float(self.true_accept[accepted]) if known else None
+
+    def _accepted(self, rate: float) -> int:
+        """The number of accepted distractors at a false accept rate."""
+        return int(rate * self.distractors * self.probes + 1e-9)
+
+    def point(self, rate: float) -> OperatingPoint:
+        """True accept rate and false accept rate with their intervals, people resampled.
+
+        The people of the distractors are unknown, so only those of the probes are resampled. The
+        true accept rate's interval is that at the threshold found.
+        """
+        accepted = self._accepted(rate)
+        true = self.true_accept_at(rate)
+        reason = not_supported(self.distractors * self.probes, "pairs of probe and distractor")
+        if true is None:
+            return OperatingPoint(None, None, reason)
+        errors = np.bincount(self.accepted_from[:accepted], minlength=len(self.pairs_of)) * 1.0
+        false = estimate_genuine(errors[:, None], self.pairs_of)
+        if not false.supported[0]:
+            return OperatingPoint(None, None, reason)
+        least = np.sort(self.mates)[::-1][: round(true * len(self.mates))]
+        above = self.mates >= (least[-1] if len(least) else np.inf)
+        return OperatingPoint(share_of_images(above, self.people), rate_at(false))
+
+    def rank_rate(self, rank: int) -> Rate:
+        """Share of mates with at most this rank."""
+        return share_of_images(self.ranks <= rank, self.people)
+
+    def rank1_rate(self, distractors: int) -> Rate:
+        """Rank-1 identification rate with this many distractors, a key of `rank1`."""
+        return share_of_images(self.hits[distractors], self.people)
 
 
 def evaluate_megaface(
@@ -106,7 +151,7 @@ def evaluate_megaface(
         raise InputError("a probe is not a finite vector")
     ahead = np.zeros(len(mates), np.int64)
     sizes = _gallery_sizes(len(distractors))
-    rank1: dict[int, float] = {}
+    hits: dict[int, npt.NDArray[np.bool_]] = {}
     most = int(_LARGEST_RATE * len(used) * len(distractors))
     tail = _Tail(min(_MOST_KEPT, most) + 1)
     order = _Columns(row, mates, len(used))
@@ -119,11 +164,21 @@ def evaluate_megaface(
         tail.add(scores)
         progress.advance(len(block))
         if start + len(block) in sizes:
-            rank1[start + len(block)] = float((ahead == 0).mean())
+            hits[start + len(block)] = ahead == 0
     progress.end()
-    false_accept, true_accept = tail.curve(mates, len(used) * len(distractors))
+    false_accept, true_accept, rows = tail.curve(mates, len(used) * len(distractors))
     return MegafaceResult(
-        ahead + 1, mates, rank1, false_accept, true_accept, len(distractors), len(used)
+        ahead + 1,
+        mates,
+        {size: float(first.mean()) for size, first in hits.items()},
+        false_accept,
+        true_accept,
+        len(distractors),
+        len(used),
+        labels[probe],
+        hits,
+        labels[used][rows],
+        np.bincount(labels[used]) * float(len(distractors)),
     )
 
 
@@ -181,7 +236,7 @@ class _Columns:
 
 
 class _Tail:
-    """Keeps the highest similarities.
+    """Keeps the highest similarities, and the probe of each.
 
     Args:
         size: Number of similarities to keep.
@@ -190,35 +245,39 @@ class _Tail:
     def __init__(self, size: int) -> None:
         self._size = size
         self._least = -np.inf
-        self._kept: list[Floats] = []
+        self._kept: list[tuple[Floats, Rows]] = []
         self._count = 0
 
     def add(self, scores: Floats) -> None:
-        """Adds the similarities of a block that may be among the highest."""
-        chosen = scores[scores > self._least]
-        self._kept.append(chosen)
-        self._count += len(chosen)
+        """Adds what may be among the highest of a block of similarities (probes, distractors)."""
+        chosen = scores > self._least
+        rows = np.repeat(np.arange(len(scores), dtype=np.int32), chosen.sum(axis=1))
+        self._kept.append((scores[chosen], rows))
+        self._count += len(rows)
         if self._count > 2 * self._size:
             self._shrink()
 
     def _shrink(self) -> None:
-        kept = np.concatenate(self._kept) if self._kept else np.empty(0, np.float32)
-        if len(kept) > self._size:
-            kept = np.partition(kept, len(kept) - self._size)[-self._size :]
-            self._least = float(kept.min())
-        self._kept, self._count = [kept], len(kept)
+        scores, rows = (np.concatenate(part) for part in zip(*self._kept, strict=True))
+        if len(scores) > self._size:
+            highest = np.argpartition(scores, len(scores) - self._size)[-self._size :]
+            scores, rows = scores[highest], rows[highest]
+            self._least = float(scores.min())
+        self._kept, self._count = [(scores, rows)], len(scores)
 
     def curve(
         self, mates: Floats, total: int
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """False accept rates, starting at 0, and the share of mates accepted at each.
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Rows]:
+        """False accept rates, starting at 0, the share of mates accepted at each, and the probes.
 
         At the rate k / total, the k highest similarities of distractors are accepted, and all mates
         with a similarity above the next one.
         """
         self._shrink()
-        highest = np.sort(self._kept[0])[::-1]
+        scores, rows = self._kept[0]
+        order = np.argsort(-scores, kind="stable")
+        highest = scores[order]
         accepted = np.arange(len(highest))
         ordered = np.sort(mates)
         above = len(ordered) - np.searchsorted(ordered, highest, side="right")
-        return accepted / total, above / len(ordered)
+        return accepted / total, above / len(ordered), rows[order]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
+from ..arrays import shortest
 from ..errors import ImageError, InputError, ModelNotFoundError
 from ..host.output_options import OutputFile
 from ..host.outputs import check_outputs
@@ -126,7 +127,7 @@ def run_embed(options: argparse.Namespace) -> int:
         document = {
             "model": found.model,
             "files": list(found.files),
-            "embeddings": found.embeddings.tolist(),
+            "embeddings": shortest(found.embeddings),
         }
         if not options.crops:
             document["bboxes"] = [row.bbox for row in rows]

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import shortest
 from ..errors import GalleryError, InputError
 from ..host.files import reason, replacing
 from ..host.outputs import check_outputs, written_through
@@ -182,7 +183,7 @@ def _record(face: NewFace, crops: bool) -> dict[str, Any]:
     else:
         values["crop_bbox"] = values["crop_kps"] = None
     kept = {name: value for name, value in values.items() if value is not None}
-    return {**kept, "embedding": face.embedding.tolist()}
+    return {**kept, "embedding": shortest(face.embedding)}
 
 
 def _export_npz(gallery: Gallery, path: Path, crops: bool) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import shortest
 from ..errors import ModelNotFoundError
 from ..models.lookup import list_models
 from ..types import Face
@@ -80,7 +81,7 @@ class EmbeddingStage(Stage):
 def _to_json(face: Face, full: bool) -> dict[str, Any]:
     if face.embedding is None or not full:
         return {}
-    return {"embedding": face.embedding.tolist(), "embedding_model": face.embedding_model}
+    return {"embedding": shortest(face.embedding), "embedding_model": face.embedding_model}
 
 
 def _problem(first: Face, second: Face) -> str:

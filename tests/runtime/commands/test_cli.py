@@ -91,7 +91,7 @@ def test_embed_output_and_json(capsys: Output, models: Path, crops: Crops, tmp_p
     assert call("embed", crops[0][0], *options, "--embedder", "tiny_gray") == 0
     document = json.loads(capsys.readouterr().out)
     with np.load(target) as data:
-        assert document["embeddings"] == data["embeddings"].tolist()
+        assert np.array_equal(np.array(document["embeddings"], np.float32), data["embeddings"])
         assert document["model"] == data["model"] == GRAY
         assert data["embeddings"].shape == (1, 8)
 
