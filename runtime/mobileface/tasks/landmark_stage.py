@@ -23,6 +23,7 @@ from .upright import (
     SURE_SCORE,
     TurnedFace,
     eye_roll,
+    found_turned,
     points_at,
     points_back,
     turned_patch,
@@ -172,7 +173,7 @@ class LandmarkStage(Stage):
             return None
         points, near = marks.points, face.roll
         roll = None if parts is None else eye_roll(merge_landmarks(parts), None)
-        if roll is not None:
+        if roll is not None and not found_turned(points):
             if face.det_score < SURE_SCORE:
                 found = upright_near(detector, image, face.bbox, points, color, roll)
                 if found is not None:

@@ -26,6 +26,7 @@ __all__ = [
     "SURE_SCORE",
     "TurnedFace",
     "eye_roll",
+    "found_turned",
     "points_at",
     "points_back",
     "turned_patch",
@@ -290,6 +291,17 @@ def points_back(points: npt.ArrayLike, matrix: Matrix) -> FloatArray:
     back = cv2.invertAffineTransform(matrix)  # np.linalg.inv may wait for threads of BLAS
     where = np.asarray(points, np.float64)
     return np.asarray(where @ back[:, :2].T + back[:, 2], np.float32)
+
+
+def found_turned(points: FloatArray) -> bool:
+    """Whether a detector found a face in a turned copy of the image.
+
+    Otherwise its keypoints stay nearly upright, however the head is turned.
+
+    Args:
+        points: float32 (P, 2): left eye, right eye, and others.
+    """
+    return abs(_tilt(points)) > _STEP
 
 
 def eye_roll(marks: Landmarks, otherwise: float | None) -> float | None:

@@ -34,6 +34,8 @@ _COVERED = 0.7
 
 _SMALLEST_TILE = 64
 
+_DIRECTIONS = (1, 2, 4)
+
 _TOGETHER = 160
 """Pixels of the longer side: larger images are not faster in batches."""
 
@@ -55,6 +57,17 @@ class _Found:
         factor, start = np.array(factors, np.float32), np.array([x, y], np.float32)
         boxes = (self.boxes.reshape(-1, 2, 2) + start) * factor
         return _Found(self.scores, boxes.reshape(-1, 4), (self.kps + start) * factor)
+
+    def turned_back(self, quarters: int, shape: tuple[int, ...]) -> _Found:
+        """In pixels of the image of this shape that `numpy.rot90` turned by so many quarters."""
+        height, width = shape[:2]
+        ends = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)[quarters]
+        x = np.array([(1, 0), (0, -1), (-1, 0), (0, 1)], np.float32)[quarters]
+        y = np.array([(0, 1), (1, 0), (0, -1), (-1, 0)], np.float32)[quarters]
+        back = np.stack([x, y], axis=1)
+        corners = self.boxes.reshape(-1, 2, 2) @ back + ends
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        return _Found(self.scores, boxes, self.kps @ back + ends)
 
 
 class YunetDetector(Detector):
@@ -79,6 +92,9 @@ class YunetDetector(Detector):
         tile: Search larger images in tiles of this side in pixels, 64 or more, at full size and at
             halves of it, with the memory of one tile; ``max_side`` is then of no importance. True:
             tiles of the model's own size.
+        turns: In how many directions a head may point: 1, 2 (upright and upside down) or 4 (every
+            90°). For each, a turned copy of the image is searched, which takes as long again. None:
+            1, which finds most heads that are turned by up to 45°, and some of the others.
 
     Raises:
         ModelError: If the model is of another kind.
@@ -95,6 +111,7 @@ class YunetDetector(Detector):
         max_side: int | None = None,
         min_face_size: float | None = None,
         tile: bool | int | None = None,
+        turns: int | None = None,
     ) -> None:
         super().__init__(session)
         section = session.spec.require(YunetSpec, str(session.path))
@@ -109,14 +126,27 @@ class YunetDetector(Detector):
         if tile is not None and tile is not False:
             chosen = section.tile_side if tile is True else tile
             self.tile = _whole("tile", chosen, section.tile_side, _SMALLEST_TILE)
+        self.turns = _whole("turns", turns, 1, 1)
+        if self.turns not in _DIRECTIONS:
+            raise InputError(f"turns {turns!r} is not 1, 2 or 4")
 
     def _detect(self, images: Sequence[Image], color: ChannelOrder) -> list[Detections]:
         shapes = {image.shape for image in images}
-        if len(images) > 1 and len(shapes) == 1 and max(images[0].shape[:2]) <= self._small:
+        if self.turns > 1:
+            found = [self._search_turned(image, color) for image in images]
+        elif len(images) > 1 and len(shapes) == 1 and max(images[0].shape[:2]) <= self._small:
             found = self._run_batch([to_color(image, "bgr", color) for image in images])
         else:
             found = [self._search(np.ascontiguousarray(image), color) for image in images]
         return [self._detections(each) for each in found]
+
+    def _search_turned(self, image: Image, color: ChannelOrder) -> _Found:
+        """The faces of an image and of its turned copies, in pixels of the image."""
+        parts = []
+        for quarters in range(0, 4, 4 // self.turns):
+            copy = np.ascontiguousarray(np.rot90(image, quarters))
+            parts.append(self._search(copy, color).turned_back(quarters, image.shape))
+        return _merged(parts, self.iou_threshold)
 
     @property
     def _small(self) -> int:

@@ -81,3 +81,22 @@ def test_points_of_the_detector_alone_do_not_turn(analyzer: FaceAnalyzer, image:
     tilt = math.degrees(math.atan2(float(down), float(across)))
     print(f"turned by 90°, eyes tilted by {tilt:.1f}°")
     assert abs(tilt - 90) > 30
+
+
+@pytest.mark.parametrize("angle", [60, 90, 135, 180, 225, 300])
+def test_faces_that_were_found_in_turned_copies(
+    angle: int, analyzer: FaceAnalyzer, image: Image, upright: Face
+) -> None:
+    """Their points turn with the head: that is no sign of how far it is turned from there."""
+    turning = FaceAnalyzer(tasks=analyzer.tasks, turns=4, intra_op_num_threads=1)
+    picture, _ = turned(image, angle)
+    (found,) = turning.detect(picture)
+    (face,) = turning.describe(picture, [found])
+    assert face.roll is not None
+    assert upright.roll is not None
+    error = wrapped(face.roll - upright.roll - angle)
+    similarity = face.similarity(upright)
+    print(f"{angle}°: score {found.det_score:.2f}, roll off by {error:.2f}°, {similarity:.4f}")
+    assert found.det_score >= 0.87
+    assert abs(error) <= 1.5
+    assert similarity >= 0.99

@@ -16,7 +16,7 @@ from mobileface import FaceAnalyzer, load_detector
 from mobileface.errors import ImageError, InputError, SpecError
 from mobileface.models.kinds.yunet import YUNET, YunetSpec, scaled_down
 from mobileface.tasks.yunet_detector import YunetDetector
-from mobileface.types import Detections
+from mobileface.types import Detections, FloatArray
 from mobileface.vision.image import Image
 from mobileface.vision.picture_files import read_image
 
@@ -169,6 +169,32 @@ def test_a_portrait_that_fills_a_large_image(image: Image) -> None:
     assert overlap(box, (BOX - [155, 55, 155, 55]) * 1600 / 130) > 0.6
 
 
+@pytest.mark.parametrize("quarters", range(4))
+def test_turned_copies_of_the_image(quarters: int, image: Image) -> None:
+    """The same box and points wherever the head points to, through NumPy's own turning."""
+    upright = with_options().detect(image)
+    turned = np.ascontiguousarray(np.rot90(image, quarters))
+    found = with_options(turns=4).detect(turned)
+    assert len(upright) == len(found) == 1
+    # Painted into an empty image that is turned back, each place must come out where it was.
+    places = np.zeros((*turned.shape[:2], 6), np.uint8)
+    for layer, (x, y) in enumerate(corners(found)):
+        places[int(y), int(x), layer] = 1
+    back = np.rot90(places, -quarters)
+    where = np.array([np.argwhere(back[..., layer])[0][::-1] for layer in range(6)])
+    error = float(np.abs(where + 0.5 - corners(upright)).max())
+    print(f"{90 * quarters}°: score {found.scores[0]:.3f}, off by {error:.1f} px")
+    assert error <= 1
+    assert found.scores[0] >= upright.scores[0] - 1e-6
+
+
+def corners(found: Detections) -> FloatArray:
+    """The five points of the first face and the middle of its box, (6, 2)."""
+    assert found.keypoints is not None
+    middle = (found.boxes[0, :2] + found.boxes[0, 2:]) / 2
+    return np.vstack([found.keypoints[0], middle])
+
+
 OPTIONS: list[dict[str, Any]] = [
     {"score_threshold": -0.1},
     {"score_threshold": 1.1},
@@ -186,6 +212,10 @@ OPTIONS: list[dict[str, Any]] = [
     {"tile": 0},
     {"tile": 100.5},
     {"tile": 1 << 40},
+    {"turns": 0},
+    {"turns": 3},
+    {"turns": 8},
+    {"turns": True},
 ]
 
 

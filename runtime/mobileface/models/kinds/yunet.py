@@ -91,6 +91,7 @@ class Yunet(Kind[YunetSpec]):
         Option("max_side", int, "PIXELS", "scale larger images down to this; 0: never"),
         Option("min_face_size", float, "PIXELS", "skip smaller faces; saves time"),
         Option("tile", int, "PIXELS", "search large images in tiles of this side, at full size"),
+        Option("turns", int, "N", "4: search the image turned by every 90 degrees as well"),
     )
     ordered = False
     input_color = "bgr"
