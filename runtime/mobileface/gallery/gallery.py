@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import GalleryError, InputError
 from ..host.files import replacing
-from ..host.outputs import check_place
+from ..host.outputs import check_place, final_place
 from ..matching.calibration import Calibration
 from ..matching.decisions import DecisionRule
 from ..types import FloatArray
@@ -27,7 +27,7 @@ from .entries import (
     check_embedding,
     check_name,
 )
-from .erasing import derived_files, erase
+from .erasing import derived_files, erase, require_no_log
 from .matrix import FaceMatrix
 from .rows import FaceRows
 from .schema import check_model, check_schema, create_schema
@@ -85,13 +85,16 @@ class Gallery:
                 ``[encryption]``).
 
         Raises:
-            InputError: If the file exists, or if a key is given and SQLCipher's package is not
-                installed.
+            InputError: If the file exists, if a log of SQLite lies beside it (files derived from
+                an earlier gallery are removed), or if a key is given and SQLCipher's package is
+                not installed.
             OutputError: If the file cannot be written.
         """
         path = Path(path)
         require_absent(path)
-        with replacing(path, private=True) as temporary:
+        for left in derived_files(final_place(path)):  # of a gallery that was deleted
+            erase(left)
+        with replacing(path, private=True, absent=True) as temporary:
             database = Database(temporary, create=True, key=key)
             try:
                 database.value("PRAGMA journal_mode = WAL")
@@ -388,9 +391,10 @@ def require_absent(path: Path) -> None:
     """Checks that a new gallery replaces nothing.
 
     Raises:
-        InputError: If there is a file of that name.
+        InputError: If there is a file of that name, or SQLite's log of one.
         OutputError: If it could not be written.
     """
     if path.exists():
         raise InputError("already exists", where=str(path), hint="remove it, or use another path")
+    require_no_log(final_place(path))
     check_place(path)
