@@ -1,4 +1,4 @@
-"""Erases embeddings from the files next to a gallery: biometric data must be erasable."""
+"""The files next to a gallery: those of others are refused, and embeddings in ours are erased."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ..errors import InputError, OutputError
 from ..host.files import reason
+from ..host.outputs import check_place, final_place
 
-__all__ = ["derived_files", "erase", "own_files", "require_no_log"]
+__all__ = ["derived_files", "erase", "own_files", "require_absent", "require_no_log"]
 
 SUFFIXES = ("-matrix", "-usearch-*")
 """Suffixes (with wildcards) of the files derived from a gallery, after the gallery's name."""
@@ -51,6 +52,19 @@ def require_no_log(gallery: Path) -> None:
                 where=str(gallery),
                 hint="close the programs that use it; if there are none, remove the log",
             )
+
+
+def require_absent(path: Path) -> None:
+    """Checks that a new gallery replaces nothing.
+
+    Raises:
+        InputError: If there is a file of that name, or SQLite's log of one.
+        OutputError: If it could not be written.
+    """
+    if path.exists():
+        raise InputError("already exists", where=str(path), hint="remove it, or use another path")
+    require_no_log(final_place(path))
+    check_place(path)
 
 
 def _logs(gallery: Path) -> list[Path]:
