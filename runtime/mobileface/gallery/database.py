@@ -216,6 +216,8 @@ class Database:
             raise _translated(str(error), self.path) from error
         except OverflowError as error:  # an integer of more than 64 bits
             raise InputError(f"a number is too large ({error})", where=str(self.path)) from error
+        except UnicodeDecodeError as error:  # in a message about a damaged name of a table
+            raise _translated("a text is not UTF-8", self.path) from error
 
 
 def _translated(text: str, path: Path) -> MobileFaceError:

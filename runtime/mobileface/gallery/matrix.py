@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -216,6 +217,14 @@ class FaceMatrix:
         query = "SELECT id, person, embedding, checksum FROM face WHERE id > ? ORDER BY id"
         rows = self._database.rows(query, (after,), at_once=_BATCH)
         while block := list(itertools.islice(rows, _BATCH)):
+            numbers = [after, *(row[0] for row in block)]
+            if any(map(operator.ge, numbers, numbers[1:])):  # whose, nobody can say
+                raise GalleryError(
+                    f"corrupt: the ID of a face from {numbers[0]} to {numbers[-1]} is damaged",
+                    where=str(self._database.path),
+                    hint="restore it from a backup",
+                )
+            after = numbers[-1]
             kept, vectors, damaged = self._reader.sound(block)
             self.damaged |= damaged
             if kept:

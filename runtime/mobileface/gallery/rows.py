@@ -95,8 +95,10 @@ class FaceRows:
         """
         length = self._stamp.size * self._dtype.itemsize
         damaged: dict[Any, str] = {}
-        kept = []
-        for row, found in zip(rows, face_checksums(rows), strict=True):
+        sums = face_checksums(rows)
+        intact = sums == [row[3] for row in rows] and {len(row[2]) for row in rows} <= {length}
+        kept = rows if intact else []
+        for row, found in () if intact else zip(rows, sums, strict=True):
             if found is not None and found == row[3] and len(row[2]) == length:
                 kept.append(row)
             elif not isinstance(row[2], bytes) or len(row[2]) != length:
