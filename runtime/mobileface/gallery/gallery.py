@@ -167,12 +167,19 @@ class Gallery:
         return int(self.database.value("SELECT count(*) FROM person"))
 
     def people(self) -> list[Person]:
-        """All enrolled people, sorted by name."""
+        """All enrolled people, sorted by name.
+
+        Raises:
+            GalleryError: If a row is damaged.
+        """
         query = (
-            "SELECT person.id, name, count(face.id), person.created FROM person "
+            "SELECT person.id, name, count(face.id), person.created, person.checksum FROM person "
             "LEFT JOIN face ON face.person = person.id GROUP BY person.id ORDER BY name"
         )
-        return [Person(*row) for row in self.database.rows(query)]
+        found = list(self.database.rows(query))
+        for row in found:
+            self._check_person(row[0], row[1], row[4])
+        return [Person(*row[:4]) for row in found]
 
     def faces(self, name: str) -> Iterator[FaceRecord]:
         """The faces of one person, in the order of enrolment.
@@ -233,7 +240,7 @@ class Gallery:
                 raise InputError(f"'{new}' is already enrolled", where=str(self.path))
             self.database.run("UPDATE person SET name = ? WHERE id = ?", (new, person))
             self._seal_person(person, new)
-        self._truncate_log()
+        self.database.empty_log()  # it contains the old name
 
     def remove(self, name: str, *, faces: Sequence[int] | None = None) -> Removal:
         """Removes a person, or some of a person's faces, from all files of the gallery.
@@ -248,7 +255,7 @@ class Gallery:
         """
         with self.database.write():
             removal = remove_faces(self.database, self.rows, self._person(name), name, faces)
-        return dataclasses.replace(removal, erased=self._truncate_log())
+        return dataclasses.replace(removal, erased=self.database.empty_log())
 
     def search(
         self,
@@ -372,19 +379,18 @@ class Gallery:
             text = f"corrupt: it has {count} faces, and {stored} were enrolled"
             raise GalleryError(text, where=where, hint=REPAIR)
 
-    def _truncate_log(self) -> bool:
-        """Truncates the write-ahead log, so that it contains no old data; False if it is in use."""
-        return self.database.empty_log()
-
     def _person(self, name: str) -> int:
         query = "SELECT id, name, checksum FROM person WHERE name = ?"
         row = self.database.row(query, (check_name(name),))
         if row is None:
             raise InputError(f"no person named '{name}' is enrolled", where=str(self.path))
-        if row[2] != checksum(*row[:2]):
-            text = f"corrupt: the checksum of person '{name}' is wrong"
-            raise GalleryError(text, where=str(self.path), hint="restore it from a backup")
+        self._check_person(*row)
         return int(row[0])
+
+    def _check_person(self, person: int, name: str, stored: int) -> None:
+        if stored != checksum(person, name):
+            text = f"corrupt: the checksum of person {person}, '{name}', is wrong"
+            raise GalleryError(text, where=str(self.path), hint="restore it from a backup")
 
     def _seal_person(self, person: int, name: str) -> None:
         sql = "UPDATE person SET checksum = ? WHERE id = ?"

@@ -26,6 +26,7 @@ from .checksums import checksum, unit_rows
 from .database import Database
 from .enclosing import decode, landmarks_of
 from .entries import check_embedding
+from .erasing import derived_files, erase
 from .exact import best_rows
 from .gallery import Gallery
 from .schema import seal_stamp
@@ -127,7 +128,15 @@ def migrate(
         database.run("DELETE FROM migration")
         database.run("UPDATE state SET epoch = ?", (new_uid(),))
     gallery.reload()
+    _erase_old(gallery, dropped)
     return MigrationReport(old.model, target.model, faces, resumed, dropped, compared, changed)
+
+
+def _erase_old(gallery: Gallery, dropped: int) -> None:
+    """Erases what was derived from the old embeddings, of which the dropped faces' must go."""
+    gallery.database.empty_log()
+    for path in derived_files(gallery.path):
+        erase(path, None if dropped else [])
 
 
 def _begin(database: Database, target: Stamp) -> int:

@@ -139,8 +139,12 @@ def test_a_migration_replaces_damaged_embeddings(gallery: Path, analyzer: FaceAn
         opened.database.run("UPDATE stamp SET model = 'another@ffffffffffff'")
         seal_stamp(opened.database)
         opened.reload()
+        gallery.with_name(f"{gallery.name}-matrix").write_bytes(b"of the old model")
         done = migrate(opened, analyzer)
         assert (done.faces, done.dropped) == (5, 0)
+        assert (
+            sorted(file.name for file in gallery.parent.iterdir() if "-matrix" in file.name) == []
+        )
         assert not find_damaged(opened)
         opened.check()
 
