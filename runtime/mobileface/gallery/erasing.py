@@ -44,14 +44,14 @@ def require_no_log(gallery: Path) -> None:
     Raises:
         InputError: If one does.
     """
-    for path in _logs(gallery):
-        if path.exists() or path.is_symlink():
-            raise InputError(
-                f"'{path.name}' lies beside it: SQLite would read that log of another gallery, in "
-                "use or not closed properly, into the new file",
-                where=str(gallery),
-                hint="close the programs that use it; if there are none, remove the log",
-            )
+    found = [path.name for path in _logs(gallery) if path.exists() or path.is_symlink()]
+    if found:
+        raise InputError(
+            f"{' and '.join(found)} beside it: SQLite would read this log of another gallery, in "
+            "use or not closed properly, into the new file",
+            where=str(gallery),
+            hint="close the programs that use it; if there are none, remove the log",
+        )
 
 
 def require_absent(path: Path) -> None:
