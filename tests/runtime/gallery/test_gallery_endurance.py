@@ -90,7 +90,7 @@ def read_on(path: Path, newest: Any, stop: Event, failures: Any, counts: Any) ->
                     continue
                 asked = random.randint(max(before - 5, 0), before)
                 (found,) = gallery.search(vectors(1, SIZE, asked))
-                if found.best is None or found.name != f"person {asked}":
+                if found.best is None or found.best.name != f"person {asked}":
                     failures.put(f"person {asked} of {before} not found: {found.best}")
                 searches += 1
     except BaseException as error:
