@@ -128,10 +128,13 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "--input-shape 1,3,112,112",
     ),
     # docs/gallery.md
-    f"{GALLERY} list [NAME] | stats [--check] | rename OLD NEW | remove NAME [--face N]": (
+    f"{GALLERY} list [NAME] | stats [--check | --repair]": (
         f"{GALLERY} list",
         f"{GALLERY} list Ann",
         f"{GALLERY} stats --check",
+        f"{GALLERY} stats --repair",
+    ),
+    f"{GALLERY} rename OLD NEW | remove NAME [--face N]": (
         f"{GALLERY} rename Ann Anne",
         f"{GALLERY} remove Anne",
     ),

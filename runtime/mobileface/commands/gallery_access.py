@@ -27,6 +27,7 @@ __all__ = [
     "engine_of",
     "gallery_path",
     "make_analyzer",
+    "make_worker",
     "open_gallery",
     "read_key",
     "require_model",
@@ -73,7 +74,11 @@ def open_gallery(options: argparse.Namespace) -> Iterator[Gallery]:
 
 
 def make_analyzer(
-    options: argparse.Namespace, gallery: Gallery | None = None, *, tasks: bool = True
+    options: argparse.Namespace,
+    gallery: Gallery | None = None,
+    *,
+    tasks: bool = True,
+    crops: bool | None = None,
 ) -> FaceAnalyzer | Embedder:
     """An analyzer that detects and embeds faces, or an embedder if the images are aligned crops.
 
@@ -84,6 +89,7 @@ def make_analyzer(
         gallery: The gallery to use it with; None selects the preferred model by default.
         tasks: True runs only detection, landmarks and embedding, as enrolment needs; False runs
             all tasks.
+        crops: True if the images are aligned crops; None asks the options.
 
     Raises:
         ModelNotFoundError: If the gallery's model is not available.
@@ -101,7 +107,7 @@ def make_analyzer(
                 where=str(gallery.path),
                 hint="specify its folder with --models, or migrate the gallery",
             )
-    if getattr(options, "crops", False):
+    if crops if crops is not None else getattr(options, "crops", False):
         return load_embedder(name, models=options.models)
     analyzer = FaceAnalyzer(
         options.models,
@@ -111,6 +117,21 @@ def make_analyzer(
     )
     report_damaged(analyzer)
     return analyzer
+
+
+def make_worker(
+    options: argparse.Namespace, gallery: Gallery, *, same: bool = True
+) -> FaceAnalyzer | Embedder:
+    """What embeds a gallery's stored crops again: an embedder, with landmarks if it has photos.
+
+    Args:
+        options: Options with ``models``, ``detector`` and ``embedder``.
+        gallery: The gallery.
+        same: Use the gallery's model, unless the options name one.
+    """
+    query = "SELECT EXISTS (SELECT 1 FROM crop WHERE bbox IS NOT NULL)"
+    photos = bool(gallery.database.value(query))
+    return make_analyzer(options, gallery if same else None, crops=not photos)
 
 
 def require_model(gallery: Gallery, source: FaceAnalyzer | Embedder) -> None:

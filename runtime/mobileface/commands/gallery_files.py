@@ -9,9 +9,8 @@ from typing import Any
 
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
-from ..gallery import Gallery, backup, export_gallery, import_faces, migrate
-from ..tasks.loading import load_embedder
-from .gallery_access import Steps, calibration_of, make_analyzer, open_gallery, read_key
+from ..gallery import backup, export_gallery, import_faces, migrate
+from .gallery_access import Steps, calibration_of, make_worker, open_gallery, read_key
 from .output import print_json, print_text
 
 __all__ = ["run_backup", "run_export", "run_import", "run_migrate"]
@@ -39,7 +38,7 @@ def run_migrate(options: argparse.Namespace) -> int:
     if options.embedder is None:
         raise InputError("no model to migrate to", hint="pass --embedder NAME")
     with open_gallery(options) as gallery:
-        worker = make_analyzer(options) if _has_photos(gallery) else _embedder(options)
+        worker = make_worker(options, gallery, same=False)
         embedder = worker.embedder if isinstance(worker, FaceAnalyzer) else worker
         assert embedder is not None
         done = migrate(
@@ -66,16 +65,6 @@ def run_backup(options: argparse.Namespace) -> int:
     size = Path(options.output).stat().st_size
     _say(options, {"file": str(options.output), "bytes": size}, f"{size / 1e6:.1f} MB")
     return 0
-
-
-def _has_photos(gallery: Gallery) -> bool:
-    """True if faces were detected in photos, so that they must be aligned again."""
-    query = "SELECT EXISTS (SELECT 1 FROM crop WHERE bbox IS NOT NULL)"
-    return bool(gallery.database.value(query))
-
-
-def _embedder(options: argparse.Namespace) -> Any:
-    return load_embedder(options.embedder, models=options.models)
 
 
 def _say(options: argparse.Namespace, document: dict[str, Any], text: str) -> None:

@@ -104,7 +104,14 @@ def _add_file_actions(add: _Add) -> None:
     option("--merge", action="store_true", help="treat people with the same name as one person")
     option = add("stats", "print the size and the model of the gallery", "gallery_people")
     option(
-        "--check", action="store_true", help="check all data; exit code 2 if the gallery is corrupt"
+        "--check",
+        action="store_true",
+        help="check all data and list damaged faces; exit code 2 if the gallery is not intact",
+    )
+    option(
+        "--repair",
+        action="store_true",
+        help="check, and embed damaged faces again from their stored crops",
     )
     option(
         "--probes",
@@ -113,6 +120,7 @@ def _add_file_actions(add: _Add) -> None:
         metavar="N",
         help="number of searches to measure an engine's recall with; default: %(default)s",
     )
+    _add_gallery_models(option)
     _add_engines(option)
     option = add("migrate", "re-embed all faces with another model", "gallery_files")
     _add_gallery_models(option, default="")

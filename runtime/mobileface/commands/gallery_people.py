@@ -16,16 +16,21 @@ from ..gallery import (
     Gallery,
     QualityLimits,
     Stamp,
+    find_damaged,
     measure_recall,
     probes_like,
+    repair,
 )
-from ..gallery.gallery import require_absent
+from ..gallery.erasing import require_absent
+from ..gallery.integrity import require_intact
 from ..tasks.loading import load_embedder
 from .gallery_access import (
+    Steps,
     calibration_of,
     engine_of,
     gallery_path,
     make_analyzer,
+    make_worker,
     open_gallery,
     read_key,
 )
@@ -161,15 +166,27 @@ def run_stats(options: argparse.Namespace) -> int:
     """Prints the size and the model of a gallery, and the recall of a search engine."""
     engine = engine_of(options)
     with open_gallery(options) as gallery:
-        if options.check:
+        checked: dict[str, Any] = {}
+        if options.repair:
+            repaired, lost = repair(
+                gallery, make_worker(options, gallery), step=Steps("damaged faces")
+            )
+            checked = {"repaired": [asdict(face) for face in repaired]}
+            for face in () if options.json else repaired:
+                print_text(f"embedded again: {face.named}")
+        else:
+            lost = find_damaged(gallery) if options.check else []
+        for face in lost:
+            print(f"mobileface: damaged: {face}", file=sys.stderr)
+        if options.check or options.repair:
             gallery.check()
+            checked |= {"damaged": [asdict(face) for face in lost], "intact": not lost}
         numbers: dict[str, Any] = gallery.stats()
         if engine is not None:
             probes = probes_like(gallery, options.probes)
             numbers["recall"] = asdict(measure_recall(gallery, engine, probes))
-        if options.check:
-            numbers["intact"] = True
-        _print_stamp(gallery, options.json, numbers)
+        _print_stamp(gallery, options.json, {**numbers, **checked})
+        require_intact(lost, str(gallery.path))
     return 0
 
 
@@ -257,7 +274,12 @@ def _print_stamp(gallery: Gallery, as_json: bool, numbers: dict[str, Any] | None
         ("calibration", str(calibration["basis"]["data"]) if calibration else "none"),
         ("created", f"{stamp.created} by {stamp.software}"),
     ]
-    rows += [(name, str(value)) for name, value in (numbers or {}).items() if name != "recall"]
+    lists = {"damaged", "repaired"}
+    rows += [
+        (name, str(len(value) if name in lists else value))
+        for name, value in (numbers or {}).items()
+        if name != "recall"
+    ]
     recall = (numbers or {}).get("recall")
     if recall is not None:
         times = (

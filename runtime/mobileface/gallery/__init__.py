@@ -15,6 +15,7 @@ from .backup import backup
 from .enrol import EnrolledImage, Enroller, Enrolment, Lookalike
 from .entries import FaceRecord, Identification, Match, NewFace, Person, Removal
 from .gallery import Gallery
+from .integrity import DamagedFace, find_damaged, repair
 from .migrate import MigrationReport, migrate
 from .quality import QualityLimits
 from .recall import RecallReport, measure_recall, probes_like
@@ -22,6 +23,7 @@ from .stamp import Stamp
 from .transfer import Imported, export_gallery, import_faces
 
 __all__ = [
+    "DamagedFace",
     "EnrolledImage",
     "Enroller",
     "Enrolment",
@@ -40,8 +42,10 @@ __all__ = [
     "Stamp",
     "backup",
     "export_gallery",
+    "find_damaged",
     "import_faces",
     "measure_recall",
     "migrate",
     "probes_like",
+    "repair",
 ]

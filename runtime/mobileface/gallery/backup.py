@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..errors import GalleryError
 from ..host.files import replacing
-from ..host.outputs import check_outputs
+from ..host.outputs import check_outputs, final_place
 from .database import Database
-from .erasing import own_files
+from .erasing import derived_files, erase, own_files, require_no_log
 from .gallery import Gallery
 
 __all__ = ["backup"]
@@ -34,12 +34,15 @@ def backup(
         step: Progress callback, called with the pages copied and the total number of pages.
 
     Raises:
-        InputError: If ``path`` is the gallery itself, or one of the files that belong to it.
+        InputError: If ``path`` is the gallery itself, or one of the files that belong to it, or if
+            a log of SQLite lies beside ``path``: it would be read into the copy. Files derived
+            from the replaced gallery are removed.
         GalleryError: If the gallery is corrupt.
         OutputError: If the copy cannot be written.
     """
     path = Path(path)
     check_outputs([path], own_files(gallery.path))
+    require_no_log(final_place(path))
 
     def report(_: int, left: int, total: int) -> None:
         if step is not None:
@@ -57,3 +60,6 @@ def backup(
             target.value("PRAGMA journal_mode = WAL")
         finally:
             target.close()
+        require_no_log(final_place(path))  # of a process that has opened it meanwhile
+    for left in derived_files(final_place(path)):
+        erase(left)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ..errors import GalleryError, InputError, MobileFaceError, OutputError
 from ..host.files import reason
+from .checksums import FUNCTION, checksum
 from .connection import Connection, require_usable
 
 __all__ = ["KEY_VARIABLE", "Database"]
@@ -95,6 +96,7 @@ class Database:
             connection.execute("PRAGMA cipher_log_level = NONE")  # we report a wrong key ourselves
             quoted = self._key.replace("'", "''")
             connection.execute(f"PRAGMA key = '{quoted}'")
+        connection.create_function(FUNCTION, -1, checksum, deterministic=True)
         for pragma in ("foreign_keys = ON", "secure_delete = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
         # Committed data survives a power failure.
@@ -214,6 +216,8 @@ class Database:
             raise _translated(str(error), self.path) from error
         except OverflowError as error:  # an integer of more than 64 bits
             raise InputError(f"a number is too large ({error})", where=str(self.path)) from error
+        except UnicodeDecodeError as error:  # in a message about a damaged name of a table
+            raise _translated("a text is not UTF-8", self.path) from error
 
 
 def _translated(text: str, path: Path) -> MobileFaceError:

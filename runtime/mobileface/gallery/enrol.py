@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ class Enroller:
         """Enrols the images of one person that meet the quality limits, in one transaction.
 
         Images that are already enrolled for this person are skipped, so an interrupted enrolment
-        can be run again.
+        can be run again. Two processes may enrol the same images: each is stored once.
 
         Args:
             name: Name of the person.
@@ -145,7 +146,8 @@ class Enroller:
         images: list[EnrolledImage] = []
         known: list[str] = []
         refused: list[MobileFaceError] = []
-        hashes = self._hashes(name)
+        before = self._hashes(name)
+        hashes = set(before)
         for path in map(Path, paths):
             try:
                 image = read_image(path)
@@ -160,7 +162,15 @@ class Enroller:
             except InputError as error:
                 refused.append(error)
         lookalikes = tuple(self._lookalikes(name, faces)) if faces else ()
-        added = tuple(self.gallery.add(name, faces)) if faces else ()
+        with self.gallery.database.write() if faces else contextlib.nullcontext():
+            others = self._hashes(name) - before  # by another process, while we were looking
+            late = {face.source for face in faces if face.source_sha256 in others}
+            faces = [face for face in faces if face.source not in late]
+            added = tuple(self.gallery.add(name, faces)) if faces else ()
+        if late:
+            known += [file for file in map(str, paths) if file in late]
+            images = [image for image in images if image.file not in late]
+            lookalikes = tuple(other for other in lookalikes if other.file not in late)
         return Enrolment(name, added, tuple(known), tuple(refused), lookalikes, tuple(images))
 
     def examine(

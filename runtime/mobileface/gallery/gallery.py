@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from ..errors import GalleryError, InputError
 from ..host.files import replacing
-from ..host.outputs import check_place
+from ..host.outputs import final_place
 from ..matching.calibration import Calibration
 from ..matching.decisions import DecisionRule
 from ..types import FloatArray
+from .checksums import checksum
 from .database import Database
 from .engine import SearchEngine
 from .entries import (
@@ -27,14 +27,15 @@ from .entries import (
     check_embedding,
     check_name,
 )
-from .erasing import derived_files, erase
+from .erasing import derived_files, erase, require_absent
 from .matrix import FaceMatrix
-from .rows import FaceRows
-from .schema import check_model, check_schema, create_schema
+from .removal import remove_faces
+from .rows import REPAIR, FaceRows
+from .schema import check_model, check_schema, create_schema, seal_stamp, stamp_is_sealed
 from .search import Searcher, Templates
 from .stamp import COLUMNS, Stamp, new_uid, now
 
-__all__ = ["Gallery", "require_absent"]
+__all__ = ["Gallery"]
 
 
 class Gallery:
@@ -71,6 +72,10 @@ class Gallery:
         if row is None or self.database.value("SELECT count(*) FROM state") != 1:
             raise GalleryError("corrupt: it has no stamp", where=str(self.path))
         self.stamp = Stamp.from_row(row, str(self.path))
+        if not stamp_is_sealed(self.database):
+            hint = "restore it from a backup"
+            text = "corrupt: the checksum of its stamp is wrong"
+            raise GalleryError(text, where=str(self.path), hint=hint)
         self.rows = FaceRows(self.database, self.stamp)
         self._searcher = Searcher(self.database, self.stamp)
 
@@ -85,13 +90,16 @@ class Gallery:
                 ``[encryption]``).
 
         Raises:
-            InputError: If the file exists, or if a key is given and SQLCipher's package is not
-                installed.
+            InputError: If the file exists, if a log of SQLite lies beside it (files derived from
+                an earlier gallery are removed), or if a key is given and SQLCipher's package is
+                not installed.
             OutputError: If the file cannot be written.
         """
         path = Path(path)
         require_absent(path)
-        with replacing(path, private=True) as temporary:
+        for left in derived_files(final_place(path)):  # of a gallery that was deleted
+            erase(left)
+        with replacing(path, private=True, absent=True) as temporary:
             database = Database(temporary, create=True, key=key)
             try:
                 database.value("PRAGMA journal_mode = WAL")
@@ -101,7 +109,8 @@ class Gallery:
                     columns = ", ".join(COLUMNS)
                     sql = f"INSERT INTO stamp (id, {columns}) VALUES (1, {marks})"
                     database.run(sql, stamp.to_row())
-                    database.run("INSERT INTO state VALUES (1, ?)", (new_uid(),))
+                    seal_stamp(database)
+                    database.run("INSERT INTO state (id, epoch) VALUES (1, ?)", (new_uid(),))
             finally:
                 database.close()
         return cls.open(path, key=key)
@@ -158,12 +167,19 @@ class Gallery:
         return int(self.database.value("SELECT count(*) FROM person"))
 
     def people(self) -> list[Person]:
-        """All enrolled people, sorted by name."""
+        """All enrolled people, sorted by name.
+
+        Raises:
+            GalleryError: If a row is damaged.
+        """
         query = (
-            "SELECT person.id, name, count(face.id), person.created FROM person "
+            "SELECT person.id, name, count(face.id), person.created, person.checksum FROM person "
             "LEFT JOIN face ON face.person = person.id GROUP BY person.id ORDER BY name"
         )
-        return [Person(*row) for row in self.database.rows(query)]
+        found = list(self.database.rows(query))
+        for row in found:
+            self._check_person(row[0], row[1], row[4])
+        return [Person(*row[:4]) for row in found]
 
     def faces(self, name: str) -> Iterator[FaceRecord]:
         """The faces of one person, in the order of enrolment.
@@ -200,11 +216,14 @@ class Gallery:
             if person is None:
                 sql = "INSERT INTO person (name, created) VALUES (?, ?)"
                 person = self.database.insert(sql, (name, now()))
-            added = [
+                self._seal_person(person, name)
+            found = [
                 self.rows.insert(person, face, vector)
                 for face, vector in zip(faces, vectors, strict=True)
             ]
-        return [number for number in added if number is not None]
+            added = [number for number in found if number is not None]
+            self.database.run("UPDATE state SET faces = faces + ?", (len(added),))
+        return added
 
     def rename(self, old: str, new: str) -> None:
         """Renames a person.
@@ -220,7 +239,8 @@ class Gallery:
             if other is not None and other != person:
                 raise InputError(f"'{new}' is already enrolled", where=str(self.path))
             self.database.run("UPDATE person SET name = ? WHERE id = ?", (new, person))
-        self._truncate_log()
+            self._seal_person(person, new)
+        self.database.empty_log()  # it contains the old name
 
     def remove(self, name: str, *, faces: Sequence[int] | None = None) -> Removal:
         """Removes a person, or some of a person's faces, from all files of the gallery.
@@ -231,26 +251,11 @@ class Gallery:
 
         Raises:
             InputError: If no person of that name is enrolled, or the person has no such face.
+            OutputError: If a file that contains the data cannot be erased; nothing is removed then.
         """
-        where = "person = ?"
         with self.database.write():
-            person = self._person(name)
-            known = dict(
-                self.database.rows(f"SELECT id, embedding FROM face WHERE {where}", (person,))
-            )
-            chosen = list(known) if faces is None else list(faces)
-            for number in chosen:
-                if number not in known:
-                    raise InputError(f"'{name}' has no face {number}", where=str(self.path))
-                self.database.run("DELETE FROM face WHERE id = ?", (number,))
-            if faces is None:
-                self.database.run("DELETE FROM person WHERE id = ?", (person,))
-            self.database.run("UPDATE state SET epoch = ?", (new_uid(),))
-        blobs = [known[number] for number in chosen]
-        halves = [self.rows.vector(blob, "").astype(np.float16).tobytes() for blob in blobs]
-        for path in derived_files(self.path):
-            erase(path, [*blobs, *halves])
-        return Removal(len(chosen), self._truncate_log())
+            removal = remove_faces(self.database, self.rows, self._person(name), name, faces)
+        return dataclasses.replace(removal, erased=self.database.empty_log())
 
     def search(
         self,
@@ -328,7 +333,9 @@ class Gallery:
         """
         self.stamp.require(calibration.model, str(self.path))
         text = json.dumps(calibration.to_dict(), allow_nan=False)
-        self.database.run("UPDATE stamp SET calibration = ?", (text,))
+        with self.database.write():
+            self.database.run("UPDATE stamp SET calibration = ?", (text,))
+            seal_stamp(self.database)
         self.reload()
 
     def stats(self) -> dict[str, Any]:
@@ -352,7 +359,7 @@ class Gallery:
         }
 
     def check(self) -> None:
-        """Checks the integrity of the file, its references and all embeddings.
+        """Checks the integrity of the file, its references and all rows.
 
         Raises:
             GalleryError: If something is corrupt; the error says what.
@@ -366,31 +373,25 @@ class Gallery:
             raise GalleryError(
                 f"corrupt: a row of table '{orphan[0]}' refers to a missing row", where=where
             )
-        for number, blob in self.database.rows("SELECT id, embedding FROM face"):
-            vector = self.rows.vector(blob, f"{where}, face {number}")
-            if abs(float(np.linalg.norm(vector)) - 1) > 1e-2:  # false for nan
-                raise GalleryError(
-                    f"corrupt: the embedding of face {number} is not L2-normalized", where=where
-                )
-
-    def _truncate_log(self) -> bool:
-        """Truncates the write-ahead log, so that it contains no old data; False if it is in use."""
-        return self.database.empty_log()
+        count = int(self.database.value("SELECT count(*) FROM face NOT INDEXED"))
+        stored = int(self.database.value("SELECT faces FROM state"))
+        if count != stored:
+            text = f"corrupt: it has {count} faces, and {stored} were enrolled"
+            raise GalleryError(text, where=where, hint=REPAIR)
 
     def _person(self, name: str) -> int:
-        number = self.database.value("SELECT id FROM person WHERE name = ?", (check_name(name),))
-        if number is None:
+        query = "SELECT id, name, checksum FROM person WHERE name = ?"
+        row = self.database.row(query, (check_name(name),))
+        if row is None:
             raise InputError(f"no person named '{name}' is enrolled", where=str(self.path))
-        return int(number)
+        self._check_person(*row)
+        return int(row[0])
 
+    def _check_person(self, person: int, name: str, stored: int) -> None:
+        if stored != checksum(person, name):
+            text = f"corrupt: the checksum of person {person}, '{name}', is wrong"
+            raise GalleryError(text, where=str(self.path), hint="restore it from a backup")
 
-def require_absent(path: Path) -> None:
-    """Checks that a new gallery replaces nothing.
-
-    Raises:
-        InputError: If there is a file of that name.
-        OutputError: If it could not be written.
-    """
-    if path.exists():
-        raise InputError("already exists", where=str(path), hint="remove it, or use another path")
-    check_place(path)
+    def _seal_person(self, person: int, name: str) -> None:
+        sql = "UPDATE person SET checksum = ? WHERE id = ?"
+        self.database.run(sql, (checksum(person, name), person))

@@ -1,25 +1,20 @@
 """All embeddings of a gallery as one matrix: a memory-mapped file plus the faces added since.
 
-The file ``GALLERY-matrix`` is derived from the gallery and can be deleted at any time::
+The file (`matrix_file`) is valid if its ID and epoch equal those of the gallery, and if the gallery
+has a face with its last ID and mark. The epoch changes whenever a face is removed or re-embedded,
+and the mark is random for each enrolment: then faces have only been added since, also if the file
+was made beside another copy of the gallery. Those are read from the gallery and kept in memory
+until a new file is worthwhile.
 
-    4096 bytes        JSON: format, epoch, last (ID of the last face), uid of that face, rows,
-                      size, storage; padded with spaces
-    rows × size       embeddings, float32 or float16, little endian, in the order of the faces
-    rows × 8 bytes    IDs of the faces, ascending
-    rows × 8 bytes    ID of the person of each face
-
-The file is valid if its epoch equals that of the gallery, which changes whenever a face is removed
-or re-embedded, and if the gallery has a face with this ID and uid: then faces have only been added
-since. Those are read from the gallery and kept in memory until a new file is worthwhile.
+Damaged faces are left out, named in one warning, and counted.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import mmap
-import os
+import operator
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,16 +22,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GalleryError, OutputError
-from ..host.files import replacing
 from .database import Database
 from .erasing import erase
+from .matrix_file import MatrixHeader, Part, map_matrix, read_header, write_matrix
+from .rows import REPAIR, FaceRows, face_named
 from .schema import check_model
 from .stamp import Stamp
 
 __all__ = ["FaceMatrix", "Part"]
 
-_FORMAT = 1
-_HEADER = 4096
 _MIN_ROWS = 2000
 """Galleries with fewer faces are read from the database, without a file."""
 
@@ -45,9 +39,8 @@ _MIN_NEW, _NEW_RATIO = 4096, 8
 
 _BATCH = 4096
 _MAX_PARTS = 8
-
-Part = tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""Embeddings (N, D) as stored, IDs of the faces (N,), IDs of their persons (N,)."""
+_MAX_NAMED = 5
+"""Damaged faces that a warning names."""
 
 
 class FaceMatrix:
@@ -65,19 +58,22 @@ class FaceMatrix:
         most_faces: Largest number of faces of one person.
         epoch: The gallery's epoch at the last `refresh`.
         last: ID of the last face.
+        damaged: What is wrong with faces that were left out, by ID.
     """
 
     def __init__(self, database: Database, stamp: Stamp) -> None:
         self._database = database
         self.size, self.gallery = stamp.size, stamp.gallery
         self.private = database.encrypted
-        self._model = stamp.model
+        self._model, self._reader = stamp.model, FaceRows(database, stamp)
         self.dtype = np.dtype(stamp.storage).newbyteorder("<")
         self.path = database.path.with_name(f"{database.path.name}-matrix")
         self.epoch, self.last, self.most_faces = "", 0, 0
         self._base: Part = self._empty()
         self._tail: list[Part] = []
         self._written = False
+        self.damaged: dict[Any, str] = {}
+        self._warned: set[Any] = set()
 
     @property
     def rows(self) -> int:
@@ -96,27 +92,68 @@ class FaceMatrix:
     def refresh(self) -> None:
         """Reads changes of the gallery. Call it in a transaction, whose state it then reflects.
 
+        Warns once about faces that are damaged.
+
         Raises:
-            GalleryError: If an embedding in the gallery is corrupt, or if the gallery has been
+            GalleryError: If faces are missing or in the wrong order, or if the gallery has been
                 migrated to another model.
         """
         check_model(self._database, self._model)
-        epoch = str(self._database.value("SELECT epoch FROM state"))
+        try:
+            if self._read():
+                self.most_faces = _most_frequent([part[2] for part in self.parts()])
+        except BaseException:
+            self.epoch = ""  # what was read is incomplete
+            raise
+        self._warn()
+
+    def _read(self) -> bool:
+        """Reads changes of the gallery; False if there are none."""
+        epoch, count = self._database.row("SELECT epoch, faces FROM state") or ("", 0)
         last = int(self._database.value("SELECT max(id) FROM face") or 0)
         if epoch != self.epoch:
-            self.epoch, self._tail = epoch, []
+            self.epoch, self._tail, self.damaged = epoch, [], {}
             self._base = self._mapped(last) or self._empty()
             self.last = int(self._base[1][-1]) if len(self._base[1]) else 0
         elif last == self.last:
-            return
+            return False
         known = len(self._base[1])
         new = self._count_new() + sum(len(part[1]) for part in self._tail)
         if new >= (_MIN_NEW if known else _MIN_ROWS) and new * _NEW_RATIO >= known:
             self._rebuild(last)
         else:
             self._read_new()
+        self._check(count)
         self.last = last
-        self.most_faces = _most_frequent([part[2] for part in self.parts()])
+        return True
+
+    def _check(self, count: int) -> None:
+        """Checks that no face is missing, twice there or in the wrong place."""
+        numbers = np.concatenate([part[1] for part in self.parts()] or [np.empty(0, np.int64)])
+        if len(numbers) + len(self.damaged) != count or (np.diff(numbers) <= 0).any():
+            raise GalleryError(
+                f"corrupt: {len(numbers) + len(self.damaged)} faces can be read, and {count} were "
+                "enrolled",
+                where=str(self._database.path),
+                hint=REPAIR,
+            )
+
+    def _warn(self) -> None:
+        """Names the damaged faces, those that were not named before."""
+        new = [number for number in self.damaged if number not in self._warned]
+        if not new:
+            return
+        self._warned.update(new)
+        named = [
+            f"{face_named(self._database, number)} ({self.damaged[number]})"
+            for number in new[:_MAX_NAMED]
+        ]
+        more = f" and {len(new) - _MAX_NAMED} more" if len(new) > _MAX_NAMED else ""
+        what = "1 damaged face is" if len(new) == 1 else f"{len(new)} damaged faces are"
+        warnings.warn(
+            f"{self._database.path}: {what} left out: {', '.join(named)}{more}; {REPAIR}",
+            stacklevel=2,
+        )
 
     def confirm(self) -> None:
         """Erases the file if faces were removed from the gallery while it was being written."""
@@ -131,11 +168,11 @@ class FaceMatrix:
     def base_key(self) -> str:
         """A key for the content of `base`: equal keys mean equal content."""
         last = int(self._base[1][-1]) if len(self._base[1]) else 0
-        return f"{self.epoch}-{last}-{self.uid(last)}"
+        return f"{self.epoch}-{last}-{self.mark(last)}"
 
-    def uid(self, face: int) -> str:
-        """The unique ID of a face; call it in the transaction of `refresh`."""
-        return str(self._database.value("SELECT uid FROM face WHERE id = ?", (face,)) or "")
+    def mark(self, face: int) -> str:
+        """The mark of a face's enrolment; call it in the transaction of `refresh`."""
+        return str(self._database.value("SELECT mark FROM face WHERE id = ?", (face,)) or "")
 
     def find(self, faces: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Any]:
         """Finds the rows of faces, given by their IDs, (N,); faces without a row are skipped.
@@ -176,29 +213,24 @@ class FaceMatrix:
             self._tail = [_joined(self._tail)]
 
     def _blocks(self, after: int) -> Iterator[Part]:
-        """The faces whose IDs are greater than ``after``, in batches."""
-        query = "SELECT id, person, embedding FROM face WHERE id > ? ORDER BY id"
-        block: list[tuple[int, int, bytes]] = []
-        for row in self._database.rows(query, (after,), at_once=_BATCH):
-            block.append(row)
-            if len(block) == _BATCH:
-                yield self._part(block)
-                block = []
-        if block:
-            yield self._part(block)
-
-    def _part(self, block: list[tuple[int, int, bytes]]) -> Part:
-        faces, persons, blobs = zip(*block, strict=True)
-        length = self.size * self.dtype.itemsize
-        for face, blob in zip(faces, blobs, strict=True):
-            if not isinstance(blob, bytes) or len(blob) != length:
+        """The faces whose IDs are greater than ``after``, in batches, without damaged ones."""
+        query = "SELECT id, person, embedding, checksum FROM face WHERE id > ? ORDER BY id"
+        rows = self._database.rows(query, (after,), at_once=_BATCH)
+        while block := list(itertools.islice(rows, _BATCH)):
+            numbers = [after, *(row[0] for row in block)]
+            if any(map(operator.ge, numbers, numbers[1:])):  # whose, nobody can say
                 raise GalleryError(
-                    f"corrupt: the embedding of face {face} does not have {length} bytes",
+                    f"corrupt: the ID of a face from {numbers[0]} to {numbers[-1]} is damaged",
                     where=str(self._database.path),
                     hint="restore it from a backup",
                 )
-        vectors = np.frombuffer(b"".join(blobs), self.dtype).reshape(-1, self.size)
-        return vectors, np.array(faces, np.int64), np.array(persons, np.int64)
+            after = numbers[-1]
+            kept, vectors, damaged = self._reader.sound(block)
+            self.damaged |= damaged
+            if kept:
+                faces = np.array([row[0] for row in kept], np.int64)
+                persons = np.array([row[1] for row in kept], np.int64)
+                yield vectors, faces, persons
 
     def _rebuild(self, last: int) -> None:
         """Writes all embeddings to the file and maps it, or keeps them in memory if it cannot."""
@@ -211,24 +243,17 @@ class FaceMatrix:
 
     def _write(self, last: int) -> None:
         """Writes the file block by block: it may be larger than memory."""
-        header: dict[str, Any] = {"format": _FORMAT, "epoch": self.epoch, "last": last}
-        header["uid"] = self.uid(last)
-        columns: tuple[list[Any], list[Any]] = ([], [])
-        with replacing(self.path, private=True) as temporary, temporary.open("wb") as stream:
-            stream.write(bytes(_HEADER))
-            for vectors, faces, persons in itertools.chain(self.parts(), self._blocks(self.last)):
-                for start in range(0, len(vectors), _BATCH):
-                    stream.write(np.ascontiguousarray(vectors[start : start + _BATCH]).data)
-                columns[0].append(np.asarray(faces, "<i8"))
-                columns[1].append(np.asarray(persons, "<i8"))
-            for column in columns:
-                for numbers in column:
-                    stream.write(numbers.data)
-            header |= {"rows": sum(map(len, columns[0])), "size": self.size}
-            header["storage"] = self.dtype.name
-            stream.seek(0)
-            stream.write(json.dumps(header).encode().ljust(_HEADER))
+
+        def header(rows: int) -> MatrixHeader:
+            return self._header(last, rows, tuple(self.damaged))
+
+        write_matrix(self.path, itertools.chain(self.parts(), self._blocks(self.last)), header)
         self._written = True
+
+    def _header(self, last: int, rows: int, damaged: tuple[int, ...]) -> MatrixHeader:
+        """The header of a file of this state."""
+        mark, storage = self.mark(last), self.dtype.name
+        return MatrixHeader(self.gallery, self.epoch, last, mark, rows, self.size, storage, damaged)
 
     def _in_memory(self) -> Part:
         """Copies all embeddings into one array."""
@@ -240,38 +265,24 @@ class FaceMatrix:
             end = start + len(part[1])
             vectors[start:end], numbers[0, start:end], numbers[1, start:end] = part
             start = end
-        return vectors, numbers[0], numbers[1]
+        return vectors[:start], numbers[0, :start], numbers[1, :start]
 
     def _mapped(self, last: int) -> Part | None:
         """Maps the file; None if it does not match the state that the caller sees."""
-        try:
-            with self.path.open("rb") as stream:
-                header = json.loads(stream.read(_HEADER))
-                size = os.fstat(stream.fileno()).st_size
-                rows, newest = int(header["rows"]), int(header["last"])
-                bytes_a_row = self.size * self.dtype.itemsize + 16
-                if (
-                    header["format"] != _FORMAT
-                    or header["size"] != self.size
-                    or header["storage"] != self.dtype.name
-                    or rows < 1
-                    or size != _HEADER + rows * bytes_a_row
-                ):
-                    return None
-                if header["epoch"] != self.epoch:
-                    with contextlib.suppress(OSError):  # older than a removal
-                        self.path.unlink()
-                    return None
-                if newest > last or self.uid(newest) != header["uid"]:
-                    return None
-                mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-                content = np.frombuffer(mapped, np.uint8, offset=_HEADER)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = None if self.private else read_header(self.path)
+        if found is None or found.gallery != self.gallery:
             return None
-        split = rows * self.size * self.dtype.itemsize
-        vectors = content[:split].view(self.dtype).reshape(rows, self.size)
-        numbers = content[split:].view("<i8").astype(np.int64).reshape(2, rows)
-        return vectors, numbers[0], numbers[1]
+        if found.epoch != self.epoch:
+            with contextlib.suppress(OSError):  # older than a removal
+                self.path.unlink()
+            return None
+        if found.last > last or found != self._header(found.last, found.rows, found.damaged):
+            return None
+        part = map_matrix(self.path, found)
+        if part is not None:
+            reasons = self.damaged
+            self.damaged = {n: reasons.get(n, "as found before") for n in found.damaged}
+        return part
 
 
 def _joined(parts: list[Part]) -> Part:

@@ -17,19 +17,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ..analyzer import FaceAnalyzer
-from ..errors import GalleryError, InputError, ModelNotFoundError
+from ..errors import InputError, ModelNotFoundError
 from ..matching.calibration import Calibration
 from ..tasks.align import allows_crop
 from ..tasks.embedding import Embedder
 from ..types import Face, FloatArray
+from .checksums import checksum, unit_rows
 from .database import Database
 from .enclosing import decode, landmarks_of
 from .entries import check_embedding
+from .erasing import derived_files, erase
 from .exact import best_rows
 from .gallery import Gallery
+from .schema import seal_stamp
 from .stamp import COLUMNS, Stamp, fingerprint, new_uid, read_json
 
-__all__ = ["MigrationReport", "migrate"]
+__all__ = ["CROP_COLUMNS", "MigrationReport", "Reembedder", "migrate"]
+
+CROP_COLUMNS = "crop.jpeg, crop.bbox, crop.kps, crop.checksum"
+"""What `Reembedder.embed` needs of a crop."""
+
+
+_SWITCH = """UPDATE face SET (embedding, checksum) = (
+    SELECT migrated.embedding, mobileface_checksum(face.id, face.person, migrated.embedding)
+    FROM migrated WHERE migrated.face = face.id)"""
 
 _BATCH = 32
 _MAX_COMPARED = 2000
@@ -102,23 +113,30 @@ def migrate(
     if fingerprint(old.model) == fingerprint(target.model):
         raise InputError(f"the gallery already belongs to {old.model}", where=str(gallery.path))
     resumed = _begin(database, target)
-    work = _Work(gallery, target, analyzer, embedder)
+    work = Reembedder(gallery, target, analyzer, embedder)
     work.embed_all(step)
     with database.write():
         work.embed_all(step)  # faces that other processes have added meanwhile
         dropped = work.settle_failed(drop_failed)
         compared, changed = _nearest_changed(gallery, target)
         faces = int(database.value("SELECT count(*) FROM migrated"))
-        database.run(
-            "UPDATE face SET embedding = (SELECT embedding FROM migrated WHERE face = face.id)"
-        )
+        database.run(_SWITCH)
         columns = ", ".join(f"{column} = ?" for column in COLUMNS)
         database.run(f"UPDATE stamp SET {columns}", target.to_row())
+        seal_stamp(database)
         database.run("DELETE FROM migrated")
         database.run("DELETE FROM migration")
         database.run("UPDATE state SET epoch = ?", (new_uid(),))
     gallery.reload()
+    _erase_old(gallery, dropped)
     return MigrationReport(old.model, target.model, faces, resumed, dropped, compared, changed)
+
+
+def _erase_old(gallery: Gallery, dropped: int) -> None:
+    """Erases what was derived from the old embeddings, of which the dropped faces' must go."""
+    gallery.database.empty_log()
+    for path in derived_files(gallery.path):
+        erase(path, None if dropped else [])
 
 
 def _begin(database: Database, target: Stamp) -> int:
@@ -128,6 +146,8 @@ def _begin(database: Database, target: Stamp) -> int:
         if text is not None:
             before = str(read_json(text, str(database.path)).get("model"))
             if fingerprint(before) == fingerprint(target.model):
+                damaged = "checksum IS NOT mobileface_checksum(face, embedding)"
+                database.run(f"DELETE FROM migrated WHERE {damaged}")
                 return int(database.value("SELECT count(*) FROM migrated"))
             database.run("DELETE FROM migrated")  # of an abandoned migration to a third model
             database.run("DELETE FROM migration")
@@ -136,8 +156,18 @@ def _begin(database: Database, target: Stamp) -> int:
     return 0
 
 
-class _Work:
-    """Re-embeds the faces of one gallery."""
+class Reembedder:
+    """Re-embeds the faces of one gallery from their crops.
+
+    Args:
+        gallery: The gallery.
+        target: The stamp of the model to embed with.
+        analyzer: Provides landmarks and the model, or only the model for aligned crops.
+        embedder: The model.
+
+    Attributes:
+        failed: Why a face could not be embedded, by ID.
+    """
 
     def __init__(
         self, gallery: Gallery, target: Stamp, analyzer: FaceAnalyzer | Embedder, embedder: Embedder
@@ -154,34 +184,43 @@ class _Work:
         after = 0
         while batch := self._missing(after):
             after = batch[-1][0]
-            rows = [(number, self._embed(number, *rest)) for number, *rest in batch]
+            rows = [(number, self.embed(number, *rest)) for number, *rest in batch]
             with self._database.write():
                 for number, vector in rows:
                     # The face may have been removed meanwhile.
                     exists = self._database.value("SELECT 1 FROM face WHERE id = ?", (number,))
                     if vector is not None and exists:
                         blob = self._gallery.rows.blob(vector)
-                        sql = "INSERT OR REPLACE INTO migrated VALUES (?, ?)"
-                        self._database.run(sql, (number, blob))
+                        sql = "INSERT OR REPLACE INTO migrated VALUES (?, ?, ?)"
+                        self._database.run(sql, (number, blob, checksum(number, blob)))
             if step is not None:
                 done = int(self._database.value("SELECT count(*) FROM migrated"))
                 step(done, total)
 
     def _missing(self, after: int) -> list[Any]:
         query = (
-            "SELECT face.id, crop.jpeg, crop.bbox, crop.kps FROM face "
+            f"SELECT face.id, person, {CROP_COLUMNS} FROM face "
             "LEFT JOIN crop ON crop.face = face.id LEFT JOIN migrated ON migrated.face = face.id "
             "WHERE migrated.face IS NULL AND face.id > ? ORDER BY face.id LIMIT ?"
         )
         return list(self._database.rows(query, (after, _BATCH)))
 
-    def _embed(
-        self, number: int, jpeg: bytes | None, bbox: str | None, kps: str | None
+    def embed(
+        self,
+        number: int,
+        person: int,
+        jpeg: bytes | None,
+        bbox: str | None,
+        kps: str | None,
+        stored: int | None,
     ) -> FloatArray | None:
         """A face's new embedding; None if it fails, with the reason in `failed`."""
         where = f"{self._gallery.path}, face {number}"
         if jpeg is None:
             self.failed[number] = "no crop is stored"
+            return None
+        if stored != checksum(number, person, jpeg, bbox, kps):
+            self.failed[number] = "its crop is damaged"
             return None
         image = decode(jpeg, where)
         box = read_json(bbox, where)
@@ -220,6 +259,7 @@ class _Work:
             )
         for number in self.failed:
             self._database.run("DELETE FROM face WHERE id = ?", (number,))
+        self._database.run("UPDATE state SET faces = faces - ?", (len(self.failed),))
         self._database.run(
             "DELETE FROM person WHERE NOT EXISTS (SELECT 1 FROM face WHERE person = person.id)"
         )
@@ -246,9 +286,10 @@ def _vectors(database: Database, column: str, stamp: Stamp) -> tuple[FloatArray,
 
     def rows() -> Iterator[tuple[Any, int]]:
         for blob, person in database.rows(query):
-            if len(blob) != stamp.size * dtype.itemsize:
-                raise GalleryError("corrupt: an embedding has the wrong length")
-            yield np.frombuffer(blob, dtype), person
+            sound = isinstance(blob, bytes) and len(blob) == stamp.size * dtype.itemsize
+            vector = np.frombuffer(blob, dtype) if sound else np.zeros(stamp.size, dtype)
+            # A damaged embedding, which the migration replaces, is nearest to nobody.
+            yield (vector if unit_rows(vector[None])[0] else np.zeros_like(vector)), person
 
     vectors, persons = zip(*rows(), strict=True)
     return np.stack(vectors), np.array(persons, np.int64)

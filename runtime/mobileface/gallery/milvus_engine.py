@@ -121,7 +121,7 @@ class MilvusEngine:
             places = np.arange(start, min(start + _BLOCK, matrix.rows))
             vectors, faces, _ = matrix.take(places)
             data = [
-                {"id": int(face), "uid": matrix.uid(int(face)), "vector": vector}
+                {"id": int(face), "uid": matrix.mark(int(face)), "vector": vector}
                 for face, vector in zip(
                     faces, np.asarray(vectors, np.float32).tolist(), strict=True
                 )
@@ -132,7 +132,7 @@ class MilvusEngine:
         """True if the last stored face is also the face in that row of the gallery."""
         face = int(matrix.take(np.array([stored - 1]))[1][0])
         rows = self._client.get(name, ids=[face], output_fields=["uid"])
-        return bool(rows) and rows[0]["uid"] == matrix.uid(face)
+        return bool(rows) and rows[0]["uid"] == matrix.mark(face)
 
     def _create(self, name: str, size: int) -> None:
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)

@@ -9,14 +9,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import GalleryError
 from ..types import FloatArray
+from .checksums import checksum, face_checksums, unit_rows
 from .database import Database
 from .entries import FaceRecord, NewFace
 from .stamp import Stamp, new_uid, now, read_json
 
-__all__ = ["FaceRows"]
+__all__ = ["REPAIR", "FaceRows", "face_named"]
+
+REPAIR = "restore a backup, or run 'mobileface gallery stats --repair'"
+"""What to do about damaged faces."""
 
 _FIELDS = (
     "uid",
@@ -46,9 +51,10 @@ class FaceRows:
     def of_person(self, person: int) -> Iterator[FaceRecord]:
         """The faces of one person, in the order of enrolment."""
         query = (
-            f"SELECT face.id, embedding, {', '.join(f'face.{field}' for field in _FIELDS)}, "
-            "crop.jpeg, crop.bbox, crop.kps FROM face LEFT JOIN crop ON crop.face = face.id "
-            "WHERE person = ? ORDER BY face.id"
+            "SELECT face.id, person, embedding, face.checksum, "
+            f"{', '.join(f'face.{field}' for field in _FIELDS)}, "
+            "crop.jpeg, crop.bbox, crop.kps, crop.checksum "
+            "FROM face LEFT JOIN crop ON crop.face = face.id WHERE person = ? ORDER BY face.id"
         )
         for row in self._database.rows(query, (person,), at_once=64):
             yield self._record(row)
@@ -62,49 +68,102 @@ class FaceRows:
         if known is not None:
             return None
         row = [_column(field, values[field]) for field in _FIELDS]
+        blob = self.blob(vector)
         sql = (
-            f"INSERT INTO face (person, embedding, {', '.join(_FIELDS)}) "
-            f"VALUES (?, ?, {', '.join('?' * len(_FIELDS))})"
+            f"INSERT INTO face (person, embedding, mark, {', '.join(_FIELDS)}) "
+            f"VALUES (?, ?, ?, {', '.join('?' * len(_FIELDS))})"
         )
-        number = self._database.insert(sql, (person, self.blob(vector), *row))
+        number = self._database.insert(sql, (person, blob, new_uid(), *row))
+        sql = "UPDATE face SET checksum = ? WHERE id = ?"
+        self._database.run(sql, (checksum(number, person, blob), number))
         if face.crop is not None and self._stamp.keeps_crops:
-            box, points = _json(face.crop_bbox), _json(face.crop_kps)
-            sql = "INSERT INTO crop (face, jpeg, bbox, kps) VALUES (?, ?, ?, ?)"
-            self._database.run(sql, (number, face.crop, box, points))
+            crop = (face.crop, _json(face.crop_bbox), _json(face.crop_kps))
+            sql = "INSERT INTO crop (face, jpeg, bbox, kps, checksum) VALUES (?, ?, ?, ?, ?)"
+            self._database.run(sql, (number, *crop, checksum(number, person, *crop)))
         return number
 
-    def vector(self, blob: bytes, where: str) -> FloatArray:
-        """Decodes an embedding, float32 (D,), from the bytes of its column.
+    def sound(
+        self, rows: list[tuple[Any, ...]]
+    ) -> tuple[list[tuple[Any, ...]], npt.NDArray[Any], dict[Any, str]]:
+        """Separates faces whose embedding is as it was stored from damaged ones.
+
+        Args:
+            rows: Rows that begin with id, person, embedding and checksum.
+
+        Returns:
+            The sound rows, their embeddings, (N, D) as stored, and by ID what is wrong with others.
+        """
+        length = self._stamp.size * self._dtype.itemsize
+        damaged: dict[Any, str] = {}
+        sums = face_checksums(rows)
+        intact = sums == [row[3] for row in rows] and {len(row[2]) for row in rows} <= {length}
+        kept = rows if intact else []
+        for row, found in () if intact else zip(rows, sums, strict=True):
+            if found is not None and found == row[3] and len(row[2]) == length:
+                kept.append(row)
+            elif not isinstance(row[2], bytes) or len(row[2]) != length:
+                damaged[row[0]] = f"its embedding does not have {length} bytes"
+            else:
+                damaged[row[0]] = "its checksum is wrong"
+        content = b"".join([row[2] for row in kept])
+        vectors = np.frombuffer(content, self._dtype).reshape(-1, self._stamp.size)
+        unit = unit_rows(vectors)
+        if not unit.all():  # stored by an older version, or by another program
+            for place in np.flatnonzero(~unit):
+                damaged[kept[place][0]] = "its embedding is not finite or not L2-normalized"
+            kept = [row for row, good in zip(kept, unit, strict=True) if good]
+            vectors = vectors[unit]
+        return kept, vectors, damaged
+
+    def vector(self, row: tuple[Any, ...], where: str) -> FloatArray:
+        """An embedding, float32 (D,), from a row that begins with id, person, embedding, checksum.
 
         Raises:
-            GalleryError: If the embedding has the wrong length or is not finite.
+            GalleryError: If the row is damaged.
         """
-        if not isinstance(blob, bytes) or len(blob) != self._stamp.size * self._dtype.itemsize:
-            raise GalleryError("corrupt: an embedding has the wrong length", where=where)
-        vector = np.frombuffer(blob, self._dtype).astype(np.float32)
-        if not np.isfinite(vector).all():
-            raise GalleryError("corrupt: an embedding is not finite", where=where)
-        return vector
+        _, vectors, damaged = self.sound([row])
+        for reason in damaged.values():
+            raise GalleryError(f"damaged: {reason}", where=where, hint=REPAIR)
+        return np.asarray(vectors[0], np.float32)
+
+    def halved(self, blob: bytes) -> bytes:
+        """The bytes of an embedding as float16, in which indexes store it; b"" without any."""
+        if len(blob) % self._dtype.itemsize:
+            return b""
+        with np.errstate(all="ignore"):
+            return np.frombuffer(blob, self._dtype).astype("<f2").tobytes()
 
     def blob(self, vector: FloatArray) -> bytes:
         """Encodes an embedding as the bytes of its column."""
         return vector.astype(self._dtype).tobytes()
 
     def _record(self, row: tuple[Any, ...]) -> FaceRecord:
-        number, blob, *fields, jpeg, crop_bbox, crop_kps = row
+        number, person, _, _, *fields, jpeg, crop_bbox, crop_kps, crop_checksum = row
         where = f"{self._database.path}, face {number}"
+        vector = self.vector(row, where)
+        if jpeg is not None and crop_checksum != checksum(
+            number, person, jpeg, crop_bbox, crop_kps
+        ):
+            raise GalleryError("damaged: the checksum of its crop is wrong", where=where)
         values: Mapping[str, Any] = {
             field: read_json(value, where) if field in _JSON else value
             for field, value in zip(_FIELDS, fields, strict=True)
         }
         face = NewFace(
-            embedding=self.vector(blob, where),
+            embedding=vector,
             crop=jpeg,
             crop_bbox=read_json(crop_bbox, where),
             crop_kps=read_json(crop_kps, where),
             **values,
         )
         return FaceRecord(number, face)
+
+
+def face_named(database: Database, number: int) -> str:
+    """A face as messages call it, with the person's name."""
+    query = "SELECT name FROM person WHERE id = (SELECT person FROM face WHERE id = ?)"
+    name = database.value(query, (number,))
+    return f"face {number}" + ("" if name is None else f" of '{name}'")
 
 
 def _column(field: str, value: Any) -> Any:

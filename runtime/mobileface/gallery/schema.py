@@ -5,10 +5,18 @@ docs/gallery.md describes the tables for readers who access the file with other 
 
 from __future__ import annotations
 
-from ..errors import GalleryError
+from ..errors import GalleryError, OutputError
 from .database import Database
 
-__all__ = ["APPLICATION_ID", "VERSION", "check_model", "check_schema", "create_schema"]
+__all__ = [
+    "APPLICATION_ID",
+    "VERSION",
+    "check_model",
+    "check_schema",
+    "create_schema",
+    "seal_stamp",
+    "stamp_is_sealed",
+]
 
 APPLICATION_ID = 0x4D464731
 """SQLite's application_id of a gallery: "MFG1"."""
@@ -64,7 +72,35 @@ _FIRST = (
         embedding BLOB NOT NULL)""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_STAMP_CHECKSUM = (
+    "mobileface_checksum(gallery, model, model_sha256, size, crop, height, width, color, storage, "
+    "keeps_crops, calibration, created, software)"
+)
+
+_CROP_CHECKSUM = (
+    "mobileface_checksum(face, (SELECT person FROM face WHERE id = crop.face), jpeg, bbox, kps)"
+)
+
+# Checksums of rows, see `checksums`; the number of faces, so that none is lost; and a random mark
+# of each enrolment, which tells copies of a gallery apart that were written to separately.
+_SECOND = (
+    "ALTER TABLE stamp ADD COLUMN checksum INTEGER",
+    "ALTER TABLE state ADD COLUMN faces INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE person ADD COLUMN checksum INTEGER",
+    "ALTER TABLE face ADD COLUMN checksum INTEGER",
+    "ALTER TABLE face ADD COLUMN mark TEXT",
+    "ALTER TABLE crop ADD COLUMN checksum INTEGER",
+    "ALTER TABLE migrated ADD COLUMN checksum INTEGER",
+    f"UPDATE stamp SET checksum = {_STAMP_CHECKSUM}",
+    "UPDATE state SET faces = (SELECT count(*) FROM face NOT INDEXED)",
+    "UPDATE person SET checksum = mobileface_checksum(id, name)",
+    "UPDATE face SET checksum = mobileface_checksum(id, person, embedding), "
+    "mark = lower(hex(randomblob(8)))",
+    f"UPDATE crop SET checksum = {_CROP_CHECKSUM}",
+    "UPDATE migrated SET checksum = mobileface_checksum(face, embedding)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """The statements that upgrade each schema version to the next; append new ones, never edit any."""
 
 VERSION = len(MIGRATIONS)
@@ -102,8 +138,15 @@ def check_schema(database: Database) -> None:
             hint="upgrade mobileface",
         )
     if version < newest:
-        with database.write():
-            _upgrade(database, int(database.value("PRAGMA user_version")))
+        try:
+            with database.write():
+                _upgrade(database, int(database.value("PRAGMA user_version")))
+        except OutputError as error:
+            raise OutputError(
+                f"its schema version {version} must be upgraded to {newest} first ({error.what})",
+                where=where,
+                hint="open it once where it can be written, or a copy of it",
+            ) from error
     kinds = dict(database.rows("SELECT name, type FROM sqlite_master"))
     missing = sorted(_TABLES - {name for name, kind in kinds.items() if kind == "table"})
     if missing:
@@ -127,6 +170,16 @@ def check_model(database: Database, model: str) -> None:
             where=str(database.path),
             hint="open it again with the new model",
         )
+
+
+def seal_stamp(database: Database) -> None:
+    """Stores the checksum of the stamp; call it in the transaction that has changed the stamp."""
+    database.run(f"UPDATE stamp SET checksum = {_STAMP_CHECKSUM}")
+
+
+def stamp_is_sealed(database: Database) -> bool:
+    """True if the stamp is as it was sealed."""
+    return bool(database.value(f"SELECT checksum IS {_STAMP_CHECKSUM} FROM stamp"))
 
 
 def _upgrade(database: Database, version: int) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..errors import GalleryError, InputError
 from ..matching.decisions import DecisionRule, decision_rule
 from ..types import FloatArray
+from .checksums import checksum
 from .database import Database
 from .engine import ExactEngine, SearchEngine
 from .entries import Identification, Match, check_embedding
@@ -120,11 +121,15 @@ class Searcher:
         return Identification(matches[:top], runner_up, rule, comparisons)
 
     def _match(self, person: int, face: int | None, similarity: float, comparisons: int) -> Match:
-        name = self._database.value("SELECT name FROM person WHERE id = ?", (person,))
-        if name is None:
+        row = self._database.row("SELECT id, name, checksum FROM person WHERE id = ?", (person,))
+        if row is None or row[2] != checksum(*row[:2]):
+            what = "is missing" if row is None else "is damaged"
             raise GalleryError(
-                f"corrupt: face {face} belongs to no person", where=str(self._database.path)
+                f"corrupt: the row of person {person} {what}",
+                where=str(self._database.path),
+                hint="restore it from a backup",
             )
+        name = row[1]
         calibration = self._stamp.calibration
         if calibration is None:
             return Match(name, person, face, similarity)

@@ -72,6 +72,7 @@ def export_gallery(gallery: Gallery, path: str | Path, *, crops: bool = True) ->
         InputError: If the suffix is neither .json nor .npz (a pipe or device without one is sent
             JSON), or if ``path`` is the gallery itself.
         OutputError: If the file cannot be written.
+        GalleryError: If a face is damaged.
     """
     path = Path(path)
     forms = {".json": _export_json, ".npz": _export_npz}
@@ -193,14 +194,15 @@ def _export_npz(gallery: Gallery, path: Path, crops: bool) -> int:
     files: list[str] = []
     blobs: list[bytes] = []
     query = (
-        "SELECT name, uid, source, embedding FROM face JOIN person ON person.id = person "
-        "ORDER BY face.id"
+        "SELECT face.id, person, embedding, face.checksum, name, uid, source "
+        "FROM face JOIN person ON person.id = person ORDER BY face.id"
     )
-    for name, uid, source, blob in gallery.database.rows(query):
+    for row in gallery.database.rows(query):
+        name, uid, source = row[4:]
         names.append(name)
         uids.append(uid)
         files.append(source or "")
-        blobs.append(gallery.rows.vector(blob, str(gallery.path)).tobytes())
+        blobs.append(gallery.rows.vector(row, f"{gallery.path}, face {row[0]}").tobytes())
     vectors = np.frombuffer(b"".join(blobs), np.float32).reshape(-1, gallery.stamp.size)
     more = {"names": np.array(names, np.str_), "uids": np.array(uids, np.str_)}
     EmbeddingSet(gallery.stamp.model, vectors, tuple(files)).save(path, private=True, **more)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import glob
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..types import FloatArray
 from .exact import best_rows
 from .matrix import FaceMatrix
 
-__all__ = ["UsearchEngine"]
+__all__ = ["UsearchEngine", "is_intact_index"]
 
 _BLOCK = 10_000
 _DIGITS = 16
@@ -107,7 +108,7 @@ class UsearchEngine:
         for path in sorted(matrix.path.parent.glob(pattern)):
             with contextlib.suppress(OSError):
                 # usearch does not validate its files and crashes on a corrupt one.
-                if sha256(path)[:_DIGITS] != path.name[-_DIGITS:]:
+                if not is_intact_index(path):
                     continue
                 index = self._empty(matrix)
                 index.view(str(path))
@@ -139,6 +140,15 @@ class UsearchEngine:
             if self._step is not None:
                 self._step(start + len(block), len(vectors))
         return index
+
+
+def is_intact_index(path: Path) -> bool:
+    """True if a file is a complete index, as its name says.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    return "-usearch-" in path.name and sha256(path)[:_DIGITS] == path.name[-_DIGITS:]
 
 
 def _start(matrix: FaceMatrix) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ModelError, ModelIntegrityError, OutputError
+from ..errors import InputError, ModelError, ModelIntegrityError, OutputError
 from .ending import add_leftover, drop_leftover, held
 from .outputs import check_place, final_place, open_through, write_all, written_through
 
@@ -66,8 +67,14 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""Errors of file systems without hard links, such as exFAT."""
+
+
 @contextlib.contextmanager
-def replacing(path: Path, *, private: bool = False, suffix: str | None = None) -> Iterator[Path]:
+def replacing(
+    path: Path, *, private: bool = False, suffix: str | None = None, absent: bool = False
+) -> Iterator[Path]:
     """Yields a temporary path next to ``path`` and renames it to ``path`` on success.
 
     On any error the temporary file is removed and ``path`` is left unchanged. The temporary name
@@ -79,14 +86,19 @@ def replacing(path: Path, *, private: bool = False, suffix: str | None = None) -
         path: The file to write.
         private: Make the file readable by its owner only.
         suffix: Suffix of the temporary file; by default that of ``path``.
+        absent: Replace nothing: of several processes that create a file, one succeeds.
 
     Raises:
+        InputError: If ``absent`` is set and the file exists by the time that it is complete.
         OutputError: If the file or its folder cannot be written, or if the path is a folder, a
             block device or a socket.
     """
     check_place(path)
     suffix = path.suffix if suffix is None else suffix
-    way = _passing_on(path, suffix) if written_through(path) else _renaming(path, private, suffix)
+    if written_through(path):
+        way = _passing_on(path, suffix)
+    else:
+        way = _renaming(path, private, suffix, absent)
     with way as temporary:
         yield temporary
 
@@ -109,7 +121,7 @@ def _passing_on(path: Path, suffix: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _renaming(path: Path, private: bool, suffix: str) -> Iterator[Path]:
+def _renaming(path: Path, private: bool, suffix: str, absent: bool) -> Iterator[Path]:
     """Yields a temporary path next to a file, which it replaces on success."""
     import tempfile  # imported here: it loads random, bz2 and lzma, and most processes only read
 
@@ -129,7 +141,12 @@ def _renaming(path: Path, private: bool, suffix: str) -> Iterator[Path]:
         with held():
             if not private:
                 temporary.chmod(0o666 & ~_umask())  # mkstemp creates private files
+            if absent:
+                _claim(temporary, place)
             temporary.replace(place)
+    except FileExistsError as error:
+        hint = "remove it, or use another path"
+        raise InputError("already exists", where=str(path), hint=hint) from error
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -138,6 +155,20 @@ def _renaming(path: Path, private: bool, suffix: str) -> Iterator[Path]:
         with held():
             temporary.unlink(missing_ok=True)
             drop_leftover(temporary)
+
+
+def _claim(temporary: Path, place: Path) -> None:
+    """Gives a complete file its final name as well, or only occupies it, if nothing has it yet.
+
+    Raises:
+        FileExistsError: If the name is taken.
+    """
+    try:
+        place.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 @contextlib.contextmanager

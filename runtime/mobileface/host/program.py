@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
@@ -39,7 +40,7 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
         (143) and SIGHUP (129).
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what it would log, our errors say
-    with orderly(final=final), _streams() as complete:
+    with orderly(final=final), _streams() as complete, _warnings(name):
         try:
             if not complete:
                 raise OutputError(
@@ -84,6 +85,22 @@ class _Messages(io.FileIO):
             return super().write(data)
         except OSError:
             return len(data)
+
+
+@contextlib.contextmanager
+def _warnings(name: str) -> Iterator[None]:
+    """Prints our own warnings as one sentence, without the line of code."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if category is UserWarning:
+                print(f"{name}: warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from mobileface.commands.main import main
 from mobileface.errors import ImageError, InputError
 from mobileface.gallery import Enroller, Gallery, QualityLimits, Stamp
 from mobileface.gallery.quality import sharpness
+from mobileface.gallery.schema import seal_stamp
 from mobileface.matching.calibration import find_calibration
 from mobileface.vision.image import Image
 from tests.runtime.gallery.gallery_helpers import SIZE, made, vectors
@@ -181,6 +182,7 @@ def run(output: Output, *arguments: object, code: int = 0) -> Any:
 def forget_calibration(path: Path) -> None:
     with Gallery.open(path) as gallery:
         gallery.database.run("UPDATE stamp SET calibration = NULL")
+        seal_stamp(gallery.database)
 
 
 def test_the_commands(
