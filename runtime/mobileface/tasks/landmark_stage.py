@@ -98,7 +98,7 @@ class LandmarkStage(Stage):
         in the image. Landmark models see them upright. A roll that such a face has already is
         where it is looked for: that of the frame before. Most faces are turned so little that the
         models find the corners of their eyes as they are: then the roll need only be checked, and
-        not even that if the detector is sure of the face.
+        not even that if the detector is sure of the face or the roll is that of the frame before.
         """
         predicted = self._predict_first(image, faces)
         turned = [
@@ -174,7 +174,8 @@ class LandmarkStage(Stage):
         points, near = marks.points, face.roll
         roll = None if parts is None else eye_roll(merge_landmarks(parts), None)
         if roll is not None and not found_turned(points):
-            if face.det_score < SURE_SCORE:
+            followed = near is not None and abs(roll - near) < _UPRIGHT
+            if face.det_score < SURE_SCORE and not followed:
                 found = upright_near(detector, image, face.bbox, points, color, roll)
                 if found is not None:
                     return found

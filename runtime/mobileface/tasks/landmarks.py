@@ -140,5 +140,8 @@ def merge_landmarks(parts: Sequence[Landmarks]) -> Landmarks:
             gathered.setdefault(name, []).append(point)
     known = [name for name in _ORDER if name in gathered]
     names = (*known, *(name for name in gathered if name not in _ORDER))
-    points = [np.mean(gathered[name], axis=0) for name in names]
+    points = [
+        found[0] if len(found) == 1 else np.mean(found, axis=0)
+        for found in (gathered[name] for name in names)
+    ]
     return Landmarks(names, np.asarray(points, np.float32).reshape(-1, 2))
