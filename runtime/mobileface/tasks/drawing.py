@@ -30,5 +30,5 @@ def draw_faces(image: Image, faces: Sequence[Face], names: Sequence[str] | None 
         captions = [task.caption(face) for task in TASKS]
         name = names[number] if names else ""
         lines = [text for text in (name or captions[0], *captions[1:]) if text]
-        canvas.text(lines, float(face.bbox[0]), float(face.bbox[1]))
+        canvas.text(lines, face.bbox)
     return canvas.pixels

@@ -200,7 +200,7 @@ class LandmarkStage(Stage):
         followed: bool,
         color: ChannelOrder,
     ) -> Face:
-        """A measured face; if it is turned or a crop needs them, with more exact points.
+        """A measured face with more exact points, in videos only where a crop needs them.
 
         Args:
             image: The image.
@@ -213,7 +213,7 @@ class LandmarkStage(Stage):
         detector, roll = self.detector, face.roll
         if detector is None or roll is None:
             return face
-        if not self._exact and (followed or abs(roll) < _UPRIGHT):
+        if followed and not self._exact:
             return face
         box = np.concatenate([found.center - found.size / 2, found.center + found.size / 2])
         points = points_at(detector, image, box, roll, color)

@@ -57,9 +57,10 @@ class Canvas:
             center = (round(float(x)), round(float(y)))
             cv2.circle(self.pixels, center, radius, _POINT, -1, cv2.LINE_AA)
 
-    def text(self, lines: Sequence[str], x: float, y: float) -> None:
-        """Writes lines of text above a point, or below it at the top of the image."""
-        _write(self.pixels, lines, round(x), round(y), self.scale)
+    def text(self, lines: Sequence[str], bbox: FloatArray) -> None:
+        """Writes lines of text above a box, below it at the top of the image, or else inside."""
+        left, top, _, bottom = (round(float(value)) for value in bbox)
+        _write(self.pixels, lines, left, top, self.scale, bottom)
 
 
 def write_note(canvas: Image, text: str) -> None:
@@ -72,13 +73,16 @@ def _scale(image: Image) -> float:
     return min(max(min(image.shape[:2]) / _REFERENCE, 0.35), 4.0)
 
 
-def _write(canvas: Image, lines: Sequence[str], x: int, y: int, scale: float) -> None:
-    """Writes lines above or below a point, inside the image, in white with a black outline."""
+def _write(
+    canvas: Image, lines: Sequence[str], x: int, y: int, scale: float, below: int | None = None
+) -> None:
+    """Writes lines above y, below ``below`` or under y, in white with a black outline."""
     size = 0.55 * scale
     step = round(22 * scale)
     base = y - round(6 * scale) - step * (len(lines) - 1)
     if base < step:
-        base = y + step
+        fits = below is not None and below + step * len(lines) < canvas.shape[0]
+        base = (y if below is None or not fits else below) + step
     for number, line in enumerate(lines):
         wide = cv2.getTextSize(line, _FONT, size, 1)[0][0] + round(3 * scale)
         place = (max(min(x, canvas.shape[1] - wide), 0), base + number * step)
