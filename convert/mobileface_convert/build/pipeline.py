@@ -140,6 +140,7 @@ def _entry(recipe: Recipe, variants: Sequence[Variant]) -> IndexEntry:
         certificate=own.certificate,
         precision=own.precision,
         variants=tuple(others),
+        reason=recipe.reason,
     )
 
 

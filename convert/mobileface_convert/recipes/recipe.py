@@ -4,6 +4,7 @@
 
     upstream = "mobileface"            # a table of upstreams.toml
     collection = "starter"             # optional: the set of models that it belongs to
+    reason = "finds 197 of …"          # optional: the measurements that its preference rests on
     [files.symbol]                     # source files of the maker, by role
     path = "…"                         # in the upstream repository
     git_blob_sha1 = "…"
@@ -121,6 +122,7 @@ class Recipe:
         target: The kind of machine that the model is optimised for; a key of `passes.TARGETS`.
         options: Options of the maker.
         alternatives: The same model from other files, in order of preference.
+        reason: The measurements that the preference in the spec rests on, in a sentence.
         collection: The set of models that it belongs to, e.g. "starter"; None if it has none.
         card: Texts of the model card; None if the model has no card.
         normalized_bounds: Tolerances for embeddings that the model L2-normalises itself.
@@ -139,6 +141,7 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Recipe, ...] = ()
     collection: str | None = None
+    reason: str = ""
     card: Card | None = None
     normalized_bounds: Bounds | None = None
 
@@ -320,6 +323,7 @@ def _build(
         target=convert.pop("target", "portable"),
         options=convert,
         collection=data.get("collection"),
+        reason=data.get("reason", ""),
         card=_card(data["card"]) if "card" in data else None,
         normalized_bounds=_bounds(verify.get("normalized", verify))["float32"],
     )

@@ -1,9 +1,13 @@
-"""``mobileface models``: lists the models, which variants run here, and checks their files."""
+"""``mobileface models``: lists the models, which is the default and why, and checks their files.
+
+Under each model stands what its preference rests on, and which variants run here.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from ..errors import ModelError
 from ..host.files import check_sha256
@@ -36,10 +40,12 @@ def run_models(options: argparse.Namespace) -> int:
     for error in filter(None, refused.values()):
         print(f"mobileface: error: {error}", file=sys.stderr)
     if options.json:
-        print_json({"models": [_record(model, refused) for model in found]})
+        print_json({"models": [_record(model, refused, found) for model in found]})
     else:
         for model in found:
             print_text(_row(model, refused))
+            if text := _standing(model, found):
+                print_text(f"{'':<15}{text}")
             if len(model.variants) > 1:
                 for variant in model.variants:
                     print_text(_variant_row(model, variant, refused))
@@ -95,7 +101,29 @@ def _state(stored: StoredVariant, refused: _Refused) -> str:
     return "damaged  " if refused[stored] else "ok       "
 
 
-def _record(model: StoredModel, refused: _Refused) -> dict[str, object]:
+def _is_default(model: StoredModel, found: Sequence[StoredModel]) -> bool:
+    """Whether the model is used for its task if none is named; models may share a task."""
+    rivals = [other.entry.preference for other in found if other.entry.task == model.entry.task]
+    return model.entry.preference == max(rivals)
+
+
+def _standing(model: StoredModel, found: Sequence[StoredModel]) -> str:
+    """Whether a model with rivals is the default, and what that rests on.
+
+    Empty if no model of the task was measured.
+    """
+    rivals = [other for other in found if other.entry.task == model.entry.task]
+    if not any(other.entry.reason for other in rivals):
+        return ""
+    if all(_is_default(other, found) for other in rivals):
+        return model.entry.reason
+    default = "the default" if _is_default(model, found) else "not the default"
+    return f"{default}: {model.entry.reason or 'not measured against the others'}"
+
+
+def _record(
+    model: StoredModel, refused: _Refused, found: Sequence[StoredModel]
+) -> dict[str, object]:
     own = model.variants[-1]
     return {
         "name": model.name,
@@ -103,6 +131,8 @@ def _record(model: StoredModel, refused: _Refused) -> dict[str, object]:
         **_file(own, refused),
         "precision": model.entry.precision,
         "default": model.choose().variant.name,
+        "preferred": _is_default(model, found),
+        "reason": model.entry.reason or None,
         "variants": [_variant_record(model, stored, refused) for stored in model.variants],
     }
 

@@ -23,7 +23,7 @@ import math
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
@@ -31,6 +31,7 @@ from ..host.ending import held
 from ..host.output_options import OutputFile
 from ..tasks.drawing import draw_faces
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
+from ..tracking.tracker import Confirmation
 from ..vision.draw import write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
@@ -120,6 +121,13 @@ def _add_tracker(parser: argparse.ArgumentParser) -> None:
         help="report a track once its face was detected N times; default: 3",
     )
     add(
+        "--confirmation",
+        choices=get_args(Confirmation),
+        default="once",
+        help="report a face until its track ends, or, as SORT's published program does it, only "
+        "while its streak of detections is at least --min-hits long; default: once",
+    )
+    add(
         "--track-iou",
         type=float,
         default=0.3,
@@ -161,6 +169,7 @@ def run_track(options: argparse.Namespace) -> int:
             live=video.live,
             max_age=options.max_age,
             min_hits=options.min_hits,
+            confirmation=options.confirmation,
             iou_threshold=options.track_iou,
             same_person=options.same_person,
         )

@@ -7,7 +7,7 @@
          "file": "identification_v2.onnx", "sha256": "…", "bytes": 3517000,
          "task": "embedding", "preference": 30,
          "certificate": "identification_v2.certificate.json",
-         "precision": "fp32",
+         "precision": "fp32", "reason": "ranks a pair of one person …",
          "variants": [{"name": "fp32_x86", "precision": "fp32",
                        "file": "identification_v2.fp32_x86.onnx", "sha256": "…", "bytes": …,
                        "certificate": "identification_v2.fp32_x86.certificate.json",
@@ -20,6 +20,9 @@ The runtime uses the first variant with the requested precision whose ``conditio
 meets (`mobileface.models.lookup`), otherwise the model's own file. ``condition`` lists the machines
 that a variant is for, and the CPU features that it needs; an empty condition is always met.
 Embeddings of all variants of a model can be compared with each other.
+
+``reason`` says in a sentence which measured accuracy and time the preference rests on; it is left
+out if the model was not measured against others.
 
 To add a variant, add an entry to ``variants`` and put the file and its certificate next to the
 index. The converter does this for the variants that `mobileface_convert.build.variants` plans,
@@ -98,6 +101,7 @@ class IndexEntry:
         certificate: Name of the certificate file in the folder.
         precision: Precision of the model's own file, one of `PRECISIONS`.
         variants: Other files of the model, in the order in which they are considered.
+        reason: The measurements that the preference rests on, in a sentence; empty if none.
     """
 
     file: str
@@ -108,6 +112,7 @@ class IndexEntry:
     certificate: str
     precision: str = PRECISIONS[0]
     variants: tuple[Variant, ...] = ()
+    reason: str = ""
 
     @property
     def all_variants(self) -> tuple[Variant, ...]:
@@ -152,6 +157,8 @@ def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
     """
     items = {name: dataclasses.asdict(models[name]) for name in sorted(models)}
     for item in items.values():
+        if not item["reason"]:
+            del item["reason"]
         for variant in item["variants"]:
             condition = variant["condition"]
             variant["condition"] = {key: words for key, words in condition.items() if words}
@@ -161,7 +168,12 @@ def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
 
 def _entry(item: Any, schema: int, where: str) -> IndexEntry:
     """Checks one entry."""
-    fields = _fields(item, _TYPES[schema], where)
+    types = _TYPES[schema]
+    if schema == _SCHEMA and isinstance(item, dict) and "reason" in item:
+        types = {**types, "reason": str}
+    fields = _fields(item, types, where)
+    if not fields.get("reason", "").isprintable():
+        raise ModelIntegrityError("the reason has unprintable characters", where=where)
     listed = fields.pop("variants", [])
     variants = tuple(
         _variant(variant, f"{where}, variants[{number}]") for number, variant in enumerate(listed)

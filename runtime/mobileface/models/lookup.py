@@ -9,8 +9,9 @@ These folders are searched, and the first one that has a model with the name is 
 5. the starter set: the folder ``models_onnx`` in the package or in the source checkout.
 
 Without a name, models in the caller's folder are preferred over those of the other folders. Within
-each of these two groups, the model with the highest preference for the task is used: MobileFace's
-own models, once they are converted, before those of the starter set.
+each of these two groups, the model with the highest preference for the task is used. The preference
+is a fact of the model's recipe and follows measured accuracy (`IndexEntry.reason`), whichever model
+was converted last.
 
 A model is one network in one or more files, its variants (`mobileface.models.index`).
 `StoredModel.choose` selects the variant to run by the requested precision and the machine:

@@ -17,7 +17,7 @@ from ..vision.frontality import frontality
 from ..vision.image import ChannelOrder, Image, check_image
 from .motion import iou
 from .schedule import DetectionSchedule, Interval
-from .tracker import Tracker
+from .tracker import Confirmation, Tracker
 
 __all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
 
@@ -106,6 +106,7 @@ class FaceFollower:
             up with the frame rate.
         max_age: See `Tracker`; counted in frames with a detection.
         min_hits: See `Tracker`.
+        confirmation: See `Tracker`.
         iou_threshold: See `Tracker`.
         same_person: See `Tracker`; needs an embedder.
 
@@ -123,6 +124,7 @@ class FaceFollower:
         live: bool = False,
         max_age: int = 10,
         min_hits: int = 3,
+        confirmation: Confirmation = "once",
         iou_threshold: float = 0.3,
         same_person: float | None = None,
     ) -> None:
@@ -140,6 +142,7 @@ class FaceFollower:
         self._tracker = Tracker(
             max_age=max_age,
             min_hits=min_hits,
+            confirmation=confirmation,
             iou_threshold=iou_threshold,
             same_person=same_person,
         )

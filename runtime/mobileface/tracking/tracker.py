@@ -3,14 +3,15 @@
 SORT (Bewley et al., "Simple Online and Realtime Tracking", arXiv 1602.00763): a motion model
 predicts the box of each track, detections are assigned to predictions so that the sum of their IoU
 is maximal, and pairs below a threshold are dropped. A track is confirmed once it was detected in
-several consecutive frames, and ends after several frames without a detection. Optionally, faces
-that cannot be matched by motion, after an occlusion or a cut, get their identity back by their
-embeddings.
+several consecutive frames, and ends after several frames without a detection. The published program
+confirms a track anew after each miss (`Confirmation`). Optionally, faces that cannot be matched by
+motion, after an occlusion or a cut, get their identity back by their embeddings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +23,16 @@ from .assignment import assign
 from .identities import Identities
 from .motion import BoxFilter, iou
 
-__all__ = ["Tracker"]
+__all__ = ["Confirmation", "Tracker"]
 
 FloatArray64 = npt.NDArray[np.float64]
 Pairs = npt.NDArray[np.int64]
 Describe = Callable[[Sequence[int]], FloatArray]
 """Indices of detections → their embeddings, float32 (K, D), L2-normalized; zeros if unknown."""
+
+Confirmation = Literal["once", "streak"]
+"""For how long a track is confirmed: "once" and until it ends, or, as SORT's published program does
+it, only while its current "streak" of detections is long enough."""
 
 _UNSURE_IOU = 0.5
 """Pairs whose IoU is below this are confirmed by embeddings, if they are used."""
@@ -40,6 +45,11 @@ class Tracker:
         max_age: Number of frames that a track survives without a detection.
         min_hits: Number of consecutive frames with a detection until a track is confirmed. In the
             first ``min_hits`` frames of the video, tracks are confirmed at once, as published.
+        confirmation: "once": a track stays confirmed until it ends, so that a face that was missed
+            is reported as soon as it is found again; ``min_hits`` includes the first detection.
+            "streak": as in SORT's published program, a track is reported only while it was detected
+            in at least ``min_hits`` consecutive frames, not counting the one in which it began. The
+            published parameters are then ``max_age=1, min_hits=3``.
         iou_threshold: Minimum IoU of a detection with the predicted box of its track.
         same_person: Cosine at or above which two embeddings are considered the same person; it
             depends on the identification model. None disables the use of embeddings.
@@ -61,6 +71,7 @@ class Tracker:
         *,
         max_age: int = 10,
         min_hits: int = 3,
+        confirmation: Confirmation = "once",
         iou_threshold: float = 0.3,
         same_person: float | None = None,
         memory: int = 1000,
@@ -68,12 +79,19 @@ class Tracker:
         for name, value, least in (("max_age", max_age, 0), ("min_hits", min_hits, 1)):
             if value < least:
                 raise InputError(f"{name} must be at least {least}, not {value}")
+        if confirmation not in get_args(Confirmation):
+            raise InputError(
+                f"unknown confirmation {confirmation!r}",
+                hint=f"available: {', '.join(get_args(Confirmation))}",
+            )
         if not 0 < iou_threshold <= 1:
             raise InputError(
                 f"iou_threshold must be greater than 0 and at most 1, not {iou_threshold}"
             )
         self._max_age, self._min_hits, self._iou = max_age, min_hits, iou_threshold
+        self._always = confirmation == "once"
         self._frames = 0
+        self._early = True
         self._filter = BoxFilter()
         # One element per track, in the filter's order; ID 0 means not confirmed yet.
         self._age, self._streak, self._missed, self._ids = (np.zeros(0, np.int64) for _ in range(4))
@@ -86,7 +104,7 @@ class Tracker:
     @property
     def unsettled(self) -> bool:
         """True if a track is unconfirmed or was missed, so that another detection is useful."""
-        return bool(((self._ids == 0) | (self._missed > 0)).any())
+        return bool((~self._confirmed() | (self._missed > 0)).any())
 
     def update(
         self,
@@ -113,6 +131,7 @@ class Tracker:
         if scores is not None and len(marks) != len(found):
             raise InputError(f"{len(marks)} scores for {len(found)} boxes")
         self._frames += 1
+        self._early = self._frames <= self._min_hits
         predicted = self._filter.predict()
         overlaps = iou(predicted, found)
         pairs = assign(overlaps)
@@ -163,7 +182,8 @@ class Tracker:
             detections = detections[alive]
         if len(fresh):
             self._filter.add(found[fresh])
-            for name, value in (("_age", 1), ("_streak", 1), ("_missed", 0), ("_ids", 0)):
+            first = ("_streak", int(self._always))  # SORT's program counts from the second on
+            for name, value in (("_age", 1), first, ("_missed", 0), ("_ids", 0)):
                 values = np.full(len(fresh), value)
                 setattr(self, name, np.concatenate([getattr(self, name), values]))
             detections = np.concatenate([detections, fresh])
@@ -171,16 +191,23 @@ class Tracker:
 
     def _identify(self, detections: Pairs, describe: Describe | None) -> None:
         """Assigns IDs to tracks that are now confirmed: that of a lost identity, or a new one."""
-        early = self._frames <= self._min_hits
-        counts = early | (self._streak >= self._min_hits)
+        counts = self._counts()
         for index in np.flatnonzero((self._ids == 0) & (detections >= 0)).tolist():
             if not self._identities.used or describe is None:
                 if counts[index]:
                     self._ids[index] = self._identities.next()
-            elif counts[index] or self._streak[index] == 1:
+            elif counts[index] or self._streak[index] <= 1:
                 # Embed only the first detection and the one that confirms the track.
                 embedding = describe([int(detections[index])])[0]
                 self._recognise(index, embedding, counts=bool(counts[index]))
+
+    def _counts(self) -> npt.NDArray[np.bool_]:
+        """Which tracks have been detected often enough by now, or in the first frames."""
+        return self._early | (self._streak >= self._min_hits)
+
+    def _confirmed(self) -> npt.NDArray[np.bool_]:
+        """Which tracks are confirmed."""
+        return (self._ids > 0) & (self._always | self._counts())
 
     def _recognise(self, index: int, embedding: FloatArray, *, counts: bool) -> None:
         """Assigns a known identity at once, and a new ID once the track is confirmed."""
@@ -207,7 +234,7 @@ class Tracker:
 
     def _tracks(self, detections: Pairs, scores: list[float]) -> list[Track]:
         """The confirmed tracks that were not missed by the last detection, sorted by ID."""
-        shown = np.flatnonzero((self._ids > 0) & (self._missed == 0))
+        shown = np.flatnonzero(self._confirmed() & (self._missed == 0))
         shown = shown[self._ids[shown].argsort()]
         boxes = self._filter.boxes()[shown].astype(np.float32)
         rows = (self._ids[shown], detections[shown], self._age[shown])

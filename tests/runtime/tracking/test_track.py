@@ -341,6 +341,7 @@ def test_memory_is_bounded() -> None:
 BAD_OPTIONS: list[dict[str, Any]] = [
     {"max_age": -1},
     {"min_hits": 0},
+    {"confirmation": "twice"},
     {"iou_threshold": 0},
     {"iou_threshold": 1.1},
     {"same_person": 1.0},
