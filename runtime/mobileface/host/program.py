@@ -32,13 +32,26 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
     Args:
         name: Its name, for messages.
         run: The program; returns its exit code.
-        final: The process ends after it.
+        final: The process ends after it. After a signal it then ends at once, without the end of
+            the interpreter: a library that the signal left half loaded may crash there.
 
     Returns:
         The exit code of ``run``; 2 after an error, also if stdout is closed or cannot be written;
         1 if the reader of a pipe has left; 128 and the signal's number after SIGINT (130), SIGTERM
         (143) and SIGHUP (129).
     """
+    code, ended = _run(name, run, final)
+    if final and ended:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+        os._exit(code)
+    return code
+
+
+def _run(name: str, run: Callable[[], int], final: bool) -> tuple[int, bool]:
+    """See `run_program`; returns the exit code and whether a signal ended the program."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what it would log, our errors say
     with orderly(final=final), _streams() as complete, _warnings(name):
         try:
@@ -47,12 +60,12 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
                     "is closed", where="stdout", hint="use >/dev/null to print nothing"
                 )
             try:
-                return run()
+                return run(), False
             finally:
                 sys.stdout.flush()
         except BrokenPipeError:  # the reader of the output has seen enough
             _drop_output()
-            return _READER_LEFT
+            return _READER_LEFT, False
         except (Exception, KeyboardInterrupt) as error:
             # Native code may turn what a signal raises into an error of its own.
             ended = error if isinstance(error, KeyboardInterrupt) else received()
@@ -61,7 +74,7 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
             text = f"error: {error}" if ended is None else sentence(ended)
             print(f"{name}: {text}", file=sys.stderr)
             _drop_output()
-            return _FAILED if ended is None else exit_code(ended)
+            return (_FAILED, False) if ended is None else (exit_code(ended), True)
 
 
 class _Output(io.FileIO):
