@@ -31,8 +31,13 @@ STARTER = {
     "expression": "attributes",
     "gender": "attributes",
     "landmark_dlib5": "landmarks",
+    "landmark_mesh": "landmarks",
+    "pose_mesh": "pose",
 }
-ORACLES = ("dlib ", "ONNX Runtime ", "OpenCV ", "plain numpy")
+ON_REQUEST = ("landmark_mesh", "pose_mesh")
+"""What runs only when it is asked for."""
+
+ORACLES = ("dlib ", "LiteRT ", "ONNX Runtime ", "OpenCV ", "plain numpy", "the angles ")
 LARGEST = 24_000_000
 """Bytes that all of it may take."""
 
@@ -105,11 +110,11 @@ def test_it_is_complete_and_what_its_index_says(folder: Path) -> None:
 
 def test_licences_lie_beside_the_models(folder: Path) -> None:
     for model in list_models(folder):
-        spec = mobileface.Session(model.path).spec
+        spec = mobileface.load(model.name, models=folder).spec
         path = folder / "licenses" / f"{spec.license.text_name}.txt"
         text = path.read_text(encoding="utf-8")
         assert len(text) > 1000
-        assert spec.license.name in ("BSL-1.0", "CC0-1.0", "MIT")
+        assert spec.license.name in ("Apache-2.0", "BSL-1.0", "CC0-1.0", "MIT")
         if spec.license.text_name == "MIT_YuNet":
             assert "Shenzhen Institute of Artificial Intelligence" in text
 
@@ -232,8 +237,11 @@ def test_a_damaged_model_is_refused_by_name_and_hash(
             FaceAnalyzer(copied)
         return
     analyzer = FaceAnalyzer(copied)
-    if name == "detection_hog":
-        assert not analyzer.damaged
+    if name in ON_REQUEST:
+        with pytest.raises(ModelError, match=name):
+            FaceAnalyzer(copied, ("detection", "landmarks", "pose"))
+    if name == "detection_hog" or name in ON_REQUEST:
+        assert analyzer.damaged == (["pose"] if name == "pose_mesh" else [])
         return
     assert "detection" in analyzer.tasks
     if task == "attributes":
