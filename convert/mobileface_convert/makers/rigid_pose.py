@@ -61,7 +61,7 @@ def _turned(
         first, second = points[:, one].copy(), points[:, other].copy()
         points[:, one] = cosine * first - sine * second
         points[:, other] = sine * first + cosine * second
-    return points + np.array([320, 240, 0])
+    return np.asarray(points + np.array([320, 240, 0]), np.float64)
 
 
 MAKER = Maker(_build, _agree)

@@ -5,13 +5,14 @@
     published   float32 (1, H, W, C), scaled ─ network ─ outputs
     made        the input of the spec ─ scaling ─ the same network ─ outputs of the spec's shapes
 
-The recipe's table ``[convert]`` names the published output of each output of the spec, and the
-outputs that get a sigmoid::
+The recipe's table ``[convert]`` names the published output of each output of the spec, the
+outputs that get a sigmoid, and whether PReLU is split (`backends.prelu_parts`)::
 
     [convert]
     maker = "tflite"
     outputs = { points = "conv2d_21", presence = "conv2d_31" }
     sigmoid = ["presence"]
+    split_prelu = true
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mobileface.errors import ConversionError
 from mobileface.models.spec import ImageInput
 
 from ..backends.onnx import clean
+from ..backends.prelu_parts import split_prelus
 from ..frontends.tflite import TfliteNetwork, build_tflite, read_tflite
 from ..graph.onnx_builder import free_name
 from ..oracles.litert_oracle import LiteRTReference, litert_is_installed
@@ -49,6 +51,8 @@ def _build(recipe: Recipe, files: Files) -> Built:
     network = _network(recipe, files)
     names = _published_names(recipe)
     made = build_tflite(network, name=recipe.name, opset=recipe.opset, outputs=list(names.values()))
+    if recipe.options.get("split_prelu"):
+        split_prelus(made)
     edit = _Edit(made)
     edit.scale(recipe.spec.require_input())
     shapes = recipe.spec.kind.tensors(recipe.spec.section).outputs

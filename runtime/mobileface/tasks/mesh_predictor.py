@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ class MeshPredictor:
         self,
         image: Image,
         boxes: npt.ArrayLike,
-        rolls: npt.ArrayLike | None = None,
+        rolls: npt.ArrayLike | Sequence[float | None] | None = None,
         *,
         color: ChannelOrder = "bgr",
     ) -> list[Landmarks | None]:
@@ -156,7 +157,7 @@ class MeshPredictor:
 
 
 def _turns(
-    rolls: npt.ArrayLike | None, count: int
+    rolls: npt.ArrayLike | Sequence[float | None] | None, count: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The turns of the first look and the tilts that call for another, both float64 (count,).
 

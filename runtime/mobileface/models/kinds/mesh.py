@@ -59,6 +59,7 @@ class Mesh(Kind[MeshSpec]):
     )
     needs_input = True
     on_request = True
+    no_export = "it scales an image's bytes in its graph, for which {target} has no layers"
 
     def check(self, section: MeshSpec, where: str) -> None:
         """The eyes are points, the square has an area, the threshold is a probability.
