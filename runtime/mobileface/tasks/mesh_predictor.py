@@ -21,15 +21,12 @@ __all__ = ["MeshPredictor"]
 _BATCH = 8
 """Squares per run: more gain nothing on a CPU and need more memory."""
 
-_LEVEL = 15.0
+_LEVEL = 5.0
 """Degrees: if a mesh's eyes are tilted by more in its square, the face is looked at again.
 
-A square that is off by 15 degrees moves yaw, pitch and roll of the mesh by 1 to 2 degrees in the
-mean, one that is off by 25 by up to 7 (67 portraits of LFW).
+A square that is off by 5 degrees moves yaw, pitch and roll of the mesh by less than 1 degree in the
+mean, one that is off by 25 degrees by up to 7 (67 portraits of LFW).
 """
-
-_UNKNOWN_LEVEL = 5.0
-"""The same for a head whose roll was not measured."""
 
 _LOOKS = 3
 """How often a face is looked at, each time turned as its mesh was the time before."""
@@ -98,7 +95,7 @@ class MeshPredictor:
         """
         image, corners = check_image(image), limited_boxes(boxes)
         check_color(color)
-        turns, levels = _turns(rolls, len(corners))
+        turns = _turns(rolls, len(corners))
         sides = self._section.side * (corners[:, 2:] - corners[:, :2]).max(axis=1, initial=0)
         centers = (corners[:, :2] + corners[:, 2:]) / 2
         found: list[Landmarks | None] = [None] * len(corners)
@@ -120,7 +117,7 @@ class MeshPredictor:
                 parts = self._run(squares, sides[numbers], color)
                 for number, (marks, tilt) in zip(numbers, parts, strict=True):
                     found[number] = marks
-                    if marks is not None and abs(tilt) > levels[number] and look + 1 < _LOOKS:
+                    if marks is not None and abs(tilt) > _LEVEL and look + 1 < _LOOKS:
                         turns[number] += tilt
                         again.append(number)
             left = again
@@ -158,8 +155,8 @@ class MeshPredictor:
 
 def _turns(
     rolls: npt.ArrayLike | Sequence[float | None] | None, count: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The turns of the first look and the tilts that call for another, both float64 (count,).
+) -> npt.NDArray[np.float64]:
+    """The turns of the first look, float64 (count,): unknown rolls are 0.
 
     Raises:
         InputError: If the rolls are not as many numbers.
@@ -170,5 +167,4 @@ def _turns(
         raise InputError(f"the rolls are not an array of numbers ({error})") from error
     if array.shape != (count,) or (np.abs(array) > _MAX_ROLL).any():
         raise InputError(f"expected {count} rolls in degrees, got shape {array.shape}")
-    unknown = np.isnan(array)
-    return np.where(unknown, 0.0, array), np.where(unknown, _UNKNOWN_LEVEL, _LEVEL)
+    return np.where(np.isnan(array), 0.0, array)

@@ -45,7 +45,7 @@ FRIENDS = {
 234–454 and 10–152 of the mesh that LiteRT gave for squares cut out by a prototype."""
 
 BENT = ("standing_woman", 1)
-"""Her pitch is 15 degrees off: it goes from −18 to 21 when the square is turned or moved."""
+"""Her pitch is 14 degrees off: it goes from −18 to 21 when the square is turned or moved."""
 
 
 @pytest.fixture(scope="module")
