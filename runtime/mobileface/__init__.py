@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         load_landmarks,
         load_pose,
     )
+    from .tasks.mesh_pose import MeshPoseEstimator
+    from .tasks.mesh_predictor import MeshPredictor
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
@@ -69,6 +71,8 @@ __all__ = [
     "HeadPredictor",
     "LandmarkPredictor",
     "Landmarks",
+    "MeshPoseEstimator",
+    "MeshPredictor",
     "MobileFaceError",
     "ModelSpec",
     "Pose",
@@ -125,6 +129,8 @@ _HOMES = {
     "HeadPredictor": "tasks.head_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
+    "MeshPoseEstimator": "tasks.mesh_pose",
+    "MeshPredictor": "tasks.mesh_predictor",
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
     "Pose": "types",

@@ -219,7 +219,10 @@ class FaceAnalyzer:
         elif self._precision is not None:
             wish = self._precision.get(task.name)
         choice = self._choices[task.argument]
-        return Request(choice, self._models, wish, self._session_options, options or {}, points)
+        asked = self._strict or choice is not None
+        return Request(
+            choice, self._models, wish, self._session_options, options or {}, points, asked
+        )
 
     def _load_points(self, task: Task) -> None:
         """Loads the landmark models, which later tasks need."""

@@ -27,6 +27,7 @@ __all__ = [
     "NonNegative",
     "Number",
     "Sha1",
+    "Sha256",
     "Text",
     "boolean",
     "build",
@@ -227,17 +228,21 @@ def list_of(check: Check, *, empty: bool = False) -> Check:
     return check_all
 
 
-def hexadecimal(value: Any, where: str) -> str:
-    """Checks for a SHA-1 in hexadecimal."""
+def hexadecimal(value: Any, where: str, digits: int = 40, what: str = "SHA-1") -> str:
+    """Checks for a hash in hexadecimal: a SHA-1, unless other digits are wanted."""
     word = text(value, where)
-    if len(word) != 40 or set(word) - set("0123456789abcdef"):
-        raise SpecError(f"'{word}' is not a SHA-1 in hexadecimal", where=where)
+    if len(word) != digits or set(word) - set("0123456789abcdef"):
+        raise SpecError(f"'{word}' is not a {what} in hexadecimal", where=where)
     return word
+
+
+_sha256 = functools.partial(hexadecimal, digits=64, what="SHA-256")
 
 
 Text = Annotated[str, text]
 Identifier = Annotated[str, name]
 Sha1 = Annotated[str, hexadecimal]
+Sha256 = Annotated[str, _sha256]
 Boolean = Annotated[bool, boolean]
 Number = Annotated[float, number]
 NonNegative = Annotated[int, integer(0)]

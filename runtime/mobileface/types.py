@@ -52,12 +52,17 @@ class Landmarks:
     """Named points of one face.
 
     Attributes:
-        names: Name of each point, e.g. "left_eye".
+        names: Name of each point, e.g. "left_eye"; the points of a mesh are "mesh_0", "mesh_1", …
         points: float32 (P, 2): x and y in pixels of the image.
+        z: float32 (P,): depth of each point in pixels of the image, growing away from the camera,
+            from the middle of the head on; None for points of the image alone.
+        score: How surely there is a face, 0 to 1; None if the model does not tell.
     """
 
     names: tuple[str, ...]
     points: FloatArray
+    z: FloatArray | None = None
+    score: float | None = None
 
     def select(self, names: tuple[str, ...]) -> FloatArray | None:
         """The points with the given names, (P, 2); None if one is missing.
@@ -80,17 +85,28 @@ class Landmarks:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Head pose on MobileFace's scale: about −100 to 100, not degrees.
+    """Head pose: degrees from a mesh, or MobileFace's scale from its own pose model.
+
+    Degrees apply in the order roll, yaw, pitch: roll turns the picture of the head, yaw its turned
+    face, pitch the nod. Left and right are the viewer's.
+
+    MobileFace's scale is about −100 to 100, not degrees, and its names are upstream's: beside the
+    degrees of a mesh its ``yaw`` follows the tilt (roll), its ``roll`` the turn (yaw), and its
+    ``pitch`` has the other sign.
 
     Attributes:
-        pitch: Nodding up or down.
-        roll: Tilting towards a shoulder.
-        yaw: Turning to the left or right.
+        pitch: Nodding up or down; in degrees −180 to 180, positive for a face that looks down.
+        roll: Tilting towards a shoulder; in degrees −180 to 180, positive for a head turned
+            clockwise in the image, as `Face.roll`.
+        yaw: Turning to the left or right; in degrees −90 to 90, positive for a face that looks to
+            the left.
+        degrees: True for degrees, False for MobileFace's scale.
     """
 
     pitch: float
     roll: float
     yaw: float
+    degrees: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,12 +149,14 @@ class Face:
         bbox: float32 (4,): x1, y1, x2, y2 in pixels of the image; may extend beyond it.
         det_score: Detection score; its scale depends on the detector.
         landmarks: Landmarks; None if the task did not run.
-        pose: Head pose; None if the task did not run.
+        pose: Head pose; None if the task did not run, or the face's points allow none.
         embedding: float32 (D,), L2-normalized; None if the task did not run.
         embedding_model: `Embedder.identity` of the model that computed the embedding.
         attributes: Gender, age and expression; None if the task did not run.
         roll: Degrees by which the head is turned clockwise in the image, −180 to 180, measured
             from points that turn with it; None if the detector gives no points.
+        mesh: The points of a face mesh, with z and score; None if no mesh model ran, or if it is
+            not sure enough that there is a face.
     """
 
     bbox: FloatArray
@@ -149,6 +167,7 @@ class Face:
     attributes: Attributes | None = None
     embedding_model: str | None = None
     roll: float | None = None
+    mesh: Landmarks | None = None
 
     def __repr__(self) -> str:
         """One line: what is known, points and embedding in short.
@@ -161,6 +180,8 @@ class Face:
         parts = [f"bbox=({box})", f"det_score={self.det_score:.3f}"]
         if self.landmarks is not None:
             parts.append(f"landmarks={len(self.landmarks.points)} points")
+        if self.mesh is not None:
+            parts.append(f"mesh={len(self.mesh.points)} points")
         if self.pose is not None:
             parts.append(f"pose={self.pose}")
         if self.embedding is not None:

@@ -10,6 +10,8 @@ from . import (
     mxnet,
     onnx_network,
     pose,
+    rigid_pose,
+    tflite,
     yolo,
     yunet,
 )
@@ -35,6 +37,8 @@ MAKERS: dict[str, Maker] = {
     "keras": keras.MAKER,
     "hog_detector": hog.MAKER,
     "pose": pose.MAKER,
+    "rigid_pose": rigid_pose.MAKER,
+    "tflite": tflite.MAKER,
     "yolo": yolo.MAKER,
     "yunet": yunet.MAKER,
 }

@@ -25,7 +25,7 @@ from ..oracles.verify import (
     BATCH_SIZES,
     Agreement,
     compare_outputs,
-    probe_tensor,
+    probe_input,
     run_batches,
 )
 from ..passes import TARGETS, Pass, read_uint8, unit_length
@@ -137,7 +137,7 @@ def agree_with_rows(
         expected: float32 (N, D): the rows of the oracle.
         name: Name of the oracle.
     """
-    tensor = probe_tensor(recipe.spec.require_input())
+    tensor = probe_input(recipe.spec.require_input())
     session = Session(model, intra_op_num_threads=1)
     found = (run_batches(session, tensor, batch, list(outputs)) for batch in BATCH_SIZES)
     return worst([compare_outputs(rows, expected, name) for rows in found])

@@ -9,6 +9,7 @@
     path = "…"                         # in the upstream repository
     git_blob_sha1 = "…"
     bytes = 74081
+    sha256 = "…"                       # optional
     [[alternatives]]                   # optional: other files that contain the same model,
     [alternatives.gluon]               #   used if the first ones are missing
     path = "…"
@@ -290,7 +291,7 @@ def _build(
     """Builds the recipe for one of its sets of source files."""
     commit = upstream.get("commit")
     files = {
-        role: SourceFile(item["path"], item["git_blob_sha1"], item.get("bytes"))
+        role: SourceFile(item["path"], item["git_blob_sha1"], item.get("bytes"), item.get("sha256"))
         for role, item in listed.items()
     }
     source = {"repository": upstream["repository"], "files": list(listed.values())}

@@ -1,7 +1,8 @@
 """Sources of a recipe's files: a local checkout, or a pinned download.
 
 A recipe identifies each file by its path in the upstream repository and by the git blob SHA-1 of
-its content. Every source returns a file only if its content matches that hash.
+its content, and by its SHA-256 if the recipe has one. Every source returns a file only if its
+content matches.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote, urlsplit
 
 from mobileface.errors import SourceError, SourceIntegrityError
+from mobileface.host.files import sha256
 
 from .cache import default_cache_dir, exclusive_part
 from .download import ConsoleProgress, Download, Progress, RetryPolicy
@@ -37,6 +39,7 @@ DEFAULT_MAX_BYTES = 256 * 1024 * 1024
 
 _BLOCK = 1 << 20
 _SHA1 = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _GITHUB = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", re.ASCII)
 
 
@@ -48,6 +51,7 @@ class SourceFile:
         path: Path relative to the root of the repository, with forward slashes.
         git_blob_sha1: Git's hash of the content, 40 lower-case hexadecimal digits.
         size: Size in bytes, or None if it was not recorded.
+        sha256: SHA-256 of the content, 64 lower-case hexadecimal digits, or None.
 
     Raises:
         SourceError: If the path could lead out of the repository, or hash or size is malformed.
@@ -56,6 +60,7 @@ class SourceFile:
     path: str
     git_blob_sha1: str
     size: int | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         # Backslash and colon are ordinary characters in git, but separators on Windows.
@@ -78,6 +83,12 @@ class SourceFile:
                 f"{self.git_blob_sha1!r} is not a git blob SHA-1",
                 where=self.path,
                 hint="write the 40 lower-case digits that 'git ls-tree' shows",
+            )
+        if self.sha256 is not None and _SHA256.fullmatch(self.sha256) is None:
+            raise SourceError(
+                f"{self.sha256!r} is not a SHA-256",
+                where=self.path,
+                hint="write the 64 lower-case digits that 'sha256sum' shows",
             )
         if self.size is not None and self.size < 0:
             raise SourceError(f"{self.size} is not a size in bytes", where=self.path)
@@ -128,11 +139,16 @@ def _matches(path: Path, file: SourceFile) -> bool:
         path.is_file()
         and file.size in (None, path.stat().st_size)
         and git_blob_sha1(path) == file.git_blob_sha1
+        and (file.sha256 is None or sha256(path) == file.sha256)
     )
 
 
 def _mismatch(path: Path, file: SourceFile, *, where: str, hint: str) -> SourceIntegrityError:
     pinned = "size not recorded" if file.size is None else f"{file.size} bytes"
+    if file.sha256 is not None and git_blob_sha1(path) == file.git_blob_sha1:
+        return SourceIntegrityError(
+            f"SHA-256 is {sha256(path)}, but {file.sha256} is pinned", where=where, hint=hint
+        )
     return SourceIntegrityError(
         f"git blob SHA-1 is {git_blob_sha1(path)} ({path.stat().st_size} bytes), "
         f"but {file.git_blob_sha1} ({pinned}) is pinned",

@@ -49,14 +49,16 @@ __all__ = [
 def add_task(parser: argparse.ArgumentParser, task: Task) -> None:
     """Adds the options of the command that runs one task."""
     _add_common(parser)
-    parser.set_defaults(run=run_faces, tasks=with_needs(task.name), embeddings=False)
+    tasks = with_needs(task.name)
+    add_model_choice(parser, *(t.argument for t in TASKS[1:] if t.name in tasks))
+    parser.set_defaults(run=run_faces, tasks=tasks, embeddings=False)
 
 
 def add_analyze(parser: argparse.ArgumentParser) -> None:
     """Adds the options of ``mobileface analyze``."""
     _add_common(parser)
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="run only these tasks")
-    add_model_choice(parser, "embedder")
+    add_model_choice(parser, *(task.argument for task in TASKS[1:]))
     parser.add_argument(
         "--embeddings", action="store_true", help="include embeddings in the JSON output"
     )

@@ -20,7 +20,7 @@ from ..errors import MobileFaceError, ModelError
 from ..host.files import check_sha256, scratch_folder
 from ..models.lookup import StoredModel, candidate_models, list_models, search_folders
 from ..tasks.base import Task
-from ..tasks.table import TASKS
+from ..tasks.table import TASKS, with_needs
 from ..tracking.tracker import Tracker
 from ..types import Face
 from ..vision.image import Image
@@ -99,11 +99,25 @@ def examine_tasks(folder: Path | None) -> Iterator[Finding]:
     marked = analyzer.describe(frame, [face], ("landmarks",))[0]
     for task in TASKS[1:]:
         if task.name not in analyzer.tasks:
-            yield _absent(task.name, analyzer, folder)
+            yield _on_request(task, analyzer, folder, frame, face)
             continue
         known = marked if "landmarks" in task.needs else face
         yield _run_task(task, analyzer, frame, known)
     yield from _without_models(frame, marked)
+
+
+def _on_request(
+    task: Task, analyzer: FaceAnalyzer, folder: Path | None, frame: Image, face: Face
+) -> Finding:
+    """The finding for a task that does not run with all others: perhaps it does if asked for."""
+    if task.name not in analyzer.damaged:
+        try:
+            asked = FaceAnalyzer(folder, with_needs(task.name))
+        except MobileFaceError:
+            return _absent(task.name, analyzer, folder)
+        known = asked.describe(frame, [face], ("landmarks",))[0]
+        return _run_task(task, asked, frame, known)
+    return _absent(task.name, analyzer, folder)
 
 
 def _absent(task: str, analyzer: FaceAnalyzer, folder: Path | None) -> Finding:

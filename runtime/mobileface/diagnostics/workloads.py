@@ -93,6 +93,9 @@ def work_of(model: Any, scenes: Sequence[Scene], batch: int = 1) -> Work:
         size = (model.image.height, model.image.width)
         crops = [scene.crop(model.crop, size) for scene in scenes]
         return lambda number: model(_rotated(crops, number, batch), batch_size=batch)
+    if kind == "points":
+        sample = model.sample()
+        return lambda _: model(sample)
     arguments = [_arguments(kind, scene) for scene in scenes]
     return lambda number: model(*arguments[number % len(arguments)])
 
@@ -104,8 +107,6 @@ def takes_batches(model: Any) -> bool:
 
 def _arguments(kind: str, scene: Scene) -> tuple[object, ...]:
     """The arguments of a model's call."""
-    if kind == "points":
-        return (scene.places,)
     return (scene.frame, scene.box[None]) if kind == "boxes" else (scene.frame,)
 
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from ..fields import Identifier, NonNegative, Number, Sha1, Text, list_of, nested
+from ..fields import (
+    OMIT_AT_DEFAULT,
+    Identifier,
+    NonNegative,
+    Number,
+    Sha1,
+    Sha256,
+    Text,
+    list_of,
+    nested,
+)
 
 __all__ = ["LandmarkBox", "License", "SourceFileSpec", "SourceSpec"]
 
@@ -39,11 +49,13 @@ class SourceFileSpec:
         path: Path in the upstream repository, with forward slashes.
         git_blob_sha1: Git blob hash of the content, 40 hexadecimal digits.
         bytes: Size of the file, if known.
+        sha256: SHA-256 of the content, 64 hexadecimal digits, if it was pinned.
     """
 
     path: Text
     git_blob_sha1: Sha1
     bytes: NonNegative | None = None
+    sha256: Sha256 | None = field(default=None, metadata=OMIT_AT_DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,13 @@ class Points(Protocol):
     def require_crop(self, crop: str) -> None:
         """Makes sure that the landmarks suffice for a crop, or raises `ModelNotFoundError`."""
 
+    @property
+    def has_mesh(self) -> bool:
+        """Whether faces have a mesh after the stage."""
+
+    def require_mesh(self, name: str) -> None:
+        """Makes sure that faces have the mesh of a model, or raises `ModelNotFoundError`."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -46,6 +53,7 @@ class Request:
         session_options: Keyword arguments of `mobileface.Session`.
         options: Options of the task's models; so far only detectors have options.
         points: The landmark stage, for tasks that need landmarks.
+        asked: Whether the task or its model was asked for by name; otherwise it is one of all.
     """
 
     choice: Any = None
@@ -54,6 +62,7 @@ class Request:
     session_options: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     points: Points | None = None
+    asked: bool = True
 
     @property
     def loading(self) -> dict[str, Any]:

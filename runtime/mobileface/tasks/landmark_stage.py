@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Face, Landmarks
+from ..errors import ModelNotFoundError
+from ..types import Face, FloatArray, Landmarks
 from ..vision.crops import CROPS
 from ..vision.draw import Canvas
 from ..vision.image import ChannelOrder, Image
@@ -16,12 +17,14 @@ from .align import allows_crop
 from .base import Request, Stage, Task
 from .detection import Detector
 from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
-from .loading import load_landmarks
+from .loading import load, load_landmarks
+from .mesh_predictor import MeshPredictor
 from .upright import (
     EYE_CORNERS,
     EYES,
     SURE_SCORE,
     TurnedFace,
+    eye_line,
     eye_roll,
     found_turned,
     points_at,
@@ -42,7 +45,7 @@ _SMALLEST_PATCH, _LARGEST_PATCH = 32, 512
 
 
 class LandmarkStage(Stage):
-    """Adds landmarks to faces that lack them.
+    """Adds landmarks to faces that lack them, and meshes if there is a model of one.
 
     Args:
         models: The landmark models; empty if the keypoints of the detector suffice.
@@ -52,11 +55,11 @@ class LandmarkStage(Stage):
 
     def __init__(
         self,
-        models: Sequence[LandmarkPredictor],
+        models: Sequence[LandmarkPredictor | MeshPredictor],
         detector: Detector | None = None,
         request: Request | None = None,
     ) -> None:
-        self.models = list(models)
+        self.models: list[LandmarkPredictor | MeshPredictor] = list(models)
         self.detector = detector
         self._request = request or Request()
         self._exact = False
@@ -70,13 +73,42 @@ class LandmarkStage(Stage):
             return cls(list(ready), detector, request)
         if choice is None and detector is not None and detector.point_names:
             return cls([], detector, request)
-        return cls(list(load_landmarks(choice, **request.loading)), detector, request)
+        if choice is not None:
+            return cls([load(choice, task="landmarks", **request.loading)], detector, request)
+        return cls(list(load_landmarks(**request.loading)), detector, request)
 
     @property
     def point_names(self) -> tuple[str, ...]:
         """The landmarks that faces have after this stage."""
         own = [] if self.detector is None else [self.detector.point_names]
-        return merged_names([*own, *(model.point_names for model in self.models)])
+        return merged_names([*own, *(model.point_names for model in self._predictors)])
+
+    @property
+    def _predictors(self) -> list[LandmarkPredictor]:
+        """The models of landmarks that have names of their own."""
+        return [model for model in self.models if not isinstance(model, MeshPredictor)]
+
+    @property
+    def _mesh(self) -> MeshPredictor | None:
+        """The model of meshes."""
+        return next((model for model in self.models if isinstance(model, MeshPredictor)), None)
+
+    @property
+    def has_mesh(self) -> bool:
+        """Whether faces have a mesh after this stage."""
+        return self._mesh is not None
+
+    def require_mesh(self, name: str) -> None:
+        """Loads a model of meshes, unless it is there.
+
+        Raises:
+            ModelNotFoundError: If it is not found, or another model of meshes was chosen.
+        """
+        if self._mesh is None:
+            self.models.append(load(name, task="landmarks", **self._request.loading))
+        if self._mesh is None or self._mesh.name != name:
+            there = "none" if self._mesh is None else self._mesh.name
+            raise ModelNotFoundError(f"the mesh of {name} is needed, available: {there}")
 
     def require_crop(self, crop: str) -> None:
         """Loads more landmark models if the landmarks do not suffice for a crop.
@@ -115,7 +147,7 @@ class LandmarkStage(Stage):
             for number, face in enumerate(marked)
             if face.landmarks is None or not wanted <= set(face.landmarks.names)
         ]
-        if self.models and lacking:
+        if self._predictors and lacking:
             upright = [
                 number
                 for number in lacking
@@ -134,7 +166,7 @@ class LandmarkStage(Stage):
                 own = predicted.get(number, [])
                 face = marked[number]
                 marked[number] = self._settled(image, face, own, found, followed, color)
-        return marked
+        return self._meshed(image, marked, turned, color)
 
     def _is_measured(self, face: Face) -> bool:
         """Whether the face's points come from the detector alone and begin with the eyes."""
@@ -150,7 +182,7 @@ class LandmarkStage(Stage):
             The landmarks of each model by the index of the face; nothing if no model finds the
             corners of the eyes.
         """
-        if not any(set(EYE_CORNERS) <= set(model.point_names) for model in self.models):
+        if not any(set(EYE_CORNERS) <= set(model.point_names) for model in self._predictors):
             return {}
         chosen = [number for number, face in enumerate(faces) if self._is_measured(face)]
         parts = self._predict_upright(image, [faces[number] for number in chosen])
@@ -228,7 +260,7 @@ class LandmarkStage(Stage):
             return []
         boxes = np.stack([face.bbox for face in faces])
         squares = boxes if self.detector is None else self.detector.landmark_boxes(boxes)
-        found = [model.predict(image, squares) for model in self.models]
+        found = [model.predict(image, squares) for model in self._predictors]
         return [list(parts) for parts in zip(*found, strict=True)]
 
     def _predict_turned(self, image: Image, turned: TurnedFace) -> list[Landmarks]:
@@ -242,10 +274,38 @@ class LandmarkStage(Stage):
         box = np.concatenate([side / 2 - half, side / 2 + half])[None]
         squares = self.detector.landmark_boxes(box)
         parts = []
-        for model in self.models:
+        for model in self._predictors:
             (marks,) = model.predict(patch, squares)
             parts.append(Landmarks(marks.names, points_back(marks.points, matrix)))
         return parts
+
+    def _meshed(
+        self,
+        image: Image,
+        faces: Sequence[Face],
+        turned: Sequence[TurnedFace | None],
+        color: ChannelOrder,
+    ) -> list[Face]:
+        """The faces with their meshes; those that have one keep it."""
+        described = list(faces)
+        lacking = [number for number, face in enumerate(faces) if face.mesh is None]
+        if self._mesh is None or not lacking:
+            return described
+        boxes: list[FloatArray] = []
+        rolls: list[float | None] = []
+        for number in lacking:
+            found, face = turned[number], faces[number]
+            box, roll = face.bbox, face.roll
+            if found is not None:
+                box = np.concatenate([found.center - found.size / 2, found.center + found.size / 2])
+            if roll is None and face.landmarks is not None:
+                roll = eye_line(face.landmarks)
+            boxes.append(box)
+            rolls.append(roll)
+        meshes = self._mesh.predict(image, np.stack(boxes), rolls, color=color)
+        for number, mesh in zip(lacking, meshes, strict=True):
+            described[number] = dataclasses.replace(faces[number], mesh=mesh)
+        return described
 
 
 def _joined(face: Face, parts: Sequence[Landmarks], found: TurnedFace | None) -> Face:
@@ -261,28 +321,40 @@ def _is_turned(found: TurnedFace | None) -> bool:
 
 
 def _to_json(face: Face, _: bool) -> dict[str, Any]:
-    if face.landmarks is None:
-        return {}
-    return {
-        "kps": [[round(float(value), 2) for value in point] for point in face.landmarks.points],
-        "kps_names": list(face.landmarks.names),
-    }
+    """Points with their names; a mesh as rows of x, y, z in order, without names."""
+    record: dict[str, Any] = {}
+    if face.landmarks is not None:
+        points = face.landmarks.points
+        record["kps"] = [[round(float(value), 2) for value in point] for point in points]
+        record["kps_names"] = list(face.landmarks.names)
+    if face.mesh is not None and face.mesh.z is not None:
+        rows = np.column_stack([face.mesh.points, face.mesh.z]).tolist()
+        record["mesh"] = [[round(value, 1) for value in row] for row in rows]
+        record["mesh_score"] = None if face.mesh.score is None else round(face.mesh.score, 4)
+    return record
 
 
 def _to_text(face: Face) -> list[str]:
-    if face.landmarks is None:
-        return []
-    points = zip(face.landmarks.names, face.landmarks.points, strict=True)
-    return [f"{name} ({x:.0f}, {y:.0f})" for name, (x, y) in points]
+    parts: list[str] = []
+    if face.landmarks is not None:
+        points = zip(face.landmarks.names, face.landmarks.points, strict=True)
+        parts += [f"{name} ({x:.0f}, {y:.0f})" for name, (x, y) in points]
+    if face.mesh is not None:
+        score = "" if face.mesh.score is None else f", score {face.mesh.score:.2f}"
+        parts.append(f"mesh of {len(face.mesh.points)} points{score}")
+    return parts
 
 
 def _draw(canvas: Canvas, face: Face) -> None:
+    if face.mesh is not None:
+        canvas.mesh(face.mesh.points)
     if face.landmarks is not None:
         canvas.points(face.landmarks.points, face.bbox)
 
 
 def _problem(first: Face, second: Face) -> str:
-    finite = first.kps is not None and np.isfinite(first.kps).all()
+    marks = [found.points for found in (first.landmarks, first.mesh) if found is not None]
+    finite = bool(marks) and all(np.isfinite(points).all() for points in marks)
     return "" if finite else "the landmarks are missing or not finite"
 
 

@@ -16,7 +16,7 @@ from ..vision.boxes import as_boxes
 from ..vision.gray import dlib_gray
 from ..vision.image import Image, check_image
 
-__all__ = ["LandmarkPredictor", "LandmarkSet", "merge_landmarks", "merged_names"]
+__all__ = ["LandmarkPredictor", "LandmarkSet", "limited_boxes", "merge_landmarks", "merged_names"]
 
 _MAX_COORDINATE = 1 << 30
 """Maximum absolute coordinate of a box in pixels, so that differences cannot overflow."""
@@ -80,12 +80,21 @@ def check_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.int64]:
     Raises:
         InputError: See `LandmarkPredictor.predict`.
     """
+    return limited_boxes(boxes).astype(np.int64)
+
+
+def limited_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Boxes as float64 (N, 4), finite and so small that whole pixels cannot overflow.
+
+    Raises:
+        InputError: See `LandmarkPredictor.predict`.
+    """
     array = as_boxes(boxes)
     bad = ~(np.abs(array) <= _MAX_COORDINATE).all(axis=1)
     if bad.any():
         number = int(bad.argmax())
         raise InputError(f"{array[number].tolist()} is not a box in pixels", where=f"box {number}")
-    return array.astype(np.int64)
+    return array
 
 
 class LandmarkSet:

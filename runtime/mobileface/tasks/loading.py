@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .detection import Detector
     from .embedding import Embedder
     from .landmarks import LandmarkSet
-    from .pose import PoseEstimator
+    from .pose import PoseModel
 
 __all__ = [
     "SESSION_OPTIONS",
@@ -77,7 +77,8 @@ def load(
 
     Returns:
         The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
-        `AttributePredictor`, a `HeadPredictor` or a `PoseEstimator`.
+        `MeshPredictor`, an `AttributePredictor`, a `HeadPredictor`, a `PoseEstimator` or a
+        `MeshPoseEstimator`.
 
     Raises:
         ModelNotFoundError: If the model or the variant is not found.
@@ -169,9 +170,9 @@ def load_attributes(
 
 def load_pose(
     name: str | Path | None = None, *, models: Folder = None, **options: Any
-) -> PoseEstimator:
+) -> PoseModel:
     """Loads a pose model by name or path, or the preferred one; see `load`."""
-    found: PoseEstimator = load(name, models=models, task="pose", **options)
+    found: PoseModel = load(name, models=models, task="pose", **options)
     return found
 
 
@@ -200,25 +201,44 @@ def load_landmarks(
     Raises:
         ModelNotFoundError: If no such model is found.
         ModelIntegrityError: If a file does not match its index.
+        ModelError: If the model has a mesh, which `load` loads: its points are not merged.
     """
     from .align import allows_crop
     from .landmarks import LandmarkSet
 
     if name is not None:
         choice: dict[str, Any] = {"models": models, "precision": precision, "variant": variant}
-        return LandmarkSet([load(name, task="landmarks", **choice, **options)])
+        chosen = load(name, task="landmarks", **choice, **options)
+        if chosen.spec.kind.on_request:
+            raise ModelError(
+                "its points are a mesh and no landmarks to merge",
+                where=chosen.name,
+                hint="load it with mobileface.load()",
+            )
+        return LandmarkSet([chosen])
     seen: list[str] = []
     for group in _by_preference("landmarks", models):  # the preferred group first
         opened = [_open(item, options, precision, variant) for item in group]
-        found = LandmarkSet([_run(model, "landmarks", {}) for model in opened])
+        ready = [_run(model, "landmarks", {}) for model in opened if not _on_request(model)]
+        if not ready:
+            continue
+        found = LandmarkSet(ready)
         if crop is None or allows_crop(found.point_names, crop):
             return found
         seen += found.point_names
+    if crop is None:
+        raise ModelNotFoundError("no landmark model that runs without being asked for")
     raise ModelNotFoundError(
-        f"the crop '{crop}' needs the landmarks {', '.join(CROPS[str(crop)].points)}; "
+        f"the crop '{crop}' needs the landmarks {', '.join(CROPS[crop].points)}; "
         f"available: {', '.join(seen)}",
         hint="convert a landmark model that outputs them",
     )
+
+
+def _on_request(opened: Session | ModelSpec) -> bool:
+    """Whether a model runs only when it is asked for."""
+    spec = opened.spec if isinstance(opened, Session) else opened
+    return spec.kind.on_request
 
 
 def _by_preference(task: str, models: Folder) -> list[list[StoredModel]]:

@@ -1,21 +1,65 @@
-"""Head pose from five landmarks, with the linear model published by MobileFace."""
+"""Head pose: the base class, and the linear model over five landmarks published by MobileFace."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, ModelNotFoundError
 from ..models.kinds import PoseSpec
 from ..models.spec import ModelSpec
-from ..types import Landmarks, Pose
+from ..types import Face, Landmarks, Pose
+from .base import Points
 
-__all__ = ["PoseEstimator"]
+__all__ = ["PoseEstimator", "PoseModel"]
 
 _SCALE = 100
 
 
-class PoseEstimator:
+class PoseModel(ABC):
+    """What estimates the pose of a face from points that were found before.
+
+    Args:
+        spec: Spec of a pose model.
+
+    Attributes:
+        spec: The spec.
+        name: Name of the model.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+
+    @abstractmethod
+    def estimate(self, landmarks: Any) -> Pose:
+        """The pose of one face from its points.
+
+        Raises:
+            InputError: If the points are not those that the model reads, or allow no pose.
+        """
+
+    @abstractmethod
+    def sample(self) -> Landmarks:
+        """Points of a face that it can read, to measure how long that takes."""
+
+    @abstractmethod
+    def require(self, points: Points | None) -> None:
+        """Makes sure that faces have the points that it reads.
+
+        Raises:
+            ModelNotFoundError: If no model gives them.
+        """
+
+    @abstractmethod
+    def of(self, face: Face) -> Pose | None:
+        """The pose of a face; None if it lacks the points, or they allow none."""
+
+
+class PoseEstimator(PoseModel):
     """Estimates pitch, roll and yaw from landmarks.
 
     Args:
@@ -30,8 +74,7 @@ class PoseEstimator:
         section = spec.require(PoseSpec)
         if not section.coefficients:
             raise ModelError("the spec has no coefficients", where=spec.name)
-        self.spec = spec
-        self.name = spec.name
+        super().__init__(spec)
         self.points = section.points
         self._coefficients = np.asarray(section.coefficients, np.float64)
 
@@ -72,6 +115,31 @@ class PoseEstimator:
         return Pose(float(pitch), float(roll), float(yaw))
 
     __call__ = estimate
+
+    def require(self, points: Points | None) -> None:
+        """See `PoseModel.require`."""
+        names = points.point_names if points else ()
+        blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
+        if blank.select(self.points) is None:
+            raise ModelNotFoundError(
+                f"pose needs the landmarks {', '.join(self.points)}; "
+                f"available: {', '.join(names) or 'none'}",
+                hint="convert a landmark model that outputs them",
+            )
+
+    def sample(self) -> Landmarks:
+        """See `PoseModel.sample`."""
+        points = np.random.RandomState(0).uniform(0, 100, (len(self.points), 2))
+        return Landmarks(self.points, points.astype(np.float32))
+
+    def of(self, face: Face) -> Pose | None:
+        """See `PoseModel.of`; None as well if all landmarks have the same height."""
+        if face.landmarks is None:
+            return None
+        try:
+            return self.estimate(face.landmarks)
+        except InputError:
+            return None
 
 
 def _as_array(points: npt.ArrayLike, where: str) -> npt.NDArray[np.float64]:

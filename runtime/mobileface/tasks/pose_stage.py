@@ -8,24 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, ModelNotFoundError
-from ..types import Face, Landmarks, Pose
+from ..errors import ModelNotFoundError
+from ..types import Face, Pose
+from ..vision.draw import Canvas
+from ..vision.head_rotation import rotation_of
 from ..vision.image import ChannelOrder, Image
 from .base import Request, Stage, Task
 from .loading import load_pose
-from .pose import PoseEstimator
+from .pose import PoseModel
 
 __all__ = ["TASK", "PoseStage"]
 
 
 class PoseStage(Stage):
-    """Adds head poses, estimated from landmarks.
+    """Adds head poses, estimated from landmarks or a mesh.
 
     Args:
         estimator: The pose model.
     """
 
-    def __init__(self, estimator: PoseEstimator) -> None:
+    def __init__(self, estimator: PoseModel) -> None:
         self.estimator = estimator
         self.models = [estimator]
 
@@ -33,33 +35,26 @@ class PoseStage(Stage):
     def load(cls, request: Request) -> PoseStage:
         """Creates the stage with the model that a request selects.
 
+        A model that reads a mesh is not taken by preference alone, unless there is a mesh already.
+
         Raises:
             ModelNotFoundError: If no model is found, or it needs landmarks that are not available.
         """
         estimator = request.choice
         if estimator is None or isinstance(estimator, str):
             estimator = load_pose(estimator, models=request.models)
-        names = request.points.point_names if request.points else ()
-        blank = Landmarks(names, np.zeros((len(names), 2), np.float32))
-        if blank.select(estimator.points) is None:
+        meshed = request.points is not None and request.points.has_mesh
+        if estimator.spec.kind.on_request and not (request.asked or meshed):
             raise ModelNotFoundError(
-                f"pose needs the landmarks {', '.join(estimator.points)}; "
-                f"available: {', '.join(names) or 'none'}",
-                hint="convert a landmark model that outputs them",
+                f"{estimator.name} runs when pose or a mesh is asked for",
+                hint="name the task 'pose'",
             )
+        estimator.require(request.points)
         return cls(estimator)
 
     def run(self, image: Image, faces: Sequence[Face], color: ChannelOrder) -> list[Face]:
-        """Adds poses; None for faces whose landmarks all have the same height."""
-        return [dataclasses.replace(face, pose=self._pose(face.landmarks)) for face in faces]
-
-    def _pose(self, marks: Landmarks | None) -> Pose | None:
-        if marks is None:
-            return None
-        try:
-            return self.estimator.estimate(marks)
-        except InputError:
-            return None
+        """Adds poses; None for faces whose points allow none."""
+        return [dataclasses.replace(face, pose=self.estimator.of(face)) for face in faces]
 
 
 def _angles(pose: Pose) -> dict[str, float]:
@@ -69,19 +64,34 @@ def _angles(pose: Pose) -> dict[str, float]:
 def _to_json(face: Face, _: bool) -> dict[str, Any]:
     if face.pose is None:
         return {}
-    return {"pose": {name: round(value, 2) for name, value in _angles(face.pose).items()}}
+    values: dict[str, Any] = {n: round(value, 2) for n, value in _angles(face.pose).items()}
+    return {"pose": values | ({"unit": "degrees"} if face.pose.degrees else {})}
 
 
 def _to_text(face: Face) -> list[str]:
     if face.pose is None:
         return []
-    return [" ".join(f"{name} {value:.1f}" for name, value in _angles(face.pose).items())]
+    unit = "°" if face.pose.degrees else ""
+    return [" ".join(f"{name} {value:.1f}{unit}" for name, value in _angles(face.pose).items())]
 
 
 def _caption(face: Face) -> str:
     if face.pose is None:
         return ""
     return " ".join(f"{name[0].upper()}{value:+.0f}" for name, value in _angles(face.pose).items())
+
+
+def _draw(canvas: Canvas, face: Face) -> None:
+    """The head's axes: right, down and out of the face, from between the eyes and the mouth."""
+    if face.pose is None or not face.pose.degrees:
+        return
+    right, down, into = rotation_of(face.pose).T
+    middle = (face.bbox[:2] + face.bbox[2:]) / 2
+    if face.mesh is not None:
+        middle = face.mesh.points.mean(axis=0)
+    length = float(max(face.bbox[2:] - face.bbox[:2])) / 2
+    ends = np.stack([right, down, -into])[:, :2] * length
+    canvas.axes(middle, np.asarray(middle + ends, np.float32))
 
 
 TASK = Task(
@@ -95,4 +105,5 @@ TASK = Task(
     to_json=_to_json,
     to_text=_to_text,
     caption=_caption,
+    draw=_draw,
 )

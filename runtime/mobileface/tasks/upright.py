@@ -24,7 +24,9 @@ __all__ = [
     "EYES",
     "EYE_CORNERS",
     "SURE_SCORE",
+    "Matrix",
     "TurnedFace",
+    "eye_line",
     "eye_roll",
     "found_turned",
     "points_at",
@@ -313,6 +315,15 @@ def eye_roll(marks: Landmarks, otherwise: float | None) -> float | None:
     """
     corners = marks.select(EYE_CORNERS)
     return otherwise if corners is None else _wrapped(_tilt(corners))
+
+
+def eye_line(marks: Landmarks) -> float | None:
+    """Degrees from the horizontal to the line through the eyes, clockwise; None without eyes."""
+    for names in (EYE_CORNERS, EYES):
+        eyes = marks.select(names)
+        if eyes is not None:
+            return _tilt(eyes)
+    return None
 
 
 def _turns(

@@ -39,8 +39,8 @@ class FollowedFace:
         track_id: ID of the track, the same in all frames.
         face: The face. Its embedding and attributes may come from the earlier frame with the best
             view.
-        measured: Fields that were measured in this frame: "bbox", "det_score", "kps", "pose",
-            "attributes", "embedding".
+        measured: Fields that were measured in this frame: "bbox", "det_score", "kps", "mesh",
+            "pose", "attributes", "embedding".
         predicted: Fields that were predicted by the tracker: "bbox" or none.
         kept: Fields that come from an earlier frame: "attributes", "embedding".
     """
@@ -242,7 +242,7 @@ class FaceFollower:
         return FollowedFace(
             track.track_id,
             face,
-            _present(face, ("bbox", "det_score", "kps", "pose", *fresh)),
+            _present(face, ("bbox", "det_score", "kps", "mesh", "pose", *fresh)),
             (),
             _present(face, kept),
         )
@@ -306,6 +306,7 @@ def _present(face: Face, names: Sequence[str]) -> tuple[str, ...]:
         "bbox": True,
         "det_score": True,
         "kps": face.landmarks is not None,
+        "mesh": face.mesh is not None,
         "pose": face.pose is not None,
         "attributes": face.attributes is not None,
         "embedding": face.embedding is not None,

@@ -17,6 +17,9 @@ Color = tuple[int, int, int]
 _BOX: Color = (80, 220, 60)
 _POINT: Color = (60, 60, 255)
 _TEXT: Color = (255, 255, 255)
+_AXES: tuple[Color, Color, Color] = ((60, 60, 255), (80, 220, 60), (255, 120, 40))
+"""Red to the right, green down, blue out of the face."""
+
 _SHADE: Color = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _POINT_SHARE = 0.015
@@ -56,6 +59,25 @@ class Canvas:
         for x, y in points:
             center = (round(float(x)), round(float(y)))
             cv2.circle(self.pixels, center, radius, _POINT, -1, cv2.LINE_AA)
+
+    def axes(self, origin: FloatArray, ends: FloatArray) -> None:
+        """Draws a head's axes as arrows: right in red, down in green, out of the face in blue.
+
+        Args:
+            origin: float32 (2,): where they begin, in pixels.
+            ends: float32 (3, 2): where they end.
+        """
+        width = max(1, round(2 * self.scale))
+        start = (round(float(origin[0])), round(float(origin[1])))
+        for (x, y), color in zip(ends, _AXES, strict=True):
+            end = (round(float(x)), round(float(y)))
+            cv2.arrowedLine(self.pixels, start, end, color, width, cv2.LINE_AA, 0, 0.15)
+
+    def mesh(self, points: FloatArray) -> None:
+        """Draws the points (P, 2) of a mesh, each a pixel in photos of the usual size."""
+        radius = max(0, round(self.scale) - 1)
+        for x, y in points:
+            cv2.circle(self.pixels, (round(float(x)), round(float(y))), radius, _POINT, -1)
 
     def text(self, lines: Sequence[str], bbox: FloatArray) -> None:
         """Writes lines of text above a box, below it at the top of the image, or else inside."""

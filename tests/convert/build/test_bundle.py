@@ -48,7 +48,7 @@ def test_what_is_in_it(folder: Path, tmp_path: Path) -> None:
     bundle = make_bundle(folder, tmp_path / "dist")
     index = read_index(folder)
     assert bundle.models == tuple(sorted(index))
-    assert bundle.licenses == ("BSL-1.0", "CC0-1.0", "MIT")
+    assert bundle.licenses == ("Apache-2.0", "BSL-1.0", "CC0-1.0", "MIT")
     with zipfile.ZipFile(bundle.path) as wheel:
         names = set(wheel.namelist())
         info = next(name.split("/")[0] for name in names if name.endswith("/RECORD"))
@@ -60,7 +60,7 @@ def test_what_is_in_it(folder: Path, tmp_path: Path) -> None:
             text = (folder / "licenses" / f"{name}.txt").read_bytes()
             assert wheel.read(f"mobileface_models/licenses/{name}.txt") == text
         metadata = wheel.read(f"{info}/METADATA").decode()
-        assert "License-Expression: BSL-1.0 AND CC0-1.0 AND MIT\n" in metadata
+        assert "License-Expression: Apache-2.0 AND BSL-1.0 AND CC0-1.0 AND MIT\n" in metadata
         assert "Requires-Dist: mobileface>=" in metadata
         assert "Root-Is-Purelib: true" in wheel.read(f"{info}/WHEEL").decode()
         rows = [row.split(",") for row in wheel.read(f"{info}/RECORD").decode().split()]
@@ -159,7 +159,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: Output) -> None:
     assert main(["bundle", "--models", str(folder), "--output", str(target)]) == 0
     printed = capsys.readouterr().out
     assert str(next(target.iterdir())) in printed
-    assert "licences: BSL-1.0, CC0-1.0" in printed
+    assert "licences: Apache-2.0, BSL-1.0, CC0-1.0" in printed
 
 
 def test_a_set_whose_licence_has_no_text(folder: Path, tmp_path: Path, capsys: Output) -> None:

@@ -156,6 +156,9 @@ def test_the_starter_set_holds_here() -> None:
     verdicts = certify(list_models(STARTER))
     for verdict in verdicts:
         assert verdict.state == HELD, verdict.reason
+        if verdict.stored.model == "pose_mesh":
+            assert verdict.agreement is None  # it has no network
+            continue
         assert verdict.agreement is not None
         assert verdict.certified_on["machine"] == "x86_64"
         print(f"{verdict.stored.model}: {verdict.agreement}")

@@ -17,7 +17,7 @@ import pytest
 
 from mobileface.commands.main import main
 from mobileface.diagnostics import health as doctor
-from mobileface.diagnostics.findings import FAILED, MISSING, NOTE, OK, Finding
+from mobileface.diagnostics.findings import FAILED, NOTE, OK, Finding
 from mobileface.diagnostics.health import examine
 from tests.runtime.models.test_starter import copied, folder, no_users_models  # noqa: F401
 
@@ -48,6 +48,7 @@ def test_the_starter_set_is_healthy(offline: None) -> None:
     for name in (
         "detection",
         "landmarks",
+        "pose",
         "attributes",
         "embedding",
         "align",
@@ -58,8 +59,7 @@ def test_the_starter_set_is_healthy(offline: None) -> None:
         assert tasks[name].state == OK
         assert float(str(tasks[name].data["median_ms"])) > 0
     assert "1 found" in tasks["detection"].text
-    assert tasks["pose"].state == MISSING
-    assert "mobileface-convert bundle" in tasks["pose"].hint
+    assert "pose_mesh" in tasks["pose"].text
 
 
 def test_json(capsys: Output) -> None:

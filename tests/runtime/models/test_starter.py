@@ -31,8 +31,13 @@ STARTER = {
     "expression": "attributes",
     "gender": "attributes",
     "landmark_dlib5": "landmarks",
+    "landmark_mesh": "landmarks",
+    "pose_mesh": "pose",
 }
-ORACLES = ("dlib ", "ONNX Runtime ", "OpenCV ", "plain numpy")
+ON_REQUEST = ("landmark_mesh", "pose_mesh")
+"""What runs only when it is asked for."""
+
+ORACLES = ("dlib ", "LiteRT ", "ONNX Runtime ", "OpenCV ", "plain numpy", "the angles ")
 LARGEST = 24_000_000
 """Bytes that all of it may take."""
 
@@ -105,17 +110,17 @@ def test_it_is_complete_and_what_its_index_says(folder: Path) -> None:
 
 def test_licences_lie_beside_the_models(folder: Path) -> None:
     for model in list_models(folder):
-        spec = mobileface.Session(model.path).spec
+        spec = mobileface.load(model.name, models=folder).spec
         path = folder / "licenses" / f"{spec.license.text_name}.txt"
         text = path.read_text(encoding="utf-8")
         assert len(text) > 1000
-        assert spec.license.name in ("BSL-1.0", "CC0-1.0", "MIT")
+        assert spec.license.name in ("Apache-2.0", "BSL-1.0", "CC0-1.0", "MIT")
         if spec.license.text_name == "MIT_YuNet":
             assert "Shenzhen Institute of Artificial Intelligence" in text
 
 
 def test_a_portrait_without_any_option(analyzer: FaceAnalyzer, image: Image) -> None:
-    """The box and its points are those of OpenCV's own detector."""
+    """The box and the first points are those of OpenCV's own detector."""
     assert analyzer.tasks == ("detection", "landmarks", "attributes", "embedding")
     assert set(analyzer.missing) == {"pose"}
     assert not analyzer.damaged
@@ -123,8 +128,13 @@ def test_a_portrait_without_any_option(analyzer: FaceAnalyzer, image: Image) -> 
     (face,) = analyzer(image)
     assert face.bbox == pytest.approx(BOX, abs=0.05)
     assert face.det_score == pytest.approx(SCORE, abs=1e-4)
+    (first,) = analyzer.detect(image)
+    assert first.kps is not None
+    assert first.kps == pytest.approx(np.array(KPS), abs=0.05)
     assert face.kps is not None
-    assert face.kps[:5] == pytest.approx(np.array(KPS), abs=0.05)
+    moved = float(np.linalg.norm(face.kps[:5] - first.kps, axis=1).max())
+    print(f"the mean of three looks moves the points by up to {moved:.1f} px")
+    assert moved <= 4  # of a face of 113
     assert face.attributes is not None
     print(face.attributes.gender, face.attributes.age, face.attributes.expressions)
     assert face.attributes.gender == "female"
@@ -232,8 +242,11 @@ def test_a_damaged_model_is_refused_by_name_and_hash(
             FaceAnalyzer(copied)
         return
     analyzer = FaceAnalyzer(copied)
-    if name == "detection_hog":
-        assert not analyzer.damaged
+    if name in ON_REQUEST:
+        with pytest.raises(ModelError, match=name):
+            FaceAnalyzer(copied, ("detection", "landmarks", "pose"))
+    if name == "detection_hog" or name in ON_REQUEST:
+        assert analyzer.damaged == (["pose"] if name == "pose_mesh" else [])
         return
     assert "detection" in analyzer.tasks
     if task == "attributes":

@@ -12,6 +12,8 @@ from .base import Feed, Kind, Option, Shape, Tensors
 from .embedder import EMBEDDER, EmbeddingSpec
 from .hog import HOG, HogSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
+from .mesh import MESH, MeshSpec
+from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
 from .yolo import YOLO, YoloSpec
 from .yunet import YUNET, YunetSpec
@@ -26,8 +28,10 @@ __all__ = [
     "HogSpec",
     "Kind",
     "LandmarkSpec",
+    "MeshSpec",
     "Option",
     "PoseSpec",
+    "RigidPoseSpec",
     "Shape",
     "Tensors",
     "YoloSpec",
@@ -43,7 +47,9 @@ KINDS: tuple[Kind[Any], ...] = (
     YOLO,
     YUNET,
     SHAPE_PREDICTOR,
+    MESH,
     LINEAR_POSE,
+    RIGID_POSE,
     ATTRIBUTE_NETWORK,
     ATTRIBUTE_HEADS,
     EMBEDDER,

@@ -102,6 +102,7 @@ class Kind(Generic[S]):
             trained with, so that conversion cuts the classifier off.
         exports_trunk: True if other formats than ONNX get the network without its decoding and
             NMS, which the sidecar describes.
+        on_request: True if its models run only when they are asked for, not by preference alone.
         input_color: Channel order of the images that it reads, if the spec has no "input".
         no_export: Why other formats than ONNX cannot hold it, with a place for "{target}"; may be
             empty.
@@ -119,6 +120,7 @@ class Kind(Generic[S]):
     ordered: ClassVar[bool] = True
     cuts_classifier: ClassVar[bool] = False
     exports_trunk: ClassVar[bool] = False
+    on_request: ClassVar[bool] = False
     input_color: ClassVar[str | None] = None
     no_export: ClassVar[str] = ""
 
