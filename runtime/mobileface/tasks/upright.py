@@ -45,6 +45,9 @@ EYE_CORNERS = ("left_eye_outer", "right_eye_outer")
 _SIDE = 128
 """Pixels of a patch; the face covers half of it."""
 
+_POINT_SIDE = 160
+"""Pixels of a patch whose points count."""
+
 _STEP = 45
 _QUICK = (0, -45, 45, 180)
 """Turns that are tried first: an upright face scores best at the first of them."""
@@ -252,7 +255,7 @@ def points_at(
     for right, down, scale in _VIEWS:
         middle = (box[:2] + box[2:]) / 2 + np.array([right, down], np.float32) * size
         boxes.append(np.concatenate([middle - size * scale / 2, middle + size * scale / 2]))
-    found = _looks(detector, image, boxes, [roll] * len(boxes), color)
+    found = _looks(detector, image, boxes, [roll] * len(boxes), color, _POINT_SIDE)
     if not found:
         return None
     return np.asarray(np.mean([look.points for look in found], axis=0), np.float32)
@@ -339,14 +342,15 @@ def _looks(
     boxes: Sequence[FloatArray],
     turns: Sequence[float],
     color: ChannelOrder,
+    side: int = _SIDE,
 ) -> list[_Look]:
     """What the detector finds in the middle of patches around boxes, each turned differently."""
     longer = [float(max(box[2:] - box[:2])) for box in boxes]
     if min(longer) <= 0:
         return []
-    scales = [_SIDE / (2 * side) for side in longer]
+    scales = [side / (2 * each) for each in longer]
     patches = [
-        turned_patch(image, (box[:2] + box[2:]) / 2, turn, scale, _SIDE)
+        turned_patch(image, (box[:2] + box[2:]) / 2, turn, scale, side)
         for box, turn, scale in zip(boxes, turns, scales, strict=True)
     ]
     found = []
@@ -355,9 +359,9 @@ def _looks(
     for turn, scale, (_, matrix), faces in parts:
         if faces.keypoints is None or not len(faces):
             continue
-        middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - _SIDE / 2
+        middles = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2 - side / 2
         nearest = int(np.abs(middles).sum(axis=1).argmin())
-        if np.abs(middles[nearest]).max() > _SIDE / 4:
+        if np.abs(middles[nearest]).max() > side / 4:
             continue
         kps = faces.keypoints[nearest].astype(np.float64)
         box_in_patch = faces.boxes[nearest].astype(np.float64)

@@ -90,4 +90,4 @@ def test_v2_of_the_portrait_at_every_angle(
     (face,) = analyzer(turned(image, angle)[0])
     similarity = face.similarity(upright)
     print(f"{angle}°: {similarity:.4f}")
-    assert similarity >= 0.93
+    assert similarity >= 0.92

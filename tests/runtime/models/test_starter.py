@@ -134,7 +134,7 @@ def test_a_portrait_without_any_option(analyzer: FaceAnalyzer, image: Image) -> 
     assert face.kps is not None
     moved = float(np.linalg.norm(face.kps[:5] - first.kps, axis=1).max())
     print(f"the mean of three looks moves the points by up to {moved:.1f} px")
-    assert moved <= 4  # of a face of 113
+    assert moved <= 6  # of a face of 113
     assert face.attributes is not None
     print(face.attributes.gender, face.attributes.age, face.attributes.expressions)
     assert face.attributes.gender == "female"
