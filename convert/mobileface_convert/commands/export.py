@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx
 
-from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.errors import ConversionError, MobileFaceError, shown
 from mobileface.host.files import sha256, write_aside
 from mobileface.host.output_options import OutputPlace
 from mobileface.host.outputs import check_folder, check_outputs
@@ -177,8 +177,10 @@ def _to_onnx(options: argparse.Namespace) -> int:
         entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
     write_aside(options.output, model.SerializeToString())
     for record in (PassRecord("prune", pruned), *records):
-        print(f"{record.name}: {len(record.result.changed)} changes")
-    print(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
+        print(shown(f"{record.name}: {len(record.result.changed)} changes"))
+    print(
+        shown(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
+    )
     return 0
 
 
@@ -288,7 +290,7 @@ def _run(jobs: Sequence[Job]) -> int:
             if len(jobs) == 1:
                 raise
             place = f"{error.where}: " if error.where not in ("", name) else ""
-            print(f"{name}: {place}{error.what}", file=sys.stderr, flush=True)
+            print(shown(f"{name}: {place}{error.what}"), file=sys.stderr, flush=True)
             failed.append(name)
             continue
         print(

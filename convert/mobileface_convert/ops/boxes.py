@@ -94,6 +94,8 @@ def adaptive_pooling(context: OpContext) -> ir.Value:
     """``GlobalAveragePool`` or ``AveragePool``."""
     data = context.data
     size = context.attrs.integers("output_size", ()) or (1,)
+    if len(size) > 2 or min(size) < 1:
+        raise GraphError(f"output_size={size} is not one or two numbers of at least 1")
     rows, columns = size * 2 if len(size) == 1 else size
     if (rows, columns) == (1, 1):
         return context.op("GlobalAveragePool", data)

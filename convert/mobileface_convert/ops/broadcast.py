@@ -10,7 +10,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from .binary import FUNCTIONS, combine
-from .registry import OpContext, operator
+from .registry import OpContext, check_size, operator
 
 __all__: list[str] = []
 
@@ -86,7 +86,8 @@ def repeat(context: OpContext) -> ir.Value:
         return data
     size = None if data.shape is None else data.shape[axis]
     if isinstance(size, int):
-        indices = context.integers(*(index for index in range(size) for _ in range(repeats)))
+        check_size((size, repeats))
+        indices = context.constant(np.repeat(np.arange(size), repeats), np.int64, "indices")
         return context.op("Gather", data, indices, axis=axis)
     count = context.op("Mul", context.size_of(data, axis), context.integers(repeats))
     zero, one, each = (context.constant(n, np.int64, "number") for n in (0, 1, repeats))
@@ -117,6 +118,7 @@ def filled(context: OpContext) -> ir.Value:
         raise UnsupportedOperatorError(f"shape={shape} is not supported")
     value = {"_zeros": 0.0, "_ones": 1.0}.get(context.node.op)
     value = context.attrs.number("value") if value is None else value
+    check_size(shape)
     return context.constant(np.full(shape, value), np.float32, "values")
 
 
@@ -140,5 +142,6 @@ def arange(context: OpContext) -> ir.Value:
     if step == 0 or repeats < 1 or (stop - start) / step <= 0:
         raise GraphError(f"the range from {start} to {stop} with step {step} is empty")
     count = math.ceil((stop - start) / step)
+    check_size((count, repeats))
     values = np.float32(start) + np.arange(count, dtype=np.float32) * np.float32(step)
     return context.constant(np.repeat(values, repeats), np.float32, "values")

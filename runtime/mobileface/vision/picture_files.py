@@ -155,7 +155,7 @@ def decode_image(data: bytes, where: str = "image", *, max_pixels: int | None = 
             where=where,
             hint=f"make it smaller, or set {_LIMIT}",
         )
-    if not header.format:
+    if not header.format or (_decodes(header.format) and header.pixels < 1):
         raise ImageError("not an image that OpenCV can decode", where=where)
     if not _decodes(header.format):
         raise ImageError(
