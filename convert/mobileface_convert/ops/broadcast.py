@@ -10,7 +10,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from .binary import FUNCTIONS, combine
-from .registry import OpContext, check_size, operator
+from .registry import MOST_TIMES, OpContext, check_size, operator
 
 __all__: list[str] = []
 
@@ -65,6 +65,7 @@ def tile(context: OpContext) -> ir.Value:
     rank = context.rank(data)
     if not reps or min(reps) < 1:
         raise GraphError(f"reps={reps} must hold numbers of at least 1")
+    check_size(reps, MOST_TIMES)
     if len(reps) > rank:
         data = context.op("Unsqueeze", data, context.integers(*range(len(reps) - rank)))
     reps = (1,) * (rank - len(reps)) + reps
@@ -84,6 +85,7 @@ def repeat(context: OpContext) -> ir.Value:
     axis = context.axis("axis", 0, context.rank(data))
     if repeats == 1:
         return data
+    check_size((repeats,), MOST_TIMES)
     size = None if data.shape is None else data.shape[axis]
     if isinstance(size, int):
         check_size((size, repeats))

@@ -23,6 +23,7 @@ from ..graph.onnx_builder import GraphBuilder
 from ..graph.source_graph import Edge, Graph, Node
 
 __all__ = [
+    "MOST_TIMES",
     "UNFIT",
     "OpContext",
     "Operator",
@@ -34,6 +35,9 @@ __all__ = [
 
 MOST_CONSTANT = 1 << 26
 """Numbers of an array that a conversion makes of attributes: 256 MB of float32."""
+
+MOST_TIMES = 1 << 20
+"""How many times an operator may repeat its data, whose size may not be known."""
 
 _MOST_NUMBERS, _LONGEST = 1 << 30, 200
 """Numbers of a result for an image: 4 GB of float32."""
