@@ -249,7 +249,7 @@ def load_recipe(name: str) -> Recipe:
         path = Path(name)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConversionError(f"cannot be read ({error})", where=name) from error
         return _recipe(text, name)
     if name not in recipe_names():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,11 +36,11 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
     for argument in arguments:
         path = Path(argument)
         left_out = ""
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  # False where Path raises: a name that is too long
             files = sorted(path.rglob("*"))
             inside = [file for file in files if _wanted(file, videos)]
             left_out = _left_out(files)
-        elif not path.exists() and _PATTERN & set(argument):
+        elif not os.path.exists(path) and _PATTERN & set(argument):  # noqa: PTH110
             inside = _matching(argument)
         else:
             inside = [path]
