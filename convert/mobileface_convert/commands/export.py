@@ -339,7 +339,7 @@ def _known(path: Path) -> Mapping[str, Any] | None:
     try:
         text = path.with_name(f"{path.stem}.certificate.json").read_text(encoding="utf-8")
         document = json.loads(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("sha256") != sha256(path):
         return None
@@ -377,6 +377,10 @@ def _input(
     return name, _sizes(options.input_shape)
 
 
+def _is_size(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
+
+
 def _sizes(text: str) -> tuple[int | str, ...]:
     """Parses the sizes of an --input-shape.
 
@@ -384,9 +388,9 @@ def _sizes(text: str) -> tuple[int | str, ...]:
         ConversionError: If the text is not a shape.
     """
     parts = [part.strip() for part in text.rpartition("=")[2].split(",")]
-    if not all(part.isdecimal() or part.isidentifier() for part in parts):
+    if not all(_is_size(part) or part.isidentifier() for part in parts):
         raise ConversionError(f"--input-shape '{text}' is not like N,3,112,112")
-    return tuple(int(part) if part.isdecimal() else part for part in parts)
+    return tuple(int(part) if _is_size(part) else part for part in parts)
 
 
 _TARGETS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -27,7 +27,7 @@ from .deadline import Deadline
 __all__ = ["ConsoleProgress", "Download", "Progress", "RetryPolicy"]
 
 _BLOCK = 1 << 16
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _CHECKOUT_HINT = "set MOBILEFACE_SOURCE to a checkout of the upstream repository"
 
 

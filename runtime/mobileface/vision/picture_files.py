@@ -173,7 +173,7 @@ def _limit() -> int:
     text = os.environ.get(_LIMIT, "")
     if not text:
         return MAX_PIXELS
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or len(text) > 18 or not int(text):
         raise ImageError(f"{_LIMIT} must be a number of pixels, not '{text}'")
     return int(text)
 

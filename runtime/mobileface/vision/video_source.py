@@ -20,6 +20,9 @@ _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 _STREAM_TIMEOUT_MS = 10_000
 _DEFAULT_FPS = 25.0
+_MOST_CAMERAS = 9999
+"""Larger numbers mean something else to OpenCV, or are no numbers of C."""
+
 _MAX_NOMINAL_FPS = 120.0
 """A higher rate in a file's header is often the unit of its time stamps, and is checked."""
 
@@ -72,6 +75,8 @@ class VideoSource:
             VideoError: If it cannot be opened.
         """
         if isinstance(self.place, int):
+            if not 0 <= self.place <= _MOST_CAMERAS:
+                raise VideoError("is not the number of a camera", where=str(self.place))
             capture = cv2.VideoCapture(self.place)
             what, hint = "cannot be opened", ""
         elif self.is_stream:

@@ -113,3 +113,17 @@ def test_in_time(serve: Callable[[Send], str], tmp_path: Path) -> None:
 def test_the_limit_grows_with_the_file() -> None:
     usual = RetryPolicy()
     assert usual.patience + 100e6 / usual.slowest == pytest.approx(5300)
+
+
+def huge_range(connection: socket.socket) -> None:
+    digits = b"9" * 5000
+    head = b"HTTP/1.1 206 P\r\nContent-Range: bytes 10-" + digits + b"/" + digits + b"\r\n\r\n"
+    connection.sendall(head + CONTENT[10:])
+
+
+def test_numbers_of_thousands_of_digits(serve: Callable[[Send], str], tmp_path: Path) -> None:
+    """Python's int refuses them with an error of its own."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.bin.part").write_bytes(CONTENT[:10])
+    with pytest.raises(SourceError, match="a different range than requested"):
+        DownloadSource(serve(huge_range), tmp_path, retry=RETRY).fetch(FILE)

@@ -75,6 +75,12 @@ def test_playlists(name: str, suffix: str, tmp_path: Path, monkeypatch: pytest.M
             VideoReader(path)
 
 
+@pytest.mark.parametrize("number", [-1, 10_000, 2**31, 10**20, 10**400])
+def test_numbers_of_no_camera(number: int) -> None:
+    with pytest.raises(VideoError, match="is not the number of a camera"):
+        VideoReader(number)
+
+
 def test_pipes_and_devices(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p.mp4")
     (tmp_path / "z.mp4").symlink_to("/dev/zero")
