@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import re
 
+# The exceptions; `shown` is used inside of the three packages.
 __all__ = [
     "CalibrationError",
     "ConversionError",
@@ -51,8 +52,6 @@ __all__ = [
     "TuningError",
     "UnsupportedOperatorError",
     "VideoError",
-    "shown",
-    "shown_lines",
 ]
 
 _TURNING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
