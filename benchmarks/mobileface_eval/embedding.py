@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mobileface.analyzer import FaceAnalyzer
 from mobileface.commands.progress import Progress
-from mobileface.errors import ImageError, InputError
+from mobileface.errors import ImageError, InputError, shown
 from mobileface.host.files import sha256
 from mobileface.models.index import PRECISIONS
 from mobileface.models.lookup import Prefer, find_model
@@ -324,7 +324,9 @@ def _report(
     """Lists skipped images on stderr; raises unless that is allowed or all of them are copies."""
     found = tuple(SkippedImage(face_set.images[n].name, refused[n]) for n in sorted(refused))
     for item in found:
-        print(f"mobileface-eval: skipped: {item.name}: {item.reason}", file=sys.stderr)
+        print(
+            f"mobileface-eval: skipped: {shown(item.name)}: {shown(item.reason)}", file=sys.stderr
+        )
     harmful = [item for item in found if not item.reason.startswith(_COPY)]
     if harmful and not allow_missing:
         raise InputError(

@@ -59,7 +59,7 @@ def write_report(
     write_aside(folder / f"{name}.json", text + "\n")
     lines = [f"# {name}", "", *summary, "", f"![{name}]({name}.svg)", ""]
     write_aside(folder / f"{name}.md", "\n".join(lines))
-    print_text("\n".join(summary))
+    print_text(*summary)
     print_text(f"written: {folder / name}.png, .svg, .json, .md")
 
 

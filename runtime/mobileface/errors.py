@@ -23,12 +23,15 @@
         └── ParityError                    converted model differs from its source
 
 Each error has three parts: ``what`` is wrong, ``where`` (file, node, field or array; may be empty)
-and a ``hint`` on what to do (may be empty). ``str(error)`` joins them into one line. The
-command-line tools print this line and exit with code 2.
+and a ``hint`` on what to do (may be empty). ``str(error)`` joins them into one line, with control
+characters as escapes. The command-line tools print this line and exit with code 2.
 """
 
 from __future__ import annotations
 
+import re
+
+# The exceptions; `shown` is used inside of the three packages.
 __all__ = [
     "CalibrationError",
     "ConversionError",
@@ -51,6 +54,34 @@ __all__ = [
     "VideoError",
 ]
 
+_TURNING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Unicode's controls of the direction of text (UAX 9)."""
+
+_NOT_SHOWN = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029{_TURNING}]")
+_NOT_IN_LINES = re.compile(f"(?![\n\r\t])[\x00-\x1f\x7f-\x9f\ud800-\udfff{_TURNING}]")
+
+
+def shown(text: object) -> str:
+    r"""A text in one line for people, with control characters as escapes, ``\x1b`` or ``\n``.
+
+    File names, names of parameters and keys of indexes may hold anything: escape sequences that
+    clear the screen or change its title, line ends that look like another message, controls that
+    turn the direction of the text.
+
+    Args:
+        text: The text, or an object with one, such as an error or a path.
+    """
+    return _NOT_SHOWN.sub(_escape, str(text))
+
+
+def shown_lines(text: str) -> str:
+    """Several lines for people: like `shown`, but line ends and tabs stay as they are."""
+    return _NOT_IN_LINES.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
 
 class MobileFaceError(Exception):
     """Base class of all exceptions of this project.
@@ -66,7 +97,7 @@ class MobileFaceError(Exception):
         self.where = where
         self.hint = hint
         text = f"{where}: {what}" if where else what
-        super().__init__(f"{text}; {hint}" if hint else text)
+        super().__init__(shown(f"{text}; {hint}" if hint else text))
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.where, self.hint)

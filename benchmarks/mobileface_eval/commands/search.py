@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from mobileface.commands.inputs import find_pictures
 from mobileface.errors import InputError
-from mobileface.host.files import reason
+from mobileface.host.array_files import load_array
+from mobileface.matching.embeddings import require_unit_rows
 from mobileface.types import require_same_model
 
 from ..datasets.face_sets import FaceImage, FaceSet
@@ -33,7 +34,6 @@ from .options import (
 __all__ = ["add_megaface"]
 
 _MATRIX = ".npy"
-_CHUNK, _LENGTH_ERROR = 65536, 1e-2
 _RANKS = (1, 5, 10, 100)
 _RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -139,22 +139,10 @@ def _distractors(
 
 def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
     """A float32 matrix of rows of unit length, memory-mapped from its file."""
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"not a .npy matrix ({reason(error)})", where=str(path)) from error
+    matrix = load_array(path, "a .npy matrix")
     if matrix.dtype != np.float32 or matrix.ndim != 2:
         raise InputError(
             f"expected a float32 matrix, got {matrix.dtype} {matrix.shape}", where=str(path)
         )
-    for start in range(0, len(matrix), _CHUNK):
-        lengths = np.linalg.norm(matrix[start : start + _CHUNK].astype(np.float64), axis=1)
-        wrong = ~(np.abs(lengths - 1) <= _LENGTH_ERROR)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise InputError(
-                f"row {start + row} has length {lengths[row]:.4g}, not 1",
-                where=str(path),
-                hint="divide each row by its length",
-            )
+    require_unit_rows(matrix, path)
     return np.asanyarray(matrix)

@@ -185,7 +185,7 @@ def read_pairs(path: Path, folder: Path) -> FaceSet:
     pairs, same = [], []
     for count, line in enumerate(lines, 1):
         fields = line.split("\t") if "\t" in line else line.split()
-        if not fields or (count == 1 and len(fields) <= 2 and all(f.isdigit() for f in fields)):
+        if not fields or (count == 1 and len(fields) <= 2 and all(map(_is_number, fields))):
             continue
         files, matches = _pair(fields, f"{path}, line {count}")
         pairs.append([numbers.setdefault(_existing(folder, file), len(numbers)) for file in files])
@@ -199,11 +199,11 @@ def read_pairs(path: Path, folder: Path) -> FaceSet:
 
 def _pair(fields: Sequence[str], where: str) -> tuple[list[Path], bool]:
     """The two files of a line, in LFW's form without a suffix, and whether they match."""
-    if len(fields) == 3 and fields[2] in ("0", "1") and not fields[1].isdigit():
+    if len(fields) == 3 and fields[2] in ("0", "1") and not _is_number(fields[1]):
         files, matches = [Path(fields[0]), Path(fields[1])], fields[2] == "1"
-    elif len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
+    elif len(fields) == 3 and _is_number(fields[1]) and _is_number(fields[2]):
         files, matches = [_lfw_file(fields[0], number) for number in fields[1:]], True
-    elif len(fields) == 4 and fields[1].isdigit() and fields[3].isdigit():
+    elif len(fields) == 4 and _is_number(fields[1]) and _is_number(fields[3]):
         files, matches = [_lfw_file(*fields[:2]), _lfw_file(*fields[2:])], False
     else:
         raise InputError(f"not a pair: {' '.join(fields)[:80]!r}", where=where)
@@ -211,6 +211,11 @@ def _pair(fields: Sequence[str], where: str) -> tuple[list[Path], bool]:
         if file.is_absolute() or ".." in file.parts:
             raise InputError(f"'{file}' is outside the folder", where=where)
     return files, matches
+
+
+def _is_number(text: str) -> bool:
+    """True for whole numbers of up to nine digits."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _lfw_file(name: str, number: str) -> Path:

@@ -26,7 +26,14 @@ import onnx
 
 from mobileface import __version__
 from mobileface.errors import ConversionError, ModelError, ModelIntegrityError, OutputError
-from mobileface.host.files import check_sha256, reason, replacing, scratch_folder
+from mobileface.host.files import (
+    check_inside,
+    check_sha256,
+    is_plain_name,
+    reason,
+    replacing,
+    scratch_folder,
+)
 from mobileface.host.output_options import OutputFolder
 from mobileface.host.places import MODELS_PACKAGE
 from mobileface.models.index import INDEX_FILE, IndexEntry, read_index
@@ -124,6 +131,7 @@ def _copy(models: Path, index: dict[str, IndexEntry], target: Path) -> None:
         if (models / f"{name}.md").is_file():
             names.add(f"{name}.md")
     for file in sorted(names):
+        check_inside(models / file, models)
         try:
             shutil.copyfile(models / file, target / file)
         except OSError as error:
@@ -149,20 +157,41 @@ def _files(record: Any) -> Iterator[tuple[str, str | None]]:
 def _license(model: Path) -> License:
     """The licence in a model's spec."""
     if model.suffix == ".json":
-        text = model.read_text(encoding="utf-8")
+        text = _text(model)
     else:
         try:
             metadata = onnx.load(str(model), load_external_data=False).metadata_props
         except Exception as error:  # protobuf has its own error types
             raise ModelError(f"cannot be read ({error})", where=str(model)) from error
         text = next((item.value for item in metadata if item.key == METADATA_KEY), "{}")
-    return ModelSpec.from_json(text, where=str(model)).license
+    terms = ModelSpec.from_json(text, where=str(model)).license
+    if not is_plain_name(terms.text_name):
+        raise ModelError(
+            f"the licence {terms.text_name!r} cannot be the name of a file",
+            where=str(model),
+            hint="use its SPDX identifier, such as MIT",
+        )
+    return terms
 
 
 def _license_text(models: Path, name: str) -> str:
     """The text of a licence, from the models folder or otherwise from this package."""
     own = models / LICENSES / f"{name}.txt"
-    return own.read_text(encoding="utf-8") if own.is_file() else license_text(name)
+    check_inside(own.parent, models)
+    check_inside(own, models)
+    return _text(own) if own.is_file() else license_text(name)
+
+
+def _text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read ({reason(error)})", where=str(path)) from error
 
 
 def _readme(index: dict[str, IndexEntry]) -> str:

@@ -135,7 +135,7 @@ def _input(spec: ModelSpec) -> str:
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelIntegrityError(f"cannot be read ({error})", where=str(path)) from error
     if not isinstance(document, dict):
         raise ModelIntegrityError("not a certificate", where=str(path))

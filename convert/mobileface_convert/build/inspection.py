@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobileface.errors import ConversionError
+from mobileface.errors import ConversionError, shown
 
 from ..backends.onnx import read_onnx
 from ..frontends.mxnet_checkpoint import load_checkpoint
@@ -63,7 +63,7 @@ def format_description(description: Mapping[str, Any]) -> str:
         if "parameters" in description:
             lines.append(f"parameters: {description['parameters']}")
         lines.append(f"weights: {description['weight_bytes'] / 1e6:.3f} MB")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _describe_graph(graph: Graph) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,8 +231,23 @@ def fetch_all(recipe: Recipe, source: Source | None) -> Files:
     if source is None:
         if recipe.files:
             raise ConversionError("the recipe's files need a source", where=recipe.name)
-        return {}
-    return {role: source.fetch(file) for role, file in recipe.files.items()}
+        return _RoleFiles(recipe, {})
+    return _RoleFiles(recipe, {role: source.fetch(file) for role, file in recipe.files.items()})
+
+
+class _RoleFiles(dict[str, Path]):
+    """Files by role; a role that the maker needs and the recipe lacks is an error of the recipe."""
+
+    def __init__(self, recipe: Recipe, files: Mapping[str, Path]) -> None:
+        super().__init__(files)
+        self._recipe = recipe
+
+    def __missing__(self, role: str) -> Path:
+        raise ConversionError(
+            f"maker '{self._recipe.maker}' needs a file '{role}'",
+            where=f"{self._recipe.name}, files",
+            hint=f"given: {', '.join(self) or 'none'}",
+        )
 
 
 def _maker(recipe: Recipe) -> Maker:

@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx
 
-from mobileface.errors import ConversionError, MobileFaceError
+from mobileface.errors import ConversionError, MobileFaceError, shown
 from mobileface.host.files import sha256, write_aside
 from mobileface.host.output_options import OutputPlace
 from mobileface.host.outputs import check_folder, check_outputs
@@ -177,8 +177,10 @@ def _to_onnx(options: argparse.Namespace) -> int:
         entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
     write_aside(options.output, model.SerializeToString())
     for record in (PassRecord("prune", pruned), *records):
-        print(f"{record.name}: {len(record.result.changed)} changes")
-    print(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
+        print(shown(f"{record.name}: {len(record.result.changed)} changes"))
+    print(
+        shown(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
+    )
     return 0
 
 
@@ -288,7 +290,7 @@ def _run(jobs: Sequence[Job]) -> int:
             if len(jobs) == 1:
                 raise
             place = f"{error.where}: " if error.where not in ("", name) else ""
-            print(f"{name}: {place}{error.what}", file=sys.stderr, flush=True)
+            print(shown(f"{name}: {place}{error.what}"), file=sys.stderr, flush=True)
             failed.append(name)
             continue
         print(
@@ -337,7 +339,7 @@ def _known(path: Path) -> Mapping[str, Any] | None:
     try:
         text = path.with_name(f"{path.stem}.certificate.json").read_text(encoding="utf-8")
         document = json.loads(text)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(document, dict) or document.get("sha256") != sha256(path):
         return None
@@ -375,6 +377,10 @@ def _input(
     return name, _sizes(options.input_shape)
 
 
+def _is_size(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
+
+
 def _sizes(text: str) -> tuple[int | str, ...]:
     """Parses the sizes of an --input-shape.
 
@@ -382,9 +388,9 @@ def _sizes(text: str) -> tuple[int | str, ...]:
         ConversionError: If the text is not a shape.
     """
     parts = [part.strip() for part in text.rpartition("=")[2].split(",")]
-    if not all(part.isdecimal() or part.isidentifier() for part in parts):
+    if not all(_is_size(part) or part.isidentifier() for part in parts):
         raise ConversionError(f"--input-shape '{text}' is not like N,3,112,112")
-    return tuple(int(part) if part.isdecimal() else part for part in parts)
+    return tuple(int(part) if _is_size(part) else part for part in parts)
 
 
 _TARGETS: dict[str, Callable[[argparse.Namespace], int]] = {

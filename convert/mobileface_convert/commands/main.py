@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobileface import __version__
-from mobileface.errors import ConversionError
+from mobileface.errors import ConversionError, shown
 from mobileface.host.output_options import OutputFolder, OutputPlace, run_checked
 from mobileface.host.outputs import check_outputs
 from mobileface.host.places import HOME_VARIABLE, user_models
@@ -212,7 +212,7 @@ def _default_folder() -> Path:
     folder = Path(home) if home else user_models()
     if folder is None:
         raise ConversionError("no home folder for models found", hint="pass --output DIR")
-    print(f"models folder: {folder}", flush=True)
+    print(shown(f"models folder: {folder}"), flush=True)
     return folder
 
 
@@ -228,7 +228,7 @@ def _starter(options: argparse.Namespace) -> int:
     converted = convert_recipes(chosen, options.output, complete=True, verify=verify, plan=plan)
     finish(options, options.output, converted)
     for path in write_cards(chosen, options.output):
-        print(f"written: {path}")
+        print(shown(f"written: {path}"))
     return 0
 
 
@@ -243,8 +243,8 @@ def _prune(options: argparse.Namespace) -> int:
     graph = load_checkpoint(options.symbol, options.params)
     result = prune(graph, options.at)
     for line in result.changed:
-        print(f"dropped {line}")
-    print(f"output: {result.graph.outputs[0].node.name}")
+        print(shown(f"dropped {line}"))
+    print(shown(f"output: {result.graph.outputs[0].node.name}"))
     _save(graph, result, options.output)
     return 0
 
@@ -254,9 +254,9 @@ def _merge(options: argparse.Namespace) -> int:
     graph = load_checkpoint(options.symbol, options.params)
     result = fold_batchnorm(graph)
     for line in result.changed:
-        print(f"folded {line}")
+        print(shown(f"folded {line}"))
     for refused in result.refused:
-        print(f"kept {refused.node}: {refused.reason}")
+        print(shown(f"kept {refused.node}: {refused.reason}"))
     _save(graph, result, options.output)
     return 0
 
@@ -289,7 +289,7 @@ def _verify(options: argparse.Namespace) -> int:
         if options.symbol:
             files = {"symbol": options.symbol, "params": options.params}
     agreement = verify_model(options.model, recipe, files)
-    print(f"{options.model}: {agreement_text(agreement)}")
+    print(shown(f"{options.model}: {agreement_text(agreement)}"))
     require(agreement, recipe.bounds[stored_as(options.model)], str(options.model))
     return 0
 

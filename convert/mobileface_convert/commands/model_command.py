@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mobileface.errors import ConversionError
+from mobileface.errors import ConversionError, shown
 from mobileface.host.output_options import OutputFile
 from mobileface.host.outputs import check_outputs
 
@@ -78,19 +78,21 @@ def _model(options: argparse.Namespace) -> int:
         )
     exported = _of_checkpoint(options) if options.file is None else _of_tflite(options)
     for name, shape in exported.inputs.items():
-        print(f"input {name}: {', '.join(map(str, shape))}")
+        print(shown(f"input {name}: {', '.join(map(str, shape))}"))
     if exported.note:
         fixed = "height and width are" if options.file is None else "the batch is"
-        print(f"{fixed} fixed: {exported.note}")
+        print(shown(f"{fixed} fixed: {exported.note}"))
     errors = exported.parity.errors if exported.parity else {}
     for name in exported.outputs:
-        print(f"output {name}" + (f": max error {errors[name]:.2g}" if name in errors else ""))
+        print(
+            shown(f"output {name}" + (f": max error {errors[name]:.2g}" if name in errors else ""))
+        )
     for record in exported.passes:
-        print(f"{record.name}: {len(record.result.changed)} changes")
+        print(shown(f"{record.name}: {len(record.result.changed)} changes"))
     against = f", against {exported.parity.oracle}" if exported.parity else ", not verified"
     if options.verify and not exported.parity:
         against += ": LiteRT is not installed, pip install 'mobileface[reference]' on x86-64 Linux"
-    print(f"{exported.path}: {exported.nodes} nodes, {exported.bytes / 1e6:.3f} MB{against}")
+    print(shown(f"{exported.path}: {exported.nodes} nodes, {exported.bytes / 1e6:.3f} MB{against}"))
     return 0
 
 

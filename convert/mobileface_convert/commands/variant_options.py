@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobileface.errors import ConversionError
+from mobileface.errors import ConversionError, shown
 from mobileface.models.index import PRECISIONS, read_index
 
 from ..build.calibration_images import read_samples
@@ -91,4 +91,4 @@ def finish(options: argparse.Namespace, folder: Path, converted: Sequence[Artefa
         index = read_index(folder)
         written = write_ort(folder, [index[artefact.name] for artefact in converted])
         for path in written:
-            print(f"written: {path}")
+            print(shown(f"written: {path}"))

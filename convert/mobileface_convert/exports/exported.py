@@ -112,13 +112,22 @@ def relative_error(name: str, found: FloatArray, expected: FloatArray) -> float:
     """Largest difference, relative to the largest value if that exceeds 1.
 
     Raises:
-        ParityError: If the shapes differ, or the positions of nan and inf.
+        ParityError: If the shapes differ, the positions or signs of infinite values differ, a value
+            is nan, or none is finite: equal nans verify nothing.
     """
     if found.shape != expected.shape:
         raise ParityError(f"output '{name}' has shape {found.shape}, expected {expected.shape}")
-    if not np.array_equal(np.isfinite(found), np.isfinite(expected)):
-        raise ParityError(f"output '{name}' has nan or inf at different positions")
     finite = np.isfinite(expected)
+    if np.isnan(expected).any() or np.isnan(found).any() or (finite.size and not finite.any()):
+        raise ParityError(
+            f"output '{name}' is nan or infinite for pictures of noise; nothing can be verified",
+            hint="check the network's weights and scalars",
+        )
+    if (
+        not np.array_equal(found[~finite], expected[~finite])
+        or not np.isfinite(found[finite]).all()
+    ):
+        raise ParityError(f"output '{name}' has inf at different positions")
     ours, theirs = found[finite].astype(np.float64), expected[finite].astype(np.float64)
     return float(np.abs(ours - theirs).max(initial=0) / max(1.0, np.abs(theirs).max(initial=0)))
 

@@ -41,12 +41,12 @@ class GraphBuilder:
         opset: Version of the default ONNX operator set, 17 to 23.
 
     Raises:
-        ValueError: If the opset is not supported.
+        GraphError: If the opset is not supported.
     """
 
     def __init__(self, name: str, opset: int = DEFAULT_OPSET) -> None:
         if opset not in _IR_VERSIONS:
-            raise ValueError(
+            raise GraphError(
                 f"opset {opset} is not supported: must be one of {sorted(_IR_VERSIONS)}"
             )
         self.name = name

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.errors import ConversionError
+from mobileface.errors import ConversionError, GraphError, MobileFaceError
 from mobileface.host.files import scratch_folder
 from mobileface.models.session import Session
 from mobileface.models.spec import ModelSpec
@@ -19,6 +19,7 @@ from ..frontends.checkpoint import save_checkpoint
 from ..frontends.gluon import load_gluon
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.source_graph import Graph
+from ..ops.registry import UNFIT
 from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
 from ..oracles.onnx_reference import ReferenceNetwork
 from ..oracles.verify import (
@@ -66,6 +67,7 @@ def apply_passes(
 
     Raises:
         ConversionError: If the target is unknown.
+        GraphError: If attributes or weights are such that a pass fails; names the pass.
     """
     if target not in TARGETS:
         raise ConversionError(
@@ -75,7 +77,13 @@ def apply_passes(
         )
     records: list[PassRecord] = []
     for name, run in (*first, *TARGETS[target]):
-        records.append(PassRecord(name, run(graph)))
+        try:
+            records.append(PassRecord(name, run(graph)))
+        except MobileFaceError:
+            raise
+        except UNFIT as error:
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise GraphError(f"pass {name} fails ({text[:200]})", where=graph.origin) from error
         graph = records[-1].result.graph
     return graph, records
 

@@ -73,6 +73,8 @@ def _require_same_shape(context: OpContext) -> None:
 def clip(context: OpContext) -> ir.Value:
     """``Clip``."""
     low, high = context.attrs.number("a_min"), context.attrs.number("a_max")
+    if not low <= high:  # ONNX gives a_max everywhere, MXNet does not
+        raise GraphError(f"a_min={low:g} is not at most a_max={high:g}")
     return context.op("Clip", context.data, context.scalar(low), context.scalar(high))
 
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from ..heads.nms import BoxNms, box_nms
-from .registry import OpContext, operator
+from .registry import OpContext, check_size, operator
 
 __all__: list[str] = []
 
@@ -66,6 +66,7 @@ def bilinear_resize(context: OpContext) -> ir.Value:
     size = attrs.integer("height", 1), attrs.integer("width", 1)
     if context.rank(context.data) != 4 or min(size) < 1:
         raise GraphError(f"cannot resize data of shape {context.data.shape} to {size}")
+    check_size(size)
     aligned = attrs.boolean("align_corners", True)
     mode = "align_corners" if aligned else "half_pixel"
     sizes = context.op(
@@ -94,6 +95,8 @@ def adaptive_pooling(context: OpContext) -> ir.Value:
     """``GlobalAveragePool`` or ``AveragePool``."""
     data = context.data
     size = context.attrs.integers("output_size", ()) or (1,)
+    if len(size) > 2 or min(size) < 1:
+        raise GraphError(f"output_size={size} is not one or two numbers of at least 1")
     rows, columns = size * 2 if len(size) == 1 else size
     if (rows, columns) == (1, 1):
         return context.op("GlobalAveragePool", data)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
 from .binary import FUNCTIONS, combine
-from .registry import OpContext, operator
+from .registry import MOST_TIMES, OpContext, check_size, operator
 
 __all__: list[str] = []
 
@@ -65,6 +65,7 @@ def tile(context: OpContext) -> ir.Value:
     rank = context.rank(data)
     if not reps or min(reps) < 1:
         raise GraphError(f"reps={reps} must hold numbers of at least 1")
+    check_size(reps, MOST_TIMES)
     if len(reps) > rank:
         data = context.op("Unsqueeze", data, context.integers(*range(len(reps) - rank)))
     reps = (1,) * (rank - len(reps)) + reps
@@ -84,9 +85,11 @@ def repeat(context: OpContext) -> ir.Value:
     axis = context.axis("axis", 0, context.rank(data))
     if repeats == 1:
         return data
+    check_size((repeats,), MOST_TIMES)
     size = None if data.shape is None else data.shape[axis]
     if isinstance(size, int):
-        indices = context.integers(*(index for index in range(size) for _ in range(repeats)))
+        check_size((size, repeats))
+        indices = context.constant(np.repeat(np.arange(size), repeats), np.int64, "indices")
         return context.op("Gather", data, indices, axis=axis)
     count = context.op("Mul", context.size_of(data, axis), context.integers(repeats))
     zero, one, each = (context.constant(n, np.int64, "number") for n in (0, 1, repeats))
@@ -117,6 +120,7 @@ def filled(context: OpContext) -> ir.Value:
         raise UnsupportedOperatorError(f"shape={shape} is not supported")
     value = {"_zeros": 0.0, "_ones": 1.0}.get(context.node.op)
     value = context.attrs.number("value") if value is None else value
+    check_size(shape)
     return context.constant(np.full(shape, value), np.float32, "values")
 
 
@@ -140,5 +144,6 @@ def arange(context: OpContext) -> ir.Value:
     if step == 0 or repeats < 1 or (stop - start) / step <= 0:
         raise GraphError(f"the range from {start} to {stop} with step {step} is empty")
     count = math.ceil((stop - start) / step)
+    check_size((count, repeats))
     values = np.float32(start) + np.arange(count, dtype=np.float32) * np.float32(step)
     return context.constant(np.repeat(values, repeats), np.float32, "values")

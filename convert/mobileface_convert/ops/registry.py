@@ -8,7 +8,8 @@ on a node is an error, never silently ignored.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,28 @@ from ..graph.attributes import Attributes
 from ..graph.onnx_builder import GraphBuilder
 from ..graph.source_graph import Edge, Graph, Node
 
-__all__ = ["OpContext", "Operator", "convert_node", "operator", "registered"]
+__all__ = [
+    "MOST_TIMES",
+    "UNFIT",
+    "OpContext",
+    "Operator",
+    "check_size",
+    "convert_node",
+    "operator",
+    "registered",
+]
+
+MOST_CONSTANT = 1 << 26
+"""Numbers of an array that a conversion makes of attributes: 256 MB of float32."""
+
+MOST_TIMES = 1 << 20
+"""How many times an operator may repeat its data, whose size may not be known."""
+
+_MOST_NUMBERS, _LONGEST = 1 << 30, 200
+"""Numbers of a result for an image: 4 GB of float32."""
+
+UNFIT = (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What ONNX, protobuf and NumPy raise for attributes that are too large or do not fit."""
 
 Converted = ir.Value | Sequence[ir.Value]
 FloatArray = npt.NDArray[np.float32]
@@ -221,7 +243,8 @@ def convert_node(
     Raises:
         UnsupportedOperatorError: If the operator, an attribute or an attribute value is not
             supported.
-        GraphError: If its inputs or weights do not fit; the message names the MXNet node.
+        GraphError: If its inputs or weights do not fit, an attribute is out of range, or a result
+            would be too large; the message names the MXNet node.
     """
     found = _OPERATORS.get(node.op)
     if found is None:
@@ -243,9 +266,33 @@ def convert_node(
     context = OpContext(builder, graph, node, values, Attributes(node.attrs, node.where))
     try:
         result = found.convert(context)
+        values_out = (result,) if isinstance(result, ir.Value) else tuple(result)
+        for value in values_out:
+            check_size(value.shape or (), _MOST_NUMBERS)
     except (GraphError, UnsupportedOperatorError) as error:
         if error.where.startswith(node.where):
             raise
         place = f"{node.where}, {error.where}" if error.where else node.where
         raise type(error)(error.what, where=place, hint=error.hint) from error
-    return (result,) if isinstance(result, ir.Value) else tuple(result)
+    except UNFIT as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GraphError(
+            f"operator '{node.op}' cannot be converted with its attributes ({text[:_LONGEST]})",
+            where=node.where,
+        ) from error
+    return values_out
+
+
+def check_size(shape: Iterable[object], most: int = MOST_CONSTANT) -> None:
+    """Checks that an array of a shape can be held; sizes that are not known count as 1.
+
+    Args:
+        shape: The sizes.
+        most: Allowed product of the sizes.
+
+    Raises:
+        GraphError: If the product is larger.
+    """
+    count = math.prod(size for size in shape if isinstance(size, int))
+    if count > most:
+        raise GraphError(f"a result would have {count:,} numbers; {most:,} are allowed")

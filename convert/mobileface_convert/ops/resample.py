@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from mobileface.errors import GraphError, UnsupportedOperatorError
 
-from .registry import OpContext, operator
+from .registry import MOST_TIMES, OpContext, check_size, operator
 
 __all__: list[str] = []
 
@@ -117,6 +117,7 @@ def up_sampling(context: OpContext) -> ir.Value:
     scale = attrs.integer("scale")
     if scale < 1:
         raise GraphError(f"attribute scale='{scale}' must be at least 1")
+    check_size((scale, scale), MOST_TIMES)
     if context.rank(context.data) != 4:
         raise GraphError(f"data of shape {context.data.shape} is not a feature map")
     if attrs.choice("sample_type", "", ("nearest", "bilinear")) == "bilinear":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mobileface.errors import ConversionError
 __all__ = ["MXNetReference", "import_mxnet", "mxnet_is_installed"]
 
 _BACKEND = "MXNET_SUBGRAPH_BACKEND"
+_LONGEST = 300
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -72,6 +74,30 @@ class MXNetReference:
         self, symbol: Path, params: Path, output: str | Sequence[str] | None = None
     ) -> None:
         self._mxnet = import_mxnet()
+        self._where = str(symbol)
+        with self._refusals():
+            self._load(symbol, params, output)
+        self.name = f"MXNet {self._mxnet.__version__}"
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Turns errors of MXNet, which has checks of its own, into one of this project.
+
+        Raises:
+            ConversionError: If MXNet cannot read or run the network.
+        """
+        try:
+            yield
+        except (self._mxnet.base.MXNetError, ValueError, TypeError, OverflowError) as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            text = next((line for line in lines if "Error" in line), lines[-1] if lines else "")
+            raise ConversionError(
+                f"MXNet refuses the network ({' '.join(text.split())[:_LONGEST]})",
+                where=self._where,
+                hint="convert without verification",
+            ) from error
+
+    def _load(self, symbol: Path, params: Path, output: str | Sequence[str] | None) -> None:
         network = self._mxnet.sym.load(str(symbol))
         if output is not None:
             internals = network.get_internals()
@@ -86,10 +112,17 @@ class MXNetReference:
         self._network = network
         self._arguments = {n: arrays[n] for n in network.list_arguments() if n in arrays}
         self._states = {n: arrays[n] for n in network.list_auxiliary_states() if n in arrays}
-        self.name = f"MXNet {self._mxnet.__version__}"
 
     def run(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
-        """Returns the network's outputs for inputs by name, all float32."""
+        """Returns the network's outputs for inputs by name, all float32.
+
+        Raises:
+            ConversionError: If MXNet cannot run the network.
+        """
+        with self._refusals():
+            return self._forward(inputs)
+
+    def _forward(self, inputs: Mapping[str, FloatArray]) -> list[FloatArray]:
         mxnet = self._mxnet
         fed = {name: mxnet.nd.array(value, dtype=np.float32) for name, value in inputs.items()}
         stored = {name: array.shape for name, array in self._arguments.items()}

@@ -16,6 +16,7 @@ import onnx
 import onnxruntime
 
 from mobileface.errors import ConversionError, ParityError
+from mobileface.host.array_files import load_arrays
 from mobileface.models import probes
 from mobileface.models.agreement import Agreement, Bounds, compare_outputs
 from mobileface.models.session import Session
@@ -133,11 +134,11 @@ def read_golden(name: str) -> tuple[FloatArray, str]:
             where=name,
             hint="install 'mobileface[reference]' on Python 3.11, or convert with --no-verify",
         )
-    with np.load(path, allow_pickle=False) as data:
-        if int(data["seed"]) != PROBE_SEED or len(data["outputs"]) != PROBE_COUNT:
-            raise ConversionError(
-                "the outputs were recorded for other probe images",
-                where=str(path),
-                hint="record them again with tests/record_golden.py",
-            )
-        return data["outputs"], f"recorded from {data['oracle']}"
+    data = load_arrays(path, "a record of outputs")
+    if int(data["seed"]) != PROBE_SEED or len(data["outputs"]) != PROBE_COUNT:
+        raise ConversionError(
+            "the outputs were recorded for other probe images",
+            where=str(path),
+            hint="record them again with tests/record_golden.py",
+        )
+    return data["outputs"], f"recorded from {data['oracle']}"

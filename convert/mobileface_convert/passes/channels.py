@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from mobileface.errors import GraphError
+
 from ..graph.attributes import Attributes
 from ..graph.source_graph import Array, Edge, Graph, Node, rebuild
 from .weighted_layers import Doubles, Layer, flattens, layer_of, store_arrays, store_layer, tidy
@@ -215,6 +217,10 @@ def _home(graph: Graph, node: Node, homes: dict[Node, Family]) -> Family:
     if is_dense(graph, node) or is_depthwise(graph, node):
         attrs = Attributes(node.attrs, node.where)
         size = attrs.integer("num_hidden" if node.op == "FullyConnected" else "num_filter")
+        weight = _weight(graph, node)
+        if size < 1 or (weight is not None and len(weight) != size):
+            shape = "" if weight is None else f" with a weight of shape {weight.shape}"
+            raise GraphError(f"cannot have {size} output channels{shape}", where=node.where)
         if home.channels not in (0, size):
             _pin(home, f"'{node.name}' has {size} output channels, not {home.channels}")
         home.channels = home.channels or size

@@ -51,6 +51,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mobileface import fields
 from mobileface.errors import ConversionError, SpecError
 from mobileface.models.agreement import Bounds
 from mobileface.models.spec import SCHEMA, ModelSpec
@@ -66,6 +67,7 @@ else:
 __all__ = ["Card", "Recipe", "Upstream", "load_recipe", "recipe_names"]
 
 _UPSTREAMS = "upstreams.toml"
+_CARD_TEXTS = ("purpose", "published", "measured")
 
 _S = TypeVar("_S")
 
@@ -251,7 +253,7 @@ def load_recipe(name: str) -> Recipe:
         path = Path(name)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConversionError(f"cannot be read ({error})", where=name) from error
         return _recipe(text, name)
     if name not in recipe_names():
@@ -279,10 +281,12 @@ def _recipe(text: str, where: str) -> Recipe:
         raise ConversionError(f"not TOML ({error})", where=where) from error
     except KeyError as error:
         raise ConversionError(f"field {error} is missing", where=where) from error
-    except (TypeError, AttributeError) as error:
-        raise ConversionError(f"a field has the wrong type ({error})", where=where) from error
     except SpecError as error:
         raise ConversionError(error.what, where=error.where, hint=error.hint) from error
+    except (TypeError, AttributeError, ValueError, ArithmeticError, LookupError) as error:
+        raise ConversionError(f"a field has the wrong type ({error})", where=where) from error
+    except RecursionError as error:
+        raise ConversionError("nested too deeply", where=where) from error
 
 
 def _build(
@@ -297,13 +301,13 @@ def _build(
     source = {"repository": upstream["repository"], "files": list(listed.values())}
     if commit is not None:
         source["commit"] = commit
-    fields = {
+    facts = {
         "schema": SCHEMA,
         "license": upstream["license"],
         "source": source,
         **data["spec"],
     }
-    spec = ModelSpec.from_dict(fields, where=f"{where}, spec")
+    spec = ModelSpec.from_dict(facts, where=f"{where}, spec")
     convert, verify = dict(data["convert"]), data["verify"]
     recipe = Recipe(
         name=spec.name,
@@ -315,9 +319,9 @@ def _build(
             upstream.get("pinned"),
         ),
         files=files,
-        maker=convert.pop("maker"),
-        cut=convert.pop("cut", None),
-        opset=convert.pop("opset", DEFAULT_OPSET),
+        maker=fields.text(convert.pop("maker"), f"{where}, maker"),
+        cut=fields.text(convert.pop("cut"), f"{where}, cut") if "cut" in convert else None,
+        opset=fields.integer(1)(convert.pop("opset", DEFAULT_OPSET), f"{where}, opset"),
         bounds=_bounds(verify),
         spec=spec,
         weights=convert.pop("weights", "float32"),
@@ -337,13 +341,15 @@ def _bounds(verify: Mapping[str, Any]) -> dict[str, Bounds]:
     tables = {"float32": verify, **stored}
     return {
         weights: Bounds(
-            table["max_abs_error"],
-            table.get("min_cosine", 0.9999999),
-            table.get("mean_cosine", -1.0),
+            fields.number(table["max_abs_error"], "verify, max_abs_error"),
+            fields.number(table.get("min_cosine", 0.9999999), "verify, min_cosine"),
+            fields.number(table.get("mean_cosine", -1.0), "verify, mean_cosine"),
         )
         for weights, table in tables.items()
     }
 
 
 def _card(data: Mapping[str, Any]) -> Card:
-    return Card(data["purpose"], data["published"], data["measured"], tuple(data["limits"]))
+    purpose, published, measured = (fields.text(data[n], f"card, {n}") for n in _CARD_TEXTS)
+    limits = fields.list_of(fields.text)(data["limits"], "card, limits")
+    return Card(purpose, published, measured, limits)

@@ -20,12 +20,14 @@ from typing import IO, Protocol, TextIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from mobileface.errors import SourceError, SourceIntegrityError
+from mobileface.errors import SourceError, SourceIntegrityError, shown
+
+from .deadline import Deadline
 
 __all__ = ["ConsoleProgress", "Download", "Progress", "RetryPolicy"]
 
 _BLOCK = 1 << 16
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _CHECKOUT_HINT = "set MOBILEFACE_SOURCE to a checkout of the upstream repository"
 
 
@@ -90,7 +92,8 @@ class ConsoleProgress:
         percent = f"{100 * done // total:3d} %  " if total else ""
         # The rate of a resumed download counts only the bytes that arrived since.
         rate = (done - self._first_done) / elapsed / 1e6 if elapsed > 0 else 0.0
-        return f"{PurePosixPath(self._path).name}  {percent}{done / 1e6:.1f} MB  {rate:.1f} MB/s"
+        name = shown(PurePosixPath(self._path).name)
+        return f"{name}  {percent}{done / 1e6:.1f} MB  {rate:.1f} MB/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,16 @@ class RetryPolicy:
         first_delay: Seconds before the second attempt; doubled before each further one.
         longest_delay: Maximum delay in seconds, even if the server asks for a longer one.
         timeout: Seconds without data after which a connection is considered dead.
+        patience: Seconds that a file may take, with all attempts, before its size is considered.
+        slowest: Bytes per second that a server must reach after that.
     """
 
     attempts: int = 5
     first_delay: float = 0.5
     longest_delay: float = 30.0
     timeout: float = 30.0
+    patience: float = 300.0
+    slowest: float = 20_000.0
 
 
 class _TransientError(Exception):
@@ -148,14 +155,13 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _build_opener() -> urllib.request.OpenerDirector:
+def _build_opener(deadline: Deadline) -> urllib.request.OpenerDirector:
     """An opener for http and https only; urllib's default also opens file:, ftp: and data:."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),  # reads http_proxy, https_proxy and no_proxy
         urllib.request.UnknownHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        *deadline.handlers(),
         urllib.request.HTTPDefaultErrorHandler(),
         _SafeRedirects(),
         urllib.request.HTTPErrorProcessor(),
@@ -195,7 +201,8 @@ class Download:
         self._limit = max_bytes if size is None else size
         self._retry = retry
         self._progress = progress
-        self._opener = _build_opener()
+        self._deadline: Deadline
+        self._opener: urllib.request.OpenerDirector
         # Kept for this run only. The partial file of an earlier run may differ from the file that
         # the server has now, with or without a tag; only the caller's hash can tell.
         self._etag: str | None = None
@@ -204,16 +211,28 @@ class Download:
         """Completes the partial file.
 
         Raises:
-            SourceError: If the request is rejected, the file is not found or too large, or the
-                last attempt fails. The partial file is kept unless the file is too large.
+            SourceError: If the request is rejected, the file is not found or too large, the last
+                attempt fails, or all attempts together take too long (`RetryPolicy`). The partial
+                file is kept unless the file is too large.
             SourceIntegrityError: If the server's file does not have the expected size.
             OSError: If the partial file cannot be written.
         """
+        with Deadline(self._retry.patience + self._limit / self._retry.slowest) as self._deadline:
+            self._opener = _build_opener(self._deadline)
+            self._run()
+
+    def _run(self) -> None:
         for attempt in range(1, self._retry.attempts + 1):
             try:
                 self._attempt()
                 return
             except _TransientError as problem:
+                if not self._deadline.left:
+                    raise SourceError(
+                        f"not complete after {self._deadline.seconds:.0f} seconds, too slow",
+                        where=self._url,
+                        hint=f"run again to resume the download, or {_CHECKOUT_HINT}",
+                    ) from problem
                 if attempt == self._retry.attempts:
                     raise SourceError(
                         f"download failed after {attempt} attempts, last error: {problem}",
@@ -222,7 +241,7 @@ class Download:
                     ) from problem
                 doubled = self._retry.first_delay * 2 ** (attempt - 1)
                 delay = doubled if problem.delay is None else problem.delay
-                time.sleep(min(delay, self._retry.longest_delay))
+                time.sleep(min(delay, self._retry.longest_delay, self._deadline.left))
 
     def _attempt(self) -> None:
         offset = self._resume_offset()

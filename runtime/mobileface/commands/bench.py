@@ -43,7 +43,7 @@ from ..diagnostics.published_times import PUBLISHED_MS
 from ..diagnostics.workloads import Scene, Work, takes_batches, work_of
 from ..effects.enhance import enhance
 from ..effects.makeup import makeup
-from ..errors import InputError, MobileFaceError, ModelNotFoundError
+from ..errors import InputError, MobileFaceError, ModelNotFoundError, shown
 from ..host.environment import describe_environment
 from ..host.files import scratch_folder
 from ..models.lookup import StoredModel
@@ -131,7 +131,7 @@ def run_bench(options: argparse.Namespace) -> int:
     if options.json:
         print_json(document)
     else:
-        print_text(_text(document))
+        print_text(*_text(document).splitlines())
     return 0
 
 
@@ -242,7 +242,7 @@ def _measure_starts(rows: Sequence[_Row], deadline: float) -> None:
             try:
                 fresh = measure_fresh(_START, arguments)
             except InputError as error:
-                print(f"mobileface: {row.key}: {error}", file=sys.stderr)
+                print(f"mobileface: {shown(row.key)}: {error}", file=sys.stderr)
                 continue
             row.facts["start_up_ms"] = round(1e3 * fresh.seconds, 1)
             row.facts["peak_bytes"] = fresh.peak_bytes

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics.certification import BROKEN, FAILED, Verdict, certify
+from ..errors import shown
 from ..host.machine import this_machine
 from ..models.lookup import list_models
 from ..models.replay import platform_of
@@ -41,7 +42,7 @@ def _run(options: argparse.Namespace) -> int:
     here = platform_of(this_machine())
     for verdict in verdicts:
         if verdict.state == FAILED:
-            print(f"mobileface: error: {verdict.reason}", file=sys.stderr)
+            print(f"mobileface: error: {shown(verdict.reason)}", file=sys.stderr)
     if options.json:
         print_json({"schema": 1, "platform": here, "variants": [_record(v) for v in verdicts]})
     else:

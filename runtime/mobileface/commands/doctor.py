@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     for finding in examine(options.models):
         if not options.json:
             said = any(finding.hint == before.hint for before in findings)
-            print_text(_line(finding, "" if said else finding.hint))
+            print_text(*_lines(finding, "" if said else finding.hint))
         findings.append(finding)
     failed = [finding for finding in findings if finding.state == FAILED]
     if options.json:
@@ -52,6 +52,6 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _line(finding: Finding, hint: str) -> str:
+def _lines(finding: Finding, hint: str) -> list[str]:
     line = f"{finding.state:<8}{finding.area:<10}{finding.name:<24}{finding.text}"
-    return f"{line}\n{'':<42}-> {hint}" if hint else line
+    return [line, f"{'':<42}-> {hint}"] if hint else [line]

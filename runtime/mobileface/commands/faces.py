@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from ..analyzer import FaceAnalyzer
-from ..errors import InputError, ModelNotFoundError, OutputError
+from ..errors import InputError, ModelNotFoundError, OutputError, shown
 from ..host.files import write_aside
 from ..host.output_options import OutputFile, OutputFolder
 from ..host.outputs import check_outputs, unique_stems
@@ -126,7 +126,7 @@ def run_faces(options: argparse.Namespace) -> int:
         if options.json:
             print_json(face_record(path, image, faces, options.embeddings))
         else:
-            print_text(_text(path, faces))
+            print_text(*_text(path, faces))
         if options.draw is not None:
             write_picture(options.draw, draw_faces(image, faces))
         if options.output is not None:
@@ -209,7 +209,7 @@ def report_damaged(analyzer: FaceAnalyzer) -> None:
     """Reports the tasks and models that are skipped because a model was rejected."""
     reasons = {task: analyzer.missing[task] for task in analyzer.damaged} | analyzer.refused
     for name, reason in reasons.items():
-        print(f"mobileface: {name} skipped: {reason}", file=sys.stderr)
+        print(f"mobileface: {shown(name)} skipped: {shown(reason)}", file=sys.stderr)
 
 
 def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
@@ -220,9 +220,9 @@ def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
     return record
 
 
-def _text(path: Path, faces: Sequence[Face]) -> str:
+def _text(path: Path, faces: Sequence[Face]) -> list[str]:
     """The human-readable lines for one image."""
     lines = [f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"]
     for face in faces:
         lines.append("  " + "  ".join(part for task in TASKS for part in task.to_text(face)))
-    return "\n".join(lines)
+    return lines

@@ -54,7 +54,7 @@ def run_search(options: argparse.Namespace) -> int:
             if options.json:
                 print_json({"file": str(path), "faces": _records(faces, results)})
             else:
-                print_text(_text(str(path), results))
+                print_text(*_text(str(path), results))
     return 2 if files.failed else 0
 
 
@@ -174,7 +174,7 @@ def _answer(found: Identification, best: Match) -> str:
     return f"unknown (nearest: {best.name}, {similar}, below {least})"
 
 
-def _text(file: str, results: Sequence[Identification | None]) -> str:
+def _text(file: str, results: Sequence[Identification | None]) -> list[str]:
     """The human-readable lines for one image."""
     lines = [f"{file}: {len(results)} face{'' if len(results) == 1 else 's'}"]
     for found in results:
@@ -190,4 +190,4 @@ def _text(file: str, results: Sequence[Identification | None]) -> str:
             parts.append(f"then {found.runner_up.name} {found.runner_up.similarity:.3f}")
         lines.append("  " + ", ".join(parts))
         lines += [f"    {match.similarity:.3f}  {match.name}" for match in found.matches[1:]]
-    return "\n".join(lines)
+    return lines

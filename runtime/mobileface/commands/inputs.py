@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import glob
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import ImageError, InputError
+from ..errors import ImageError, InputError, shown
 from ..vision.image import Image
 from ..vision.picture_files import is_picture, may_be_file, read_image, why_not_decoded
 from ..vision.video import is_video
@@ -36,20 +36,47 @@ def find_pictures(arguments: Sequence[str], *, videos: bool = False) -> list[Pat
     for argument in arguments:
         path = Path(argument)
         left_out = ""
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  # False where Path raises: a name that is too long
             files = sorted(path.rglob("*"))
             inside = [file for file in files if _wanted(file, videos)]
             left_out = _left_out(files)
-        elif not path.exists() and _PATTERN & set(argument):
-            inside = sorted(Path(name) for name in glob.glob(argument, recursive=True))  # noqa: PTH207
+        elif not os.path.exists(path) and _PATTERN & set(argument):  # noqa: PTH110
+            inside = _matching(argument)
         else:
             inside = [path]
         if not inside:
             raise InputError("no images found", where=argument, hint=left_out)
         if left_out:
-            print(f"mobileface: {argument}: {left_out}", file=sys.stderr)
+            print(f"mobileface: {shown(argument)}: {shown(left_out)}", file=sys.stderr)
         found += inside
     return found
+
+
+def _matching(pattern: str) -> list[Path]:
+    """Files that match a pattern; hidden ones only if it says so.
+
+    ``**`` does not go through links to folders: one that leads to its own folder would have no end.
+    Pipes and devices are left out, as in folders.
+
+    Raises:
+        InputError: If the pattern is invalid.
+    """
+    parts = [part if part == "**" else part.replace("**", "*") for part in Path(pattern).parts]
+    first = next(at for at, part in enumerate(parts) if _PATTERN & set(part))
+    base, rest = Path(*parts[:first]), parts[first:]
+    if rest[-1] == "**":
+        rest.append("*")
+    hidden = any(part.startswith(".") for part in rest)
+    try:
+        found = set(base.glob("/".join(rest)))
+    except (ValueError, NotImplementedError, RecursionError) as error:
+        raise InputError(f"not a pattern ({error})", where=pattern) from error
+    return sorted(
+        path
+        for path in found
+        if may_be_file(path)
+        and (hidden or not any(p.startswith(".") for p in path.parts[len(base.parts) :]))
+    )
 
 
 def _wanted(path: Path, videos: bool) -> bool:

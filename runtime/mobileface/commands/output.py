@@ -6,15 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 
+from ..errors import shown
 from ..host.ending import exit_code, sentence
 from ..tasks.face_choice import describe_box
 
 __all__ = ["print_json", "print_text", "say_chosen", "say_interrupted"]
 
 
-def print_text(text: str) -> None:
-    """Prints text; characters that the terminal cannot show are escaped."""
+def print_text(*lines: str) -> None:
+    """Prints lines; control characters and what the terminal cannot show are escaped."""
     encoding = sys.stdout.encoding or "utf-8"
+    text = "\n".join(map(shown, lines))
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
@@ -27,7 +29,7 @@ def say_chosen(file: str, count: int, bbox: Sequence[float], how: str = "") -> N
     """Says which of several faces of a photo was used: its box in pixels."""
     which = f"{how} one" if how else "one"
     print(
-        f"mobileface: {file}: {count} faces found; used the {which} at {describe_box(bbox)}",
+        f"mobileface: {shown(file)}: {count} faces found; used the {which} at {describe_box(bbox)}",
         file=sys.stderr,
     )
 

@@ -149,7 +149,8 @@ def run_track(options: argparse.Namespace) -> int:
         raise InputError(
             "no output specified", hint="pass --output OUT.mp4, --tracks OUT.jsonl or both"
         )
-    source = int(options.video) if options.video.isdecimal() else options.video
+    number = options.video.isdecimal() and len(options.video) < 10
+    source = int(options.video) if number else options.video
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(VideoReader(source))
         names = None
@@ -341,6 +342,6 @@ def detect_every(text: str) -> int | str:
     """The value of ``--detect-every``."""
     if text == "auto":
         return text
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or len(text) > 9 or not int(text):
         raise argparse.ArgumentTypeError(f"must be 'auto' or a number of at least 1, not '{text}'")
     return int(text)

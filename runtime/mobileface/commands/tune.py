@@ -285,7 +285,7 @@ def _print(options: argparse.Namespace, machine: str, path: Path | None, result:
     lines += [f"not used: {r['model']} {r['variant']}: {r['reason']}" for r in result.refused]
     if settings:
         lines.append(f"stored in {path}; used by default")
-    print_text("\n".join(lines))
+    print_text(*lines)
 
 
 def _line(setting: Setting) -> str:

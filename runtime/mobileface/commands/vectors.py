@@ -13,7 +13,7 @@ import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..arrays import shortest
-from ..errors import ImageError, InputError, ModelNotFoundError
+from ..errors import ImageError, InputError, ModelNotFoundError, shown
 from ..host.output_options import OutputFile
 from ..host.outputs import check_outputs
 from ..matching.calibration import Calibration, find_calibration
@@ -117,7 +117,7 @@ def run_embed(options: argparse.Namespace) -> int:
         rows += some
         if not some:
             without_face.append(str(path))
-            print(f"mobileface: {path}: no face found", file=sys.stderr)
+            print(f"mobileface: {shown(path)}: no face found", file=sys.stderr)
     if files.failed:  # the output would be incomplete
         return 2
     found = _gather(rows, source)

@@ -14,7 +14,9 @@ from .ending import add_leftover, drop_leftover, held
 from .outputs import check_place, final_place, open_through, write_all, written_through
 
 __all__ = [
+    "check_inside",
     "check_sha256",
+    "is_plain_name",
     "reason",
     "replacing",
     "scratch_folder",
@@ -25,6 +27,8 @@ __all__ = [
 
 _BLOCK = 1 << 16
 """Bytes hashed at a time: they stay in the CPU cache, so this is faster than megabytes."""
+
+_SEPARATORS = frozenset("/\\:")
 
 _LONGEST_NAME = 200
 """Bytes of a file name from which on the name of its temporary file is shortened."""
@@ -59,6 +63,37 @@ def check_sha256(path: Path, expected: str) -> None:
             f"its SHA-256 is {found}, but the index lists {expected}",
             where=str(path),
             hint="the file is corrupt or was replaced; convert or fetch it again",
+        )
+
+
+def is_plain_name(name: str) -> bool:
+    """True if a text from a file is the name of a file in a folder, and of nothing else.
+
+    It has no path separator, drive or control character, is neither ``.`` nor ``..``, and leaves
+    room for a suffix.
+    """
+    return (
+        name not in ("", ".", "..")
+        and name.isprintable()
+        and not set(name) & _SEPARATORS
+        and len(os.fsencode(name)) <= _LONGEST_NAME
+    )
+
+
+def check_inside(path: Path, folder: Path) -> None:
+    """Checks that a file does not lie outside of its folder by a symbolic link.
+
+    A folder that is itself a link is followed.
+
+    Raises:
+        ModelIntegrityError: If it does.
+    """
+    if not path.is_symlink():
+        return
+    place = Path(os.path.realpath(path))
+    if not place.is_relative_to(os.path.realpath(folder)):
+        raise ModelIntegrityError(
+            f"is a link to {place}, outside of its folder", where=str(path), hint="copy the file"
         )
 
 

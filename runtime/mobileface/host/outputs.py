@@ -61,7 +61,11 @@ def descriptor(path: Path) -> int | None:
         if place in _STANDARD:
             return _STANDARD[place]
         folder, name = os.path.split(place)
-        if name.isdecimal() and (folder == "/dev/fd" or os.path.realpath(folder) == own):
+        if (
+            name.isdecimal()
+            and len(name) < 10
+            and (folder == "/dev/fd" or os.path.realpath(folder) == own)
+        ):
             return int(name)
         try:
             target = os.readlink(place)  # noqa: PTH115  # one link, as it is written

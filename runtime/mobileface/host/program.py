@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from ..errors import MobileFaceError, OutputError
+from ..errors import MobileFaceError, OutputError, shown_lines
 from .ending import exit_code, orderly, received, sentence
 
 __all__ = ["run_program"]
@@ -53,6 +53,7 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
 def _run(name: str, run: Callable[[], int], final: bool) -> tuple[int, bool]:
     """See `run_program`; returns the exit code and whether a signal ended the program."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # what it would log, our errors say
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # the same for videos
     with orderly(final=final), _streams() as complete, _warnings(name):
         try:
             if not complete:
@@ -120,7 +121,8 @@ def _warnings(name: str) -> Iterator[None]:
 def _streams() -> Iterator[bool]:
     """Standard streams that fail as the programs need it; yields False if stdout is closed.
 
-    Streams that somebody else put in place, as tests do, are left alone.
+    What is printed has its control characters escaped. Streams that somebody else put in place, as
+    tests do, are left alone.
     """
     closed = sys.stdout is None
     _fill_descriptors()
@@ -144,11 +146,19 @@ def _streams() -> Iterator[bool]:
         sys.stdout, sys.stderr = out, messages
 
 
+class _Text(io.TextIOWrapper):
+    """Text for people: no control character of a file name reaches the terminal as it is."""
+
+    def write(self, text: str, /) -> int:
+        super().write(shown_lines(text))
+        return len(text)
+
+
 def _like(stream: TextIO | io.TextIOWrapper, raw: io.FileIO) -> TextIO:
     """A text stream on another file, with the settings of a given one."""
     stream.flush()
     through = bool(getattr(stream, "write_through", False))
-    return io.TextIOWrapper(
+    return _Text(
         raw if through else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors=stream.errors,

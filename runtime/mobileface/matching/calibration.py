@@ -31,7 +31,7 @@ import numpy as np
 
 from .. import fields
 from ..errors import CalibrationError, InputError, ModelNotFoundError, SpecError
-from ..host.files import reason, write_aside
+from ..host.files import is_plain_name, reason, write_aside
 from ..models.lookup import search_folders
 from .error_rates import Basis, Rate, RateCurve, check_basis, check_curve, check_share
 
@@ -223,9 +223,14 @@ def find_calibration(identity: str, models: str | Path | None = None) -> Calibra
         ModelNotFoundError: If no calibration of the model is found.
         CalibrationError: If a calibration file cannot be read.
     """
-    file = identity.partition("@")[0] + SUFFIX
+    name = identity.partition("@")[0]  # a file of embeddings may say anything
+    file = name + SUFFIX
     others = []
-    for folder in (*search_folders(models), Path(__file__).parent / "calibrations"):
+    for folder in (
+        ()
+        if not is_plain_name(name)
+        else (*search_folders(models), Path(__file__).parent / "calibrations")
+    ):
         if (folder / file).is_file():
             found = Calibration.load(folder / file)
             if found.model == identity:

@@ -6,7 +6,7 @@ detected in photos, ``bboxes`` (N, 4).
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from ..host.files import reason, replacing
+from ..host.array_files import load_arrays
+from ..host.files import replacing
 from ..host.outputs import written_through
 from ..types import FloatArray, require_same_model
 from .similarity import cosine_similarity
 
-__all__ = ["EmbeddingSet", "require_suffix"]
+__all__ = ["EmbeddingSet", "require_suffix", "require_unit_rows"]
+
+_ROWS, _LENGTH_ERROR = 65536, 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,12 +88,20 @@ class EmbeddingSet:
         Raises:
             InputError: If the file cannot be read or is not an embeddings file.
         """
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-            text = f"not an embeddings file ({reason(error)})"
-            raise InputError(text, where=str(path)) from error
+        return cls.from_arrays(load_arrays(path, "an embeddings file"), path)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> EmbeddingSet:
+        """Checks the arrays of a file.
+
+        Args:
+            arrays: As `mobileface.host.array_files.load_arrays` gives them.
+            path: The file, for error messages.
+
+        Raises:
+            InputError: If one is missing, has the wrong shape or type, or if a row is not of unit
+                length within one percent.
+        """
         missing = [name for name in ("embeddings", "files", "model") if name not in arrays]
         if missing:
             raise InputError(f"not an embeddings file: '{missing[0]}' is missing", where=str(path))
@@ -101,14 +112,44 @@ class EmbeddingSet:
             or not np.isfinite(vectors).all()
             or files.shape != (len(vectors),)
             or arrays["model"].shape != ()
-            or (boxes is not None and boxes.shape != (len(vectors), 4))
+            or not {files.dtype.kind, arrays["model"].dtype.kind} <= {"U"}
+            or (boxes is not None and not _are_boxes(boxes, len(vectors)))
         ):
             raise InputError(
                 "not an embeddings file: an array has the wrong shape or type, or is not finite",
                 where=str(path),
             )
+        require_unit_rows(vectors, path)
         names = tuple(str(name) for name in files)
         return cls(str(arrays["model"]), vectors, names, boxes)
+
+
+def _are_boxes(boxes: npt.NDArray[Any], count: int) -> bool:
+    return (
+        boxes.shape == (count, 4) and boxes.dtype.kind in "fiu" and bool(np.isfinite(boxes).all())
+    )
+
+
+def require_unit_rows(vectors: npt.NDArray[np.float32], path: Path) -> None:
+    """Checks that all rows of a matrix have unit length, in parts, so that it may be mapped.
+
+    Args:
+        vectors: float32 (N, D).
+        path: The file, for error messages.
+
+    Raises:
+        InputError: If a row differs by more than one percent, or is not finite.
+    """
+    for start in range(0, len(vectors), _ROWS):
+        lengths = np.linalg.norm(vectors[start : start + _ROWS].astype(np.float64), axis=1)
+        wrong = ~(np.abs(lengths - 1) <= _LENGTH_ERROR)  # true for nan
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(
+                f"row {start + row} has length {lengths[row]:.4g}, not 1",
+                where=str(path),
+                hint="divide each row by its length",
+            )
 
 
 def require_suffix(path: Path) -> None:

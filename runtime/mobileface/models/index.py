@@ -42,7 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelIntegrityError
-from ..host.files import write_aside
+from ..host.files import check_inside, is_plain_name, write_aside
 from ..host.machine import ANYWHERE, Condition
 
 __all__ = ["INDEX_FILE", "PRECISIONS", "IndexEntry", "Variant", "read_index", "write_index"]
@@ -127,7 +127,8 @@ def read_index(folder: Path) -> dict[str, IndexEntry]:
     """Reads the models in a folder's index, by name; empty without an index.
 
     Raises:
-        ModelIntegrityError: If the index is invalid, or lists a file outside the folder.
+        ModelIntegrityError: If the index is invalid, or lists a file outside the folder, also by
+            a symbolic link.
     """
     path = folder / INDEX_FILE
     try:
@@ -146,7 +147,15 @@ def read_index(folder: Path) -> dict[str, IndexEntry]:
             where=str(path),
             hint="convert the models again",
         )
-    return {name: _entry(item, schema, f"{path}, {name}") for name, item in models.items()}
+    found = {}
+    for name, item in models.items():
+        if not is_plain_name(name):
+            raise ModelIntegrityError(f"{name!r} is not a plain name", where=str(path))
+        found[name] = _entry(item, schema, f"{path}, {name}")
+        for variant in found[name].all_variants:
+            for file in (variant.file, variant.certificate):
+                check_inside(folder / file, folder)
+    return found
 
 
 def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
@@ -221,8 +230,10 @@ def _fields(item: Any, types: Mapping[str, type], where: str) -> dict[str, Any]:
             )
     for field in ("file", "certificate"):
         name = item[field]
-        if Path(name).name != name or name in ("", "..") or not name.isprintable():
+        if not is_plain_name(name):
             raise ModelIntegrityError(f"{field} {name!r} is not a plain file name", where=where)
+    if not is_plain_name(item.get("name", "-")):
+        raise ModelIntegrityError(f"name {item['name']!r} is not a plain name", where=where)
     if item.get("precision", PRECISIONS[0]) not in PRECISIONS:
         raise ModelIntegrityError(
             f"precision {item['precision']!r} is not one of {', '.join(PRECISIONS)}", where=where

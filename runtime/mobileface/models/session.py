@@ -20,6 +20,7 @@ from ..host.forks import (
 from ..host.machine import integer_sums_overflow, this_machine
 from ..host.threads import check_threads, default_threads, spins
 from ..vision.network_input import ImageInput
+from .external_weights import has_external_weights
 from .index import Variant
 from .kinds.base import Tensors
 from .spec import METADATA_KEY, ModelSpec
@@ -264,15 +265,19 @@ def _line(error: Exception) -> str:
 
 
 def _check_content(path: Path, expected: str | None) -> None:
-    """Checks that the file can be read and, if its hash is known, that it matches."""
+    """Checks that the file can be read, is complete and, if its hash is known, that it matches."""
     if expected is not None:
         check_sha256(path, expected)
-        return
     try:
-        with path.open("rb"):
-            pass
+        external = has_external_weights(path)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise ModelError(f"cannot be read ({reason(error)})", where=str(path)) from error
+    if external:
+        raise ModelError(
+            "has weights in another file, which no hash covers",
+            where=str(path),
+            hint="save the model as one file",
+        )
 
 
 def _options(

@@ -155,7 +155,7 @@ def decode_image(data: bytes, where: str = "image", *, max_pixels: int | None = 
             where=where,
             hint=f"make it smaller, or set {_LIMIT}",
         )
-    if not header.format:
+    if not header.format or (_decodes(header.format) and header.pixels < 1):
         raise ImageError("not an image that OpenCV can decode", where=where)
     if not _decodes(header.format):
         raise ImageError(
@@ -173,7 +173,7 @@ def _limit() -> int:
     text = os.environ.get(_LIMIT, "")
     if not text:
         return MAX_PIXELS
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or len(text) > 18 or not int(text):
         raise ImageError(f"{_LIMIT} must be a number of pixels, not '{text}'")
     return int(text)
 

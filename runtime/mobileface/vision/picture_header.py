@@ -187,7 +187,7 @@ def _tiff_tags(data: bytes) -> dict[int, int]:
     start = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)[0]
     count = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, start)[0]
     place, length = start + (8 if big else 2), 20 if big else 12
-    tags = {}
+    tags: dict[int, int] = {}
     for _ in range(min(count, _MOST_ENTRIES)):
         tag, kind = struct.unpack_from(f"{order}HH", data, place)
         if kind in (3, 4, 16):
@@ -197,6 +197,7 @@ def _tiff_tags(data: bytes) -> dict[int, int]:
             at = place + field
             if many * struct.calcsize(f"{order}{code}") > length - field:
                 at = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, at)[0]
-            tags[tag] = struct.unpack_from(f"{order}{code}", data, at)[0]
+            value = struct.unpack_from(f"{order}{code}", data, at)[0]
+            tags[tag] = max(value, tags.get(tag, 0))  # decoders differ in which one they take
         place += length
     return tags

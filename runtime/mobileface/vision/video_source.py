@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..errors import VideoError
 from ..host.files import reason, utf8_path
+from .video_header import HEAD_BYTES, is_container
 
 __all__ = ["VideoSource", "frame_rates", "is_url", "shown_url"]
 
@@ -18,6 +20,9 @@ _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 _STREAM_TIMEOUT_MS = 10_000
 _DEFAULT_FPS = 25.0
+_MOST_CAMERAS = 9999
+"""Larger numbers mean something else to OpenCV, or are no numbers of C."""
+
 _MAX_NOMINAL_FPS = 120.0
 """A higher rate in a file's header is often the unit of its time stamps, and is checked."""
 
@@ -70,6 +75,8 @@ class VideoSource:
             VideoError: If it cannot be opened.
         """
         if isinstance(self.place, int):
+            if not 0 <= self.place <= _MOST_CAMERAS:
+                raise VideoError("is not the number of a camera", where=str(self.place))
             capture = cv2.VideoCapture(self.place)
             what, hint = "cannot be opened", ""
         elif self.is_stream:
@@ -142,15 +149,30 @@ def _open_stream(url: str) -> cv2.VideoCapture:
 
 
 def _require_file(path: Path) -> None:
-    """Checks a file first, because OpenCV prints its own errors to the terminal.
+    """Checks a file first: what it is must be known before FFmpeg opens it.
 
     Raises:
-        VideoError: If the file does not exist, cannot be read or is empty.
+        VideoError: If the file does not exist, cannot be read, is empty, is no regular file, or if
+            its first bytes are not those of a video.
     """
+    head = b""
     try:
-        with path.open("rb") as stream:
-            empty = not stream.read(1)
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # opening a pipe would wait for its writer
+            with path.open("rb") as stream:
+                head = stream.read(HEAD_BYTES)
     except (OSError, ValueError) as error:
         raise VideoError(f"cannot be read ({reason(error)})", where=str(path)) from error
-    if empty:
+    if not stat.S_ISREG(mode):
+        hint = "save the video to a file; a camera is given by its number, a stream by its URL"
+        raise VideoError(
+            "is a pipe, device or socket, not a video file", where=str(path), hint=hint
+        )
+    if not head:
         raise VideoError("the file is empty", where=str(path))
+    if not is_container(head):
+        raise VideoError(
+            "not a video that OpenCV can decode",
+            where=str(path),
+            hint="playlists are opened only by their URL",
+        )
