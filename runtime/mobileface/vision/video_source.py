@@ -18,6 +18,7 @@ __all__ = ["VideoSource", "frame_rates", "is_url", "shown_url"]
 
 _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+_DEVICE = re.compile(r"/dev/video([0-9]{1,4})")
 _STREAM_TIMEOUT_MS = 10_000
 _DEFAULT_FPS = 25.0
 _MOST_CAMERAS = 9999
@@ -50,10 +51,15 @@ class VideoSource:
     """A file, a camera or a stream.
 
     Args:
-        place: A file, the index of a camera, or a URL.
+        place: A file, the index of a camera, or a URL. A camera's device, such as ``/dev/video0``,
+            is the same as its index.
     """
 
     place: str | Path | int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.place, str | Path) and (found := _DEVICE.fullmatch(str(self.place))):
+            object.__setattr__(self, "place", int(found[1]))
 
     @property
     def is_camera(self) -> bool:

@@ -87,3 +87,8 @@ def test_pipes_and_devices(tmp_path: Path) -> None:
     for name in ("p.mp4", "z.mp4"):
         with pytest.raises(VideoError, match="is a pipe, device or socket"):
             VideoReader(tmp_path / name)
+
+
+def test_the_device_of_a_camera_is_its_number() -> None:
+    with pytest.raises(VideoError, match="camera 77: cannot be opened"):
+        VideoReader("/dev/video77")
