@@ -100,7 +100,8 @@ def write_expected(predictor: Any) -> None:
     points = evaluate(predictor, gray, boxes.astype(np.int64))
     vectors = np.array([face.embedding for face in faces], np.float32)
     scores = np.array([face.det_score for face in faces], np.float32)
-    poses = [(face.pose.pitch, face.pose.roll, face.pose.yaw) for face in faces if face.pose]
+    own = [face.pose.published for face in faces if face.pose]
+    poses = [(pose.pitch, pose.roll, pose.yaw) for pose in own if pose]
     np.savez_compressed(
         FOLDER / "expected.npz",
         boxes=boxes,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
-    from .types import Attributes, Detections, Face, Landmarks, Pose, Track
+    from .types import Attributes, Detections, Face, Landmarks, Pose, PublishedPose, Track
     from .vision.picture_files import read_image
     from .vision.video import VideoReader, VideoWriter
 
@@ -77,6 +77,7 @@ __all__ = [
     "ModelSpec",
     "Pose",
     "PoseEstimator",
+    "PublishedPose",
     "Rate",
     "Session",
     "Track",
@@ -134,6 +135,7 @@ _HOMES = {
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
     "Pose": "types",
+    "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",
     "Rate": "matching.error_rates",
     "Session": "models.session",

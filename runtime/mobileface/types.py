@@ -20,6 +20,7 @@ __all__ = [
     "FloatArray",
     "Landmarks",
     "Pose",
+    "PublishedPose",
     "Track",
     "require_same_model",
 ]
@@ -84,15 +85,27 @@ class Landmarks:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedPose:
+    """What MobileFace's own pose model gives, under upstream's names and with its signs.
+
+    Attributes:
+        pitch: Nodding, positive for a face that looks up.
+        roll: Turning to the left or right, which the field calls yaw.
+        yaw: Tilting towards a shoulder, which the field calls roll.
+    """
+
+    pitch: float
+    roll: float
+    yaw: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pose:
     """Head pose: degrees from a mesh, or MobileFace's scale from its own pose model.
 
     Degrees apply in the order roll, yaw, pitch: roll turns the picture of the head, yaw its turned
-    face, pitch the nod. Left and right are the viewer's.
-
-    MobileFace's scale is about −100 to 100, not degrees, and its names are upstream's: beside the
-    degrees of a mesh its ``yaw`` follows the tilt (roll), its ``roll`` the turn (yaw), and its
-    ``pitch`` has the other sign.
+    face, pitch the nod. Left and right are the viewer's. MobileFace's scale is about −100 to 100;
+    its yaw and roll are about twice the degrees of a mesh.
 
     Attributes:
         pitch: Nodding up or down; in degrees −180 to 180, positive for a face that looks down.
@@ -101,12 +114,14 @@ class Pose:
         yaw: Turning to the left or right; in degrees −90 to 90, positive for a face that looks to
             the left.
         degrees: True for degrees, False for MobileFace's scale.
+        published: The numbers under upstream's names; None for degrees.
     """
 
     pitch: float
     roll: float
     yaw: float
     degrees: bool = False
+    published: PublishedPose | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

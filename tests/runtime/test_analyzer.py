@@ -38,7 +38,8 @@ def test_every_step_gives_what_was_recorded(faces: list[Face]) -> None:
         np.testing.assert_allclose(scores, expected["scores"], atol=1e-4)
         points = np.array([face.kps for face in faces])
         np.testing.assert_array_equal(points, expected["points"])
-        poses = [(f.pose.pitch, f.pose.roll, f.pose.yaw) for f in faces if f.pose is not None]
+        own = [face.pose.published for face in faces if face.pose is not None]
+        poses = [(pose.pitch, pose.roll, pose.yaw) for pose in own if pose is not None]
         np.testing.assert_allclose(poses, expected["poses"], atol=1e-9)
         vectors = np.array([face.embedding for face in faces])
         error = float(np.abs(vectors - expected["vectors"]).max())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import InputError, ModelError, ModelNotFoundError
 from ..models.kinds import PoseSpec
 from ..models.spec import ModelSpec
-from ..types import Face, Landmarks, Pose
+from ..types import Face, Landmarks, Pose, PublishedPose
 from .base import Points
 
 __all__ = ["PoseEstimator", "PoseModel"]
@@ -82,7 +82,8 @@ class PoseEstimator(PoseModel):
         """Estimates the pose of one face.
 
         As upstream, centres the points on their mean, divides them by their height, multiplies by
-        100 and truncates to integers; the pose is a linear function of the result.
+        100 and truncates to integers; the pose is a linear function of the result. Upstream's names
+        are mapped to those of `Pose`, and kept in its ``published``.
 
         Args:
             landmarks: Named landmarks that include the model's points, or an array (P, 2) in the
@@ -111,8 +112,10 @@ class PoseEstimator(PoseModel):
         if height <= 0:
             raise InputError("all landmarks have the same height", where=self.spec.name)
         features = np.trunc((points - points.mean(axis=0)) / height * _SCALE)
-        pitch, roll, yaw = _SCALE * (self._coefficients @ np.append(features.ravel(), 1.0))
-        return Pose(float(pitch), float(roll), float(yaw))
+        given = _SCALE * (self._coefficients @ np.append(features.ravel(), 1.0))
+        published = PublishedPose(*(float(value) for value in given))
+        # Upstream's "roll" follows the turn of the head, its "yaw" the tilt.
+        return Pose(-published.pitch, published.yaw, published.roll, published=published)
 
     __call__ = estimate
 

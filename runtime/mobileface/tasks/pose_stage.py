@@ -65,7 +65,12 @@ def _to_json(face: Face, _: bool) -> dict[str, Any]:
     if face.pose is None:
         return {}
     values: dict[str, Any] = {n: round(value, 2) for n, value in _angles(face.pose).items()}
-    return {"pose": values | ({"unit": "degrees"} if face.pose.degrees else {})}
+    if face.pose.degrees:
+        values["unit"] = "degrees"
+    if (own := face.pose.published) is not None:
+        own_values = {"pitch": own.pitch, "roll": own.roll, "yaw": own.yaw}
+        values["published"] = {name: round(value, 2) for name, value in own_values.items()}
+    return {"pose": values}
 
 
 def _to_text(face: Face) -> list[str]:

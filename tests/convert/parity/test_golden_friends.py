@@ -86,7 +86,8 @@ def test_six_faces() -> None:
 
 @pytest.mark.parametrize("face", GOLDEN, ids=lambda face: face["id"])
 def test_published_pose(models: Path, face: dict[str, Any]) -> None:
-    pose = mobileface.load_pose(models=models).estimate(golden_landmarks(face))
+    pose = mobileface.load_pose(models=models).estimate(golden_landmarks(face)).published
+    assert pose is not None
     found = {"pitch": pose.pitch, "roll": pose.roll, "yaw": pose.yaw}
     print(f"{face['id']}: {found}, published {face['pose']}")
     assert {name: f"{value:.2f}" for name, value in found.items()} == {

@@ -69,7 +69,11 @@ def test_direct_evaluation() -> None:
         estimator = model(rows)
         expected = direct(rows, points)
         pose = estimator.estimate(points)
-        found = [pose.pitch, pose.roll, pose.yaw]
+        own = pose.published
+        assert own is not None
+        found = [own.pitch, own.roll, own.yaw]
+        assert (pose.pitch, pose.roll, pose.yaw) == (-own.pitch, own.yaw, own.roll)
+        assert not pose.degrees
         worst = max(worst, *(abs(a - b) for a, b in zip(found, expected, strict=True)))
         named = Landmarks(NAMES, np.array(points, np.float32))
         assert estimator.estimate(named) == pose
@@ -83,8 +87,10 @@ def test_features_are_cut_toward_zero() -> None:
     for index in range(10):
         rows = tuple(tuple(float(column == index) for column in range(11)) for _ in range(3))
         pose = model(rows).estimate(POINTS)
-        assert pose.pitch == pose.roll == pose.yaw
-        features.append(pose.pitch / 100)
+        own = pose.published
+        assert own is not None
+        assert own.pitch == own.roll == own.yaw
+        features.append(own.pitch / 100)
     exact = [(x - 210.8) / 53 * 100 if axis == 0 else (x - 293) / 53 * 100 for x, axis in flat()]
     assert features == [math.trunc(value) for value in exact]
     assert features != [round(value) for value in exact]
