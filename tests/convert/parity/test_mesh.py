@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 import mobileface
 from mobileface import FaceAnalyzer, MeshPredictor
-from mobileface.errors import ConversionError, SourceIntegrityError
+from mobileface.errors import ConversionError, ModelError, SourceIntegrityError
 from mobileface.models.kinds import RigidPoseSpec
 from mobileface.tasks.upright import turned_patch
 from mobileface.vision.image import Image
@@ -205,3 +207,16 @@ def test_another_file(tmp_path: Path) -> None:
     with pytest.raises(SourceIntegrityError, match=r"SHA-256 is 1055cb9d.*, but 0000") as caught:
         fetch_all(wrong, open_upstream(recipe.upstream, None))
     assert "mediapipe==0.10.21" in caught.value.hint
+
+
+def test_a_network_with_other_outputs(tmp_path: Path) -> None:
+    """478 points where the spec says 468: refused when it is opened, by name."""
+    model = onnx.load(STARTER / "landmark_mesh.onnx")
+    (entry,) = [item for item in model.metadata_props if item.key == "mobileface.spec"]
+    spec = json.loads(entry.value)
+    spec["mesh"]["count"] = 478
+    entry.value = json.dumps(spec)
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match=r"points.*478") as caught:
+        mobileface.load(tmp_path / "other.onnx")
+    print(caught.value)
