@@ -15,6 +15,7 @@ from mobileface.vision.image import Image
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource
+from tests.convert.parity.test_recall import frames
 from tests.runtime.models.test_starter import no_users_models  # noqa: F401  (autouse)
 from tests.runtime.tasks.test_turned_heads import ANGLES, turned
 
@@ -78,6 +79,38 @@ def test_three_views_tell_people_apart_better(
     assert len(people) >= 199
     assert after >= 0.985
     assert after > before + 0.005
+
+
+def test_three_views_on_faces_of_videos(
+    source: Path, analyzer: FaceAnalyzer, embedder: Embedder
+) -> None:
+    """Labelled faces with a name in every tenth frame, by the box that holds their middle."""
+    first: list[FloatArray] = []
+    three: list[FloatArray] = []
+    people = []
+    size = (embedder.image.height, embedder.image.width)
+    for video, frame, labels in frames(source):
+        named = [face for face in labels if face["person"] and not face["difficult"]]
+        found = analyzer.detect(frame)
+        for before, face in zip(found, analyzer.describe(frame, found), strict=True):
+            x, y = (face.bbox[:2] + face.bbox[2:]) / 2
+            hits = [
+                each["person"]
+                for each in named
+                if each["bbox"][0] <= x <= each["bbox"][2]
+                and each["bbox"][1] <= y <= each["bbox"][3]
+            ]
+            if len(hits) != 1 or face.embedding is None or before.landmarks is None:
+                continue
+            crop = align(frame, before.landmarks, crop=embedder.crop, size=size)
+            first.append(embedder.embed([crop])[0])
+            three.append(face.embedding)
+            people.append(hits[0] if hits[0].isdigit() else f"{video} {hits[0]}")
+    once, after = (auc(np.stack(each), people) for each in (first, three))
+    print(f"{len(people)} faces: AUC {once:.4f} by the first points, {after:.4f} by three views")
+    assert len(people) == 201
+    assert after >= 0.97
+    assert after > once + 0.03
 
 
 @pytest.mark.parametrize("angle", ANGLES)
