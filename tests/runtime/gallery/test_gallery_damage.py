@@ -245,7 +245,9 @@ def test_removal_of_a_damaged_face_is_complete(matrix_too: bool, path: Path) -> 
         assert not matrix.exists()
         for piece in (secret, damaged, with_bit(secret, 2)):
             assert piece.tobytes()[4:] not in left  # all but the element with the flipped bit
-            assert piece.astype("<f2").tobytes()[2:] not in left
+            with np.errstate(over="ignore"):  # the flipped bit makes one element 1e38
+                half = piece.astype("<f2")
+            assert half.tobytes()[2:] not in left
         assert b"Zoe Secret" not in left
         assert not any(crop[at : at + 32] in left for at in range(0, 2900, 32))
         assert gallery.search(given[5])[0].matches[0].name == "person 5"

@@ -118,7 +118,7 @@ def poor(face: Image, portrait: Path) -> dict[str, tuple[Image, str]]:
             "tilted by 1.°, at most 15° is allowed",
         ),
         "small": (face, "the face has 89 pixels, at least 100 are needed"),
-        "turned away": (face, r"frontality (1\.00|0\.99\d*), at least (1\.00|0\.999) is needed"),
+        "turned away": (face, r"frontality (1\.00|0\.9\d), at least (1\.00|0\.999) is needed"),
     }
 
 
