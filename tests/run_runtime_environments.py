@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,10 +28,13 @@ def main() -> int:
     wheel = build_wheel()
     failed = []
     pythons = find_pythons()
-    for version, python in pythons.items():
-        print(f"== Python {version}", flush=True)
-        if not passes(version, python, wheel):
-            failed.append(version)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        runs = [pool.submit(passes, *each, wheel) for each in pythons.items()]
+        for version, run in zip(pythons, runs, strict=True):
+            passed, text = run.result()
+            print(f"== Python {version}\n{text}", flush=True)
+            if not passed:
+                failed.append(version)
     print(f"runtime tests on Python {', '.join(pythons)}; failed: {', '.join(failed) or 'none'}")
     return 1 if failed or not pythons else 0
 
@@ -61,46 +65,55 @@ def works(python: Path, minor: int) -> bool:
 
 def build_wheel() -> Path:
     folder = Path(tempfile.mkdtemp())
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT))
+    code, text = run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT))
+    if code:
+        sys.exit(text)
     return next(folder.glob("*.whl"))
 
 
-def passes(version: str, python: Path, wheel: Path) -> bool:
-    """Creates and checks the environment, and runs the tests against the installed wheel."""
+def passes(version: str, python: Path, wheel: Path) -> tuple[bool, str]:
+    """Creates and checks the environment, and runs the tests against the installed wheel.
+
+    Returns:
+        Whether they pass, and what was printed.
+    """
     folder = ENVIRONMENTS / version
     shutil.rmtree(folder, ignore_errors=True)
-    run(str(python), "-m", "venv", str(folder))
     inside = folder / "bin" / "python"
     pip = [str(inside), "-m", "pip", "--disable-pip-version-check", "-q", "install"]
-    run(*pip, str(wheel), "pytest>=8.3")
     code = (
         "import importlib.util as u, numpy, cv2, onnxruntime, mobileface;"
         f"assert not [n for n in {FOREIGN!r} if u.find_spec(n)];"
         "print('numpy', numpy.__version__, 'opencv', cv2.__version__, 'onnxruntime',"
         " onnxruntime.__version__)"
     )
-    run(str(inside), "-c", code)
-    analyse(folder / "bin" / "mobileface")
+    commands = (
+        [str(python), "-m", "venv", str(folder)],
+        [*pip, str(wheel), "pytest>=8.3"],
+        [str(inside), "-c", code],
+    )
+    text = ""
+    for command in commands:
+        code_of, printed = run(*command)
+        text += printed
+        if code_of:
+            return False, f"{text}failed: {' '.join(command)}\n"
+    seen, printed = analyse(folder / "bin" / "mobileface")
+    text += printed
+    if not seen:
+        return False, text
     pytest = [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/runtime"]
-    environment = clean_environment()
-    return subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode == 0
+    code_of, printed = run(*pytest, env=clean_environment())
+    return code_of == 0, text + printed
 
 
-def analyse(command: Path) -> None:
-    """Checks that the installed command detects the portrait's face from an empty folder."""
+def analyse(command: Path) -> tuple[bool, str]:
+    """Whether the installed command finds the portrait's face from an empty folder."""
     with tempfile.TemporaryDirectory() as elsewhere:
-        result = subprocess.run(
-            [command, "analyze", find_portrait(), "--draw", "out.png"],
-            cwd=elsewhere,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        arguments = [str(command), "analyze", str(find_portrait()), "--draw", "out.png"]
+        code, text = run(*arguments, env=clean_environment(), cwd=Path(elsewhere))
         drawn = (Path(elsewhere) / "out.png").is_file()
-    print(result.stdout, end="", flush=True)
-    if result.returncode or ": 1 face" not in result.stdout or not drawn:
-        sys.exit(f"failed: {command} analyze: {result.stderr}")
+    return code == 0 and ": 1 face" in text and drawn, text
 
 
 def clean_environment() -> dict[str, str]:
@@ -118,10 +131,18 @@ def find_portrait() -> Path:
     return Path(found.submodule_search_locations[0]).resolve() / "data" / "astronaut.png"
 
 
-def run(*command: str) -> None:
-    result = subprocess.run(command, check=False, stdout=None if "-c" in command else 2)
-    if result.returncode:
-        sys.exit(f"failed: {' '.join(command)}")
+def run(*command: str, env: dict[str, str] | None = None, cwd: Path = ROOT) -> tuple[int, str]:
+    """Runs a command; its exit code and what it printed."""
+    result = subprocess.run(
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return result.returncode, result.stdout
 
 
 if __name__ == "__main__":
