@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-import mobileface
-from mobileface import FaceAnalyzer, Landmarks, MeshPoseEstimator, MeshPredictor
+from mobileface import FaceAnalyzer, Landmarks, MeshPoseEstimator
 from mobileface.commands.main import main
 from mobileface.errors import InputError, ModelNotFoundError
 from mobileface.models.kinds import RigidPoseSpec
@@ -23,50 +22,9 @@ from mobileface.types import Face, Pose
 from mobileface.vision.head_rotation import best_rotation, pose_of, rotation_of
 from mobileface.vision.image import Image
 from mobileface.vision.picture_files import read_image
-from tests.conftest import ROOT
-
-STARTER = ROOT / "models_onnx"
-HEAD = (225.0, 125.0)
-"""Between the eyes and the mouth of the portrait, in pixels."""
+from tests.runtime.tasks.mesh.turned_head import STARTER, turned
 
 Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def no_users_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whoever runs the tests may have models of his own."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "nobody"))
-
-
-@pytest.fixture(scope="module")
-def image(portrait: Path) -> Image:
-    return read_image(portrait)
-
-
-@pytest.fixture(scope="module")
-def predictor() -> MeshPredictor:
-    found = mobileface.load("landmark_mesh", models=STARTER, intra_op_num_threads=1)
-    assert isinstance(found, MeshPredictor)
-    return found
-
-
-@pytest.fixture(scope="module")
-def estimator() -> MeshPoseEstimator:
-    found = mobileface.load("pose_mesh", models=STARTER)
-    assert isinstance(found, MeshPoseEstimator)
-    return found
-
-
-@pytest.fixture(scope="module")
-def analyzer() -> FaceAnalyzer:
-    return FaceAnalyzer(tasks=("detection", "landmarks", "pose"), intra_op_num_threads=1)
-
-
-def turned(image: Image, degrees: float) -> Image:
-    """The head in the middle of a square, turned clockwise."""
-    matrix = cv2.getRotationMatrix2D(HEAD, -degrees, 1.0)
-    matrix[:, 2] += 300 - np.array(HEAD)
-    return np.asarray(cv2.warpAffine(image, matrix, (600, 600)), np.uint8)
 
 
 @pytest.mark.parametrize("degrees", range(0, 360, 15))
