@@ -171,6 +171,11 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface makeup photo.jpg --output out.jpg",
         "mobileface makeup photo.jpg --output out.jpg --whole --whiten 0.15 --strength 0.5",
     ),
+    "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR [--method pixelate] "
+    "[--strength 2]": (
+        "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR",
+        "mobileface anonymize photo.jpg --output DIR --method pixelate --strength 2",
+    ),
     # docs/variants.md
     "mobileface analyze photo.jpg --precision int8": (
         f"mobileface-convert all --source {SOURCE} --calibrate {CROPS} --precision fp32 fp16 int8 "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
+    from .effects.anonymize import anonymize
     from .effects.enhance import enhance
     from .effects.makeup import makeup
     from .errors import MobileFaceError
@@ -87,6 +88,7 @@ __all__ = [
     "VideoWriter",
     "__version__",
     "align",
+    "anonymize",
     "choose_face",
     "cosine_similarity",
     "decision_rule",
@@ -149,6 +151,7 @@ _HOMES = {
     "cosine_similarity": "matching.similarity",
     "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
+    "anonymize": "effects.anonymize",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",
     "find_model": "models.lookup",
