@@ -256,7 +256,10 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-NEEDED = {"convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert)}
+NEEDED = {
+    "convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert),
+    "usage.md": (pytest.mark.needs_mediapipe,),
+}
 """What the commands of a document need besides the source."""
 
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from .tasks.mesh_pose import MeshPoseEstimator
     from .tasks.mesh_predictor import MeshPredictor
+    from .tasks.person_segmenter import PersonSegmenter
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
@@ -76,6 +77,7 @@ __all__ = [
     "MeshPredictor",
     "MobileFaceError",
     "ModelSpec",
+    "PersonSegmenter",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -136,6 +138,7 @@ _HOMES = {
     "MeshPredictor": "tasks.mesh_predictor",
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
+    "PersonSegmenter": "tasks.person_segmenter",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",
