@@ -65,6 +65,7 @@ def record_published() -> None:
         "age": onnx_network,
         "expression": keras,
         "landmark_mesh": tflite,
+        "segmentation_selfie": tflite,
     }
     for name, maker in makers.items():
         recipe = load_recipe(name)

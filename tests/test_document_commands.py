@@ -171,6 +171,11 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface makeup photo.jpg --output out.jpg",
         "mobileface makeup photo.jpg --output out.jpg --whole --whiten 0.15 --strength 0.5",
     ),
+    "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR [--method pixelate] "
+    "[--strength 2]": (
+        "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR",
+        "mobileface anonymize photo.jpg --output DIR --method pixelate --strength 2",
+    ),
     # docs/variants.md
     "mobileface analyze photo.jpg --precision int8": (
         f"mobileface-convert all --source {SOURCE} --calibrate {CROPS} --precision fp32 fp16 int8 "
@@ -251,7 +256,10 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-NEEDED = {"convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert)}
+NEEDED = {
+    "convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert),
+    "usage.md": (pytest.mark.needs_mediapipe,),
+}
 """What the commands of a document need besides the source."""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
+    from .effects.anonymize import anonymize
     from .effects.enhance import enhance
     from .effects.makeup import makeup
     from .errors import MobileFaceError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     )
     from .tasks.mesh_pose import MeshPoseEstimator
     from .tasks.mesh_predictor import MeshPredictor
+    from .tasks.person_segmenter import PersonSegmenter
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
@@ -75,6 +77,7 @@ __all__ = [
     "MeshPredictor",
     "MobileFaceError",
     "ModelSpec",
+    "PersonSegmenter",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -87,6 +90,7 @@ __all__ = [
     "VideoWriter",
     "__version__",
     "align",
+    "anonymize",
     "choose_face",
     "cosine_similarity",
     "decision_rule",
@@ -134,6 +138,7 @@ _HOMES = {
     "MeshPredictor": "tasks.mesh_predictor",
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
+    "PersonSegmenter": "tasks.person_segmenter",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",
@@ -149,6 +154,7 @@ _HOMES = {
     "cosine_similarity": "matching.similarity",
     "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
+    "anonymize": "effects.anonymize",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",
     "find_model": "models.lookup",

@@ -25,17 +25,26 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from mobileface.errors import ConversionError
+from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput
+from mobileface.vision.image import Tensor
 
 from ..backends.onnx import clean
 from ..backends.prelu_parts import split_prelus
 from ..frontends.tflite import TfliteNetwork, build_tflite, read_tflite
 from ..graph.onnx_builder import free_name
 from ..oracles.litert_oracle import LiteRTReference, litert_is_installed
-from ..oracles.verify import Agreement, probe_tensor, read_golden
+from ..oracles.verify import (
+    BATCH_SIZES,
+    Agreement,
+    compare_outputs,
+    probe_input,
+    probe_tensor,
+    read_golden,
+)
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
-from .network import agree_with_rows
+from .network import worst
 
 __all__ = ["MAKER", "published_outputs", "published_rows"]
 
@@ -199,11 +208,16 @@ class _Edit:
 
 
 def published_rows(recipe: Recipe, files: Files) -> tuple[FloatArray, str]:
-    """What LiteRT gives for the probes, float32 (N, D), and its name."""
+    """What LiteRT gives for the probes, as rows of the kind, float32 (N, D), and its name."""
     oracle = LiteRTReference(files["model"].read_bytes(), str(files["model"]))
     tensor = probe_tensor(recipe.spec.require_input())
     found = published_outputs(recipe, _network(recipe, files), oracle, tensor)
-    return np.concatenate(list(found.values()), axis=1), oracle.name
+    shapes = recipe.spec.kind.tensors(recipe.spec.section).outputs
+    shaped = {
+        name: rows.reshape(len(rows), *(size or 1 for size in shapes[name][1:]))
+        for name, rows in found.items()
+    }
+    return recipe.spec.kind.rows(recipe.spec, {}, shaped), oracle.name
 
 
 def published_outputs(
@@ -238,7 +252,17 @@ def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
         expected, name = published_rows(recipe, files)
     else:
         expected, name = read_golden(recipe.name)
-    return agree_with_rows(model, recipe, list(_published_names(recipe)), expected, name)
+    fed = probe_input(recipe.spec.require_input())
+    session = Session(model, intra_op_num_threads=1)
+    found = (_rows(session, fed, batch) for batch in BATCH_SIZES)
+    return worst([compare_outputs(rows, expected, name) for rows in found])
+
+
+def _rows(session: Session, fed: Tensor, batch: int) -> FloatArray:
+    """What a model gives for images, in batches, as rows of its kind, float32 (N, D)."""
+    spec = session.spec
+    feeds = [{session.inputs[0]: fed[at : at + batch]} for at in range(0, len(fed), batch)]
+    return np.concatenate([spec.kind.rows(spec, feed, session.run(feed)) for feed in feeds])
 
 
 MAKER = Maker(_build, _agree)

@@ -50,7 +50,7 @@ from ..models.lookup import StoredModel
 from ..models.session import runtime_version
 from ..models.tuning import setting_for
 from ..tasks.loading import load
-from ..tasks.table import task_named
+from ..tasks.table import input_of
 from ..tracking.tracker import Tracker
 from ..types import Face
 from ..vision.crops import CROPS
@@ -185,7 +185,7 @@ def _first_input(task: Any, scene: Scene) -> tuple[Image, list[str]]:
     """The input of a new process: an image, and for landmark models a box."""
     if takes_batches(task):
         return scene.crop(task.crop, (task.image.height, task.image.width)), []
-    boxes = scene.box.tolist() if task_named(task.spec.task).input == "boxes" else []
+    boxes = scene.box.tolist() if input_of(task.spec.task) == "boxes" else []
     return scene.frame, [str(value) for value in boxes]
 
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 from ..analyzer import FaceAnalyzer
 from ..effects.enhance import HISTOGRAMS, Enhancer, enhance
 from ..effects.makeup import makeup
-from ..errors import InputError
-from ..host.output_options import OutputPlace
-from ..host.outputs import check_folder, check_outputs, unique_stems
 from ..vision.image import Image
-from ..vision.video import VideoReader, VideoWriter, is_video
+from ..vision.video import VideoReader, is_video
 from .faces import report_damaged, write_picture
-from .inputs import ImageFiles, find_pictures
+from .inputs import ImageFiles
 from .options import add_models_folder, add_precision
-from .output import print_text, say_interrupted
-from .progress import Progress
+from .output import print_text
+from .rewriting import add_rewritten, planned_outputs, rewrite_video
 
 __all__ = ["add_enhance", "add_makeup"]
 
@@ -70,16 +65,7 @@ def add_makeup(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "inputs", nargs="+", metavar="FILE", help="images, videos, folders or glob patterns"
-    )
-    parser.add_argument(
-        "--output",
-        action=OutputPlace,
-        required=True,
-        metavar="OUT",
-        help="output folder, or output file for a single input",
-    )
+    add_rewritten(parser)
     parser.add_argument(
         "--strength",
         type=float,
@@ -134,54 +120,17 @@ def _run(
     options: argparse.Namespace, change: Change, for_video: Callable[[float], TimedChange]
 ) -> int:
     """Processes every image and video; writes to a folder or, for a single input, to a file."""
-    paths = find_pictures(options.inputs, videos=True)
-    to_file = not options.output.is_dir() and (
-        options.output.suffix != "" or options.output.exists()
-    )
-    if to_file and len(paths) != 1:
-        raise InputError(
-            f"{len(paths)} inputs but only one output file", hint="pass a folder: --output DIR"
-        )
-    targets = dict.fromkeys(paths, options.output)
-    if not to_file:
-        check_folder(options.output)
-        stems = unique_stems(paths, options.output, suffixes=(".png", ".mp4"))
-        for path, stem in stems.items():
-            targets[path] = options.output / f"{stem}.{'mp4' if is_video(path) else 'png'}"
-    check_outputs(targets.values(), paths)
-    files = ImageFiles([path for path in paths if not is_video(path)])
+    targets = planned_outputs(options)
+    files = ImageFiles([path for path in targets if not is_video(path)])
     for path, image in files:
         write_picture(targets[path], change(image))
         print_text(str(targets[path]))
     code = 2 if files.failed else 0
-    for path in filter(is_video, paths):
-        interrupted = _change_video(path, targets[path], for_video)
+    for path in filter(is_video, targets):
+        with VideoReader(path) as video:
+            change_frame = for_video(video.fps)
+            frames = ((change_frame(image, time), time) for _, time, image in video.frames())
+            interrupted = rewrite_video(video, path, targets[path], frames)
         if interrupted:
             return interrupted
     return code
-
-
-def _change_video(path: Path, target: Path, for_video: Callable[[float], TimedChange]) -> int:
-    """Processes a video frame by frame; Ctrl-C or SIGTERM keeps the frames written so far."""
-    interrupted: KeyboardInterrupt | None = None
-    with VideoReader(path) as video, contextlib.ExitStack() as stack:
-        shape = (video.width, video.height)
-        writer = stack.enter_context(VideoWriter(target, video.full_fps, *shape, sound=path))
-        progress, change = Progress(video.count, "frames"), for_video(video.fps)
-        try:
-            for _, time, image in video.frames():
-                writer.write(change(image, time), time)
-                progress.step()
-        except KeyboardInterrupt as error:
-            if not progress.done:
-                raise
-            interrupted = error
-            writer.hurry()
-        progress.end()
-    parts = [f"{progress.done} frames, {progress.rate:.1f}/s"]
-    if writer.sound:
-        parts.append(writer.sound)
-    if video.broken:
-        parts.append(f"{video.broken} broken frames skipped")
-    print_text(f"{target} ({'; '.join(parts)})")
-    return 0 if interrupted is None else say_interrupted(interrupted)

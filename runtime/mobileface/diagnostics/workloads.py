@@ -11,7 +11,7 @@ import numpy as np
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..tasks.align import align
-from ..tasks.table import task_named
+from ..tasks.table import input_of
 from ..types import Face, FloatArray, Landmarks
 from ..vision.crops import CROPS
 from ..vision.image import Image
@@ -88,7 +88,7 @@ def work_of(model: Any, scenes: Sequence[Scene], batch: int = 1) -> Work:
         scenes: Inputs, which are rotated.
         batch: Faces per call, for models that accept several crops.
     """
-    kind = task_named(model.spec.task).input
+    kind = input_of(model.spec.task)
     if kind == "crop":
         size = (model.image.height, model.image.width)
         crops = [scene.crop(model.crop, size) for scene in scenes]
@@ -102,7 +102,7 @@ def work_of(model: Any, scenes: Sequence[Scene], batch: int = 1) -> Work:
 
 def takes_batches(model: Any) -> bool:
     """Whether a model accepts several crops per call."""
-    return task_named(model.spec.task).input == "crop"
+    return input_of(model.spec.task) == "crop"
 
 
 def _arguments(kind: str, scene: Scene) -> tuple[object, ...]:

@@ -77,8 +77,8 @@ def load(
 
     Returns:
         The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
-        `MeshPredictor`, an `AttributePredictor`, a `HeadPredictor`, a `PoseEstimator` or a
-        `MeshPoseEstimator`.
+        `MeshPredictor`, an `AttributePredictor`, a `HeadPredictor`, a `PoseEstimator`, a
+        `MeshPoseEstimator` or a `PersonSegmenter`.
 
     Raises:
         ModelNotFoundError: If the model or the variant is not found.

@@ -8,7 +8,7 @@ from ..errors import InputError
 from . import attribute_stage, detection_stage, embedding_stage, landmark_stage, pose_stage
 from .base import Task
 
-__all__ = ["TASKS", "TASK_NAMES", "require_tasks", "task_named", "with_needs"]
+__all__ = ["TASKS", "TASK_NAMES", "input_of", "require_tasks", "task_named", "with_needs"]
 
 TASKS: tuple[Task, ...] = (
     detection_stage.TASK,
@@ -29,6 +29,14 @@ def task_named(name: str) -> Task:
     """
     require_tasks([name])
     return next(task for task in TASKS if task.name == name)
+
+
+def input_of(name: str) -> str:
+    """What a model of a task is called with, see `Task.input`.
+
+    Models of tasks that are not about faces, such as "segmentation", take images.
+    """
+    return next((task.input for task in TASKS if task.name == name), "image")
 
 
 def require_tasks(names: Sequence[str]) -> None:

@@ -161,6 +161,13 @@ class Tracker:
         self._age += 1
         return self._tracks(np.full(len(self), -1), [])
 
+    def missed(self) -> list[Track]:
+        """The confirmed tracks that the last detection missed, sorted by ID.
+
+        `update` and `predict` omit them until they end. Their boxes are predictions.
+        """
+        return self._tracks(np.full(len(self), -1), [], missed=True)
+
     def _confirm(self, pairs: Pairs, overlaps: FloatArray64, describe: Describe) -> Pairs:
         """Drops pairs with little overlap and different embeddings: another face took the place."""
         kept = np.ones(len(pairs), bool)
@@ -232,9 +239,11 @@ class Tracker:
         if self._identities.used:
             self._identities.remember(track_id, embedding)
 
-    def _tracks(self, detections: Pairs, scores: list[float]) -> list[Track]:
-        """The confirmed tracks that were not missed by the last detection, sorted by ID."""
-        shown = np.flatnonzero(self._confirmed() & (self._missed == 0))
+    def _tracks(
+        self, detections: Pairs, scores: list[float], *, missed: bool = False
+    ) -> list[Track]:
+        """The confirmed tracks, missed by the last detection or not, sorted by ID."""
+        shown = np.flatnonzero(self._confirmed() & ((self._missed > 0) == missed))
         shown = shown[self._ids[shown].argsort()]
         boxes = self._filter.boxes()[shown].astype(np.float32)
         rows = (self._ids[shown], detections[shown], self._age[shown])

@@ -20,6 +20,9 @@ COPY_SECONDS = 300.0
 """Default time limit of one run of the program."""
 
 _LOCAL = ("-protocol_whitelist", "file")
+_BARE = ("-map_metadata", "-1", "-map_metadata:s", "-1", "-map_chapters", "-1")
+"""Leaves out titles, languages, places, dates and chapters."""
+
 _HEADER_BYTES = 1 << 20
 _MATROSKA_TRACKS, _TRACK_IS_AUDIO = b"\x16\x54\xae\x6b", b"\x83\x81\x02"
 _BOXES = {b"moov", b"trak", b"mdia"}
@@ -29,7 +32,14 @@ class _CopyError(Exception):
     """The program failed; the message says why."""
 
 
-def copy_sound(video: Path, source: Path, seconds: float, *, limit: float = COPY_SECONDS) -> str:
+def copy_sound(
+    video: Path,
+    source: Path,
+    seconds: float,
+    *,
+    limit: float = COPY_SECONDS,
+    metadata: bool = True,
+) -> str:
     """Adds the sound of a source to a video file without encoding it again.
 
     The file is replaced only after success. The sound keeps its offset to the first frame.
@@ -39,6 +49,7 @@ def copy_sound(video: Path, source: Path, seconds: float, *, limit: float = COPY
         source: The file with sound.
         seconds: Length of ``video``; the sound is cut there.
         limit: Maximum seconds that a program may run; afterwards the video stays without sound.
+        metadata: False: without the titles, languages and chapters that belong to the sound.
 
     Returns:
         "with sound", "without sound (…)" with the reason, or "" for a source without sound.
@@ -57,7 +68,8 @@ def copy_sound(video: Path, source: Path, seconds: float, *, limit: float = COPY
     command = [ffmpeg, "-nostdin", "-v", "error", "-y", "-itsoffset", f"{offset:.6f}"]
     try:
         with replacing(video) as temporary:
-            _run([*command, *inputs, *streams, f"file:{temporary}"], limit)
+            kept = () if metadata else _BARE
+            _run([*command, *inputs, *streams, *kept, f"file:{temporary}"], limit)
     except (_CopyError, OutputError) as error:
         return f"without sound (ffmpeg: {error})" if audible else ""
     return "with sound"

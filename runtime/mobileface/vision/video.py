@@ -196,6 +196,7 @@ class VideoWriter:
         width: Width in pixels; frames of another size are scaled.
         height: Height in pixels.
         sound: Video file whose sound is copied; its first frame is the first frame here.
+        metadata: See `copy_sound`.
 
     Attributes:
         sound: After `finish`, what became of the sound, see `copy_sound`; "" without a source.
@@ -210,7 +211,14 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path, fps: float, width: int, height: int, *, sound: Path | None = None
+        self,
+        path: Path,
+        fps: float,
+        width: int,
+        height: int,
+        *,
+        sound: Path | None = None,
+        metadata: bool = True,
     ) -> None:
         check_place(path)
         suffix = path.suffix.lower()
@@ -230,6 +238,7 @@ class VideoWriter:
         self._slots, self._written = FrameSlots(fps), 0
         self._waiting: Image | None = None
         self._sound_source, self._sound_limit, self.sound = sound, COPY_SECONDS, ""
+        self._metadata = metadata
         self._file = replacing(path, suffix=suffix)
         with held():
             self._temporary = self._file.__enter__()
@@ -294,7 +303,11 @@ class VideoWriter:
             if self._sound_source is not None:
                 length = self._written / self._fps
                 self.sound = copy_sound(
-                    self._temporary, self._sound_source, length, limit=self._sound_limit
+                    self._temporary,
+                    self._sound_source,
+                    length,
+                    limit=self._sound_limit,
+                    metadata=self._metadata,
                 )
             self._file.__exit__(None, None, None)
 

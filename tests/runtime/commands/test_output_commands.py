@@ -97,7 +97,7 @@ def test_pictures(face: Path, capsys: Output) -> None:
     for name in linked(face):
         for command in ("detect", "landmarks", "analyze"):
             refused(capsys, face.parent, SAME, command, face, "--draw", name)
-        for command in ("enhance", "makeup"):
+        for command in ("enhance", "makeup", "anonymize"):
             refused(capsys, face.parent, SAME, command, face, "--output", name)
     (face.parent / "in").mkdir()
     face.rename(face.parent / "in" / "face.png")
@@ -125,7 +125,8 @@ def test_videos(video: Path, gallery: Path, capsys: Output) -> None:
     for name in linked(video):
         for option in ("--output", "--tracks"):
             refused(capsys, video.parent, SAME, "track", video, option, name)
-        refused(capsys, video.parent, SAME, "enhance", video, "--output", name)
+        for command in ("enhance", "anonymize"):
+            refused(capsys, video.parent, SAME, command, video, "--output", name)
     arguments = ("track", video, "--gallery", gallery, "--tracks", gallery)
     refused(capsys, video.parent, SAME, *arguments)
     arguments = ("track", video, "--output", "same.mp4", "--tracks", "same.mp4")

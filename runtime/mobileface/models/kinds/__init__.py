@@ -13,6 +13,7 @@ from .embedder import EMBEDDER, EmbeddingSpec
 from .hog import HOG, HogSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .mesh import MESH, MeshSpec
+from .person_mask import PERSON_MASK, PersonMaskSpec
 from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
 from .yolo import YOLO, YoloSpec
@@ -30,6 +31,7 @@ __all__ = [
     "LandmarkSpec",
     "MeshSpec",
     "Option",
+    "PersonMaskSpec",
     "PoseSpec",
     "RigidPoseSpec",
     "Shape",
@@ -53,6 +55,7 @@ KINDS: tuple[Kind[Any], ...] = (
     ATTRIBUTE_NETWORK,
     ATTRIBUTE_HEADS,
     EMBEDDER,
+    PERSON_MASK,
 )
 """Every kind of model. To add one, see CONTRIBUTING.md."""
 

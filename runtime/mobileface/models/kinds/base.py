@@ -74,12 +74,14 @@ class Option:
         type: What the text is converted to.
         metavar: What stands for the value in help texts.
         help: One line.
+        thorough: The value where a missed face is worse than a wrong box; None: the runner's own.
     """
 
     name: str
     type: type[int] | type[float]
     metavar: str
     help: str
+    thorough: float | None = None
 
 
 class Kind(Generic[S]):

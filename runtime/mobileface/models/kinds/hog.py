@@ -54,7 +54,7 @@ class Hog(Kind[HogSpec]):
     section = HogSpec
     runner = "mobileface.tasks.hog_detector:HogDetector"
     options = (
-        Option("score_threshold", float, "S", "lower finds more faces, wrong ones too"),
+        Option("score_threshold", float, "S", "lower finds more faces, wrong ones too", -0.2),
         Option("min_face_size", float, "PIXELS", "skip smaller faces; saves time"),
         Option("upsample", int, "N", "double the image N times first, for smaller faces"),
     )

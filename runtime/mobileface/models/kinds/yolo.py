@@ -76,7 +76,7 @@ class Yolo(Kind[YoloSpec]):
     section = YoloSpec
     runner = "mobileface.tasks.yolo_detector:YoloDetector"
     options = (
-        Option("score_threshold", float, "S", "lower finds more faces, wrong ones too"),
+        Option("score_threshold", float, "S", "lower finds more faces, wrong ones too", 0.4),
         Option("iou_threshold", float, "IOU", "of boxes that overlap more, keep the best"),
         Option("topk", int, "N", "compare only the N best boxes"),
         Option("short_side", int, "PIXELS", "scale the shorter side to this; finds smaller faces"),

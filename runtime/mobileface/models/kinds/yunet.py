@@ -85,7 +85,7 @@ class Yunet(Kind[YunetSpec]):
     section = YunetSpec
     runner = "mobileface.tasks.yunet_detector:YunetDetector"
     options = (
-        Option("score_threshold", float, "S", "lower finds more faces, wrong ones too"),
+        Option("score_threshold", float, "S", "lower finds more faces, wrong ones too", 0.4),
         Option("iou_threshold", float, "IOU", "of boxes that overlap more, keep the best"),
         Option("topk", int, "N", "compare only the N best boxes"),
         Option("max_side", int, "PIXELS", "scale larger images down to this; 0: never"),
