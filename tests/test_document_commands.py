@@ -93,6 +93,14 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "--task embedding --name my_arcface --crop arcface --color rgb --mean 0 --std 1 "
         "--output adopted --license MIT --write-recipe my.toml",
     ),
+    "mobileface-convert adopt genderage.onnx --task attributes --crop box --color rgb --mean 0 "
+    "--std 255 --head out0:gender=female,male --head out1:age=0-100": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.adoptable_networks import write_heads; "
+        'write_heads(Path("genderage.onnx"))\'',
+        "mobileface-convert adopt genderage.onnx --task attributes --crop box --color rgb --mean 0 "
+        "--std 255 --head gender.out:gender=female,male --head age.logits:age=0-5 --output adopted",
+    ),
     "mobileface-convert adopt my.toml [--output DIR]": (
         "mobileface-convert adopt my.toml --output adopted2",
     ),

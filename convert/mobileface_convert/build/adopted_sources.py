@@ -26,7 +26,7 @@ HALF_TOLERANCE = 1e-2
 
 _FLOAT16 = onnx.TensorProto.FLOAT16
 _NEWEST_OPSET = 23
-_OUTPUT = "embedding"
+_FEATURE = "embedding"
 _CHANNELS = (1, 3)
 
 
@@ -55,40 +55,41 @@ class Network:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_network(files: Sequence[Path], feature: str | None) -> Network:
+def read_network(files: Sequence[Path], outputs: Mapping[str, str | None]) -> Network:
     """Reads a network.
 
     Args:
         files: An ONNX or TensorFlow Lite file, or a symbol file and a parameter file of MXNet.
-        feature: Name of the output to use; None if it is the only one, or can be detected.
+        outputs: The published output of each output of the made model; None if it is the only one,
+            or can be detected.
 
     Raises:
         ConversionError: The files are of no known format, or are refused.
     """
     suffixes = [path.suffix.lower() for path in files]
     if suffixes == [".onnx"]:
-        return _onnx(files[0], feature)
+        return _onnx(files[0], outputs)
     if suffixes == [".tflite"]:
-        return _tflite(files[0], feature)
+        return _tflite(files[0], outputs)
     if sorted(suffixes) == [".json", ".params"]:
         symbol, params = sorted(files, key=lambda path: path.suffix.lower())
-        return _mxnet(symbol, params, feature)
+        return _mxnet(symbol, params, outputs)
     raise ConversionError(
         f"no network: {', '.join(path.name for path in files)}",
         hint="pass one .onnx or .tflite file, or a -symbol.json and a .params file, or a recipe",
     )
 
 
-def _onnx(path: Path, feature: str | None) -> Network:
+def _onnx(path: Path, outputs: Mapping[str, str | None]) -> Network:
     where = str(path)
     opset = min(max(DEFAULT_OPSET, opset_of(path)), _NEWEST_OPSET)
     model = read_onnx_file(path, opset=opset)
     inputs = [value.name for value in model.graph.input]
     shapes = value_shapes(model)
     shape = _image_shape([shapes.get(name, ()) for name in inputs], where)
-    output = _chosen([value.name for value in model.graph.output], feature, where)
+    chosen = _chosen([value.name for value in model.graph.output], outputs, where)
     half = any(value.type.tensor_type.elem_type == _FLOAT16 for value in model.graph.input)
-    options: dict[str, Any] = {"opset": opset, "outputs": {_OUTPUT: output}}
+    options: dict[str, Any] = {"opset": opset, "outputs": chosen}
     return Network(
         "onnx_network",
         {"model": path},
@@ -119,25 +120,30 @@ def _image_shape(
     raise ConversionError(f"the input of shape {sizes} is no image of 1 or 3 channels", where=where)
 
 
-def _chosen(outputs: Sequence[str], feature: str | None, where: str) -> str:
-    """The output to use.
+def _chosen(found: Sequence[str], outputs: Mapping[str, str | None], where: str) -> dict[str, str]:
+    """The published output of each output of the made model.
 
     Raises:
         ConversionError: There are several and none is named, or none of that name.
     """
-    if feature is None and len(outputs) == 1:
-        return outputs[0]
-    if feature in outputs:
-        return str(feature)
-    what = f"has {len(outputs)} outputs" if feature is None else f"has no output '{feature}'"
-    raise ConversionError(
-        f"the network {what}: {', '.join(outputs)}",
-        where=where,
-        hint="name the one that is the embedding with --feature",
-    )
+    chosen = {}
+    for name, wanted in outputs.items():
+        if wanted is None and len(found) == len(outputs) == 1:
+            chosen[name] = found[0]
+        elif wanted is not None and wanted in found:
+            chosen[name] = wanted
+        else:
+            count = "1 output" if len(found) == 1 else f"{len(found)} outputs"
+            what = f"has {count}" if wanted is None else f"has no output '{wanted}'"
+            raise ConversionError(
+                f"the network {what}: {', '.join(found)}",
+                where=where,
+                hint=f"name the one for {name}: --feature NAME, or --head NAME:{name}=…",
+            )
+    return chosen
 
 
-def _tflite(path: Path, feature: str | None) -> Network:
+def _tflite(path: Path, outputs: Mapping[str, str | None]) -> Network:
     where = str(path)
     if not litert_is_installed():
         raise ConversionError(
@@ -148,11 +154,18 @@ def _tflite(path: Path, feature: str | None) -> Network:
     network = read_tflite(path)
     shape = _image_shape([network.tensors[number].shape for number in network.inputs], where)
     names = [network.tensors[number].name for number in network.outputs]
-    options = {"outputs": {_OUTPUT: _chosen(names, feature, where)}}
+    options = {"outputs": _chosen(names, outputs, where)}
     return Network("tflite", {"model": path}, "image", *shape, tolerance=1e-4, options=options)
 
 
-def _mxnet(symbol: Path, params: Path, feature: str | None) -> Network:
+def _mxnet(symbol: Path, params: Path, outputs: Mapping[str, str | None]) -> Network:
+    if list(outputs) != [_FEATURE]:
+        raise ConversionError(
+            "checkpoints of MXNet are adopted for embeddings only",
+            where=str(symbol),
+            hint="mobileface-convert model converts it to ONNX, which can be adopted",
+        )
+    feature = outputs[_FEATURE]
     graph = prune(load_checkpoint(symbol, params), feature).graph
     (name, sizes), *others = known_shapes(graph, {}).items()
     shape = tuple(size if isinstance(size, int) else None for size in sizes)

@@ -11,7 +11,7 @@ batch can be any number, hashes of the files, and tolerances for the comparison 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..oracles.verify import open_model, probe_input
 from ..recipes.recipe import Recipe, recipe_from
 from ..sources.files import DirectorySource, git_blob_sha1
 from .adopted_sources import HALF_TOLERANCE, Network, read_network
+from .adopted_tasks import EmbeddingTask, Task
 from .pipeline import fetch_all
 
 __all__ = ["Adopted", "License", "Request", "adopt"]
@@ -38,8 +39,6 @@ _HALF_COSINE = 0.999
 """Smallest cosine where something is rounded to float16."""
 
 _HUGE = 1e30
-_UNIT = 1e-3
-"""Deviation of a vector's length from 1 below which the network is taken to normalise it."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Request:
         mean: Subtracted from the values 0..255; one number, or one per channel.
         std: Divisor of the result.
         size: Side of the crop in pixels; None for that of the network, else of the crop.
-        feature: Name of the output to use; None if it is the only one, or can be detected.
+        task: What it does.
         weights: How to store weights, "float32" or "float16"; None for float16 only if the network
             computes in it.
         tolerance: Largest error, relative to the largest value of the output if that exceeds 1;
@@ -82,8 +81,8 @@ class Request:
     color: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    task: Task = field(default_factory=EmbeddingTask)
     size: int | None = None
-    feature: str | None = None
     weights: str | None = None
     tolerance: float | None = None
     license: License | None = None
@@ -104,7 +103,7 @@ class Adopted:
 
 
 def adopt(request: Request, folder: Path) -> Adopted:
-    """The recipe of a network that turns a face crop into an embedding.
+    """The recipe of a network that reads a face crop.
 
     Args:
         request: What is said of it.
@@ -115,7 +114,7 @@ def adopt(request: Request, folder: Path) -> Adopted:
         ParityError: The network gives no finite numbers, or the same ones for every picture.
     """
     _check_scaling(request)
-    network = read_network(request.files, request.feature)
+    network = read_network(request.files, request.task.outputs)
     document = _document(request, network, folder, _side(request, network))
     draft = recipe_from(document, request.name, folder)
     files = fetch_all(draft, DirectorySource(folder))
@@ -123,13 +122,12 @@ def adopt(request: Request, folder: Path) -> Adopted:
     assert measure is not None
     rows, _ = measure(draft, files)
     _check_rows(rows, request)
-    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
-    unit = bool(np.abs(lengths - 1).max() <= _UNIT)
-    size = rows.shape[1]
-    _state_output(document, request, network, rows, unit)
+    measured = request.task.measured(request.crop, rows, request.name)
+    document["spec"][request.task.kind] = dict(measured.section)
+    document["spec"]["title"] += f", {measured.title}"
+    _state_bounds(document, request, network, rows)
     recipe = recipe_from(document, request.name, folder)
-    ends = "of unit length" if unit else f"of length {lengths.min():.3g} to {lengths.max():.3g}"
-    notes = [f"{size} numbers per face, {ends}"]
+    notes = [measured.note]
     reason = _why_fixed(recipe, files)
     if reason:
         document["spec"]["input"]["batch"] = 1
@@ -187,10 +185,11 @@ def _side(request: Request, network: Network) -> int:
 
 
 def _document(request: Request, network: Network, folder: Path, side: int) -> dict[str, Any]:
-    """The recipe, with an output of one number and bounds that hold for everything."""
+    """The recipe before anything was measured, with bounds that hold for everything."""
     terms = request.license or License(
         "not stated", "The terms of use were not stated when the model was adopted.\n"
     )
+    task = request.task
     loose = {"max_abs_error": _HUGE, "min_cosine": -1.0}
     source = ", ".join(path.name for path in request.files)
     return {
@@ -206,18 +205,14 @@ def _document(request: Request, network: Network, folder: Path, side: int) -> di
         },
         "verify": {**loose, "float16": dict(loose)},
         "card": {
-            "purpose": "Tells whether two faces belong to one person: the cosine of two embeddings "
-            f"is higher for the same person. Adopted from {source}.",
+            "purpose": f"{task.purpose} Adopted from {source}.",
             "published": "Not stated.",
-            "measured": "Not measured: `mobileface-eval roc` does so on your own people.",
-            "limits": [
-                f"For the crop '{request.crop}' only.",
-                "Without a calibration (`mobileface-eval calibrate`) nothing is decided.",
-            ],
+            "measured": task.measure,
+            "limits": [f"For the crop '{request.crop}' only.", *task.limits],
         },
         "spec": {
             "name": request.name,
-            "task": "embedding",
+            "task": task.name,
             "title": f"{source}: {request.color} {side}x{side}",
             "input": {
                 "name": network.input,
@@ -229,12 +224,7 @@ def _document(request: Request, network: Network, folder: Path, side: int) -> di
                 "dtype": "uint8",
                 "layout": "nhwc",
             },
-            "embedding": {
-                "output": "embedding",
-                "size": 1,
-                "normalized": False,
-                "crop": request.crop,
-            },
+            task.kind: task.section(request.crop),
         },
     }
 
@@ -275,15 +265,15 @@ def _check_rows(rows: FloatArray, request: Request) -> None:
             where=where,
             hint=hint,
         )
-    if rows.shape[1] < 2 or not (rows != rows[:1]).any():
-        what = "one number" if rows.shape[1] < 2 else "the same numbers for every picture"
-        raise ParityError(f"the network gives {what}: no embedding", where=where, hint=hint)
+    if not (rows != rows[:1]).any():
+        what = "the same numbers for every picture"
+        raise ParityError(f"the network gives {what}", where=where, hint=hint)
 
 
-def _state_output(
-    document: dict[str, Any], request: Request, network: Network, rows: FloatArray, unit: bool
+def _state_bounds(
+    document: dict[str, Any], request: Request, network: Network, rows: FloatArray
 ) -> None:
-    """Completes the recipe with what was measured."""
+    """Sets the tolerances for outputs as large as these."""
     scale = max(1.0, float(np.abs(rows).max()))
     relative = network.tolerance if request.tolerance is None else request.tolerance
     rounded = max(relative, HALF_TOLERANCE)
@@ -291,8 +281,6 @@ def _state_output(
         **_bounds(relative * scale, _HALF_COSINE if network.half else 0.9999999),
         "float16": _bounds(rounded * scale, _HALF_COSINE),
     }
-    document["spec"]["embedding"] |= {"size": rows.shape[1], "normalized": unit}
-    document["spec"]["title"] += f", {rows.shape[1]}-d"
 
 
 def _bounds(error: float, cosine: float) -> dict[str, float]:

@@ -13,6 +13,7 @@ from mobileface.models.index import read_index
 from mobileface.vision.crops import CROPS
 
 from ..backends.storage import STORAGES
+from ..build.adopted_tasks import AttributesTask, EmbeddingTask, Task, parse_head
 from ..build.adoption import License, Request, adopt
 from ..build.cards import write_cards
 from ..build.collection import convert_recipes
@@ -23,7 +24,19 @@ from .models_folder import add_models_folder, models_folder
 __all__ = ["add_adopt"]
 
 _MAX_LICENSE = 1 << 20
-_FACTS = ("task", "name", "crop", "color", "mean", "std", "size", "feature", "weights", "tolerance")
+_FACTS = (
+    "task",
+    "name",
+    "crop",
+    "color",
+    "mean",
+    "std",
+    "size",
+    "feature",
+    "head",
+    "weights",
+    "tolerance",
+)
 """Options that state what a recipe states."""
 
 
@@ -36,7 +49,7 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a .onnx or .tflite file, a -symbol.json and a .params file, or a recipe (.toml)",
     )
-    parser.add_argument("--task", choices=("embedding",), help="what the network does")
+    parser.add_argument("--task", choices=("embedding", "attributes"), help="what the network does")
     parser.add_argument("--name", metavar="NAME", help="name of the model; default: of the file")
     parser.add_argument("--crop", choices=tuple(CROPS), help="how faces are cut out for it")
     parser.add_argument("--color", choices=("rgb", "bgr", "gray"), help="channel order of pixels")
@@ -49,7 +62,16 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, metavar="PIXELS", help="side of the crop, if the network leaves it open"
     )
     parser.add_argument(
-        "--feature", metavar="NAME", help="the output to use, if the network has several"
+        "--feature",
+        metavar="NAME",
+        help="the output that is the embedding, if the network has several",
+    )
+    parser.add_argument(
+        "--head",
+        action="append",
+        metavar="[OUTPUT:]ATTRIBUTE=CLASSES",
+        help="for attributes, once for each: gender=female,male, expression=neutral,happy,… or "
+        "age=0-100; with the name of its output if the network has several",
     )
     parser.add_argument(
         "--tolerance",
@@ -149,13 +171,36 @@ def _request(options: argparse.Namespace) -> Request:
         color=options.color,
         mean=tuple(options.mean),
         std=tuple(options.std),
+        task=_task(options),
         size=options.size,
-        feature=options.feature,
         weights=options.weights,
         tolerance=options.tolerance,
         license=_license(options),
         origin=options.origin or "not stated",
     )
+
+
+def _task(options: argparse.Namespace) -> Task:
+    """What the network does.
+
+    Raises:
+        ConversionError: Options of another task are given, or no heads.
+    """
+    where, task = str(options.files[0]), options.task
+    wrong = {"embedding": ("head",), "attributes": ("feature",)}[task]
+    given = [name for name in wrong if getattr(options, name) is not None]
+    if given:
+        raise ConversionError(f"--{given[0]} is not for --task {task}", where=where)
+    if task == "embedding":
+        return EmbeddingTask(options.feature)
+    if not options.head:
+        raise ConversionError(
+            "--head must be given for each attribute", where=where, hint="--head gender=female,male"
+        )
+    heads = tuple(parse_head(text) for text in options.head)
+    if len({head.attribute for head in heads}) < len(heads):
+        raise ConversionError("two --head tell the same attribute", where=where)
+    return AttributesTask(heads)
 
 
 def _license(options: argparse.Namespace) -> License | None:

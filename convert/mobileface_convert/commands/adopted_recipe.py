@@ -30,7 +30,7 @@ def recipe_for(model: Path, named: str | None, source: Path | None) -> Recipe:
         path = model.with_name(f"{model.stem}.certificate.json")
         document = _document(path)
         if document is None:
-            return load_recipe(model.stem)
+            return _from(load_recipe(model.stem), model.stem, source)
         if source is None:
             raise ConversionError(
                 "the files that the model was made from are needed",
@@ -38,9 +38,21 @@ def recipe_for(model: Path, named: str | None, source: Path | None) -> Recipe:
                 hint="pass --source DIR, or its TOML file with --recipe",
             )
         return recipe_from(document, f"{path}, recipe", source)
-    recipe = load_recipe(named)
-    if source is None or recipe.document is None:
+    return _from(load_recipe(named), named, source)
+
+
+def _from(recipe: Recipe, named: str, source: Path | None) -> Recipe:
+    """The recipe with the folder of its files, if one is given.
+
+    Raises:
+        ConversionError: It is one of the package, whose files are given otherwise.
+    """
+    if source is None:
         return recipe
+    if recipe.document is None:
+        raise ConversionError(
+            "--source is for adopted models", where=named, hint="pass --symbol and --params"
+        )
     return recipe_from(recipe.document, named, source)
 
 

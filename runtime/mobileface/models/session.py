@@ -172,7 +172,7 @@ class Session:
             ModelError: If ONNX Runtime rejects the inputs or fails.
         """
         image = self.spec.input
-        if image is not None and image.batch == 1 and len(inputs.get(image.name, ())) > 1:
+        if image is not None and image.batch and np.shape(inputs.get(image.name, ()))[:1] > (1,):
             return self._run_each(inputs, image.name)
         network = self._session
         try:

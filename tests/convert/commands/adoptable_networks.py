@@ -142,3 +142,53 @@ def write_network(
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def write_two_inputs(path: Path) -> Path:
+    """The sum of two images."""
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, 8, 8]) for name in "abc"
+    ]
+    node = helper.make_node("Add", ["a", "b"], ["c"])
+    graph = helper.make_graph([node], "sum", values[:2], values[2:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def write_heads(path: Path, *, only: str | None = None, size: tuple[int, int] = (64, 64)) -> Path:
+    """A network for gender (2 probabilities) and age (6 logits), or one of them.
+
+    Args:
+        path: The ONNX file.
+        only: "gender" or "age"; None for both.
+        size: Height and width.
+    """
+    w = Writer(3)
+    x = w.conv("input.1", "stem", 3, 16, 3, strides=[2, 2], pads=[1, 1, 1, 1])
+    x = _trunk_end(w, x)
+    outputs = []
+    for name, count in (("gender", 2), ("age", 6)):
+        if only in (None, name):
+            weight = w.weight(w.random.standard_normal((count, 16)), f"{name}.weight")
+            y = w.add("Gemm", [x, weight], f"{name}.logits", transB=1)
+            chances = [w.add("Softmax", [y], f"{name}.out", axis=1)] if name == "gender" else [y]
+            outputs.append((chances[0], count))
+    kind = TensorProto.FLOAT
+    graph = helper.make_graph(
+        w.nodes,
+        "heads",
+        [helper.make_tensor_value_info("input.1", kind, ["N", 3, *size])],
+        [helper.make_tensor_value_info(name, kind, ["N", count]) for name, count in outputs],
+        w.weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _trunk_end(w: Writer, x: str) -> str:
+    """16 numbers for crops of any size."""
+    x = w.add("GlobalAveragePool", [x], "pool")
+    return w.add("Flatten", [x], "flat", axis=1)

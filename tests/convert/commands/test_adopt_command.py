@@ -21,7 +21,13 @@ from mobileface_convert.commands.main import main
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.recipes.toml_text import toml_text
 from mobileface_eval.commands.main import main as evaluate
-from tests.convert.commands.adoptable_networks import DIMENSIONS, SIDE, write_network
+from tests.convert.commands.adoptable_networks import (
+    DIMENSIONS,
+    SIDE,
+    write_heads,
+    write_network,
+    write_two_inputs,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -155,6 +161,7 @@ def test_float16_arithmetic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert max(errors) <= 5e-3 * wide.max()
     entry = json.loads((models / "index.json").read_text())["models"]["half"]
     assert entry["precision"] == "fp16"
+    assert main(["verify", str(models / "half.onnx"), "--source", str(tmp_path)]) == 0
 
 
 def test_every_command_knows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,7 +250,7 @@ def test_toml_is_read_back() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "size": ({}, [*SCALING, "--size", "128"], "reads 112x112 pixels, not 128"),
-    "no square": ({"size": 112, "last": True, "channels": 1}, SCALING, "reads 1 channels"),
+    "gray, pixels last": ({"last": True, "channels": 1}, SCALING, "reads 1 channels"),
     "channels": ({}, [*SCALING, "--color", "gray"], "reads 3 channels, 'gray' has 1"),
     "two outputs": ({"second": True}, SCALING, "has 2 outputs: 683, quality"),
     "no such output": ({}, [*SCALING, "--feature", "x"], "has no output 'x'"),
@@ -275,6 +282,21 @@ def test_refused(
     print(said)
     assert reason in said
     assert written(tmp_path) == ["net.onnx"]  # nothing half-written
+
+
+def test_no_square(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original = write_heads(tmp_path / "net.onnx", only="age", size=(112, 96))
+    assert adopt(original, *FACTS, *SCALING, "--output", tmp_path / "models") == 2
+    assert "112 rows of 96 pixels, but crops are square" in error_of(capsys)
+    inputs = write_two_inputs(tmp_path / "two.onnx")
+    assert adopt(inputs, *FACTS, *SCALING, "--output", tmp_path / "models") == 2
+    assert "has 2 inputs, not one image" in error_of(capsys)
+    assert not (tmp_path / "models").exists()
+
+
+def test_source_is_for_adopted_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path / "age.onnx"), "--source", str(tmp_path)]) == 2
+    assert "--source is for adopted models" in error_of(capsys)
 
 
 def test_unknown_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
