@@ -116,24 +116,18 @@ def _choose_outputs(model: onnx.ModelProto, recipe: Recipe, where: str) -> None:
     """Keeps the published outputs of the recipe, in the order of the spec.
 
     Raises:
-        ConversionError: The recipe does not name one for each, or there is none of that name.
+        ConversionError: There is none of that name.
     """
-    given = recipe.options.get("outputs")
-    if given is None:
+    if "outputs" not in recipe.options:
         return
-    wanted = list(recipe.spec.kind.tensors(recipe.spec.section).outputs)
-    if not isinstance(given, Mapping) or sorted(given) != sorted(wanted):
-        raise ConversionError(
-            f"field 'outputs' must name a published output for each of {', '.join(wanted)}",
-            where=f"{recipe.name}, convert",
-        )
+    wanted = list(_outputs(recipe).values())
     found = {value.name: value for value in model.graph.output}
-    missing = [str(given[name]) for name in wanted if given[name] not in found]
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise ConversionError(
             f"no output '{missing[0]}'", where=where, hint=f"outputs: {', '.join(found)}"
         )
-    chosen = [found[given[name]] for name in wanted]
+    chosen = [found[name] for name in wanted]
     del model.graph.output[:]
     model.graph.output.extend(chosen)
 
@@ -200,10 +194,24 @@ def published_rows(recipe: Recipe, files: Files) -> tuple[FloatArray, str]:
 
 
 def _outputs(recipe: Recipe) -> dict[str, str]:
-    """The published output of each output of the spec."""
-    given = recipe.options.get("outputs", {})
-    names = recipe.spec.kind.tensors(recipe.spec.section).outputs
-    return {name: str(given.get(name, name)) for name in names}
+    """The published output of each output of the spec.
+
+    Raises:
+        ConversionError: The recipe has a table of them that does not name one for each.
+    """
+    names = list(recipe.spec.kind.tensors(recipe.spec.section).outputs)
+    given = recipe.options.get("outputs", dict(zip(names, names, strict=True)))
+    if (
+        not isinstance(given, Mapping)
+        or sorted(given) != sorted(names)
+        or not all(isinstance(value, str) for value in given.values())
+        or len(set(given.values())) < len(names)
+    ):
+        raise ConversionError(
+            f"field 'outputs' must name a published output for each of {', '.join(names)}",
+            where=f"{recipe.name}, convert",
+        )
+    return {name: given[name] for name in names}
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
