@@ -87,6 +87,29 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         f"mobileface-convert export {NETWORK} --output U.onnx --input-shape N,3,112,112 "
         "--machine x86 --input uint8 --normalize",
     ),
+    "mobileface-convert adopt w600k_mbf.onnx --task embedding --name my_arcface --crop arcface "
+    "--color rgb --mean 127.5 --std 127.5 [--output DIR] [--license TEXT_OR_FILE]": (
+        f"cp {V3}-symbol.json {V3}-0000.params . && mobileface-convert adopt {Path(V3).name}-* "
+        "--task embedding --name my_arcface --crop arcface --color rgb --mean 0 --std 1 "
+        "--output adopted --license MIT --write-recipe my.toml",
+    ),
+    "mobileface-convert adopt genderage.onnx --task attributes --crop box --color rgb --mean 0 "
+    "--std 255 --head out0:gender=female,male --head out1:age=0-100": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.adoptable_networks import write_heads; "
+        'write_heads(Path("genderage.onnx"))\'',
+        "mobileface-convert adopt genderage.onnx --task attributes --crop box --color rgb --mean 0 "
+        "--std 255 --head gender.out:gender=female,male --head age.logits:age=0-5 --output adopted",
+    ),
+    "mobileface-convert adopt my.toml [--output DIR]": (
+        "mobileface-convert adopt my.toml --output adopted2",
+    ),
+    "mobileface-convert verify my_arcface.onnx --source DIR": (
+        "mobileface-convert verify adopted/my_arcface.onnx --source .",
+    ),
+    "mobileface-convert verify my_arcface.onnx --recipe my.toml": (
+        "mobileface-convert verify adopted2/my_arcface.onnx --recipe my.toml",
+    ),
     # docs/benchmarks.md
     "mobileface bench": ("mobileface bench --model gender",),
     "mobileface tune": ("mobileface tune --seconds 1 --model gender",),

@@ -298,7 +298,7 @@ def test_no_such_variant(models: Path, people: Path, capsys: pytest.CaptureFixtu
         ),
         (("calibrate", "--folder", "bad.npz"), "not an embeddings file"),
         (("calibrate", "--folder", "nan.npz"), "no embeddings|not finite"),
-        (("roc", "long.npz"), "not L2-normalised"),
+        (("roc", "long.npz"), "row 0 has length 2, not 1"),
     ],
 )
 def test_errors(

@@ -284,6 +284,7 @@ def _roc_numbers(
         "eer_interval": interval(rates.eer),
         "balanced_accuracy": rates.balanced_accuracy.value,
         "balanced_accuracy_interval": interval(rates.balanced_accuracy),
-        "threshold": result.threshold,
+        # infinite if no threshold is better than to refuse every pair
+        "threshold": result.threshold if np.isfinite(result.threshold) else None,
         **point_numbers(rates.true_match_at),
     }

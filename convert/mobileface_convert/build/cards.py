@@ -45,7 +45,8 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
         certificate = _read(folder / f"{recipe.name}.certificate.json")
         written[folder / f"{recipe.name}.md"] = card_text(recipe.spec, recipe.card, certificate)
         name = recipe.spec.license.text_name
-        written[folder / LICENSES / f"{name}.txt"] = license_text(name)
+        words = recipe.upstream.license_words or license_text(name)
+        written[folder / LICENSES / f"{name}.txt"] = words
     for path, text in written.items():
         write_aside(path, text)
     return list(written)
@@ -71,7 +72,7 @@ def card_text(spec: ModelSpec, card: Card, certificate: Mapping[str, Any]) -> st
         f"{certificate['weights']}, {certificate['nodes']} ONNX nodes",
         f"- **SHA-256**: `{certificate['sha256']}`",
         f"- **Licence**: [{spec.license.name}]({LICENSES}/{spec.license.text_name}.txt), "
-        f"<{spec.license.url}>",
+        f"{_address(spec.license.url)}",
         f"- **Source**: {_source(certificate['source'])}",
         f"- **Input**: {_input(spec)}",
         f"- **Output**: {spec.kind.describe_output(spec.section)}",
@@ -111,13 +112,18 @@ def _agreement(found: Mapping[str, Any]) -> str:
 
 
 def _source(source: Mapping[str, Any]) -> str:
-    parts = [f"<{source['repository']}>"]
+    parts = [_address(source["repository"])]
     if source.get("commit"):
         parts.append(f"commit {source['commit']}")
     if source.get("package"):
         parts.append(f"package {source['package']}")
     parts += [f"{f['path']} (git blob {f['git_blob_sha1']})" for f in source.get("files") or ()]
     return ", ".join(parts)
+
+
+def _address(text: str) -> str:
+    """A link, if it is one."""
+    return f"<{text}>" if text.startswith(("https://", "http://")) else text
 
 
 def _input(spec: ModelSpec) -> str:
@@ -128,7 +134,8 @@ def _input(spec: ModelSpec) -> str:
         plain = (means, stds) == ("0", "1") or image.dtype == "uint8"
         scaled = "0..255" if plain else f"(0..255 − {means}) / {stds}"
         crop = f", the crop '{spec.crop}'" if spec.crop else ""
-        return f"{form}, {image.color}, {scaled}{crop}"
+        batch = ", one crop per run: batch fixed at 1" if image.batch else ""
+        return f"{form}, {image.color}, {scaled}{crop}{batch}"
     return spec.kind.describe_input(spec.section) or "see the spec in the file"
 
 

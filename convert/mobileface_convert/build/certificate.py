@@ -33,7 +33,9 @@ calibration; other variants on generated images. The int8 tolerances apply to th
 comparison with the reference on generated images is only recorded, with ``bounds`` null. For a
 detector, rows are the fp32 detections, each compared with the one that overlaps it most; a lost
 detection counts as cosine 0. ``record`` is replayed by ``mobileface certify``; see
-`mobileface.models.replay`.
+`mobileface.models.replay`. The certificate of a model from a recipe outside the package
+(``mobileface-convert adopt``) contains that recipe as ``recipe``, so that ``mobileface-convert
+verify`` can compare the model with its source again.
 """
 
 from __future__ import annotations

@@ -10,12 +10,21 @@ from mobileface.errors import SourceError, SourceIntegrityError
 
 from ..oracles.verify import Agreement
 from ..recipes.recipe import Recipe, Upstream
-from ..sources.files import ConsoleProgress, DownloadSource, Source, open_source
+from ..sources.files import (
+    ConsoleProgress,
+    DirectorySource,
+    DownloadSource,
+    Source,
+    open_source,
+)
 from ..sources.packages import PackageSource
 from .pipeline import Artefact, convert
 from .variants import Plan
 
-__all__ = ["agreement_text", "convert_recipes", "open_upstream"]
+__all__ = ["LOCAL_ADVICE", "agreement_text", "convert_recipes", "open_upstream"]
+
+LOCAL_ADVICE = "the recipe pins this file by its hash: put the file there that it was written for"
+"""What to do about a file that an adopted model's recipe names."""
 
 
 def convert_recipes(
@@ -111,7 +120,9 @@ def open_upstream(upstream: Upstream, location: str | None) -> Source | None:
         SourceError: If the source does not exist or the location is invalid.
     """
     source: Source
-    if upstream.package is not None:
+    if upstream.folder is not None:
+        source = DirectorySource(upstream.folder, advice=LOCAL_ADVICE)
+    elif upstream.package is not None:
         source = PackageSource(upstream.package, upstream.extra or "", upstream.pinned)
     elif upstream.commit is not None:
         source = open_source(

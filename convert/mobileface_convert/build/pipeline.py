@@ -113,7 +113,7 @@ def _write(variant: BuiltVariant, recipe: Recipe, folder: Path) -> Variant:
         weights=STORAGE[variant.precision],
         nodes=variant.nodes,
         verified=variant.verified,
-        facts=variant.facts,
+        facts={**variant.facts, "recipe": recipe.document} if recipe.document else variant.facts,
     )
     path = folder / f"{stem}.certificate.json"
     write_certificate(path, document)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,16 +12,15 @@ from mobileface import __version__
 from mobileface.errors import ConversionError, shown
 from mobileface.host.output_options import OutputFolder, OutputPlace, run_checked
 from mobileface.host.outputs import check_outputs
-from mobileface.host.places import HOME_VARIABLE, user_models
 from mobileface.host.program import run_program
 from mobileface.models.index import PRECISIONS
 
 from ..backends.storage import STORAGES, stored_as
 from ..build.bundle import add_bundle
 from ..build.cards import write_cards
-from ..build.collection import agreement_text, convert_recipes
+from ..build.collection import agreement_text, convert_recipes, open_upstream
 from ..build.inspection import describe, format_description
-from ..build.pipeline import verify_model
+from ..build.pipeline import fetch_all, verify_model
 from ..frontends.checkpoint import checkpoint_paths, save_checkpoint
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..frontends.tflite import tflite_json, tflite_markdown
@@ -31,8 +29,11 @@ from ..ops.table import operators_json, operators_markdown
 from ..oracles.verify import require
 from ..passes import PassResult, fold_batchnorm, prune
 from ..recipes.recipe import load_recipe, recipe_names
+from .adopt import add_adopt
+from .adopted_recipe import recipe_for
 from .export import add_export, add_export_table
 from .model_command import add_model
+from .models_folder import add_models_folder, models_folder
 from .variant_options import add_variants, finish, plan_of
 
 __all__ = ["main"]
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_starter(
         commands.add_parser("starter", help="convert the freely licensed models of the starter set")
     )
+    add_adopt(commands.add_parser("adopt", help="make any network a model that runs by its name"))
     add_bundle(commands.add_parser("bundle", help="pack a folder of models into a wheel"))
     _add_inspect(commands.add_parser("inspect", help="show layers, weights and shapes"))
     _add_prune(
@@ -94,13 +96,7 @@ def _add_all(parser: argparse.ArgumentParser) -> None:
         help="folder or address with the layout of the upstream repository; default: "
         "MOBILEFACE_SOURCE, otherwise the upstream repository at the pinned commit",
     )
-    parser.add_argument(
-        "--output",
-        action=OutputFolder,
-        metavar="DIR",
-        help="models folder; default: MOBILEFACE_HOME, otherwise the user's data folder, where "
-        "the runtime finds models automatically",
-    )
+    add_models_folder(parser)
     parser.add_argument(
         "--only",
         nargs="+",
@@ -175,7 +171,16 @@ def _add_merge(parser: argparse.ArgumentParser) -> None:
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument(
-        "--recipe", metavar="NAME", help="recipe of the model; default: the name of the file"
+        "--recipe",
+        metavar="NAME",
+        help="recipe of the model, or its TOML file; default: the name of the file, or what the "
+        "certificate of an adopted model says",
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="folder with the files of an adopted model; default: that of its TOML file",
     )
     _add_checkpoint(parser, required=False)
     parser.set_defaults(run=_verify)
@@ -188,7 +193,7 @@ def _add_operators(parser: argparse.ArgumentParser) -> None:
 
 def _all(options: argparse.Namespace) -> int:
     recipes = [load_recipe(name) for name in options.only or recipe_names()]
-    plan, folder = plan_of(options), options.output or _default_folder()
+    plan, folder = plan_of(options), models_folder(options)
     converted = convert_recipes(
         [recipe for recipe in recipes if options.only or recipe.collection is None],
         folder,
@@ -200,20 +205,6 @@ def _all(options: argparse.Namespace) -> int:
     )
     finish(options, folder, converted)
     return 0
-
-
-def _default_folder() -> Path:
-    """The folder where the runtime finds the user's models; prints it.
-
-    Raises:
-        ConversionError: If the user has no home folder.
-    """
-    home = os.environ.get(HOME_VARIABLE)
-    folder = Path(home) if home else user_models()
-    if folder is None:
-        raise ConversionError("no home folder for models found", hint="pass --output DIR")
-    print(shown(f"models folder: {folder}"), flush=True)
-    return folder
 
 
 def _starter(options: argparse.Namespace) -> int:
@@ -280,10 +271,12 @@ def _save(before: Graph, result: PassResult, prefix: Path) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    recipe = load_recipe(options.recipe or options.model.stem)
+    recipe = recipe_for(options.model, options.recipe, options.source)
     if options.symbol and not options.params:
         raise ConversionError("--symbol needs --params")
     files = None
+    if recipe.document is not None:
+        files = fetch_all(recipe, open_upstream(recipe.upstream, None))
     if options.params:
         files = {"gluon": options.params}
         if options.symbol:

@@ -30,6 +30,7 @@ __all__ = [
     "Shape",
     "inferred",
     "node_place",
+    "opset_of",
     "parse_onnx",
     "read_onnx_file",
     "value_shapes",
@@ -61,6 +62,24 @@ def read_onnx_file(path: Path, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto
         SourceFormatError: If the file is too large or is not a valid ONNX model.
         UnsupportedOperatorError: If the model is not a plain graph of tensors.
     """
+    return parse_onnx(_content(path), where=str(path), opset=opset)
+
+
+def opset_of(path: Path) -> int:
+    """The operator set of a file, which is not checked otherwise.
+
+    Raises:
+        SourceError: If the file cannot be read.
+        SourceFormatError: If it is no ONNX model.
+        UnsupportedOperatorError: If the operator set is too old or not known.
+    """
+    model = _parsed(_content(path), str(path))
+    _check_names(model, str(path))
+    return _opset(model, str(path))
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file of limited size."""
     try:
         with path.open("rb") as stream:
             known = os.fstat(stream.fileno()).st_size
@@ -70,7 +89,7 @@ def read_onnx_file(path: Path, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto
         raise SourceError(f"cannot be read ({text})", where=str(path)) from error
     if max(known, len(content)) > MAX_BYTES:
         raise SourceFormatError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=str(path))
-    return parse_onnx(content, where=str(path), opset=opset)
+    return content
 
 
 def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:

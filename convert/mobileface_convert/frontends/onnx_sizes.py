@@ -18,7 +18,7 @@ from mobileface.errors import GraphError
 
 from .onnx_file import Shape, inferred, node_place, value_shapes
 
-__all__ = ["free_sizes"]
+__all__ = ["free_sizes", "set_sizes"]
 
 
 def free_sizes(
@@ -46,7 +46,7 @@ def free_sizes(
     stated = value_shapes(inferred(model, where))
     freed = onnx.ModelProto()
     freed.CopyFrom(model)
-    _set_sizes(freed, name, axes, where)
+    set_sizes(freed, name, axes, where)
     for output in freed.graph.output:
         output.type.tensor_type.ClearField("shape")
     done: set[str] = set()
@@ -83,10 +83,12 @@ def _state_outputs(model: onnx.ModelProto, where: str) -> None:
         model.graph.initializer.remove(tensor)
 
 
-def _set_sizes(
-    model: onnx.ModelProto, name: str, axes: Mapping[int, str | int], where: str
-) -> None:
-    """Sets sizes of an input; a text is the name of a dynamic size."""
+def set_sizes(model: onnx.ModelProto, name: str, axes: Mapping[int, str | int], where: str) -> None:
+    """Sets sizes of an input in place; a text is the name of a dynamic size.
+
+    Raises:
+        GraphError: If the input or an axis does not exist.
+    """
     inputs = {value.name: value for value in model.graph.input}
     if name not in inputs:
         raise GraphError(f"no input '{name}'", where=where, hint=f"available: {', '.join(inputs)}")
@@ -176,5 +178,5 @@ def _check_doubled(
     doubled = onnx.ModelProto()
     doubled.CopyFrom(freed)
     sizes = {symbol: 2 * (shape[axis] or 32) for axis, symbol in axes.items()}
-    _set_sizes(doubled, name, {axis: sizes[symbol] for axis, symbol in axes.items()}, where)
+    set_sizes(doubled, name, {axis: sizes[symbol] for axis, symbol in axes.items()}, where)
     inferred(doubled, where)

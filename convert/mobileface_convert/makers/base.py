@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from mobileface.models.spec import METADATA_KEY, ModelSpec
@@ -15,6 +17,8 @@ from ..passes import PassResult
 from ..recipes.recipe import Recipe
 
 __all__ = ["Built", "Files", "Maker", "PassRecord", "with_spec"]
+
+FloatArray = npt.NDArray[np.float32]
 
 Files = Mapping[str, Path]
 """Paths of the local source files, by role in the recipe."""
@@ -60,10 +64,14 @@ class Maker:
         build: Builds a model from a recipe and its files.
         agree: Compares a model file with its reference, given the recipe and the source files
             (None if not available).
+        rows: What the source files give for the probes, float32 (N, D), before any scaling to unit
+            length that was added, and the name of the oracle; None if the maker cannot adopt
+            networks.
     """
 
     build: Callable[[Recipe, Files], Built]
     agree: Callable[[Path, Recipe, Files | None], Agreement]
+    rows: Callable[[Recipe, Files], tuple[FloatArray, str]] | None = None
 
 
 def with_spec(model: onnx.ModelProto, spec: ModelSpec) -> bytes:

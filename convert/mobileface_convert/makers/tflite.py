@@ -17,7 +17,7 @@ outputs that get a sigmoid, and whether PReLU is split (`backends.prelu_parts`):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,11 @@ import onnx_ir as ir
 
 from mobileface.errors import ConversionError
 from mobileface.models.session import Session
-from mobileface.models.spec import ImageInput
 from mobileface.vision.image import Tensor
 
 from ..backends.onnx import clean
 from ..backends.prelu_parts import split_prelus
 from ..frontends.tflite import TfliteNetwork, build_tflite, read_tflite
-from ..graph.onnx_builder import free_name
 from ..oracles.litert_oracle import LiteRTReference, litert_is_installed
 from ..oracles.verify import (
     BATCH_SIZES,
@@ -44,6 +42,7 @@ from ..oracles.verify import (
 )
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
+from .graph_ends import GraphEnds
 from .network import worst
 
 __all__ = ["MAKER", "published_outputs", "published_rows"]
@@ -59,16 +58,23 @@ def _build(recipe: Recipe, files: Files) -> Built:
     """
     network = _network(recipe, files)
     names = _published_names(recipe)
-    made = build_tflite(network, name=recipe.name, opset=recipe.opset, outputs=list(names.values()))
+    image = recipe.spec.require_input()
+    made = build_tflite(
+        network,
+        name=recipe.name,
+        opset=recipe.opset,
+        outputs=list(names.values()),
+        batch=image.batch is None,
+    )
     if recipe.options.get("split_prelu"):
         split_prelus(made)
-    edit = _Edit(made)
-    edit.scale(recipe.spec.require_input())
+    ends = GraphEnds(made)
+    ends.read(image, planes=True)
     shapes = recipe.spec.kind.tensors(recipe.spec.section).outputs
     sigmoid = recipe.options.get("sigmoid", ())
     for position, name in enumerate(names):
         rest = _sizes(recipe, name, shapes[name][1:], network)
-        edit.output(position, name, rest, sigmoid=name in sigmoid)
+        ends.output(position, name, rest, sigmoid=name in sigmoid)
     model = clean(ir.to_proto(made), recipe.name)
     return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
 
@@ -131,82 +137,6 @@ def _sizes(
     return sizes
 
 
-class _Edit:
-    """Changes the ends of a graph."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self._graph = model.graph
-        self._names = {str(value.name) for node in self._graph for value in node.outputs}
-        self._names |= set(self._graph.initializers)
-        self._names |= {str(value.name) for value in self._graph.inputs}
-
-    def scale(self, image: ImageInput) -> None:
-        """Lets the graph read what the spec says, and scales it as the published network wants."""
-        old = self._graph.inputs[0]
-        first = self._graph[0]
-        if image.dtype != "uint8":
-            if image.name != old.name:
-                self._free(image.name)
-                old.name = image.name
-            return
-        if image.layout != "nhwc":
-            raise ConversionError("images of bytes must be nhwc", where=image.name)
-        self._free(image.name)
-        fed = ir.val(image.name, ir.DataType.UINT8, ir.Shape(("N", *image.shape)))
-        planes = self._node("planes", "Transpose", [fed], perm=(0, 3, 1, 2))
-        pixels = self._node("pixels", "Cast", planes.outputs, to=int(ir.DataType.FLOAT))
-        nodes = [planes, pixels]
-        for kind, values, neutral in (("Sub", image.mean, 0), ("Div", image.std, 1)):
-            if any(value != neutral for value in values):
-                constant = self._constant(np.array(values, np.float32).reshape(1, -1, 1, 1))
-                inputs = [nodes[-1].outputs[0], constant]
-                nodes.append(self._node(kind.lower(), kind, inputs))
-        scaled = nodes[-1].outputs[0]
-        scaled.dtype, scaled.shape = ir.DataType.FLOAT, old.shape
-        ir.convenience.replace_all_uses_with(old, scaled)
-        self._graph.insert_before(first, nodes)
-        self._graph.inputs[0] = fed
-
-    def output(self, position: int, name: str, sizes: list[int], *, sigmoid: bool) -> None:
-        """Gives an output its name and shape, and a sigmoid if wanted."""
-        shape = self._constant(np.array([-1, *sizes], np.int64))
-        inputs = [self._graph.outputs[position], shape]
-        made = [self._node(f"{name}_rows", "Reshape", inputs)]
-        if sigmoid:
-            made.append(self._node(f"{name}_sigmoid", "Sigmoid", made[-1].outputs))
-        value = made[-1].outputs[0]
-        self._free(name)
-        value.name, value.dtype = name, ir.DataType.FLOAT
-        value.shape = ir.Shape(("N", *sizes))
-        self._graph.extend(made)
-        self._graph.outputs[position] = value
-
-    def _node(self, name: str, kind: str, inputs: Sequence[ir.Value], **options: object) -> ir.Node:
-        unique = self._unique(name)
-        node = ir.node(kind, inputs, attributes=dict(options) or None, name=unique)
-        node.outputs[0].name = unique
-        return node
-
-    def _constant(self, array: npt.NDArray[np.generic]) -> ir.Value:
-        name = self._unique("const")
-        value = ir.val(name, const_value=ir.tensor(array, name=name))
-        self._graph.register_initializer(value)
-        return value
-
-    def _unique(self, name: str) -> str:
-        found = free_name(name, self._names)
-        self._names.add(found)
-        return found
-
-    def _free(self, name: str) -> None:
-        """Renames the value that has a name, if there is one, and takes the name."""
-        values = [*self._graph.inputs, *(v for node in self._graph for v in node.outputs)]
-        for value in values:
-            if value.name == name:
-                value.name = self._unique(name)
-        self._names.add(name)
-
-
 def published_rows(recipe: Recipe, files: Files) -> tuple[FloatArray, str]:
     """What LiteRT gives for the probes, as rows of the kind, float32 (N, D), and its name."""
     oracle = LiteRTReference(files["model"].read_bytes(), str(files["model"]))
@@ -265,5 +195,5 @@ def _rows(session: Session, fed: Tensor, batch: int) -> FloatArray:
     return np.concatenate([spec.kind.rows(spec, feed, session.run(feed)) for feed in feeds])
 
 
-MAKER = Maker(_build, _agree)
+MAKER = Maker(_build, _agree, published_rows)
 """Networks on one image that are published as TensorFlow Lite files."""

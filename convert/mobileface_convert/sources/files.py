@@ -163,14 +163,18 @@ class DirectorySource:
     Args:
         root: The folder that the files' paths are relative to.
         verify: Whether the content of each file must match its pinned hash.
+        advice: What to do about a missing or changed file; by default for upstream's checkout.
 
     Raises:
         SourceError: If the folder does not exist.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, verify: bool = True) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], *, verify: bool = True, advice: str = ""
+    ) -> None:
         self._root = Path(root).expanduser()
         self._verify = verify
+        self._advice = advice
         if not self._root.is_dir():
             raise SourceError(
                 "no such folder",
@@ -197,14 +201,16 @@ class DirectorySource:
                 raise SourceError(
                     f"has no file {file.path}",
                     where=str(self._root),
-                    hint="pass the root of a complete checkout of the upstream repository",
+                    hint=self._advice
+                    or "pass the root of a complete checkout of the upstream repository",
                 )
             if self._verify and not _matches(path, file):
                 raise _mismatch(
                     path,
                     file,
                     where=str(path),
-                    hint="check out the pinned commit, with core.autocrlf off on Windows",
+                    hint=self._advice
+                    or "check out the pinned commit, with core.autocrlf off on Windows",
                 )
         except (OSError, RuntimeError) as error:  # RuntimeError: a link loop, before 3.13
             raise SourceError(f"cannot be read: {error}", where=str(path)) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 
 from ..arrays import Array
@@ -158,6 +159,8 @@ class Session:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Runs the model.
 
+        A network that takes one image at a time (`ImageInput.batch`) runs once for each image.
+
         Args:
             inputs: An array for each ONNX input, of its dtype and shape; inputs with a default
                 value are optional.
@@ -168,12 +171,21 @@ class Session:
         Raises:
             ModelError: If ONNX Runtime rejects the inputs or fails.
         """
+        image = self.spec.input
+        if image is not None and image.batch and np.shape(inputs.get(image.name, ()))[:1] > (1,):
+            return self._run_each(inputs, image.name)
         network = self._session
         try:
             results = network.run(self.outputs, dict(inputs))
         except Exception as error:
             raise ModelError(f"running failed ({_line(error)})", where=str(self.path)) from error
         return dict(zip(self.outputs, results, strict=True))
+
+    def _run_each(self, inputs: Mapping[str, Array], name: str) -> dict[str, Array]:
+        """Runs the model on one image after the other and joins the outputs."""
+        images = inputs[name]
+        rows = [self.run({**inputs, name: images[i : i + 1]}) for i in range(len(images))]
+        return {output: np.concatenate([row[output] for row in rows]) for output in self.outputs}
 
 
 def _unpickled(kind: type[Session], path: str, arguments: dict[str, Any]) -> Session:

@@ -141,10 +141,10 @@ class ModelSpec:
 
         It is a hash of the weights' source and of the facts that determine inputs and outputs. It
         does not depend on name, licence or storage of the weights, nor on whether the network or
-        its caller scales pixels and normalizes embeddings.
+        its caller scales pixels and normalizes embeddings, or on how many images it takes at once.
         """
         facts = self.to_dict()
-        for way in ("dtype", "layout"):
+        for way in ("dtype", "layout", "batch"):
             facts.get("input", {}).pop(way, None)
         kept = {
             "source": facts["source"],

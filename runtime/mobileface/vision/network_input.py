@@ -30,6 +30,8 @@ class ImageInput:
         fit: "stretch" to the size, or "center_crop": scale the shorter side, crop the longer one.
         dtype: "float32", or "uint8" for a network that applies ``mean`` and ``std`` itself.
         layout: "nchw" for (N, C, height, width), "nhwc" for (N, height, width, C).
+        batch: 1 for a network that takes one image at a time, which the session then feeds one by
+            one; None for a network that takes any number.
     """
 
     name: Text
@@ -45,13 +47,14 @@ class ImageInput:
     layout: Annotated[Layout, one_of(("nchw", "nhwc"))] = field(
         default="nchw", metadata=OMIT_AT_DEFAULT
     )
+    batch: Count | None = field(default=None, metadata=OMIT_AT_DEFAULT)
 
     def check(self, where: str) -> None:
         """Checks the fields against each other.
 
         Raises:
-            SpecError: If the number of values does not match the channels, or ``fit`` does not
-                return integers as ``dtype`` requires.
+            SpecError: If the number of values does not match the channels, ``fit`` does not
+                return integers as ``dtype`` requires, or ``batch`` is another number than 1.
         """
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
@@ -61,6 +64,8 @@ class ImageInput:
                 )
         if self.dtype == "uint8" and self.fit == "center_crop":
             raise SpecError("center_crop does not support uint8", where=f"{where}, dtype")
+        if self.batch not in (None, 1):
+            raise SpecError(f"{self.batch} is neither 1 nor left out", where=f"{where}, batch")
 
     @property
     def channels(self) -> int:

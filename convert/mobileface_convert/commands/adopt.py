@@ -1,0 +1,253 @@
+"""``mobileface-convert adopt``: anyone's network becomes a model that runs by its name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from mobileface.errors import ConversionError, shown
+from mobileface.host.files import write_aside
+from mobileface.host.output_options import OutputFile
+from mobileface.models.index import read_index
+from mobileface.vision.crops import CROPS
+
+from ..backends.storage import STORAGES
+from ..build.adopted_tasks import AttributesTask, EmbeddingTask, Task, parse_head
+from ..build.adoption import License, Request, adopt
+from ..build.cards import write_cards
+from ..build.collection import convert_recipes
+from ..recipes.recipe import Recipe, load_recipe, recipe_names
+from ..recipes.toml_text import toml_text
+from .models_folder import add_models_folder, models_folder
+
+__all__ = ["add_adopt"]
+
+_MAX_LICENSE = 1 << 20
+_FACTS = (
+    "task",
+    "name",
+    "crop",
+    "color",
+    "mean",
+    "std",
+    "size",
+    "feature",
+    "head",
+    "weights",
+    "tolerance",
+)
+"""Options that state what a recipe states."""
+
+
+def add_adopt(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of ``mobileface-convert adopt``."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="a .onnx or .tflite file, a -symbol.json and a .params file, or a recipe (.toml)",
+    )
+    parser.add_argument("--task", choices=("embedding", "attributes"), help="what the network does")
+    parser.add_argument("--name", metavar="NAME", help="name of the model; default: of the file")
+    parser.add_argument("--crop", choices=tuple(CROPS), help="how faces are cut out for it")
+    parser.add_argument("--color", choices=("rgb", "bgr", "gray"), help="channel order of pixels")
+    for name, help_text in (
+        ("mean", "subtracted from pixels 0..255, one number or one per channel"),
+        ("std", "what the difference is divided by"),
+    ):
+        parser.add_argument(f"--{name}", nargs="+", type=float, metavar="X", help=help_text)
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side of the crop, if the network leaves it open"
+    )
+    parser.add_argument(
+        "--feature",
+        metavar="NAME",
+        help="the output that is the embedding, if the network has several",
+    )
+    parser.add_argument(
+        "--head",
+        action="append",
+        metavar="[OUTPUT:]ATTRIBUTE=CLASSES",
+        help="for attributes, once for each: gender=female,male, expression=neutral,happy,… or "
+        "age=0-100; with the name of its output if the network has several",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help="largest error, relative to the largest value if that exceeds 1; default: 1e-5, for "
+        "TensorFlow Lite 1e-4, for float16 arithmetic 1e-2",
+    )
+    parser.add_argument(
+        "--weights", choices=STORAGES, help="how to store weights; default: as the network computes"
+    )
+    parser.add_argument(
+        "--license", metavar="TEXT_OR_FILE", help="terms of use: their name, or a file with them"
+    )
+    parser.add_argument("--origin", metavar="TEXT", help="where the network comes from")
+    add_models_folder(parser)
+    parser.add_argument(
+        "--replace", action="store_true", help="replace a model of this name, or hide a shipped one"
+    )
+    parser.add_argument(
+        "--write-recipe",
+        action=OutputFile,
+        metavar="FILE.toml",
+        help="also write the recipe, with paths relative to it and hashes",
+    )
+    parser.set_defaults(run=_adopt)
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    folder = models_folder(options)
+    if [path.suffix.lower() for path in options.files] == [".toml"]:
+        recipe = _own_recipe(options)
+        _check_free(recipe.name, folder, options)
+    else:
+        request = _request(options)
+        _check_free(request.name, folder, options)
+        adopted = adopt(request, _base(options))
+        recipe = adopted.recipe
+        for note in adopted.notes:
+            print(shown(f"{recipe.name}: {note}"), flush=True)
+    convert_recipes([recipe], folder, complete=True)
+    for path in write_cards([recipe], folder):
+        print(shown(f"written: {path}"))
+    if options.write_recipe is not None:
+        assert recipe.document is not None
+        write_aside(options.write_recipe, toml_text(recipe.document))
+        print(shown(f"written: {options.write_recipe}"))
+    return 0
+
+
+def _own_recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe in a file.
+
+    Raises:
+        ConversionError: It is one of the package's kind, has no card, or an option contradicts it.
+    """
+    path = options.files[0]
+    given = [name for name in (*_FACTS, "license", "origin") if getattr(options, name) is not None]
+    if given or options.write_recipe is not None:
+        name = given[0] if given else "write-recipe"
+        raise ConversionError(f"--{name} is for networks: the recipe says it", where=str(path))
+    recipe = load_recipe(str(path))
+    if recipe.document is None:
+        raise ConversionError(
+            "'upstream' must be a table with 'repository' and 'license'",
+            where=str(path),
+            hint="mobileface-convert adopt FILE … --write-recipe FILE.toml writes such a recipe",
+        )
+    if recipe.card is None:
+        raise ConversionError("field 'card' is missing", where=str(path))
+    return recipe
+
+
+def _request(options: argparse.Namespace) -> Request:
+    """What the options say of a network.
+
+    Raises:
+        ConversionError: One is missing.
+    """
+    where = str(options.files[0])
+    missing = [
+        f"--{name}"
+        for name in ("task", "crop", "color", "mean", "std")
+        if getattr(options, name) is None
+    ]
+    if missing:
+        raise ConversionError(
+            f"{', '.join(missing)} must be given: the file does not say it", where=where
+        )
+    for path in options.files:
+        if not path.is_file():
+            raise ConversionError("no such file", where=str(path))
+    return Request(
+        files=tuple(options.files),
+        name=options.name or options.files[0].stem,
+        crop=options.crop,
+        color=options.color,
+        mean=tuple(options.mean),
+        std=tuple(options.std),
+        task=_task(options),
+        size=options.size,
+        weights=options.weights,
+        tolerance=options.tolerance,
+        license=_license(options),
+        origin=options.origin or "not stated",
+    )
+
+
+def _task(options: argparse.Namespace) -> Task:
+    """What the network does.
+
+    Raises:
+        ConversionError: Options of another task are given, or no heads.
+    """
+    where, task = str(options.files[0]), options.task
+    wrong = {"embedding": ("head",), "attributes": ("feature",)}[task]
+    given = [name for name in wrong if getattr(options, name) is not None]
+    if given:
+        raise ConversionError(f"--{given[0]} is not for --task {task}", where=where)
+    if task == "embedding":
+        return EmbeddingTask(options.feature)
+    if not options.head:
+        raise ConversionError(
+            "--head must be given for each attribute", where=where, hint="--head gender=female,male"
+        )
+    heads = tuple(parse_head(text) for text in options.head)
+    if len({head.attribute for head in heads}) < len(heads):
+        raise ConversionError("two --head tell the same attribute", where=where)
+    return AttributesTask(heads)
+
+
+def _license(options: argparse.Namespace) -> License | None:
+    """The terms of use, from a file if there is one of that name.
+
+    Raises:
+        ConversionError: The file cannot be read as text.
+    """
+    if options.license is None:
+        return None
+    path = Path(options.license)
+    if not (len(options.license) < 4096 and path.is_file()):
+        name = " ".join(options.license.split())
+        return License(name[:200], f"{options.license}\n")
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_LICENSE + 1)
+        words = content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"cannot be read ({error})", where=str(path)) from error
+    if len(content) > _MAX_LICENSE or not words.strip():
+        raise ConversionError("too large, or empty, for a licence", where=str(path))
+    return License(f"see {path.name}", words)
+
+
+def _check_free(name: str, folder: Path, options: argparse.Namespace) -> None:
+    """Checks that no model has the name.
+
+    Raises:
+        ConversionError: One has, and it shall not be replaced.
+    """
+    if options.replace:
+        return
+    taken = ""
+    if name in recipe_names():
+        taken = "a model of the package has this name"
+    elif name in read_index(folder) or (folder / f"{name}.onnx").exists():
+        taken = f"{folder} has a model of this name"
+    if taken:
+        raise ConversionError(
+            taken, where=name, hint="pass another --name, or --replace to use it anyway"
+        )
+
+
+def _base(options: argparse.Namespace) -> Path:
+    """The folder that the recipe's paths are relative to."""
+    if options.write_recipe is not None:
+        parent: Path = options.write_recipe.parent
+        return parent
+    return Path(os.path.commonpath([path.resolve().parent for path in options.files]))
