@@ -143,10 +143,11 @@ def published_rows(recipe: Recipe, files: Files) -> tuple[FloatArray, str]:
     tensor = probe_tensor(recipe.spec.require_input())
     found = published_outputs(recipe, _network(recipe, files), oracle, tensor)
     shapes = recipe.spec.kind.tensors(recipe.spec.section).outputs
-    shaped = {
-        name: rows.reshape(len(rows), *(size or 1 for size in shapes[name][1:]))
-        for name, rows in found.items()
-    }
+    shaped = {}
+    for name, rows in found.items():
+        rest = [size or 1 for size in shapes[name][1:]]
+        known = int(np.prod(rest)) == rows.shape[1]  # not yet where a spec is being made up
+        shaped[name] = rows.reshape(len(rows), *rest) if known else rows
     return recipe.spec.kind.rows(recipe.spec, {}, shaped), oracle.name
 
 
