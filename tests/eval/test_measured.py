@@ -89,7 +89,7 @@ def people_scores(random: np.random.Generator, people: int, effect: float) -> Pe
     return listed_scores(pairs, np.r_[between, within].__getitem__)
 
 
-@pytest.mark.parametrize("effect", [0.0, 0.3])
+@pytest.mark.parametrize("effect", [0.0, pytest.param(0.3, marks=pytest.mark.endurance)])
 def test_coverage_of_auc_and_balanced_accuracy(effect: float) -> None:
     """The true values are known: the intervals contain them in about 95 % of 400 trials."""
     random = np.random.default_rng(5)

@@ -47,7 +47,10 @@ def test_invented_crossings(people: int, least: float, most: int) -> None:
     assert max(switches) <= most
 
 
-@pytest.fixture(scope="module", params=["detection_hog", "detection_yunet"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("detection_hog", marks=pytest.mark.endurance), "detection_yunet"],
+)
 def detector(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
