@@ -79,6 +79,10 @@ def run(task: Any, label: str, images: Arrays, faces: Faces) -> Iterator[tuple[s
         poses = [task.estimate(face) for face in points]
         yield f"pose/{label}/", np.array([(p.pitch, p.roll, p.yaw) for p in poses])
         return
+    if isinstance(task, mobileface.MeshPoseEstimator):
+        pose = task.estimate(task.sample())
+        yield f"pose/{label}/", np.array([(pose.pitch, pose.roll, pose.yaw)])
+        return
     for name, image in images.items():
         where = f"{label}/{name}"
         here = faces[name]
@@ -95,6 +99,13 @@ def run(task: Any, label: str, images: Arrays, faces: Faces) -> Iterator[tuple[s
         elif isinstance(task, mobileface.LandmarkPredictor):
             marks = task.predict(image, [face.bbox for face in here])
             yield f"point/{where}", np.stack([mark.points for mark in marks])
+        elif isinstance(task, mobileface.MeshPredictor):  # the network alone: squares are warped
+            image_input = task.spec.require_input()
+            size = (image_input.height, image_input.width)
+            squares = np.stack([sample(crop_box(image, face), *size) for face in here])
+            outputs = task.session.run({image_input.name: squares})
+            yield f"point/{where}", outputs["points"]
+            yield f"score/{where}", outputs["presence"]
         else:
             size = (task.image.height, task.image.width)
             crops = [sample(crop_box(image, face), *size) for face in here]

@@ -138,4 +138,4 @@ def test_flipped_bits(tmp_path: Path) -> None:
 
 @pytest.mark.endurance
 def test_many_flipped_bits(tmp_path: Path) -> None:
-    flip_all(tmp_path, 3000, 8)
+    flip_all(tmp_path, 1000, 8)
