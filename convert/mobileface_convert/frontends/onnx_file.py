@@ -9,7 +9,6 @@ except those of its inputs and outputs.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +17,12 @@ from google.protobuf.message import DecodeError
 
 from mobileface.errors import (
     GraphError,
-    SourceError,
     SourceFormatError,
     UnsupportedOperatorError,
 )
 
 from ..graph.onnx_builder import DEFAULT_OPSET
+from .limited_content import limited_content
 
 __all__ = [
     "MAX_BYTES",
@@ -62,7 +61,7 @@ def read_onnx_file(path: Path, *, opset: int = DEFAULT_OPSET) -> onnx.ModelProto
         SourceFormatError: If the file is too large or is not a valid ONNX model.
         UnsupportedOperatorError: If the model is not a plain graph of tensors.
     """
-    return parse_onnx(_content(path), where=str(path), opset=opset)
+    return parse_onnx(limited_content(path, MAX_BYTES), where=str(path), opset=opset)
 
 
 def opset_of(path: Path) -> int:
@@ -73,23 +72,9 @@ def opset_of(path: Path) -> int:
         SourceFormatError: If it is no ONNX model.
         UnsupportedOperatorError: If the operator set is too old or not known.
     """
-    model = _parsed(_content(path), str(path))
+    model = _parsed(limited_content(path, MAX_BYTES), str(path))
     _check_names(model, str(path))
     return _opset(model, str(path))
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file of limited size."""
-    try:
-        with path.open("rb") as stream:
-            known = os.fstat(stream.fileno()).st_size
-            content = b"" if known > MAX_BYTES else stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: an invalid file name
-        text = getattr(error, "strerror", None) or str(error)
-        raise SourceError(f"cannot be read ({text})", where=str(path)) from error
-    if max(known, len(content)) > MAX_BYTES:
-        raise SourceFormatError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=str(path))
-    return content
 
 
 def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:

@@ -247,8 +247,7 @@ class LandmarkStage(Stage):
             return face
         if followed and not self._exact:
             return face
-        box = np.concatenate([found.center - found.size / 2, found.center + found.size / 2])
-        points = points_at(detector, image, box, roll, color)
+        points = points_at(detector, image, found.box, roll, color)
         if points is None:
             return face
         own = Landmarks(detector.point_names, points)
@@ -295,9 +294,7 @@ class LandmarkStage(Stage):
         rolls: list[float | None] = []
         for number in lacking:
             found, face = turned[number], faces[number]
-            box, roll = face.bbox, face.roll
-            if found is not None:
-                box = np.concatenate([found.center - found.size / 2, found.center + found.size / 2])
+            box, roll = face.bbox if found is None else found.box, face.roll
             if roll is None and face.landmarks is not None:
                 roll = eye_line(face.landmarks)
             boxes.append(box)

@@ -84,7 +84,7 @@ _VIEWS = ((0.05, 0.05, 0.85), (-0.05, 0.05, 1.0), (0.0, -0.05, 1.15))
 """Patches whose points are averaged: shifts right and down in shares of the box, and its scale.
 
 The points of one patch wander by a few per cent of the face when the patch moves by a pixel; V1 to
-V3 tell people apart much better by the mean of three (docs/evaluation.md).
+V3 tell people apart much better by the mean of three (docs/models.md).
 """
 
 Matrix = npt.NDArray[np.float64]
@@ -105,6 +105,12 @@ class TurnedFace:
     points: FloatArray
     center: FloatArray
     size: FloatArray
+
+    @property
+    def box(self) -> FloatArray:
+        """float32 (4,): its box when it is upright, in pixels of the image."""
+        half = self.size / 2
+        return np.asarray(np.concatenate([self.center - half, self.center + half]), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

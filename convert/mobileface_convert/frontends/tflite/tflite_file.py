@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +19,11 @@ import numpy as np
 
 from mobileface.errors import (
     ConversionError,
-    SourceError,
     SourceFormatError,
     UnsupportedOperatorError,
 )
 
+from ..limited_content import limited_content
 from .tflite_options import OPTIONS
 from .tflite_records import Shape, TfliteNetwork, TfliteOperator, TfliteTensor
 from .tflite_storage import DTYPES, quantization, sparsity, vector
@@ -70,16 +69,7 @@ def read_tflite(path: Path) -> TfliteNetwork:
         SourceFormatError: It is too large, or no TensorFlow Lite file.
         UnsupportedOperatorError: It is no plain graph of tensors.
     """
-    try:
-        with path.open("rb") as stream:
-            known = os.fstat(stream.fileno()).st_size
-            content = b"" if known > MAX_BYTES else stream.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: an invalid file name
-        text = getattr(error, "strerror", None) or str(error)
-        raise SourceError(f"cannot be read ({text})", where=str(path)) from error
-    if max(known, len(content)) > MAX_BYTES:
-        raise SourceFormatError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=str(path))
-    return parse_tflite(content, where=str(path))
+    return parse_tflite(limited_content(path, MAX_BYTES), where=str(path))
 
 
 def parse_tflite(content: bytes, *, where: str) -> TfliteNetwork:
