@@ -36,20 +36,21 @@ class JsonLines:
         self._path, self._header = path, header
         self._stream: BinaryIO | None = None
         self._size = 0
+        self._begun = False
         self._regular = not written_through(path)
 
     def write(self, document: Any) -> None:
         """Adds one document."""
         line = _line(document)
-        first = self._stream is None
-        if first:
+        if not self._begun:
             line = _line(self._header) + line
-            self._open()
+            self.open()
         with held():  # a line is there or not
-            if first and self._regular:
+            if self._regular and not self._begun:
                 self._begin(line)
             else:
                 self._add(line)
+            self._begun = True
 
     def close(self) -> None:
         """Closes the file."""
@@ -68,9 +69,13 @@ class JsonLines:
     ) -> None:
         self.close()
 
-    def _open(self) -> None:
-        """Opens a pipe or device; a pipe waits here for its reader, so signals are not held."""
-        if self._regular:
+    def open(self) -> None:
+        """Opens a pipe or device, once; a pipe waits here for its reader: do not hold signals.
+
+        Raises:
+            OutputError: If it cannot be opened.
+        """
+        if self._regular or self._stream is not None:
             return
         try:
             self._stream = open_through(self._path)

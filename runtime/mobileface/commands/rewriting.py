@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from ..errors import InputError
+from ..host.ending import held
 from ..host.output_options import OutputPlace
 from ..host.outputs import check_folder, check_outputs, unique_stems
 from ..vision.image import Image
@@ -88,8 +89,9 @@ def rewrite_video(
         progress = Progress(video.count, "frames")
         try:
             for image, time in frames:
-                writer.write(image, time)
-                progress.step()
+                with held():  # a frame is written and counted, or neither
+                    writer.write(image, time)
+                    progress.step()
         except KeyboardInterrupt as error:
             if not progress.done:
                 raise

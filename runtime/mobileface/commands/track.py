@@ -22,6 +22,7 @@ import contextlib
 import math
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -206,9 +207,7 @@ def _follow(
     names: TrackNames | None,
 ) -> int:
     """Processes the frames; Ctrl-C completes the output files like the end of the video."""
-    summary: dict[str, Any] = {"frames": 0, "broken": 0, "detections": 0}
-    seconds: dict[str, float] = {}
-    identities = 0
+    totals = _Totals()
     with contextlib.ExitStack() as stack:
         writer = None
         if options.output is not None:
@@ -225,29 +224,28 @@ def _follow(
         ended: KeyboardInterrupt | None = None
         try:
             for number, time, frame in video.frames():
-                if options.limit is not None and summary["frames"] >= options.limit:
+                if options.limit is not None and totals.frames >= options.limit:
                     break
                 found = follower(frame, time=time)
                 people = None if names is None else names(found.faces)
-                summary["frames"] += 1
-                summary["detections"] += found.detected
-                identities = max([identities, *(face.track_id for face in found.faces)])
-                for stage, spent in found.seconds.items():
-                    seconds[stage] = seconds.get(stage, 0.0) + spent
+                rate = progress.rate if options.show_fps else None
+                canvas = None if writer is None else _drawn(frame, found, people, rate)
                 if lines is not None:
-                    lines.write(_record(number, time, found, people, options.embeddings))
-                if writer is not None:
-                    rate = progress.rate if options.show_fps else None
-                    writer.write(_drawn(frame, found, people, rate), time)
-                progress.step()
+                    lines.open()
+                with held():  # a frame is in both files and in the totals, or in none
+                    if lines is not None:
+                        lines.write(_record(number, time, found, people, options.embeddings))
+                    if writer is not None and canvas is not None:
+                        writer.write(canvas, time)
+                    totals.add(found)
+                    progress.step()
         except KeyboardInterrupt as error:
             if not progress.done:
                 raise
             ended = error
         with held():
             progress.end()
-            summary |= {"broken": video.broken, "tracks": identities, "complete": ended is None}
-            summary["seconds"] = {stage: round(spent, 3) for stage, spent in seconds.items()}
+            summary = totals.summary(video.broken, complete=ended is None)
             if lines is not None:
                 lines.write({"summary": summary})
             if writer is not None and ended is not None:
@@ -256,6 +254,35 @@ def _follow(
     copied = "" if writer is None else writer.sound
     print_text(_text(options, summary, progress.rate, copied))
     return 0 if ended is None else say_interrupted(ended)
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What the frames so far add up to; ``seconds`` by stage."""
+
+    frames: int = 0
+    detections: int = 0
+    identities: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, found: FollowedFrame) -> None:
+        """Counts a frame."""
+        self.frames += 1
+        self.detections += found.detected
+        self.identities = max([self.identities, *(face.track_id for face in found.faces)])
+        for stage, spent in found.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+
+    def summary(self, broken: int, *, complete: bool) -> dict[str, Any]:
+        """The last line of ``--tracks``."""
+        return {
+            "frames": self.frames,
+            "broken": broken,
+            "detections": self.detections,
+            "tracks": self.identities,
+            "complete": complete,
+            "seconds": {stage: round(spent, 3) for stage, spent in self.seconds.items()},
+        }
 
 
 def _header(
