@@ -13,11 +13,11 @@ import onnxsim
 
 from mobileface.errors import ConversionError, GraphError, SourceFormatError
 
-from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder
+from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder, without_defaults
 from ..graph.source_graph import Edge, Graph
 from ..ops import convert_node
 
-__all__ = ["add_graph", "check", "clean", "read_onnx", "static_shapes", "to_onnx"]
+__all__ = ["add_graph", "build_onnx", "check", "clean", "read_onnx", "static_shapes", "to_onnx"]
 
 Dimension = int | str
 
@@ -31,7 +31,7 @@ def to_onnx(
     name: str = "network",
     dtypes: Mapping[str, npt.DTypeLike] | None = None,
 ) -> onnx.ModelProto:
-    """Converts a graph to ONNX.
+    """Converts a graph to ONNX and simplifies it; see `build_onnx`.
 
     Args:
         graph: The network.
@@ -46,6 +46,34 @@ def to_onnx(
         GraphError: If a weight is missing or shapes do not match; names node and array.
         UnsupportedOperatorError: If an operator or attribute is not supported.
         ConversionError: If the result is not a valid ONNX model (a defect of the converter).
+    """
+    built = build_onnx(graph, input_shapes, outputs, opset=opset, name=name, dtypes=dtypes)
+    return clean(built, graph.origin)
+
+
+def build_onnx(
+    graph: Graph,
+    input_shapes: Mapping[str, Sequence[Dimension]],
+    outputs: Sequence[str] | None = None,
+    *,
+    opset: int = DEFAULT_OPSET,
+    name: str = "network",
+    dtypes: Mapping[str, npt.DTypeLike] | None = None,
+) -> onnx.ModelProto:
+    """Converts a graph to ONNX, node by node and without simplifying it.
+
+    Args:
+        graph: The network.
+        input_shapes: Shape of each network input; a string is a dynamic dimension.
+        outputs: Names of the outputs; by default the names of the nodes that compute them, with
+            the output's number (``split_output1``) where a node computes several.
+        opset: Version of the ONNX operator set.
+        name: Name of the ONNX graph.
+        dtypes: Element types of the inputs that are not float32.
+
+    Raises:
+        GraphError: If a weight is missing or shapes do not match; names node and array.
+        UnsupportedOperatorError: If an operator or attribute is not supported.
     """
     builder = GraphBuilder(name, opset)
     types = dtypes or {}
@@ -64,8 +92,7 @@ def to_onnx(
                 where=graph.origin,
                 hint="use a unique name for each output",
             )
-    heads = dict(zip(names, found, strict=True))
-    return clean(ir.to_proto(builder.build(heads)), graph.origin)
+    return ir.to_proto(builder.build(dict(zip(names, found, strict=True))))
 
 
 def _names(outputs: Sequence[Edge]) -> list[str]:
@@ -166,25 +193,12 @@ def clean(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         ConversionError: If the model is not valid (a defect of the converter).
     """
     check(model, where)
-    bare, defaults = _without_defaults(model)
+    bare, defaults = without_defaults(model)
     simplified, _ = onnxsim.simplify(bare, check_n=0)
     simplified.graph.initializer.extend(defaults)
     check(simplified, where)
     del simplified.graph.value_info[:]  # inferred again on load; a tenth of a small model's size
     return simplified
-
-
-def _without_defaults(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.TensorProto]]:
-    """Splits a model into the model without default values of inputs, and these values."""
-    inputs = {value.name for value in model.graph.input}
-    defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
-    if not defaults:
-        return model, []
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    for tensor in defaults:
-        bare.graph.initializer.remove(tensor)
-    return bare, defaults
 
 
 def check(model: onnx.ModelProto, where: str) -> None:

@@ -17,7 +17,7 @@ from ..frontends.tflite import read_tflite
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.shapes import known_shapes
 from ..oracles.litert_oracle import litert_is_installed
-from ..passes import prune
+from ..source_passes import prune
 
 __all__ = ["HALF_TOLERANCE", "Network", "read_network"]
 

@@ -23,7 +23,7 @@ from mobileface.host.outputs import check_folder, check_outputs
 from mobileface.models.spec import METADATA_KEY
 
 from ..backends.ncnn import TIME_LIMIT
-from ..backends.onnx import read_onnx, to_onnx
+from ..backends.onnx import read_onnx
 from ..backends.storage import STORAGES
 from ..build.collection import agreement_text, open_upstream
 from ..build.pipeline import choose
@@ -42,9 +42,9 @@ from ..exports.sidecar import (
 from ..frontends.mxnet_checkpoint import load_checkpoint
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
-from ..makers import MAKERS, Files, PassRecord, apply_passes, spec_passes
-from ..passes import prune
+from ..makers import MAKERS, Files, PassRecord, spec_passes, to_optimised_onnx
 from ..recipes.recipe import Recipe, Upstream, load_recipe
+from ..source_passes import prune
 from ..sources.files import Source
 
 __all__ = ["add_export", "add_export_table"]
@@ -164,19 +164,24 @@ def _to_onnx(options: argparse.Namespace) -> int:
     name, shape = _input(options, recipe, pruned.graph)
     interface = Interface(name if options.input == "uint8" else None, options.normalize)
     first = spec_passes(recipe.spec) if recipe else interface.passes
-    graph, records = apply_passes(pruned.graph, options.machine, first)
     outputs = None
     if recipe and recipe.spec.kind.cuts_classifier:
         outputs = list(recipe.spec.kind.tensors(recipe.spec.section).outputs)
     opset = recipe.opset if recipe else options.opset
-    title = options.output.stem
-    shapes, dtypes = interface.shapes({name: shape}), interface.dtypes
-    model = to_onnx(graph, shapes, outputs, opset=opset, name=title, dtypes=dtypes)
+    model, records = to_optimised_onnx(
+        pruned.graph,
+        {name: shape},
+        outputs,
+        target=options.machine,
+        first=first,
+        opset=opset,
+        name=options.output.stem,
+    )
     if recipe:
         entry = model.metadata_props.add()
         entry.key, entry.value = METADATA_KEY, recipe.spec.to_json()
     write_aside(options.output, model.SerializeToString())
-    for record in (PassRecord("prune", pruned), *records):
+    for record in (PassRecord("prune", pruned.report), *records):
         print(shown(f"{record.name}: {len(record.result.changed)} changes"))
     print(
         shown(f"{options.output}: {len(model.graph.node)} nodes, {model.ByteSize() / 1e6:.3f} MB")
@@ -231,9 +236,9 @@ def _ncnn_of_checkpoint(options: argparse.Namespace) -> Export:
     _check_written(options, _stem(options), [options.symbol, options.params])
     graph = prune(load_network_files(options.symbol, options.params), options.at).graph
     name, shape = _input(options, None, graph)
-    rewritten, records = apply_passes(graph, "ncnn")
+    model, records = to_optimised_onnx(graph, {name: shape}, target="ncnn", opset=options.opset)
     return export_ncnn(
-        to_onnx(rewritten, {name: shape}, opset=options.opset),
+        model,
         _stem(options),
         options.output,
         sources=_sources(options),

@@ -27,8 +27,8 @@ from ..frontends.tflite import tflite_json, tflite_markdown
 from ..graph.source_graph import Graph
 from ..ops.table import operators_json, operators_markdown
 from ..oracles.verify import require
-from ..passes import PassResult, fold_batchnorm, prune
 from ..recipes.recipe import load_recipe, recipe_names
+from ..source_passes import PassResult, fold_batchnorm, prune
 from .adopt import add_adopt
 from .adopted_recipe import recipe_for
 from .export import add_export, add_export_table

@@ -22,13 +22,13 @@ from ..backends.caffe import CaffeModel, to_caffe
 from ..backends.caffe_engine import CaffeNetwork, require_importer
 from ..backends.onnx import to_onnx
 from ..graph.source_graph import Graph
-from ..makers import Files, PassRecord, apply_passes, load_network
+from ..makers import Files, PassRecord, apply_source_passes, load_network
 from ..makers.mxnet import sections
 from ..makers.network import worst
 from ..makers.yolo import find_trunk
 from ..oracles.verify import BATCH_SIZES, Agreement, open_model
-from ..passes import prune
 from ..recipes.recipe import Recipe
+from ..source_passes import BEFORE_CAFFE, prune
 from .sidecar import (
     DETECTION_SHAPES,
     Export,
@@ -94,7 +94,7 @@ def source_of_recipe(recipe: Recipe, files: Files) -> CaffeSource:
     graph = load_network(recipe, files)
     if recipe.maker == "yolo":
         trunk = find_trunk(recipe, graph)
-        rewritten, records = apply_passes(trunk.graph)
+        rewritten, records = apply_source_passes(trunk.graph, BEFORE_CAFFE)
         (fed,) = (node.name for node in rewritten.inputs)
         return CaffeSource(
             rewritten,
@@ -108,7 +108,7 @@ def source_of_recipe(recipe: Recipe, files: Files) -> CaffeSource:
     image, outputs = sections(recipe.spec)
     if recipe.spec.kind.cuts_classifier:
         graph = prune(graph, recipe.cut).graph
-    rewritten, records = apply_passes(graph)
+    rewritten, records = apply_source_passes(graph, BEFORE_CAFFE)
     return CaffeSource(
         rewritten,
         tuple(records),
@@ -139,7 +139,7 @@ def source_of_graph(graph: Graph, name: str, shape: Sequence[int | str]) -> Caff
             where=graph.origin,
             hint="pass --input-shape 1,3,112,112",
         )
-    rewritten, records = apply_passes(graph)
+    rewritten, records = apply_source_passes(graph, BEFORE_CAFFE)
     return CaffeSource(rewritten, tuple(records), name, (tuple(sizes),))
 
 

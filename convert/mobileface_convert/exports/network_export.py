@@ -7,7 +7,7 @@ fully connected layer on all pixels does. Nothing is written unless every step s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import onnx
 from mobileface.errors import ConversionError, GraphError
 from mobileface.host.files import scratch_folder
 
-from ..backends.onnx import to_onnx
 from ..frontends.checkpoint import save_checkpoint
 from ..frontends.gluon import read_gluon, recognise
 from ..frontends.mxnet_checkpoint import load_checkpoint
@@ -26,7 +25,7 @@ from ..frontends.mxnet_params import load_params
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.shapes import Shape, known_shapes
 from ..graph.source_graph import Graph
-from ..makers import apply_passes
+from ..makers import PassRecord, to_optimised_onnx
 from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
 from ..oracles.onnx_reference import ReferenceNetwork
 from ..oracles.verify import open_model
@@ -93,10 +92,15 @@ def export_model(
     graph = _select(whole, outputs)
     known = known_shapes(graph, dict(shapes or {}))
     interface = Interface(image_input(graph, known) if uint8 else None, normalize)
-    rewritten, records = apply_passes(graph, target, interface.passes)
-    model, declared, note = _convert(
-        rewritten, graph, known, interface, opset=opset, static=static, name=output.stem
+    convert = partial(
+        to_optimised_onnx,
+        graph,
+        target=target,
+        first=interface.passes,
+        opset=opset,
+        name=output.stem,
     )
+    model, records, declared, note = _convert(convert, graph, known, interface, static=static)
     parity = None
     if verify:
         oracle = _oracle(graph, symbol, params, outputs)
@@ -152,27 +156,27 @@ def _select(graph: Graph, outputs: Sequence[str]) -> Graph:
     return dataclasses.replace(graph, outputs=edges)
 
 
+Convert = Callable[[Mapping[str, Shape]], tuple[onnx.ModelProto, list[PassRecord]]]
+"""Converts a network for given shapes of its inputs."""
+
+
 def _convert(
+    convert: Convert,
     graph: Graph,
-    original: Graph,
     known: Mapping[str, Shape],
     interface: Interface,
     *,
-    opset: int,
     static: bool,
-    name: str,
-) -> tuple[onnx.ModelProto, dict[str, Shape], str]:
+) -> tuple[onnx.ModelProto, list[PassRecord], dict[str, Shape], str]:
     """Converts the network, with dynamic height and width if possible.
 
     Returns:
-        The model, the shapes of its inputs, and why height and width are fixed (empty if dynamic).
+        The model, the result of each pass, the shapes of the inputs, and why height and width are
+        fixed (empty if dynamic).
 
     Raises:
         ConversionError: If the size is fixed but not known.
     """
-    names = None if graph.outputs == original.outputs else [e.node.name for e in original.outputs]
-    if names is not None and len(set(names)) < len(names):
-        names = None
     free = {n: ("N", s[1], "H", "W") if len(s) == 4 else s for n, s in known.items()}
     whole = all(isinstance(size, int) for shape in known.values() for size in shape[1:])
     if static and not whole:
@@ -181,28 +185,25 @@ def _convert(
             where=graph.origin,
             hint="pass --input-shape 1,3,112,112",
         )
-    convert = partial(
-        to_onnx, graph, outputs=names, opset=opset, name=name, dtypes=interface.dtypes
-    )
     reason = "requested by --static" if static else ""
     if not static:
         try:
-            model = convert(interface.shapes(free))
+            model, records = convert(free)
             reason = _why_fixed(model, known, interface)
         except (GraphError, ConversionError) as error:
             if not whole:
                 raise
             reason = str(error)
         if not reason:
-            return model, interface.shapes(free), ""
+            return model, records, interface.shapes(free), ""
     if not whole:
         raise ConversionError(
             f"the network needs a fixed input size: {reason}",
             where=graph.origin,
             hint="pass --input-shape, for example 1,3,112,112",
         )
-    shapes = interface.shapes(known)
-    return convert(shapes), shapes, reason
+    model, records = convert(known)
+    return model, records, interface.shapes(known), reason
 
 
 def _why_fixed(model: onnx.ModelProto, known: Mapping[str, Shape], interface: Interface) -> str:

@@ -19,7 +19,7 @@ from onnx.shape_inference import InferenceError, infer_node_outputs
 
 from mobileface.errors import GraphError
 
-__all__ = ["DEFAULT_OPSET", "GraphBuilder", "free_name"]
+__all__ = ["DEFAULT_OPSET", "GraphBuilder", "free_name", "without_defaults"]
 
 DEFAULT_OPSET = 17
 """The oldest ai.onnx opset with all required operators; supported by other engines as well."""
@@ -236,6 +236,19 @@ class GraphBuilder:
         found = free_name(name, self._names)
         self._names.add(found)
         return found
+
+
+def without_defaults(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.TensorProto]]:
+    """Splits a model into the model without default values of inputs, and these values."""
+    inputs = {value.name for value in model.graph.input}
+    defaults = [tensor for tensor in model.graph.initializer if tensor.name in inputs]
+    if not defaults:
+        return model, []
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for tensor in defaults:
+        bare.graph.initializer.remove(tensor)
+    return bare, defaults
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

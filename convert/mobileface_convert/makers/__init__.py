@@ -16,7 +16,14 @@ from . import (
     yunet,
 )
 from .base import Built, Files, Maker, PassRecord
-from .network import apply_passes, load_network, spec_passes
+from .network import (
+    apply_passes,
+    apply_source_passes,
+    load_network,
+    optimise,
+    spec_passes,
+    to_optimised_onnx,
+)
 
 __all__ = [
     "MAKERS",
@@ -25,8 +32,11 @@ __all__ = [
     "Maker",
     "PassRecord",
     "apply_passes",
+    "apply_source_passes",
     "load_network",
+    "optimise",
     "spec_passes",
+    "to_optimised_onnx",
 ]
 
 MAKERS: dict[str, Maker] = {

@@ -12,8 +12,8 @@ import onnx
 
 from mobileface.models.spec import METADATA_KEY, ModelSpec
 
+from ..graph.report import Report
 from ..oracles.verify import Agreement
-from ..passes import PassResult
 from ..recipes.recipe import Recipe
 
 __all__ = ["Built", "Files", "Maker", "PassRecord", "with_spec"]
@@ -30,11 +30,11 @@ class PassRecord:
 
     Attributes:
         name: Name of the pass.
-        result: Result of the pass.
+        result: What it changed and left.
     """
 
     name: str
-    result: PassResult
+    result: Report
 
 
 @dataclass(frozen=True)

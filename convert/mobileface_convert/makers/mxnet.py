@@ -11,7 +11,6 @@ from mobileface.errors import ConversionError
 from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput, ModelSpec
 
-from ..backends.onnx import to_onnx
 from ..oracles.mxnet_oracle import mxnet_is_installed
 from ..oracles.verify import (
     BATCH_SIZES,
@@ -23,10 +22,10 @@ from ..oracles.verify import (
     read_golden,
     run_batches,
 )
-from ..passes import prune
 from ..recipes.recipe import Recipe
+from ..source_passes import prune
 from .base import Built, Files, Maker, PassRecord, with_spec
-from .network import FloatArray, Oracle, apply_passes, load_network, spec_passes, worst
+from .network import FloatArray, Oracle, load_network, spec_passes, to_optimised_onnx, worst
 
 __all__ = ["MAKER", "published_rows", "sections"]
 
@@ -42,16 +41,17 @@ def _build(recipe: Recipe, files: Files) -> Built:
     graph = load_network(recipe, files)
     pruned = []
     if spec.kind.cuts_classifier:
-        pruned.append(PassRecord("prune", prune(graph, recipe.cut)))
-        graph = pruned[0].result.graph
-    graph, records = apply_passes(graph, recipe.target, spec_passes(spec))
-    model = to_onnx(
+        cut = prune(graph, recipe.cut)
+        pruned.append(PassRecord("prune", cut.report))
+        graph = cut.graph
+    model, records = to_optimised_onnx(
         graph,
-        {image.name: ("N", *image.shape)},
+        {image.name: ("N", image.channels, image.height, image.width)},
         list(outputs),
+        target=recipe.target,
+        first=spec_passes(spec),
         opset=recipe.opset,
         name=spec.name,
-        dtypes={image.name: image.dtype},
     )
     for value in model.graph.output:
         _check_output(value, spec.name, outputs[value.name])

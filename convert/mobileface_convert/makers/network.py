@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 
 from mobileface.errors import ConversionError, GraphError, MobileFaceError
 from mobileface.host.files import scratch_folder
 from mobileface.models.session import Session
 from mobileface.models.spec import ModelSpec
 
+from ..backends.onnx import build_onnx, clean
 from ..frontends.checkpoint import save_checkpoint
 from ..frontends.gluon import load_gluon
 from ..frontends.mxnet_checkpoint import load_checkpoint
+from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.source_graph import Graph
 from ..ops.registry import UNFIT
 from ..oracles.mxnet_oracle import MXNetReference, mxnet_is_installed
@@ -29,11 +33,23 @@ from ..oracles.verify import (
     probe_input,
     run_batches,
 )
-from ..passes import TARGETS, Pass, read_uint8, unit_length
+from ..passes import TARGETS, Network, Pass, read_uint8, unit_length
 from ..recipes.recipe import Recipe
+from ..source_passes import BEFORE_ONNX
+from ..source_passes import Pass as SourcePass
 from .base import Files, PassRecord
 
-__all__ = ["Oracle", "agree_with_rows", "apply_passes", "load_network", "spec_passes", "worst"]
+__all__ = [
+    "Oracle",
+    "agree_with_rows",
+    "apply_passes",
+    "apply_source_passes",
+    "load_network",
+    "optimise",
+    "spec_passes",
+    "to_optimised_onnx",
+    "worst",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -52,18 +68,85 @@ def load_network(recipe: Recipe, files: Files) -> Graph:
     return load_checkpoint(files["symbol"], files["params"])
 
 
-def apply_passes(
-    graph: Graph, target: str = "portable", first: Sequence[tuple[str, Pass]] = ()
-) -> tuple[Graph, list[PassRecord]]:
-    """Runs the passes for a kind of machine.
+def to_optimised_onnx(
+    graph: Graph,
+    shapes: Mapping[str, Sequence[int | str]],
+    outputs: Sequence[str] | None = None,
+    *,
+    target: str = "portable",
+    first: Sequence[tuple[str, Pass]] = (),
+    opset: int = DEFAULT_OPSET,
+    name: str = "network",
+) -> tuple[onnx.ModelProto, list[PassRecord]]:
+    """Converts a source graph to ONNX and rewrites it for a kind of machine.
 
     Args:
         graph: The network.
+        shapes: Shape of each of its inputs; a string is a dynamic dimension.
+        outputs: See `build_onnx`.
+        target: See `apply_passes`.
+        first: See `apply_passes`.
+        opset: Version of the ONNX operator set.
+        name: Name of the ONNX graph.
+
+    Returns:
+        The model and the result of each pass.
+
+    Raises:
+        ConversionError: If a step fails; names the pass or the node.
+    """
+    graph, records = apply_source_passes(graph, BEFORE_ONNX)
+    model = build_onnx(graph, shapes, outputs, opset=opset, name=name)
+    optimised, more = optimise(model, graph.origin, target=target, first=first)
+    return optimised, [*records, *more]
+
+
+def optimise(
+    model: onnx.ModelProto,
+    where: str,
+    *,
+    target: str = "portable",
+    first: Sequence[tuple[str, Pass]] = (),
+) -> tuple[onnx.ModelProto, list[PassRecord]]:
+    """Rewrites an ONNX model for a kind of machine, and simplifies it; see `apply_passes`.
+
+    Raises:
+        ConversionError: If a step fails.
+    """
+    network = Network(model, where)
+    records = apply_passes(network, target, first)
+    return clean(network.proto(), where), records
+
+
+def apply_source_passes(
+    graph: Graph, passes: Sequence[tuple[str, SourcePass]]
+) -> tuple[Graph, list[PassRecord]]:
+    """Runs passes on a source graph; returns the new graph and the result of each pass.
+
+    Raises:
+        GraphError: If attributes or weights are such that a pass fails; names the pass.
+    """
+    records = []
+    for name, run in passes:
+        with _named(name, graph.origin):
+            result = run(graph)
+        graph = result.graph
+        records.append(PassRecord(name, result.report))
+    return graph, records
+
+
+def apply_passes(
+    network: Network, target: str = "portable", first: Sequence[tuple[str, Pass]] = ()
+) -> list[PassRecord]:
+    """Runs the passes for a kind of machine.
+
+    Args:
+        network: The network, which is changed.
         target: A key of `passes.TARGETS`.
         first: Passes that run before those of the target, with their names.
 
     Returns:
-        The rewritten network and the result of each pass.
+        The result of each pass.
 
     Raises:
         ConversionError: If the target is unknown.
@@ -72,20 +155,26 @@ def apply_passes(
     if target not in TARGETS:
         raise ConversionError(
             f"unknown target '{target}'",
-            where=graph.origin,
+            where=network.where,
             hint=f"available: {', '.join(TARGETS)}",
         )
-    records: list[PassRecord] = []
+    records = []
     for name, run in (*first, *TARGETS[target]):
-        try:
-            records.append(PassRecord(name, run(graph)))
-        except MobileFaceError:
-            raise
-        except UNFIT as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            raise GraphError(f"pass {name} fails ({text[:200]})", where=graph.origin) from error
-        graph = records[-1].result.graph
-    return graph, records
+        with _named(name, network.where):
+            records.append(PassRecord(name, run(network)))
+    return records
+
+
+@contextlib.contextmanager
+def _named(name: str, where: str) -> Iterator[None]:
+    """Turns what a pass fails with into an error of the project that names the pass."""
+    try:
+        yield
+    except MobileFaceError:
+        raise
+    except UNFIT as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise GraphError(f"pass {name} fails ({text[:200]})", where=where) from error
 
 
 def spec_passes(spec: ModelSpec) -> list[tuple[str, Pass]]:

@@ -27,7 +27,7 @@ from mobileface.models.kinds import YoloSpec
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
 
-from ..backends.onnx import add_graph, clean
+from ..backends.onnx import add_graph
 from ..graph.attributes import Attributes
 from ..graph.onnx_builder import GraphBuilder
 from ..graph.source_graph import Array, Edge, Graph, Node, rebuild, subgraph, variable
@@ -35,8 +35,9 @@ from ..heads.nms import BoxNms, box_nms
 from ..heads.yolo_head import decode
 from ..oracles.verify import PROBE_COUNT, PROBE_SEED, Agreement, compare_outputs
 from ..recipes.recipe import Recipe
+from ..source_passes import BEFORE_ONNX
 from .base import Built, Files, Maker, with_spec
-from .network import Oracle, apply_passes, load_network, worst
+from .network import Oracle, apply_source_passes, load_network, optimise, worst
 
 __all__ = ["MAKER", "Trunk", "build_model", "find_trunk"]
 
@@ -112,7 +113,7 @@ def build_model(trunk: Trunk, spec: YoloSpec, name: str, opset: int) -> ir.Model
     """Builds the ONNX model of a detector.
 
     Args:
-        trunk: The network, after the passes.
+        trunk: The network.
         spec: Names of the inputs and outputs, and number of rows.
         name: Name of the ONNX graph.
         opset: Version of the ONNX operator set.
@@ -150,11 +151,11 @@ def _build(recipe: Recipe, files: Files) -> Built:
     """
     yolo = _yolo(recipe)
     trunk = find_trunk(recipe, load_network(recipe, files))
-    graph, records = apply_passes(trunk.graph, recipe.target)
-    trunk = dataclasses.replace(trunk, graph=graph)
-    model = clean(ir.to_proto(build_model(trunk, yolo, recipe.name, recipe.opset)), recipe.name)
+    graph, records = apply_source_passes(trunk.graph, BEFORE_ONNX)
+    built = build_model(dataclasses.replace(trunk, graph=graph), yolo, recipe.name, recipe.opset)
+    model, more = optimise(ir.to_proto(built), recipe.name, target=recipe.target)
     content = with_spec(model, recipe.spec)
-    return Built(recipe.spec, content, nodes=len(model.graph.node), passes=records)
+    return Built(recipe.spec, content, nodes=len(model.graph.node), passes=[*records, *more])
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:

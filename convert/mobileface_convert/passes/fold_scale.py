@@ -2,139 +2,82 @@
 
 ::
 
-    before   x ─ · s ─ Convolution(W, b), any padding ─ y
-    after    x ─ Convolution(W·s, b) ─ y                       s scales the input channels
+    before   x ─ · s ─ Conv(W, b), any padding ─ y
+    after    x ─ Conv(W·s, b) ─ y                              s scales the input channels
 
-    before   x ─ Convolution(W, b) ─ · s ─ y
-    after    x ─ Convolution(s·W, s·b) ─ y                     s scales the filters
+    before   x ─ Conv(W, b) ─ · s ─ y
+    after    x ─ Conv(s·W, s·b) ─ y                            s scales the filters
 
 s is one number, or one per channel. Zero padding stays zero when it is scaled, so padding does not
-matter, unlike for a sum. The same holds for FullyConnected and, with one number, for Deconvolution.
-Folding is computed in float64 and rounded once.
+matter, unlike for a sum. The same holds for Gemm and, with one number, for ConvTranspose. Folding
+is computed in float64 and rounded once.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
-from ..graph.attributes import Attributes
-from ..graph.source_graph import Edge, Graph, Node, rebuild
-from .base import PassResult, Refusal
-from .weighted_layers import (
-    LAYERS,
-    Doubles,
-    along_outputs,
-    flattens,
-    layer_of,
-    output_axis,
-    per_input,
-    store_layer,
-    tidy,
-)
+from ..graph.report import Refusal, Report
+from .layers import Doubles, Layer, along_outputs, data_of, layer_of, per_input, store_layer
+from .network import Network
 
 __all__ = ["fold_scale"]
 
-_BY_NUMBER = frozenset({"_mul_scalar", "_div_scalar"})
-_BY_ARRAY = frozenset({"broadcast_mul", "broadcast_div"})
 
-
-def fold_scale(graph: Graph) -> PassResult:
+def fold_scale(network: Network) -> Report:
     """Folds every scaling that can be folded exactly, and reports why others are unchanged."""
-    changed: list[str] = []
-    while (step := _fold_one(graph)) is not None:
-        graph, line = step
-        changed.append(line)
-    refused = [
-        Refusal(node.name, reason)
-        for node in graph.operators
-        if _scale(graph, node) is not None and isinstance(reason := _target(graph, node), str)
-    ]
-    return PassResult(graph, tuple(changed), tuple(refused))
+    changed, refused = [], []
+    for node in network.nodes:
+        scaling = _scaling(network, node)
+        if scaling is None:
+            continue
+        value, scale = scaling
+        found = _fold(network, node, value, scale)
+        if isinstance(found, str):
+            refused.append(Refusal(str(node.name), found))
+        else:
+            changed.append(f"{node.name} into {found.name}")
+            position = list(node.inputs).index(value)
+            if position:
+                node.replace_input_with(0, value)
+            network.drop(node)
+    return Report(tuple(changed), tuple(refused))
 
 
-def _fold_one(graph: Graph) -> tuple[Graph, str] | None:
-    """Folds the first scaling that can be folded."""
-    for node in graph.operators:
-        scale = _scale(graph, node)
-        target = None if scale is None else _target(graph, node)
-        if scale is not None and isinstance(target, Node):
-            folded = _fold(graph, node, target, scale)
-            return folded, f"{node.name} into {target.name}"
-    return None
-
-
-def _fold(graph: Graph, scaling: Node, target: Node, scale: Doubles) -> Graph:
-    """The graph with a scaling folded into its target layer."""
-    before = target is scaling.inputs[0].node
-    params = dict(graph.params)
-
-    def rewrite(node: Node, inputs: tuple[Edge, ...]) -> Edge | Node:
-        if node is scaling:
-            return inputs[0]
-        if node is not target:
-            return node
-        layer = layer_of(graph, node)
-        if before:
-            each = np.broadcast_to(scale, layer.bias.shape)
-            weight = layer.weight * along_outputs(each, layer.weight, output_axis(node))
-            return store_layer(graph, params, node, inputs, weight, each * layer.bias)
-        scales = scale if len(scale) == 1 else per_input(node, layer.weight, scale)
-        return store_layer(graph, params, node, inputs, layer.weight * scales, layer.bias)
-
-    return tidy(rebuild(graph, rewrite, params=params))
-
-
-def _scale(graph: Graph, node: Node) -> Doubles | None:
-    """The factors of a scaling, one number or one per channel; None for other nodes."""
-    if node.op in _BY_NUMBER:
-        values = np.array([Attributes(node.attrs, node.where).number("scalar")])
-    elif node.op in _BY_ARRAY:
-        stored = graph.weight(node.inputs[1]) if len(node.inputs) == 2 else None
-        if stored is None or not _is_per_channel(stored.shape):
-            return None
-        values = stored.astype(np.float64).ravel()
-    else:
+def _scaling(network: Network, node: ir.Node) -> tuple[ir.Value, Doubles] | None:
+    """What a node scales and the factors, one number or one per channel; None for other nodes."""
+    found = data_of(network, node) if node.op_type in ("Mul", "Div") else None
+    if found is None or (node.op_type == "Div" and found[2] == 1):
         return None
     with np.errstate(divide="ignore"):
-        factors: Doubles = 1 / values if "div" in node.op else values
-    return factors if np.isfinite(factors).all() else None
+        factors = 1 / found[1] if node.op_type == "Div" else found[1]
+    return (found[0], factors) if np.isfinite(factors).all() else None
 
 
-def _is_per_channel(shape: tuple[int, ...]) -> bool:
-    """True for a single value, or if only axis 1 has more than one element."""
-    return len(shape) > 1 and all(size == 1 for axis, size in enumerate(shape) if axis != 1)
-
-
-def _target(graph: Graph, node: Node) -> Node | str:
-    """The layer that a scaling folds into, or the reason why it is not folded."""
-    scale = _scale(graph, node)
-    assert scale is not None
-    if node.inputs[0].node.is_variable and graph.weight(node.inputs[0]) is not None:
-        return "it scales a stored array"
-    after = graph.only_consumer(node)
-    if after is not None and _absorbs(graph, after, node, scale):
-        return after
-    before = node.inputs[0].node
-    if before.op not in LAYERS:
-        return f"neither '{before.name}' nor a single reader is a weight layer"
-    if graph.only_consumer(before) is not node:
+def _fold(network: Network, node: ir.Node, value: ir.Value, scale: Doubles) -> ir.Node | str:
+    """Folds a scaling into the layer after or before it; returns that, or why there is none."""
+    after = network.only_reader(node.outputs[0])
+    if after is not None and after.inputs[0] is node.outputs[0]:
+        layer = layer_of(network, after)
+        scales = None if layer is None else _input_scales(after, layer, scale)
+        if layer is not None and scales is not None:
+            store_layer(network, after, Layer(layer.weight * scales, layer.bias))
+            return after
+    before = value.producer()
+    layer = None if before is None else layer_of(network, before)
+    if before is None or layer is None:
+        return f"neither '{value.name}' nor a single reader is a layer with stored weights"
+    if network.only_reader(value) is not node:
         return f"'{before.name}' is also used elsewhere"
-    if before.op == "FullyConnected" and not flattens(before):
-        return f"'{before.name}' does not flatten, its outputs are not channels"
-    outputs = len(layer_of(graph, before).bias)
-    if len(scale) not in (1, outputs):
-        return f"it scales {len(scale)} channels, but '{before.name}' has {outputs}"
+    if len(scale) not in (1, len(layer.bias)):
+        return f"it scales {len(scale)} channels, but '{before.name}' has {len(layer.bias)}"
+    each = np.broadcast_to(scale, layer.bias.shape)
+    weight = layer.weight * along_outputs(before, layer.weight, each)
+    store_layer(network, before, Layer(weight, each * layer.bias))
     return before
 
 
-def _absorbs(graph: Graph, layer: Node, scaling: Node, scale: Doubles) -> bool:
-    """True if a scaling of a layer's data can be folded into the layer's weights."""
-    if layer.op not in LAYERS or layer.inputs[0].node is not scaling:
-        return False
-    if len(scale) == 1:
-        return True
-    if layer.op == "Deconvolution" or (layer.op == "FullyConnected" and not flattens(layer)):
-        return False
-    groups = Attributes(layer.attrs, layer.where).integer("num_group", 1)
-    inputs = layer_of(graph, layer).weight.shape[1] * groups
-    return inputs % len(scale) == 0 and (layer.op != "Convolution" or inputs == len(scale))
+def _input_scales(node: ir.Node, layer: Layer, scale: Doubles) -> Doubles | None:
+    """Factors of a layer's weight for factors of what it reads; None if they do not fit."""
+    return scale if len(scale) == 1 else per_input(node, layer.weight, scale)

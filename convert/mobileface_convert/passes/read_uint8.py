@@ -3,83 +3,74 @@
 ::
 
     before   data, float32 (N, C, H, W) ─ y
-    after    data, uint8 (N, H, W, C) ─ Cast ─ transpose ─ − mean ─ · 1/std ─ y
+    after    data, uint8 (N, H, W, C) ─ Transpose ─ Cast ─ − mean ─ / std ─ y
 
-The mean and standard deviation are those that callers of the network applied before; a mean of zero
-and a deviation of one add no node. `fold_scale` folds the division into the next layer. The mean is
-subtracted before any layer pads its input with zeros, so the result is exact at the borders.
+The mean and standard deviation are those that callers of the network applied before; a mean of
+zero and a deviation of one add no node. A network that wants (N, H, W, C) itself gets no Transpose.
+`fold_scale` folds the division into the next layer. The mean is subtracted before any layer pads
+its input with zeros, so the result is exact at the borders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+import onnx_ir as ir
 
 from mobileface.errors import GraphError
 
-from ..graph.source_graph import Array, Edge, Graph, Node, rebuild, variable
-from .base import PassResult
+from ..graph.report import Report
+from .network import Network
 
 __all__ = ["read_uint8"]
 
 
 def read_uint8(
-    graph: Graph, *, name: str, mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)
-) -> PassResult:
+    network: Network,
+    *,
+    name: str,
+    mean: Sequence[float] = (0.0,),
+    std: Sequence[float] = (1.0,),
+    planes: bool = True,
+) -> Report:
     """Converts an input of the network to uint8 (N, H, W, C).
 
     Args:
-        graph: The network.
-        name: Name of the input, which is float32 (N, C, H, W) in the given network.
+        network: The network.
+        name: Name of the input, which is float32 with four axes in the given network.
         mean: Mean that is subtracted, one value per channel or one for all.
         std: Standard deviation that the difference is divided by, as for ``mean``.
+        planes: Whether the network wants (N, C, H, W); else (N, H, W, C).
 
     Raises:
-        GraphError: If the network has no input with this name.
+        GraphError: If the network has no such input.
     """
-    found = [node for node in graph.inputs if node.name == name]
+    found = [value for value in network.graph.inputs if value.name == name]
     if not found:
-        names = ", ".join(node.name for node in graph.inputs)
-        raise GraphError(f"no input '{name}'", where=graph.origin, hint=f"available: {names}")
-    params = dict(graph.params)
-    pixels = _node("Cast", f"{name}_float", Edge(found[0]), dtype="float32")
-    planes = _node("transpose", f"{name}_planes", Edge(pixels), axes="(0, 3, 1, 2)")
-    if any(mean):
-        planes = _shifted(planes, f"{name}_centred", mean, params)
-    if any(value != 1 for value in std):
-        planes = _scaled(planes, f"{name}_scaled", std, params)
-
-    def rewrite(node: Node, inputs: tuple[Edge, ...]) -> Edge | Node:
-        if all(edge.node is not found[0] for edge in inputs):
-            return node
-        edges = tuple(Edge(planes) if edge.node is found[0] else edge for edge in inputs)
-        return replace(node, inputs=edges)
-
-    rewritten = rebuild(graph, rewrite, params=params)
-    return PassResult(rewritten, (f"{name}: uint8 (N, H, W, C)",))
-
-
-def _shifted(source: Node, name: str, mean: Sequence[float], params: dict[str, Array]) -> Node:
-    """Subtraction of the mean: one number, or one per channel."""
-    if len(set(mean)) == 1:
-        return _node("_minus_scalar", name, Edge(source), scalar=repr(float(mean[0])))
-    return _by_channel("broadcast_sub", name, source, np.asarray(mean), params)
-
-
-def _scaled(source: Node, name: str, std: Sequence[float], params: dict[str, Array]) -> Node:
-    """Division by the standard deviation: one number, or one per channel."""
-    if len(set(std)) == 1:
-        return _node("_div_scalar", name, Edge(source), scalar=repr(float(std[0])))
-    return _by_channel("broadcast_div", name, source, np.asarray(std), params)
-
-
-def _by_channel(op: str, name: str, source: Node, values: Array, params: dict[str, Array]) -> Node:
-    """A broadcasting operator with one stored value per channel."""
-    params[f"{name}_values"] = values.astype(np.float32).reshape(1, -1, 1, 1)
-    return Node(op, name, {}, (Edge(source), variable(f"{name}_values")))
-
-
-def _node(op: str, name: str, source: Edge, **attrs: str) -> Node:
-    return Node(op, name, attrs, (source,))
+        names = ", ".join(str(value.name) for value in network.graph.inputs)
+        raise GraphError(f"no input '{name}'", where=network.where, hint=f"available: {names}")
+    old, position = found[0], list(network.graph.inputs).index(found[0])
+    if old.shape is None or len(old.shape) != 4:
+        raise GraphError(f"input '{name}' is not an image of four axes", where=network.where)
+    batch, *sizes = old.shape
+    layout = [batch, *sizes[1:], sizes[0]] if planes else [batch, *sizes]
+    fed = ir.val(name, ir.DataType.UINT8, ir.Shape(layout))
+    nodes = []
+    if planes:
+        nodes.append(network.node("Transpose", [fed], f"{name}_planes", perm=(0, 3, 1, 2)))
+    last = nodes[-1].outputs[0] if nodes else fed
+    last.shape, last.dtype = old.shape, ir.DataType.UINT8
+    nodes.append(network.node("Cast", [last], f"{name}_float", like=old, to=int(ir.DataType.FLOAT)))
+    shape = (1, -1, 1, 1) if planes else (1, 1, 1, -1)
+    for kind, values, neutral in (("Sub", mean, 0), ("Div", std, 1)):
+        if any(value != neutral for value in values):
+            numbers = np.unique(values) if len(set(values)) == 1 else np.asarray(values)
+            array = numbers.astype(np.float32).reshape(shape if len(numbers) > 1 else ())
+            constant = network.constant(array, f"{name}_{kind.lower()}")
+            inputs = [nodes[-1].outputs[0], constant]
+            nodes.append(network.node(kind, inputs, f"{name}_{kind.lower()}", like=old))
+    ir.convenience.replace_all_uses_with(old, nodes[-1].outputs[0])
+    network.graph.inputs[position] = fed
+    network.graph.insert_before(network.nodes[0], nodes)
+    return Report((f"{name}: uint8 (N, H, W, C)",))

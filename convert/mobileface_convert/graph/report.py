@@ -1,13 +1,10 @@
-"""The interface of a pass: a function that rewrites a graph and reports its changes."""
+"""What a pass reports: what it changed, and what it left and why."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..graph.source_graph import Graph
-
-__all__ = ["Pass", "PassResult", "Refusal"]
+__all__ = ["Refusal", "Report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +12,8 @@ class Refusal:
     """A place where a pass could have acted but did not.
 
     Attributes:
-        node: Name of the MXNet node.
-        reason: Why the rewrite would not be exact.
+        node: Name of the node.
+        reason: Why the rewrite would not be exact, or not pay.
     """
 
     node: str
@@ -24,18 +21,13 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class PassResult:
-    """The result of a pass.
+class Report:
+    """What a pass did.
 
     Attributes:
-        graph: The new graph, or the old graph if nothing changed.
         changed: One short line per change, in graph order.
         refused: Places that were left unchanged, with reasons.
     """
 
-    graph: Graph
     changed: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
-
-
-Pass = Callable[[Graph], PassResult]
