@@ -30,11 +30,10 @@ import onnx
 from mobileface.models.index import IndexEntry, write_index
 from mobileface.models.kinds import EmbeddingSpec
 from mobileface.models.spec import METADATA_KEY, ModelSpec
-from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.build.certificate import certificate, write_certificate
 from mobileface_convert.graph.source_graph import Array, Edge, Graph, Node, variable
-from mobileface_convert.makers import Built, PassRecord, apply_passes, spec_passes
-from mobileface_convert.passes import prune
+from mobileface_convert.makers import Built, PassRecord, spec_passes, to_optimised_onnx
+from mobileface_convert.source_passes import prune
 
 MODELS = Path(__file__).resolve().parent / "models"
 OUTPUT = "embedding"
@@ -174,16 +173,15 @@ def export(graph: Graph, spec: ModelSpec) -> tuple[onnx.ModelProto, list[PassRec
     """The ONNX model without its spec, and the records of the passes."""
     # The output is named because otherwise the last fully connected layer counts as a classifier.
     pruned = prune(graph, graph.outputs[0].node.name)
-    graph, records = apply_passes(pruned.graph, first=spec_passes(spec))
     image, embedding = spec.require_input(), spec.require(EmbeddingSpec)
-    model = to_onnx(
-        graph,
-        {image.name: ("N", *image.shape)},
+    model, records = to_optimised_onnx(
+        pruned.graph,
+        {image.name: ("N", image.channels, image.height, image.width)},
         [embedding.output],
+        first=spec_passes(spec),
         name=spec.name,
-        dtypes={image.name: image.dtype},
     )
-    return model, [PassRecord("prune", pruned), *records]
+    return model, [PassRecord("prune", pruned.report), *records]
 
 
 def write_model(folder: Path, graph: Graph, spec: ModelSpec) -> IndexEntry:

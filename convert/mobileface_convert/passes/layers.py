@@ -1,4 +1,7 @@
-"""Layers with weights: what they hold in float64, and how they are stored again, rounded once."""
+"""Layers with weights: what they hold in float64, and how they are stored again.
+
+However many passes change a layer, its weights are rounded to float32 once (`Network.exact`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from .network import Network, sizes_of
+from .network import Doubles, Network, sizes_of
 
 __all__ = [
     "Doubles",
@@ -32,8 +35,6 @@ __all__ = [
     "whole",
     "wholes",
 ]
-
-Doubles = npt.NDArray[np.float64]
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _FOLDED = "_folded"
@@ -77,10 +78,10 @@ def wholes(node: ir.Node, name: str, default: tuple[int, ...] = ()) -> tuple[int
 
 
 def number(node: ir.Node, name: str, default: float) -> float:
-    """An attribute that is a number."""
+    """An attribute that is a number: the shortest decimal one that is stored as this float32."""
     value = attribute(node, name, default)
     assert isinstance(value, (int, float))
-    return float(value)
+    return float(str(np.float32(value)))
 
 
 def pair(node: ir.Node, name: str, default: int) -> tuple[int, int]:
@@ -98,30 +99,29 @@ def layer_of(network: Network, node: ir.Node) -> Layer | None:
     """The weights of a layer; None if it is none, or its weights are not stored or not finite."""
     if node.op_type not in _LAYERS or node.domain or len(node.inputs) < 2:
         return None
-    weight = network.stored(node.inputs[1])
+    weight = network.exact(node.inputs[1])
     given = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = None if given is None else network.stored(given)
-    if weight is None or weight.dtype.kind != "f" or (given is not None and bias is None):
+    bias = network.exact(given)
+    if weight is None or (given is not None and bias is None):
         return None
     if node.op_type == "Gemm":
         found = _gemm(node, weight, bias)
     else:
         outputs = len(weight) if node.op_type == "Conv" else weight.shape[1] * groups_of(node)
-        numbers = np.zeros(outputs) if bias is None else bias.astype(np.float64)
-        found = Layer(weight.astype(np.float64), numbers)
+        found = Layer(weight, np.zeros(outputs) if bias is None else bias)
     finite = found is not None and np.isfinite(found.weight).all() and np.isfinite(found.bias).all()
     return found if finite else None
 
 
-def _gemm(node: ir.Node, weight: npt.NDArray[np.generic], bias: object) -> Layer | None:
+def _gemm(node: ir.Node, weight: Doubles, bias: Doubles | None) -> Layer | None:
     """The weights of a Gemm that multiplies rows; None for other forms."""
     if whole(node, "transA", 0):
         return None
-    matrix = weight.astype(np.float64) * number(node, "alpha", 1.0)
+    matrix = weight * number(node, "alpha", 1.0)
     matrix = matrix if whole(node, "transB", 0) else matrix.T
     row = np.zeros(1)
     if bias is not None:
-        row = np.asarray(bias, np.float64) * number(node, "beta", 1.0)
+        row = bias * number(node, "beta", 1.0)
         if row.ndim == 2 and len(row) > 1:
             return None
     return Layer(matrix, np.broadcast_to(row.ravel(), (len(matrix),)).copy())
@@ -139,7 +139,7 @@ def store_layer(network: Network, node: ir.Node, layer: Layer) -> None:
             value = given[position]
             name = f"{node.name}_bias" if value is None else str(value.name)
             name = f"{name.removesuffix(_FOLDED)}{_FOLDED}"
-            node.replace_input_with(position, network.constant(numbers.astype(np.float32), name))
+            node.replace_input_with(position, network.rounded(numbers, name))
     if node.op_type == "Gemm":
         node.attributes.clear()
         node.attributes["transB"] = ir.AttrInt64("transB", 1)

@@ -19,9 +19,13 @@ from mobileface.errors import GraphError
 from ..graph.onnx_builder import free_name, without_defaults
 from ..graph.report import Report
 
-__all__ = ["Array", "Network", "Pass", "Sizes", "sizes_of"]
+__all__ = ["Array", "Doubles", "Network", "Pass", "Sizes", "sizes_of"]
 
 Array = npt.NDArray[np.generic]
+Doubles = npt.NDArray[np.float64]
+
+_EXACT = "exact"
+"""What a value's numbers were before they were rounded, among what is noted of it."""
 
 Sizes = tuple[int | None, ...]
 """Sizes of the axes of a value; None is any size."""
@@ -77,7 +81,10 @@ class Network:
 
     def copy(self) -> Network:
         """A network of its own with the same content."""
-        return Network(self.proto(), self.where)
+        made = Network(self.proto(), self.where)
+        for name, value in made.graph.initializers.items():
+            value.meta.update(self.graph.initializers[name].meta)
+        return made
 
     def adopt(self, other: Network) -> None:
         """Takes over the content of a copy, which must not be used afterwards."""
@@ -103,6 +110,20 @@ class Network:
         if value is None or value.const_value is None or value.is_graph_input():
             return None
         return value.const_value.numpy() if value.producer() is None else None
+
+    def exact(self, value: ir.Value | None) -> Doubles | None:
+        """The numbers of a stored value before they were rounded to float32; None for others."""
+        array = self.stored(value)
+        if value is None or array is None or array.dtype.kind != "f":
+            return None
+        found: Doubles = value.meta.get(_EXACT, array)
+        return found.astype(np.float64)
+
+    def rounded(self, numbers: Doubles, name: str) -> ir.Value:
+        """Stores numbers as float32; passes go on with what they were (`exact`)."""
+        value = self.constant(numbers.astype(np.float32), name)
+        value.meta[_EXACT] = numbers
+        return value
 
     def only_reader(self, value: ir.Value) -> ir.Node | None:
         """The only node that reads a value, once; None if it is also an output of the network."""

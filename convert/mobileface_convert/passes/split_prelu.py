@@ -152,16 +152,18 @@ def _absorber(network: Network, node: ir.Node, layer: Layer) -> ir.Node | None:
     return reader if cheap and reader.inputs[0] is node.outputs[0] else None
 
 
-def _why_positive(network: Network, value: ir.Value) -> str:
-    """Why a value's channels cannot be negated; empty if they can."""
+def _why_positive(network: Network, value: ir.Value, *, in_rows: bool = False) -> str:
+    """Why a value's channels cannot be negated, or those laid out in rows; empty if they can."""
     if value.is_graph_output():
         return "it is an output of the network"
     for use in value.uses():
         made = use.node.outputs[0]
         if use.idx == 0 and skip_flatten(network, made) is not made:
-            if reason := _why_positive(network, made):
+            if reason := _why_positive(network, made, in_rows=True):
                 return reason
-        elif not _is_sum(network, use.node) and not _absorbs_signs(network, use.node, use.idx):
+        elif _absorbs_signs(network, use.node, use.idx):
+            continue
+        elif in_rows or not _is_sum(network, use.node):
             return f"'{use.node.name}' ({use.node.op_type}) reads it"
     return ""
 

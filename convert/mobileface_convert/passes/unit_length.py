@@ -17,10 +17,13 @@ import onnx_ir as ir
 from mobileface.errors import GraphError
 
 from ..graph.report import Refusal, Report
-from .layers import whole, wholes
+from .layers import whole
 from .network import Network, sizes_of
 
 __all__ = ["unit_length"]
+
+_BETWEEN = frozenset({"Add", "Clip", "Expand", "Max", "Sqrt"})
+"""Operators between the sum of squares and the division."""
 
 
 def unit_length(network: Network) -> Report:
@@ -62,9 +65,20 @@ def _is_normalised(node: ir.Node) -> bool:
     """Whether a node divides rows by their length."""
     if node.op_type == "LpNormalization":
         return whole(node, "p", 2) == 2 and whole(node, "axis", -1) in (1, -1)
-    divisor = node.inputs[1] if node.op_type == "Div" else None
+    value, divisor = (*node.inputs, None)[:2] if node.op_type == "Div" else (None, None)
     while divisor is not None and (before := divisor.producer()) is not None:
-        if before.op_type == "ReduceL2" and before.inputs[0] is node.inputs[0]:
-            return wholes(before, "axes", (1,)) in ((1,), (-1,))
-        divisor = before.inputs[0] if before.op_type in ("Clip", "Expand", "Max") else None
+        if before.op_type in ("ReduceL2", "ReduceSum", "ReduceSumSquare"):
+            return _squares(before) is value
+        divisor = before.inputs[0] if before.op_type in _BETWEEN else None
     return False
+
+
+def _squares(node: ir.Node) -> ir.Value | None:
+    """The value of whose squares a node makes a sum, or its root."""
+    value = node.inputs[0]
+    if node.op_type != "ReduceSum":
+        return value
+    square = None if value is None else value.producer()
+    if square is None or square.op_type not in ("Mul", "Pow"):
+        return None
+    return square.inputs[0]

@@ -15,8 +15,8 @@ import pytest
 from mobileface.models.probes import make_probes
 from mobileface_convert.backends.onnx import to_onnx
 from mobileface_convert.frontends.mxnet_checkpoint import load_checkpoint
+from mobileface_convert.makers import to_optimised_onnx
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference
-from mobileface_convert.passes import COMMON
 from tests import gluon_networks
 from tests.convert.ops.op_check import run_onnx
 from tests.gluon_networks import VALUES
@@ -43,10 +43,11 @@ def reference(checkpoint: tuple[Path, Path]) -> MXNetReference:
 @pytest.fixture(scope="module", params=["as it is", "rewritten"])
 def model(request: pytest.FixtureRequest, checkpoint: tuple[Path, Path]) -> onnx.ModelProto:
     """For pictures of any number and size, before and after the passes."""
-    graph = load_checkpoint(*checkpoint)
-    for _, run in COMMON if request.param == "rewritten" else ():
-        graph = run(graph).graph
-    return to_onnx(graph, {"data": ("N", "H", "W", 3)}, ["ids", "scores", "boxes"])
+    graph, shapes = load_checkpoint(*checkpoint), {"data": ("N", "H", "W", 3)}
+    names = ["ids", "scores", "boxes"]
+    if request.param == "rewritten":
+        return to_optimised_onnx(graph, shapes, names, target="plain")[0]
+    return to_onnx(graph, shapes, names)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -66,6 +66,9 @@ def expected(source: Path, shown: dict[str, list[Image]]) -> Callable[[int, str]
     return run
 
 
+MARGIN = {"faces": 1.0, "noise": 1.25}
+"""On V1 and noise, MXNet is 1.3e-6 from the network in float64, ours 1.1e-6, but elsewhere."""
+
 CASES = [
     (1, "x86", True),  # the others of V1 and V2 are the models that are tested elsewhere
     (2, "x86", True),
@@ -92,7 +95,7 @@ def test_equals_mxnet(
             rows = run_batches(found.session, fed, batch)
             agreement = compare_outputs(rows, expected(version, name), "MXNet")
             print(f"V{version} {target} {fed.dtype}, {name}, batch {batch}: {agreement}")
-            assert agreement.max_abs_error <= MAX_ABS_ERROR[version]
+            assert agreement.max_abs_error <= MAX_ABS_ERROR[version] * MARGIN[name]
             assert agreement.min_cosine >= 0.9999999
 
 

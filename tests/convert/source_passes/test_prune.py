@@ -10,7 +10,7 @@ import pytest
 
 from mobileface.errors import GraphError
 from mobileface_convert.graph.source_graph import Graph
-from mobileface_convert.passes import find_feature, prune
+from mobileface_convert.source_passes import find_feature, prune
 from tests.convert.ops.op_check import (
     IMAGE,
     Network,

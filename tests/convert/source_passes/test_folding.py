@@ -10,7 +10,13 @@ import pytest
 
 from mobileface.errors import GraphError
 from mobileface_convert.graph.source_graph import Graph
-from mobileface_convert.passes import COMMON, PassResult, drop_identity, fold_batchnorm, fuse_clip
+from mobileface_convert.source_passes import (
+    BEFORE_CAFFE,
+    PassResult,
+    drop_identity,
+    fold_batchnorm,
+    fuse_clip,
+)
 from tests.convert.ops.op_check import (
     IMAGE,
     FloatArray,
@@ -314,7 +320,7 @@ def test_export_runs_the_passes_one_after_the_other(tmp_path: Path) -> None:
     second = norm(conv(norm(clipped, "b2"), "c2", num_group=2), "b3")
     network = Network(norm(dense(flat(second), no_bias=True), "b4"))
     graph = network.graph
-    for _, run in COMMON:
+    for _, run in BEFORE_CAFFE:
         graph = run(graph).graph
     assert operators(graph) == ["Convolution", "clip", "Convolution", "Flatten", "FullyConnected"]
     network.assert_same_outputs(graph, tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mobileface_convert.passes import read_shapes
+from mobileface_convert.source_passes import read_shapes
 from tests.convert.ops.op_check import Network, Symbol, conv, data, relu, scalar, sym
 
 pytestmark = pytest.mark.needs_mxnet

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobileface_convert.passes import fold_scale
+from mobileface_convert.source_passes import fold_scale
 from tests.convert.ops.op_check import (
     FloatArray,
     Network,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mobileface_convert.passes import fuse_repeat
+from mobileface_convert.source_passes import fuse_repeat
 from tests.convert.ops.op_check import Network, Symbol, conv, data, flat, norm, relu, sym
 
 pytestmark = pytest.mark.needs_mxnet
