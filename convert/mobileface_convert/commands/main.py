@@ -34,6 +34,7 @@ from .adopted_recipe import recipe_for
 from .export import add_export, add_export_table
 from .model_command import add_model
 from .models_folder import add_models_folder, models_folder
+from .optimize import add_optimize
 from .variant_options import add_variants, finish, plan_of
 
 __all__ = ["main"]
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     add_model(
         commands.add_parser(
             "model", help="convert and verify any MXNet checkpoint or TensorFlow Lite file"
+        )
+    )
+    add_optimize(
+        commands.add_parser(
+            "optimize", help="rewrite any ONNX or TensorFlow Lite network so that it runs faster"
         )
     )
     _add_verify(commands.add_parser("verify", help="compare an ONNX model with its source"))

@@ -31,6 +31,7 @@ __all__ = [
     "compare_outputs",
     "golden_path",
     "open_model",
+    "open_timed",
     "probe_input",
     "probe_tensor",
     "read_golden",
@@ -62,6 +63,16 @@ def open_model(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """Opens a model that is in memory, and may have no spec, in ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def open_timed(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    """Opens a model that is in memory with a number of threads, to measure its time."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
