@@ -1,4 +1,4 @@
-"""Inputs and outputs of a network that is rewritten: what it is fed with, and how it is compared."""
+"""Inputs and outputs of a network that is rewritten: what it is fed with and compared on."""
 
 from __future__ import annotations
 

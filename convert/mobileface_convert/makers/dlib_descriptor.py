@@ -15,7 +15,6 @@ from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
 from mobileface.models.spec import ImageInput
 
-from ..backends.onnx import clean
 from ..frontends.dlib_network import read_dlib_network
 from ..frontends.dlib_network_onnx import build_dlib_network
 from ..oracles.verify import (
@@ -31,7 +30,7 @@ from ..oracles.verify import (
 )
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
-from .network import worst
+from .network import optimise, worst
 
 __all__ = ["MAKER", "descriptors"]
 
@@ -58,8 +57,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
         output=embedding.output,
         opset=recipe.opset,
     )
-    model = clean(ir.to_proto(built), recipe.name)
-    return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
+    model, records = optimise(ir.to_proto(built), recipe.name, target=recipe.target)
+    return Built(
+        recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node), passes=records
+    )
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:

@@ -10,14 +10,13 @@ import onnx_ir as ir
 
 from mobileface.errors import ConversionError
 
-from ..backends.onnx import clean
 from ..frontends.keras_file import KerasNetwork, read_keras
 from ..frontends.keras_onnx import build_keras
 from ..oracles.keras_reference import KerasReference
 from ..oracles.verify import Agreement, probe_tensor, read_golden
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
-from .network import agree_with_rows
+from .network import agree_with_rows, optimise
 
 __all__ = ["MAKER", "published_rows"]
 
@@ -44,8 +43,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
             f"an output of shape {shape}, the spec says (N, {_output(recipe)[1]})",
             where=network.origin,
         )
-    model = clean(ir.to_proto(made), recipe.name)
-    return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
+    model, records = optimise(ir.to_proto(made), recipe.name, target=recipe.target)
+    return Built(
+        recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node), passes=records
+    )
 
 
 def _network(recipe: Recipe, files: Files) -> KerasNetwork:

@@ -30,7 +30,6 @@ import onnx_ir as ir
 from mobileface.errors import ConversionError
 from mobileface.models.spec import ImageInput
 
-from ..backends.onnx import clean
 from ..frontends.onnx_file import Shape, inferred, read_onnx_file, value_shapes
 from ..frontends.onnx_half import widened
 from ..frontends.onnx_sizes import free_sizes, set_sizes
@@ -39,7 +38,7 @@ from ..oracles.verify import Agreement, probe_tensor, read_golden
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
 from .graph_ends import GraphEnds
-from .network import agree_with_rows
+from .network import agree_with_rows, optimise
 
 __all__ = ["MAKER", "in_planes", "published_rows"]
 
@@ -60,8 +59,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
     if "outputs" in recipe.options:
         planes = in_planes(value_shapes(model)[model.graph.input[0].name], image)
         model = _with_ends(model, recipe, planes)
-    made = clean(model, recipe.name)
-    return Built(recipe.spec, with_spec(made, recipe.spec), nodes=len(made.graph.node))
+    made, records = optimise(model, recipe.name, target=recipe.target)
+    return Built(
+        recipe.spec, with_spec(made, recipe.spec), nodes=len(made.graph.node), passes=records
+    )
 
 
 def in_planes(shape: Shape, image: ImageInput) -> bool:

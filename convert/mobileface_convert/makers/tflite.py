@@ -28,7 +28,6 @@ from mobileface.errors import ConversionError
 from mobileface.models.session import Session
 from mobileface.vision.image import Tensor
 
-from ..backends.onnx import clean
 from ..backends.prelu_parts import split_prelus
 from ..frontends.tflite import TfliteNetwork, build_tflite, read_tflite
 from ..oracles.litert_oracle import LiteRTReference, litert_is_installed
@@ -43,7 +42,7 @@ from ..oracles.verify import (
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
 from .graph_ends import GraphEnds
-from .network import worst
+from .network import optimise, worst
 
 __all__ = ["MAKER", "published_outputs", "published_rows"]
 
@@ -75,8 +74,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
     for position, name in enumerate(names):
         rest = _sizes(recipe, name, shapes[name][1:], network)
         ends.output(position, name, rest, sigmoid=name in sigmoid)
-    model = clean(ir.to_proto(made), recipe.name)
-    return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
+    model, records = optimise(ir.to_proto(made), recipe.name, target=recipe.target)
+    return Built(
+        recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node), passes=records
+    )
 
 
 def _network(recipe: Recipe, files: Files) -> TfliteNetwork:

@@ -17,7 +17,6 @@ from mobileface.models.kinds.yunet import PROBE_SCORE
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
 
-from ..backends.onnx import clean
 from ..frontends.onnx_file import read_onnx_file
 from ..heads.yunet_head import build_yunet
 from ..oracles.verify import (
@@ -30,6 +29,7 @@ from ..oracles.verify import (
 )
 from ..recipes.recipe import Recipe
 from .base import Built, Files, Maker, with_spec
+from .network import optimise
 
 __all__ = ["MAKER", "opencv_rows"]
 
@@ -60,8 +60,10 @@ def _build(recipe: Recipe, files: Files) -> Built:
         topk=section.topk,
         where=str(path),
     )
-    model = clean(ir.to_proto(graph), recipe.name)
-    return Built(recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node))
+    model, records = optimise(ir.to_proto(graph), recipe.name, target=recipe.target)
+    return Built(
+        recipe.spec, with_spec(model, recipe.spec), nodes=len(model.graph.node), passes=records
+    )
 
 
 def _agree(model: Path, recipe: Recipe, files: Files | None) -> Agreement:
