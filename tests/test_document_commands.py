@@ -73,8 +73,16 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         f"mobileface-convert model {NETWORK} --output Z.onnx --verify --static --opset 18 "
         "--input-shape data=1,3,112,112",
     ),
-    "mobileface-convert inspect FILE.tflite": (
+    "mobileface-convert inspect FILE.onnx [--size H W] [--json]": (
+        f"mobileface-convert inspect {ROOT}/models_onnx/detection_yunet.onnx --size 320 240",
+        f"mobileface-convert inspect {ROOT}/models_onnx/age.onnx --json",
+    ),
+    "mobileface-convert inspect FILE.tflite [--json]": (
         f"mobileface-convert inspect {packaged(EXPRESSION)}",
+        f"mobileface-convert inspect {packaged(EXPRESSION)} --json",
+    ),
+    "mobileface-convert inspect S-symbol.json P-0000.params --size 112 112": (
+        f"mobileface-convert inspect {V3}-symbol.json {V3}-0000.params --size 112 112",
     ),
     "mobileface-convert model   FILE.tflite --output X.onnx --verify [--outputs NAME ...] "
     "[--opset N]": (

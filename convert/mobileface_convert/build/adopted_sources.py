@@ -19,7 +19,7 @@ from ..graph.shapes import known_shapes
 from ..oracles.litert_oracle import litert_is_installed
 from ..passes import prune
 
-__all__ = ["HALF_TOLERANCE", "Network", "read_network"]
+__all__ = ["HALF_TOLERANCE", "Network", "adopted_opset", "read_network"]
 
 HALF_TOLERANCE = 1e-2
 """Largest relative error where something is rounded to float16."""
@@ -80,9 +80,18 @@ def read_network(files: Sequence[Path], outputs: Mapping[str, str | None]) -> Ne
     )
 
 
+def adopted_opset(path: Path) -> int:
+    """The operator set in which an ONNX file is read.
+
+    Raises:
+        ConversionError: It cannot be read, or its operator set is not known.
+    """
+    return min(max(DEFAULT_OPSET, opset_of(path)), _NEWEST_OPSET)
+
+
 def _onnx(path: Path, outputs: Mapping[str, str | None]) -> Network:
     where = str(path)
-    opset = min(max(DEFAULT_OPSET, opset_of(path)), _NEWEST_OPSET)
+    opset = adopted_opset(path)
     model = read_onnx_file(path, opset=opset)
     inputs = [value.name for value in model.graph.input]
     shapes = value_shapes(model)

@@ -134,6 +134,13 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="-symbol.json, .params, .nd, .onnx, .tflite",
     )
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="height and width of images, for multiply-adds, if the network leaves them open",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
     parser.set_defaults(run=_inspect)
 
@@ -224,7 +231,8 @@ def _starter(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    description = describe(options.files)
+    size = None if options.size is None else (options.size[0], options.size[1])
+    description = describe(options.files, size)
     print(json.dumps(description) if options.json else format_description(description))
     return 0
 
