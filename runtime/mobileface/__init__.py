@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .tasks.mesh_pose import MeshPoseEstimator
     from .tasks.mesh_predictor import MeshPredictor
     from .tasks.person_segmenter import PersonSegmenter
+    from .tasks.point_predictor import PointPredictor
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
@@ -78,6 +79,7 @@ __all__ = [
     "MobileFaceError",
     "ModelSpec",
     "PersonSegmenter",
+    "PointPredictor",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -139,6 +141,7 @@ _HOMES = {
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
     "PersonSegmenter": "tasks.person_segmenter",
+    "PointPredictor": "tasks.point_predictor",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",

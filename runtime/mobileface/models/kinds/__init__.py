@@ -14,6 +14,7 @@ from .hog import HOG, HogSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .mesh import MESH, MeshSpec
 from .person_mask import PERSON_MASK, PersonMaskSpec
+from .point_network import POINT_NETWORK, PointsSpec
 from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
 from .yolo import YOLO, YoloSpec
@@ -32,6 +33,7 @@ __all__ = [
     "MeshSpec",
     "Option",
     "PersonMaskSpec",
+    "PointsSpec",
     "PoseSpec",
     "RigidPoseSpec",
     "Shape",
@@ -50,6 +52,7 @@ KINDS: tuple[Kind[Any], ...] = (
     YUNET,
     SHAPE_PREDICTOR,
     MESH,
+    POINT_NETWORK,
     LINEAR_POSE,
     RIGID_POSE,
     ATTRIBUTE_NETWORK,
