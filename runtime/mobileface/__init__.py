@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .tasks.embedding import Embedder
     from .tasks.face_choice import choose_face
     from .tasks.head_predictor import HeadPredictor
+    from .tasks.iris_predictor import Eye, IrisPredictor
     from .tasks.landmarks import LandmarkPredictor
     from .tasks.loading import (
         load,
@@ -67,11 +68,13 @@ __all__ = [
     "Embedder",
     "EmbeddingSet",
     "Enroller",
+    "Eye",
     "Face",
     "FaceAnalyzer",
     "FaceFollower",
     "Gallery",
     "HeadPredictor",
+    "IrisPredictor",
     "LandmarkPredictor",
     "Landmarks",
     "MeshPoseEstimator",
@@ -129,11 +132,13 @@ _HOMES = {
     "Embedder": "tasks.embedding",
     "EmbeddingSet": "matching.embeddings",
     "Enroller": "gallery.enrol",
+    "Eye": "tasks.iris_predictor",
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
     "Gallery": "gallery.gallery",
     "HeadPredictor": "tasks.head_predictor",
+    "IrisPredictor": "tasks.iris_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
     "MeshPoseEstimator": "tasks.mesh_pose",

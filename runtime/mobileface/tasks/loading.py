@@ -78,7 +78,7 @@ def load(
     Returns:
         The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, a
         `PointPredictor`, a `MeshPredictor`, an `AttributePredictor`, a `HeadPredictor`, a
-        `PoseEstimator`, a `MeshPoseEstimator` or a `PersonSegmenter`.
+        `PoseEstimator`, a `MeshPoseEstimator`, an `IrisPredictor` or a `PersonSegmenter`.
 
     Raises:
         ModelNotFoundError: If the model or the variant is not found.

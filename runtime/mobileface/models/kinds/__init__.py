@@ -11,6 +11,7 @@ from .attribute_network import ATTRIBUTE_NETWORK, AttributeSpec
 from .base import Feed, Kind, Option, Shape, Tensors
 from .embedder import EMBEDDER, EmbeddingSpec
 from .hog import HOG, HogSpec
+from .iris import IRIS, IrisSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .mesh import MESH, MeshSpec
 from .person_mask import PERSON_MASK, PersonMaskSpec
@@ -28,6 +29,7 @@ __all__ = [
     "HeadSpec",
     "HeadsSpec",
     "HogSpec",
+    "IrisSpec",
     "Kind",
     "LandmarkSpec",
     "MeshSpec",
@@ -53,6 +55,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SHAPE_PREDICTOR,
     MESH,
     POINT_NETWORK,
+    IRIS,
     LINEAR_POSE,
     RIGID_POSE,
     ATTRIBUTE_NETWORK,
