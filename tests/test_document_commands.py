@@ -109,6 +109,15 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface-convert adopt genderage.onnx --task attributes --crop box --color rgb --mean 0 "
         "--std 255 --head gender.out:gender=female,male --head age.logits:age=0-5 --output adopted",
     ),
+    "mobileface-convert adopt 2d106det.onnx --task landmarks --name my_points --crop box --margin "
+    "0.25 --color rgb --mean 0 --std 1 --points-names 106 --points-range signed": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.point_networks import write_onnx; "
+        'write_onnx(Path("2d106det.onnx"), 212)\'',
+        "mobileface-convert adopt 2d106det.onnx --task landmarks --name my_points --crop box "
+        "--margin 0.25 --color rgb --mean 0 --std 1 --points-names 106 --points-range signed "
+        "--output adopted",
+    ),
     "mobileface-convert adopt my.toml [--output DIR]": (
         "mobileface-convert adopt my.toml --output adopted2",
     ),

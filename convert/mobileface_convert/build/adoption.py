@@ -21,7 +21,6 @@ import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError, ParityError
 from mobileface.host.files import sha256
-from mobileface.vision.crops import CROPS
 
 from ..makers import MAKERS, Files
 from ..oracles.verify import open_model, probe_input
@@ -122,6 +121,7 @@ def adopt(request: Request, folder: Path) -> Adopted:
     assert measure is not None
     rows, _ = measure(draft, files)
     _check_rows(rows, request)
+    request.task.check_shapes(network.shapes, request.name)
     measured = request.task.measured(request.crop, rows, request.name)
     document["spec"][request.task.kind] = dict(measured.section)
     document["spec"]["title"] += f", {measured.title}"
@@ -174,7 +174,7 @@ def _side(request: Request, network: Network) -> int:
         raise ConversionError(
             f"the network reads {height} rows of {width} pixels, but crops are square", where=where
         )
-    side: int = known.pop() if known else request.size or CROPS[request.crop].size
+    side = known.pop() if known else request.size or request.task.side(request.crop)
     if request.size not in (None, side):
         raise ConversionError(
             f"the network reads {side}x{side} pixels, not {request.size}",

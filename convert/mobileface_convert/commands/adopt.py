@@ -13,6 +13,7 @@ from mobileface.models.index import read_index
 from mobileface.vision.crops import CROPS
 
 from ..backends.storage import STORAGES
+from ..build.adopted_points import PointsTask, read_point_names
 from ..build.adopted_tasks import AttributesTask, EmbeddingTask, Task, parse_head
 from ..build.adoption import License, Request, adopt
 from ..build.cards import write_cards
@@ -22,6 +23,13 @@ from ..recipes.toml_text import toml_text
 from .models_folder import add_models_folder, models_folder
 
 __all__ = ["add_adopt"]
+
+_OPTIONS_OF = {
+    "embedding": ("feature",),
+    "attributes": ("head",),
+    "landmarks": ("feature", "points_names", "points_range", "points_order", "margin"),
+}
+"""Options that are for some tasks only."""
 
 _MAX_LICENSE = 1 << 20
 _FACTS = (
@@ -34,6 +42,10 @@ _FACTS = (
     "size",
     "feature",
     "head",
+    "points_names",
+    "points_range",
+    "points_order",
+    "margin",
     "weights",
     "tolerance",
 )
@@ -49,7 +61,7 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a .onnx or .tflite file, a -symbol.json and a .params file, or a recipe (.toml)",
     )
-    parser.add_argument("--task", choices=("embedding", "attributes"), help="what the network does")
+    parser.add_argument("--task", choices=tuple(_OPTIONS_OF), help="what the network does")
     parser.add_argument("--name", metavar="NAME", help="name of the model; default: of the file")
     parser.add_argument("--crop", choices=tuple(CROPS), help="how faces are cut out for it")
     parser.add_argument("--color", choices=("rgb", "bgr", "gray"), help="channel order of pixels")
@@ -64,7 +76,7 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feature",
         metavar="NAME",
-        help="the output that is the embedding, if the network has several",
+        help="the output that is the embedding or the points, if the network has several",
     )
     parser.add_argument(
         "--head",
@@ -73,6 +85,7 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
         help="for attributes, once for each: gender=female,male, expression=neutral,happy,… or "
         "age=0-100; with the name of its output if the network has several",
     )
+    _add_points(parser)
     parser.add_argument(
         "--tolerance",
         type=float,
@@ -98,6 +111,34 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
         help="also write the recipe, with paths relative to it and hashes",
     )
     parser.set_defaults(run=_adopt)
+
+
+def _add_points(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of networks for landmarks."""
+    add = parser.add_argument_group("landmarks").add_argument
+    add(
+        "--points-names",
+        metavar="SET_OR_FILE",
+        help="what the points are: 5 (eyes, nose, corners of the mouth; the viewer's left first), "
+        "68 (iBUG), 98 (WFLW), 106, 468 (MediaPipe), or a file with one name a line",
+    )
+    add(
+        "--points-range",
+        choices=("unit", "signed", "pixels"),
+        help="what coordinates are: 0 to 1 across the crop, -1 to 1, or pixels of it",
+    )
+    add(
+        "--points-order",
+        choices=("interleaved", "planar"),
+        help="x y x y … (interleaved, the default), or all x, then all y",
+    )
+    add(
+        "--margin",
+        type=float,
+        metavar="M",
+        help="what the crop shows around the detector's box on each side, in longer sides of it: "
+        "0.25 for a square 1.5 times as long",
+    )
 
 
 def _adopt(options: argparse.Namespace) -> int:
@@ -131,8 +172,10 @@ def _own_recipe(options: argparse.Namespace) -> Recipe:
     path = options.files[0]
     given = [name for name in (*_FACTS, "license", "origin") if getattr(options, name) is not None]
     if given or options.write_recipe is not None:
-        name = given[0] if given else "write-recipe"
-        raise ConversionError(f"--{name} is for networks: the recipe says it", where=str(path))
+        name = given[0] if given else "write_recipe"
+        raise ConversionError(
+            f"{_option(name)} is for networks: the recipe says it", where=str(path)
+        )
     recipe = load_recipe(str(path))
     if recipe.document is None:
         raise ConversionError(
@@ -187,10 +230,12 @@ def _task(options: argparse.Namespace) -> Task:
         ConversionError: Options of another task are given, or no heads.
     """
     where, task = str(options.files[0]), options.task
-    wrong = {"embedding": ("head",), "attributes": ("feature",)}[task]
-    given = [name for name in wrong if getattr(options, name) is not None]
+    others = {name for names in _OPTIONS_OF.values() for name in names} - {*_OPTIONS_OF[task]}
+    given = sorted(name for name in others if getattr(options, name) is not None)
     if given:
-        raise ConversionError(f"--{given[0]} is not for --task {task}", where=where)
+        raise ConversionError(f"{_option(given[0])} is not for --task {task}", where=where)
+    if task == "landmarks":
+        return _points_task(options)
     if task == "embedding":
         return EmbeddingTask(options.feature)
     if not options.head:
@@ -201,6 +246,39 @@ def _task(options: argparse.Namespace) -> Task:
     if len({head.attribute for head in heads}) < len(heads):
         raise ConversionError("two --head tell the same attribute", where=where)
     return AttributesTask(heads)
+
+
+def _points_task(options: argparse.Namespace) -> PointsTask:
+    """What the options say of a network for landmarks.
+
+    Raises:
+        ConversionError: One is missing, or the crop needs landmarks.
+    """
+    where = str(options.files[0])
+    if options.crop != "box":
+        raise ConversionError(
+            f"--crop {options.crop} needs the landmarks that the network is to find",
+            where=where,
+            hint="pass --crop box, and what it shows around the box with --margin",
+        )
+    wanted = ("points_names", "points_range", "margin")
+    missing = [_option(name) for name in wanted if getattr(options, name) is None]
+    if missing:
+        raise ConversionError(
+            f"{', '.join(missing)} must be given: the file does not say it", where=where
+        )
+    return PointsTask(
+        read_point_names(options.points_names),
+        options.points_range,
+        options.margin,
+        options.points_order or "interleaved",
+        options.feature,
+    )
+
+
+def _option(name: str) -> str:
+    """An option as it is written."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _license(options: argparse.Namespace) -> License | None:

@@ -87,7 +87,7 @@ def test_the_command_makes_the_committed_models(tmp_path: Path, capsys: Output) 
     assert out.count("against dlib") == 3
     assert out.count("against ONNX Runtime") == 2
     assert out.count("against plain numpy") == 1
-    assert out.count("against LiteRT") == 1
+    assert out.count("against LiteRT") == 2
     assert {path.name for path in tmp_path.iterdir()} == {
         path.name for path in STARTER.iterdir() if path.name != "README.md"
     }

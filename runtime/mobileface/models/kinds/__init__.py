@@ -11,9 +11,11 @@ from .attribute_network import ATTRIBUTE_NETWORK, AttributeSpec
 from .base import Feed, Kind, Option, Shape, Tensors
 from .embedder import EMBEDDER, EmbeddingSpec
 from .hog import HOG, HogSpec
+from .iris import IRIS, IrisSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .mesh import MESH, MeshSpec
 from .person_mask import PERSON_MASK, PersonMaskSpec
+from .point_network import POINT_NETWORK, PointsSpec
 from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
 from .yolo import YOLO, YoloSpec
@@ -27,11 +29,13 @@ __all__ = [
     "HeadSpec",
     "HeadsSpec",
     "HogSpec",
+    "IrisSpec",
     "Kind",
     "LandmarkSpec",
     "MeshSpec",
     "Option",
     "PersonMaskSpec",
+    "PointsSpec",
     "PoseSpec",
     "RigidPoseSpec",
     "Shape",
@@ -50,6 +54,8 @@ KINDS: tuple[Kind[Any], ...] = (
     YUNET,
     SHAPE_PREDICTOR,
     MESH,
+    POINT_NETWORK,
+    IRIS,
     LINEAR_POSE,
     RIGID_POSE,
     ATTRIBUTE_NETWORK,
