@@ -16,6 +16,7 @@ from .mesh import MESH, MeshSpec
 from .person_mask import PERSON_MASK, PersonMaskSpec
 from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
+from .single_shot import SINGLE_SHOT, SingleShotSpec
 from .yolo import YOLO, YoloSpec
 from .yunet import YUNET, YunetSpec
 
@@ -35,6 +36,7 @@ __all__ = [
     "PoseSpec",
     "RigidPoseSpec",
     "Shape",
+    "SingleShotSpec",
     "Tensors",
     "YoloSpec",
     "YunetSpec",
@@ -48,6 +50,7 @@ KINDS: tuple[Kind[Any], ...] = (
     HOG,
     YOLO,
     YUNET,
+    SINGLE_SHOT,
     SHAPE_PREDICTOR,
     MESH,
     LINEAR_POSE,
