@@ -37,7 +37,7 @@ class _Layers(Writer):
 
     def features(self, strides: Sequence[int], channels: int = 3, gain: float = 1) -> list[str]:
         """A map for each stride."""
-        scale = self.weight(np.float32(gain), "gain")
+        scale = self.weight(np.array(gain, np.float32), "gain")
         x = self.add("Mul", ["input.1", scale], "scaled")
         x = self.conv(x, "stem", channels, _WIDTH, 3, strides=[2, 2], pads=[1, 1, 1, 1])
         found, reached = [], 2
@@ -103,7 +103,8 @@ def write_scrfd(
         opset: Version of the operator set.
     """
     w, anchors = _Layers(seed), 2 if len(strides) == 3 else 1
-    maps, outputs = w.features(strides, channels), []
+    maps = w.features(strides, channels)
+    outputs: list[tuple[str, list[int | str]]] = []
     heads = {"score": 1, "bbox": 4, **({"kps": 10} if points else {})}
     for head, width in heads.items():
         for stride, x in zip(strides, maps, strict=True):
@@ -136,7 +137,8 @@ def write_retinaface(
         size: Stated height and width; a text is any.
     """
     w = _Layers(seed)
-    maps, outputs = w.features((8, 16, 32), gain=0.02), []
+    maps = w.features((8, 16, 32), gain=0.02)
+    outputs: list[tuple[str, list[int | str]]] = []
     for head, width in (("loc", 4), ("conf", 2), ("landms", 10)):
         rows = []
         for stride, x in zip((8, 16, 32), maps, strict=True):
@@ -187,19 +189,19 @@ def write_yolo(
         names = [f"{name}.{part}" for part in widths]
         w.nodes.append(helper.make_node("Split", [y, sizes], names, axis=2))
         stored = (
-            w.weight(np.float32(cells), f"{name}.cells"),
-            w.weight(np.float32(stride), f"{name}.stride"),
+            w.weight(np.array(cells, np.float32), f"{name}.cells"),
+            w.weight(np.array(stride, np.float32), f"{name}.stride"),
         )
         xy = w.add("Add", [names[0], stored[0]], f"{name}.moved")
         xy = w.add("Mul", [xy, stored[1]], f"{name}.centre")
         wh = w.add("Exp", [names[1]], f"{name}.exp")
-        three = w.weight(np.float32(3 * stride), f"{name}.three")
+        three = w.weight(np.array(3 * stride, np.float32), f"{name}.three")
         wh = w.add("Mul", [wh, three], f"{name}.size")
         columns_ = [xy, wh, w.add("Sigmoid", [names[2]], f"{name}.score")]
         if marks:
             far = w.add("Mul", [names[3], stored[1]], f"{name}.far")
             tile = np.tile(cells[0] if version == 5 else np.c_[cells[0], cells[0][:, :1] * 0], 5)
-            base = w.weight(np.float32(tile[None] * stride), f"{name}.base")
+            base = w.weight(np.array(tile[None] * stride, np.float32), f"{name}.base")
             columns_.append(w.add("Add", [far, base], f"{name}.points"))
         if width == 16:
             columns_.append(w.add("Sigmoid", [names[4]], f"{name}.class"))
