@@ -118,6 +118,14 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "--margin 0.25 --color rgb --mean 0 --std 1 --points-names 106 --points-range signed "
         "--output adopted",
     ),
+    "mobileface-convert adopt det_10g.onnx --task detection --layout scrfd --name my_scrfd "
+    "[--size PIXELS]": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.adoptable_detectors import write_scrfd; "
+        'write_scrfd(Path("det_10g.onnx"))\'',
+        "mobileface-convert adopt det_10g.onnx --task detection --layout scrfd --name my_scrfd "
+        "--size 320 --output adopted",
+    ),
     "mobileface-convert adopt my.toml [--output DIR]": (
         "mobileface-convert adopt my.toml --output adopted2",
     ),

@@ -18,6 +18,7 @@ from .person_mask import PERSON_MASK, PersonMaskSpec
 from .point_network import POINT_NETWORK, PointsSpec
 from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
+from .single_shot import SINGLE_SHOT, SingleShotSpec
 from .yolo import YOLO, YoloSpec
 from .yunet import YUNET, YunetSpec
 
@@ -39,6 +40,7 @@ __all__ = [
     "PoseSpec",
     "RigidPoseSpec",
     "Shape",
+    "SingleShotSpec",
     "Tensors",
     "YoloSpec",
     "YunetSpec",
@@ -52,6 +54,7 @@ KINDS: tuple[Kind[Any], ...] = (
     HOG,
     YOLO,
     YUNET,
+    SINGLE_SHOT,
     SHAPE_PREDICTOR,
     MESH,
     POINT_NETWORK,
