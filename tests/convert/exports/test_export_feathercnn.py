@@ -21,7 +21,7 @@ from mobileface_convert.build.pipeline import convert
 from mobileface_convert.commands.main import main
 from mobileface_convert.exports import feathercnn_export
 from mobileface_convert.oracles.feathercnn_evaluator import FeatherEvaluator
-from mobileface_convert.recipes.recipe import Recipe, load_recipe
+from mobileface_convert.recipes.recipe import Recipe, load_recipe, recipe_names
 from mobileface_convert.sources.files import DirectorySource
 from tests import gluon_networks
 from tests.convert.exports.export_check import cosines, read_sidecar, run_ncnn
@@ -131,6 +131,23 @@ def refused(
     print(lines[0])
     assert all(word in lines[0] for word in words)
     assert not output.exists() or not list(output.iterdir())
+
+
+@pytest.mark.needs_mxnet
+def test_detectors_are_refused_by_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = source_file(tmp_path, "detection_v2", "gluon")
+    gluon_networks.save_structural(gluon_networks.make_detector(2, seed=2), path)
+    arguments = ["--recipe", "detection_v2", "--params", str(path)]
+    refused(arguments, tmp_path, capsys, "(Resize)", "detection_v2")
+
+
+def test_the_reasons_in_the_table_are_of_the_models_that_are_refused() -> None:
+    reasons = {name: load_recipe(name).options.get("no_export") for name in recipe_names()}
+    assert {name for name, reason in reasons.items() if reason} == {
+        "attribute_v1",
+        "detection_v1",
+        "detection_v2",
+    }
 
 
 @pytest.mark.needs_mxnet
