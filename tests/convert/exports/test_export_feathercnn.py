@@ -20,6 +20,7 @@ from mobileface_convert.backends.ncnn_param import read_param
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.commands.main import main
 from mobileface_convert.exports import feathercnn_export
+from mobileface_convert.exports.export_table import cell
 from mobileface_convert.oracles.feathercnn_evaluator import FeatherEvaluator
 from mobileface_convert.recipes.recipe import Recipe, load_recipe, recipe_names
 from mobileface_convert.sources.files import DirectorySource
@@ -47,6 +48,18 @@ def evaluator_of(folder: Path, name: str) -> FeatherEvaluator:
     files = NcnnModel(param, content, tuple(layer.kind for layer in layers), (), tuple(outputs))
     check_dialect(files, name)
     return FeatherEvaluator(files, name)
+
+
+def check_document(folder: Path, name: str) -> None:
+    """The table in docs/export.md has the size of the files, and an error of this magnitude."""
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    written = row.split(" | ")[3]
+    size, error, _ = cell(read_sidecar(folder, name, "feathercnn")).split("; ")
+    print(f"{name}: {written}; now {error}")
+    assert written.startswith(f"{size}; ")
+    ours, theirs = (float(part.partition(" of ")[0]) for part in (error, written.split("; ")[1]))
+    assert theirs / 3 <= ours <= 3 * theirs
 
 
 def check(folder: Path, name: str, model: Path, image: ImageInput) -> None:
@@ -93,6 +106,7 @@ def test_published_identification(source: Path, tmp_path: Path, version: int) ->
     arguments = ["--recipe", name, "--source", str(source), "--output", str(tmp_path)]
     assert main(["export", "--target", "feathercnn", *arguments]) == 0
     check(tmp_path, name, built.path, load_recipe(name).spec.input)
+    check_document(tmp_path, name)
 
 
 def test_the_starter_set(tmp_path: Path) -> None:
@@ -101,6 +115,7 @@ def test_the_starter_set(tmp_path: Path) -> None:
     assert main([*arguments, *map(str, models)]) == 0
     for name, model in zip(STARTERS, models, strict=True):
         check(tmp_path, name, model, Session(model).spec.input)
+        check_document(tmp_path, name)
 
 
 def test_a_checkpoint_without_a_recipe(random_source: Path, tmp_path: Path) -> None:
