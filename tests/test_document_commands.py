@@ -168,11 +168,22 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface-convert export --target caffe --recipe identification_v3 "
         f"--source {SOURCE} --output caffe",
     ),
-    "mobileface-convert export --target ncnn|caffe --symbol S --params P --output DIR "
+    "mobileface-convert export --target feathercnn --model MODEL.onnx ... --output DIR": (
+        f"mobileface-convert export --target feathercnn --model {ROOT}/models_onnx/gender.onnx "
+        f"{ROOT}/models_onnx/expression.onnx --output feathercnn",
+    ),
+    "mobileface-convert export --target feathercnn --recipe NAME ... [--source DIR_OR_URL] "
+    "--output DIR": (
+        "mobileface-convert export --target feathercnn --recipe identification_v3 "
+        f"--source {SOURCE} --output feathercnn",
+    ),
+    "mobileface-convert export --target ncnn|feathercnn|caffe --symbol S --params P --output DIR "
     "--recipe NAME | --input-shape 1,3,112,112 [--at NAME]": (
         f"mobileface-convert export --target caffe {NETWORK} --output caffe2 "
         "--recipe identification_v3",
         f"mobileface-convert export --target ncnn {NETWORK} --output ncnn2 "
+        "--input-shape 1,3,112,112",
+        f"mobileface-convert export --target feathercnn {NETWORK} --output feathercnn2 "
         "--input-shape 1,3,112,112",
     ),
     # docs/gallery.md
