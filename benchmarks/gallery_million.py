@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.diagnostics.measure import peak_memory
 from mobileface.gallery import Gallery, NewFace, Stamp
+from mobileface.host.measure import peak_memory
 
 SIZE, BLOCK, PROBES, TOP = 256, 10_000, 100, 5
 TURNS = {1: 15, PROBES: 3}

@@ -36,7 +36,7 @@ from mobileface import (
     enhance,
     makeup,
 )
-from mobileface.diagnostics.measure import peak_memory
+from mobileface.host.measure import peak_memory
 from mobileface.vision.image import Image
 from mobileface.vision.synthetic_faces import draw_frames
 

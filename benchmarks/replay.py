@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.engines import UnavailableError
-from mobileface.diagnostics.measure import measure_in_turn, summarise
+from mobileface.host.measure import measure_in_turn, summarise
 
 __all__ = ["OURS", "Contest", "replay", "report"]
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.faces import read_frames
 from benchmarks.replay import replay
 from mobileface import FaceAnalyzer, align
-from mobileface.diagnostics.measure import summarise
+from mobileface.host.measure import summarise
 from mobileface.types import Face
 from mobileface.vision.image import Image
 

@@ -22,8 +22,8 @@ from benchmarks.exporters import export_by_pnnx
 from benchmarks.faces import Faces, read_frames
 from benchmarks.replay import OURS, replay
 from benchmarks.start_code import SNIPPETS
-from mobileface.diagnostics.measure import Fresh, measure_fresh, summarise
 from mobileface.errors import InputError
+from mobileface.host.measure import Fresh, measure_fresh, summarise
 
 MODEL = "identification_v2"
 GROUP = f"start-up, {MODEL}"

@@ -64,6 +64,7 @@ def record_published() -> None:
         "gender": onnx_network,
         "age": onnx_network,
         "expression": keras,
+        "landmark_iris": tflite,
         "landmark_mesh": tflite,
         "segmentation_selfie": tflite,
     }

@@ -73,8 +73,16 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         f"mobileface-convert model {NETWORK} --output Z.onnx --verify --static --opset 18 "
         "--input-shape data=1,3,112,112",
     ),
-    "mobileface-convert inspect FILE.tflite": (
+    "mobileface-convert inspect FILE.onnx [--size H W] [--json]": (
+        f"mobileface-convert inspect {ROOT}/models_onnx/detection_yunet.onnx --size 320 240",
+        f"mobileface-convert inspect {ROOT}/models_onnx/age.onnx --json",
+    ),
+    "mobileface-convert inspect FILE.tflite [--json]": (
         f"mobileface-convert inspect {packaged(EXPRESSION)}",
+        f"mobileface-convert inspect {packaged(EXPRESSION)} --json",
+    ),
+    "mobileface-convert inspect S-symbol.json P-0000.params --size 112 112": (
+        f"mobileface-convert inspect {V3}-symbol.json {V3}-0000.params --size 112 112",
     ),
     "mobileface-convert model   FILE.tflite --output X.onnx --verify [--outputs NAME ...] "
     "[--opset N]": (
@@ -100,6 +108,23 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         'write_heads(Path("genderage.onnx"))\'',
         "mobileface-convert adopt genderage.onnx --task attributes --crop box --color rgb --mean 0 "
         "--std 255 --head gender.out:gender=female,male --head age.logits:age=0-5 --output adopted",
+    ),
+    "mobileface-convert adopt 2d106det.onnx --task landmarks --name my_points --crop box --margin "
+    "0.25 --color rgb --mean 0 --std 1 --points-names 106 --points-range signed": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.point_networks import write_onnx; "
+        'write_onnx(Path("2d106det.onnx"), 212)\'',
+        "mobileface-convert adopt 2d106det.onnx --task landmarks --name my_points --crop box "
+        "--margin 0.25 --color rgb --mean 0 --std 1 --points-names 106 --points-range signed "
+        "--output adopted",
+    ),
+    "mobileface-convert adopt det_10g.onnx --task detection --layout scrfd --name my_scrfd "
+    "[--size PIXELS]": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.adoptable_detectors import write_scrfd; "
+        'write_scrfd(Path("det_10g.onnx"))\'',
+        "mobileface-convert adopt det_10g.onnx --task detection --layout scrfd --name my_scrfd "
+        "--size 320 --output adopted",
     ),
     "mobileface-convert adopt my.toml [--output DIR]": (
         "mobileface-convert adopt my.toml --output adopted2",
@@ -143,11 +168,22 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface-convert export --target caffe --recipe identification_v3 "
         f"--source {SOURCE} --output caffe",
     ),
-    "mobileface-convert export --target ncnn|caffe --symbol S --params P --output DIR "
+    "mobileface-convert export --target feathercnn --model MODEL.onnx ... --output DIR": (
+        f"mobileface-convert export --target feathercnn --model {ROOT}/models_onnx/gender.onnx "
+        f"{ROOT}/models_onnx/expression.onnx --output feathercnn",
+    ),
+    "mobileface-convert export --target feathercnn --recipe NAME ... [--source DIR_OR_URL] "
+    "--output DIR": (
+        "mobileface-convert export --target feathercnn --recipe identification_v3 "
+        f"--source {SOURCE} --output feathercnn",
+    ),
+    "mobileface-convert export --target ncnn|feathercnn|caffe --symbol S --params P --output DIR "
     "--recipe NAME | --input-shape 1,3,112,112 [--at NAME]": (
         f"mobileface-convert export --target caffe {NETWORK} --output caffe2 "
         "--recipe identification_v3",
         f"mobileface-convert export --target ncnn {NETWORK} --output ncnn2 "
+        "--input-shape 1,3,112,112",
+        f"mobileface-convert export --target feathercnn {NETWORK} --output feathercnn2 "
         "--input-shape 1,3,112,112",
     ),
     # docs/gallery.md

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .tasks.embedding import Embedder
     from .tasks.face_choice import choose_face
     from .tasks.head_predictor import HeadPredictor
+    from .tasks.iris_predictor import Eye, IrisPredictor
     from .tasks.landmarks import LandmarkPredictor
     from .tasks.loading import (
         load,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .tasks.mesh_pose import MeshPoseEstimator
     from .tasks.mesh_predictor import MeshPredictor
     from .tasks.person_segmenter import PersonSegmenter
+    from .tasks.point_predictor import PointPredictor
     from .tasks.pose import PoseEstimator
     from .tracking.follower import FaceFollower
     from .tracking.tracker import Tracker
@@ -66,11 +68,13 @@ __all__ = [
     "Embedder",
     "EmbeddingSet",
     "Enroller",
+    "Eye",
     "Face",
     "FaceAnalyzer",
     "FaceFollower",
     "Gallery",
     "HeadPredictor",
+    "IrisPredictor",
     "LandmarkPredictor",
     "Landmarks",
     "MeshPoseEstimator",
@@ -78,6 +82,7 @@ __all__ = [
     "MobileFaceError",
     "ModelSpec",
     "PersonSegmenter",
+    "PointPredictor",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -127,11 +132,13 @@ _HOMES = {
     "Embedder": "tasks.embedding",
     "EmbeddingSet": "matching.embeddings",
     "Enroller": "gallery.enrol",
+    "Eye": "tasks.iris_predictor",
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
     "Gallery": "gallery.gallery",
     "HeadPredictor": "tasks.head_predictor",
+    "IrisPredictor": "tasks.iris_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
     "MeshPoseEstimator": "tasks.mesh_pose",
@@ -139,6 +146,7 @@ _HOMES = {
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
     "PersonSegmenter": "tasks.person_segmenter",
+    "PointPredictor": "tasks.point_predictor",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",

@@ -55,8 +55,10 @@ class Landmarks:
     Attributes:
         names: Name of each point, e.g. "left_eye"; the points of a mesh are "mesh_0", "mesh_1", …
         points: float32 (P, 2): x and y in pixels of the image.
-        z: float32 (P,): depth of each point in pixels of the image, growing away from the camera,
-            from the middle of the head on; None for points of the image alone.
+        z: float32 (P,): depth of each point in pixels of the image; None for points of the image
+            alone. For a mesh it grows away from the camera, from the middle of the head on; an
+            adopted network has its own sign and origin. nan for points of models without depth
+            that are merged with others.
         score: How surely there is a face, 0 to 1; None if the model does not tell.
     """
 

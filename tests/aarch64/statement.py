@@ -18,8 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobileface.host.files import sha256, write_aside
+from mobileface.host.files import sha256
 from mobileface.models.lookup import list_models
+from mobileface_convert.build.certificate import write_certificate
 
 __all__ = ["state_platforms"]
 
@@ -46,7 +47,7 @@ def state_platforms(folder: Path, report: Mapping[str, Any]) -> list[str]:
             document["platforms"] = [
                 _entry(found, name, report["packages"]) for found in report["platforms"]
             ]
-            write_aside(stored.certificate, json.dumps(document, indent=2, allow_nan=False) + "\n")
+            write_certificate(stored.certificate, document)
             stated.append(name)
     return stated
 

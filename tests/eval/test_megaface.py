@@ -123,7 +123,7 @@ def test_a_million_distractors(tmp_path: Path) -> None:
     np.save(tmp_path / "probes.npy", probes)
     code = (
         "import json, time, numpy as np\n"
-        "from mobileface.diagnostics.measure import peak_memory\n"
+        "from mobileface.host.measure import peak_memory\n"
         "from mobileface_eval.datasets.megaface import evaluate_megaface\n"
         "probes = np.load('probes.npy'); strangers = np.load('strangers.npy', mmap_mode='r')\n"
         "start = time.perf_counter()\n"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import io
 import json
-import random
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,43 +35,13 @@ from mobileface_convert.recipes.recipe import load_recipe
 from tests.convert.frontends.dlib_network_writer import network_bytes, random_network
 from tests.convert.frontends.dlib_writer import random_shape_predictor, shape_predictor_bytes
 
-from .mutations import damage, damage_json
+from .model_readers import MODEL_READERS
+from .reader import Reader
 
-__all__ = ["READERS", "Reader"]
+__all__ = ["READERS"]
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "models_onnx"
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader.
-
-    Attributes:
-        name: Its name.
-        seeds: The content of good files.
-        read: Reads a file; what it raises is judged by the caller.
-        suffix: Suffix of the file.
-        is_json: Files are also damaged by their structure.
-    """
-
-    name: str
-    seeds: Callable[[], Sequence[bytes]]
-    read: Callable[[Path], object]
-    suffix: str = ".bin"
-    is_json: bool = False
-
-    def mutant(self, chance: random.Random) -> bytes:
-        """A damaged file."""
-        data = chance.choice(self.good)
-        if self.is_json and chance.random() < 0.7:
-            return json.dumps(damage_json(json.loads(data), chance)).encode()
-        return damage(data, chance)
-
-    @functools.cached_property
-    def good(self) -> Sequence[bytes]:
-        """The good files."""
-        return self.seeds()
 
 
 def _noise() -> Any:
@@ -179,6 +146,14 @@ def _convert(symbol: Path) -> object:
     )
 
 
+def _indexes() -> list[bytes]:
+    """With its checksum, and as after an edit by hand."""
+    content = (MODELS / "index.json").read_bytes()
+    plain = json.loads(content)
+    del plain["checksum"]
+    return [content, json.dumps(plain).encode()]
+
+
 def _index(path: Path) -> object:
     place = path.with_name("index.json")
     place.write_bytes(path.read_bytes())
@@ -227,7 +202,7 @@ READERS = (
     Reader("videos", _videos, _video, ".mp4"),
     Reader("npz", _embeddings, EmbeddingSet.load, ".npz"),
     Reader("npy", _matrix, lambda path: np.sum(load_array(path, "a matrix")), ".npy"),
-    Reader("index", lambda: [(MODELS / "index.json").read_bytes()], _index, ".json", True),
+    Reader("index", _indexes, _index, ".json", True),
     Reader("spec", _specs, lambda path: ModelSpec.from_json(_utf8(path)), ".json", True),
     Reader("calibration", _calibrations, Calibration.load, ".json", True),
     Reader("recipe", _recipes, lambda path: load_recipe(str(path)), ".toml"),
@@ -248,6 +223,7 @@ READERS = (
     Reader("tflite", _tflite, _build, ".tflite"),
     Reader("onnx", _onnx, read_onnx_file, ".onnx"),
     Reader("external", _onnx, has_external_weights, ".onnx"),
+    *MODEL_READERS,
 )
 
 

@@ -20,7 +20,8 @@ from types import FrameType
 
 from mobileface.errors import MobileFaceError
 
-from .readers import READERS, Reader
+from .reader import Reader
+from .readers import READERS
 
 __all__ = ["Count", "TooSlowError", "main", "one"]
 

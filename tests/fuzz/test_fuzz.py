@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from .mutations import STRANGE, damage, damage_json
-from .readers import READERS, Reader
+from .reader import Reader
+from .readers import READERS
 from .run import Count, one
 
 SEEDS = 300

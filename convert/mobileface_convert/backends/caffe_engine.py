@@ -12,23 +12,14 @@ from mobileface.errors import ConversionError
 
 from .caffe import CaffeModel
 
-__all__ = ["CaffeNetwork", "require_importer"]
+__all__ = ["CaffeNetwork", "has_importer"]
 
 FloatArray = npt.NDArray[np.float32]
 
 
-def require_importer() -> None:
-    """Checks that the installed OpenCV can read Caffe networks.
-
-    Raises:
-        ConversionError: If OpenCV has no Caffe importer.
-    """
-    if not hasattr(cv2.dnn, "readNetFromCaffe"):
-        raise ConversionError(
-            f"OpenCV {cv2.__version__} cannot read Caffe networks, so the result cannot be "
-            "verified",
-            hint="pip install 'opencv-python-headless<5' where you export",
-        )
+def has_importer() -> bool:
+    """Whether the installed OpenCV can read Caffe networks."""
+    return hasattr(cv2.dnn, "readNetFromCaffe")
 
 
 class CaffeNetwork:
@@ -43,7 +34,12 @@ class CaffeNetwork:
     """
 
     def __init__(self, model: CaffeModel, name: str) -> None:
-        require_importer()
+        if not has_importer():
+            raise ConversionError(
+                f"OpenCV {cv2.__version__} cannot read Caffe networks",
+                where=name,
+                hint="pip install 'opencv-python-headless<5'",
+            )
         self.name = f"OpenCV {cv2.__version__}"
         self._where = name
         prototxt = np.frombuffer(model.prototxt.encode(), np.uint8)

@@ -27,7 +27,7 @@ from mobileface.errors import ConversionError, UnsupportedOperatorError
 
 from ..graph.onnx_builder import free_name
 
-__all__ = ["Prepared", "extract_part", "prepare"]
+__all__ = ["Prepared", "extract_part", "fixed_input", "prepare"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -102,9 +102,31 @@ def prepare(model: onnx.ModelProto, shape: tuple[int, ...], where: str) -> Prepa
         ConversionError: If the model does not have exactly one float32 input.
         UnsupportedOperatorError: If the model is quantised.
     """
+    ready = fixed_input(model, shape, where)
+    ready.ir_version = min(ready.ir_version, _IR_VERSION)
+    graph = ready.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    (name,) = (value.name for value in graph.input if value.name not in stored)
+    _set_padding_defaults(graph)
+    factor, shift = _remove_input_arithmetic(graph, name, shape[1])
+    scale = _scale_first_convolution(graph, name)
+    return Prepared(ready, shape, factor * scale, shift * scale)
+
+
+def fixed_input(model: onnx.ModelProto, shape: tuple[int, ...], where: str) -> onnx.ModelProto:
+    """A copy of a model whose input has a fixed size and whose weights are float32.
+
+    Args:
+        model: A model with one float32 input (N, C, H, W); it is not changed.
+        shape: Shape of the input, with batch 1.
+        where: Name of the model in error messages.
+
+    Raises:
+        ConversionError: If the model does not have exactly one float32 input.
+        UnsupportedOperatorError: If the model is quantised.
+    """
     ready = onnx.ModelProto()
     ready.CopyFrom(model)
-    ready.ir_version = min(ready.ir_version, _IR_VERSION)
     graph = ready.graph
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
@@ -119,10 +141,7 @@ def prepare(model: onnx.ModelProto, shape: tuple[int, ...], where: str) -> Prepa
         value.type.tensor_type.ClearField("shape")
     _check_not_quantized(graph, where)
     _store_float32(graph)
-    _set_padding_defaults(graph)
-    factor, shift = _remove_input_arithmetic(graph, inputs[0].name, shape[1])
-    scale = _scale_first_convolution(graph, inputs[0].name)
-    return Prepared(ready, shape, factor * scale, shift * scale)
+    return ready
 
 
 def _check_not_quantized(graph: onnx.GraphProto, where: str) -> None:

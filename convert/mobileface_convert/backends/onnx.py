@@ -17,7 +17,17 @@ from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder, without_defaults
 from ..graph.source_graph import Edge, Graph
 from ..ops import convert_node
 
-__all__ = ["add_graph", "build_onnx", "check", "clean", "read_onnx", "static_shapes", "to_onnx"]
+__all__ = [
+    "add_graph",
+    "build_onnx",
+    "check",
+    "clean",
+    "folded",
+    "output_names",
+    "read_onnx",
+    "static_shapes",
+    "to_onnx",
+]
 
 Dimension = int | str
 
@@ -82,7 +92,7 @@ def build_onnx(
         for name, shape in input_shapes.items()
     }
     found = add_graph(builder, graph, fed)
-    names = list(outputs or _names(graph.outputs))
+    names = list(outputs or output_names(graph.outputs))
     if len(names) != len(graph.outputs):
         raise GraphError(f"{len(names)} names for {len(graph.outputs)} outputs", where=graph.origin)
     for output in names:
@@ -95,7 +105,7 @@ def build_onnx(
     return ir.to_proto(builder.build(dict(zip(names, found, strict=True))))
 
 
-def _names(outputs: Sequence[Edge]) -> list[str]:
+def output_names(outputs: Sequence[Edge]) -> list[str]:
     """Names of the nodes, with the output's number where a node has several of the outputs."""
     nodes = [edge.node for edge in outputs]
     return [
@@ -199,6 +209,22 @@ def clean(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     check(simplified, where)
     del simplified.graph.value_info[:]  # inferred again on load; a tenth of a small model's size
     return simplified
+
+
+def folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model with everything computed that depends on no input, and otherwise the same nodes.
+
+    Sizes that a network computes from the shape of a fixed input become known by that.
+
+    Raises:
+        ConversionError: If onnxsim does not manage it.
+    """
+    try:
+        found, _ = onnxsim.simplify(model, check_n=0, perform_optimization=False)
+    except Exception as error:  # whatever onnxsim, the checker and ONNX Runtime raise
+        text = " ".join(str(error).split())[:200]
+        raise ConversionError(f"its constants cannot be computed ({text})") from error
+    return found
 
 
 def check(model: onnx.ModelProto, where: str) -> None:

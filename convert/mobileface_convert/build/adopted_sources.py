@@ -16,10 +16,11 @@ from ..frontends.onnx_file import opset_of, read_onnx_file, value_shapes
 from ..frontends.tflite import read_tflite
 from ..graph.onnx_builder import DEFAULT_OPSET
 from ..graph.shapes import known_shapes
+from ..graph.source_graph import Edge, Graph
 from ..oracles.litert_oracle import litert_is_installed
 from ..source_passes import prune
 
-__all__ = ["HALF_TOLERANCE", "Network", "read_network"]
+__all__ = ["HALF_TOLERANCE", "Network", "adopted_opset", "read_network"]
 
 HALF_TOLERANCE = 1e-2
 """Largest relative error where something is rounded to float16."""
@@ -27,6 +28,9 @@ HALF_TOLERANCE = 1e-2
 _FLOAT16 = onnx.TensorProto.FLOAT16
 _NEWEST_OPSET = 23
 _FEATURE = "embedding"
+_POINTS = "points"
+_REGRESSIONS = ("LinearRegressionOutput", "MAERegressionOutput")
+"""Losses that give their input unchanged."""
 _CHANNELS = (1, 3)
 
 
@@ -43,6 +47,8 @@ class Network:
         tolerance: Largest relative error that its verification allows.
         half: Whether it computes in float16.
         options: The recipe's table ``[convert]``.
+        shapes: Sizes of the axes after the first of each output of the made model, as far as the
+            file says them.
     """
 
     maker: str
@@ -53,6 +59,7 @@ class Network:
     tolerance: float
     half: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
 
 def read_network(files: Sequence[Path], outputs: Mapping[str, str | None]) -> Network:
@@ -80,9 +87,18 @@ def read_network(files: Sequence[Path], outputs: Mapping[str, str | None]) -> Ne
     )
 
 
+def adopted_opset(path: Path) -> int:
+    """The operator set in which an ONNX file is read.
+
+    Raises:
+        ConversionError: It cannot be read, or its operator set is not known.
+    """
+    return min(max(DEFAULT_OPSET, opset_of(path)), _NEWEST_OPSET)
+
+
 def _onnx(path: Path, outputs: Mapping[str, str | None]) -> Network:
     where = str(path)
-    opset = min(max(DEFAULT_OPSET, opset_of(path)), _NEWEST_OPSET)
+    opset = adopted_opset(path)
     model = read_onnx_file(path, opset=opset)
     inputs = [value.name for value in model.graph.input]
     shapes = value_shapes(model)
@@ -98,6 +114,7 @@ def _onnx(path: Path, outputs: Mapping[str, str | None]) -> Network:
         tolerance=HALF_TOLERANCE if half else 1e-5,
         half=half,
         options=options,
+        shapes={name: shapes.get(found, ())[1:] for name, found in chosen.items()},
     )
 
 
@@ -154,23 +171,61 @@ def _tflite(path: Path, outputs: Mapping[str, str | None]) -> Network:
     network = read_tflite(path)
     shape = _image_shape([network.tensors[number].shape for number in network.inputs], where)
     names = [network.tensors[number].name for number in network.outputs]
-    options = {"outputs": _chosen(names, outputs, where)}
-    return Network("tflite", {"model": path}, "image", *shape, tolerance=1e-4, options=options)
+    chosen = _chosen(names, outputs, where)
+    sizes = {
+        network.tensors[number].name: network.tensors[number].shape[1:]
+        for number in network.outputs
+    }
+    return Network(
+        "tflite",
+        {"model": path},
+        "image",
+        *shape,
+        tolerance=1e-4,
+        options={"outputs": chosen},
+        shapes={name: sizes[found] for name, found in chosen.items()},
+    )
 
 
 def _mxnet(symbol: Path, params: Path, outputs: Mapping[str, str | None]) -> Network:
-    if list(outputs) != [_FEATURE]:
+    if list(outputs) not in ([_FEATURE], [_POINTS]):
         raise ConversionError(
-            "checkpoints of MXNet are adopted for embeddings only",
+            "checkpoints of MXNet are adopted for embeddings and landmarks only",
             where=str(symbol),
             hint="mobileface-convert model converts it to ONNX, which can be adopted",
         )
-    feature = outputs[_FEATURE]
-    graph = prune(load_checkpoint(symbol, params), feature).graph
+    ((kept, feature),) = outputs.items()
+    graph = load_checkpoint(symbol, params)
+    if kept == _POINTS and feature is None:
+        feature = _regressed(graph)
+    graph = prune(graph, feature).graph
     (name, sizes), *others = known_shapes(graph, {}).items()
     shape = tuple(size if isinstance(size, int) else None for size in sizes)
     channels, size = _image_shape([shape, *((),) * len(others)], graph.origin)
-    edge = graph.outputs[0]
-    cut = edge.node.name if edge.index == 0 else f"{edge.node.name}_output{edge.index}"
+    cut = _edge_name(graph.outputs[0])
     files = {"symbol": symbol, "params": params}
     return Network("mxnet", files, name, channels, size, tolerance=1e-5, options={"cut": cut})
+
+
+def _regressed(graph: Graph) -> str:
+    """The only output of a network, or what its regression loss reads.
+
+    Raises:
+        ConversionError: It has several.
+    """
+    if len(graph.outputs) != 1:
+        names = ", ".join(_edge_name(edge) for edge in graph.outputs)
+        raise ConversionError(
+            f"the network has {len(graph.outputs)} outputs: {names}",
+            where=graph.origin,
+            hint="name the one for points: --feature NAME",
+        )
+    edge = graph.outputs[0]
+    while edge.node.op in _REGRESSIONS:
+        edge = edge.node.inputs[0]
+    return _edge_name(edge)
+
+
+def _edge_name(edge: Edge) -> str:
+    """The name that `Graph.find` finds an edge by."""
+    return edge.node.name if edge.index == 0 else f"{edge.node.name}_output{edge.index}"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import ConversionError, ParityError
+from mobileface.vision.crops import CROPS
 
 __all__ = ["AttributesTask", "EmbeddingTask", "Head", "Measured", "Task", "parse_head"]
 
@@ -61,10 +62,28 @@ class Task(Protocol):
     def outputs(self) -> Mapping[str, str | None]:
         """The published output of each output of the spec; None if it is the only one."""
 
-    def section(self, crop: str) -> dict[str, Any]:
+    def side(self, crop: str, /) -> int:
+        """Side of the crop in pixels if neither the network nor the request says it.
+
+        Raises:
+            ConversionError: One of them must.
+        """
+
+    def section(self, crop: str, /) -> dict[str, Any]:
         """The section of the spec before anything was measured."""
 
-    def measured(self, crop: str, rows: FloatArray, where: str) -> Measured:
+    def check_shapes(self, shapes: Mapping[str, Sequence[int | None]], /, where: str) -> None:
+        """Checks the shapes of outputs against what is said of them.
+
+        Args:
+            shapes: Sizes after the batch of each output, as far as they are known.
+            where: Name of the model in error messages.
+
+        Raises:
+            ConversionError: They contradict each other.
+        """
+
+    def measured(self, crop: str, /, rows: FloatArray, where: str) -> Measured:
         """What was measured.
 
         Args:
@@ -101,9 +120,16 @@ class EmbeddingTask:
         """One vector."""
         return {"embedding": self.feature}
 
+    def side(self, crop: str) -> int:
+        """That of the crop."""
+        return CROPS[crop].size
+
     def section(self, crop: str) -> dict[str, Any]:
         """A vector of one number."""
         return {"output": "embedding", "size": 1, "normalized": False, "crop": crop}
+
+    def check_shapes(self, _: Mapping[str, Sequence[int | None]], where: str) -> None:
+        """Rows may have any shape."""
 
     def measured(self, crop: str, rows: FloatArray, where: str) -> Measured:
         """Its size, and whether it has unit length."""
@@ -189,9 +215,16 @@ class AttributesTask:
         """One for each head."""
         return {head.attribute: head.output for head in self.heads}
 
+    def side(self, crop: str) -> int:
+        """That of the crop."""
+        return CROPS[crop].size
+
     def section(self, crop: str) -> dict[str, Any]:
         """Heads whose rows may have any sum."""
         return {"crop": crop, "heads": [self._head(head, chances=False) for head in self.heads]}
+
+    def check_shapes(self, _: Mapping[str, Sequence[int | None]], where: str) -> None:
+        """Rows may have any shape."""
 
     def measured(self, crop: str, rows: FloatArray, where: str) -> Measured:
         """Which heads give probabilities."""

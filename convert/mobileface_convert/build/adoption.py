@@ -20,13 +20,12 @@ import numpy.typing as npt
 import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError, ParityError
-from mobileface.host.files import sha256
-from mobileface.vision.crops import CROPS
 
 from ..makers import MAKERS, Files
 from ..oracles.verify import open_model, probe_input
 from ..recipes.recipe import Recipe, recipe_from
-from ..sources.files import DirectorySource, git_blob_sha1
+from ..sources.files import DirectorySource
+from .adopted_document import Adopted, License, check_numbers, origin_tables
 from .adopted_sources import HALF_TOLERANCE, Network, read_network
 from .adopted_tasks import EmbeddingTask, Task
 from .pipeline import fetch_all
@@ -39,19 +38,6 @@ _HALF_COSINE = 0.999
 """Smallest cosine where something is rounded to float16."""
 
 _HUGE = 1e30
-
-
-@dataclass(frozen=True)
-class License:
-    """Terms of use as stated by whoever adopts a network.
-
-    Attributes:
-        name: One line, e.g. an SPDX identifier.
-        words: The whole text.
-    """
-
-    name: str
-    words: str
 
 
 @dataclass(frozen=True)
@@ -89,19 +75,6 @@ class Request:
     origin: str = "not stated"
 
 
-@dataclass(frozen=True)
-class Adopted:
-    """A recipe for a network.
-
-    Attributes:
-        recipe: The recipe; its ``document`` can be written as TOML.
-        notes: What was found out about the network, one sentence each.
-    """
-
-    recipe: Recipe
-    notes: tuple[str, ...]
-
-
 def adopt(request: Request, folder: Path) -> Adopted:
     """The recipe of a network that reads a face crop.
 
@@ -113,7 +86,7 @@ def adopt(request: Request, folder: Path) -> Adopted:
         ConversionError: A file is refused, or contradicts what is said of it.
         ParityError: The network gives no finite numbers, or the same ones for every picture.
     """
-    _check_scaling(request)
+    check_numbers(request.name, request.size, request.tolerance, request.std)
     network = read_network(request.files, request.task.outputs)
     document = _document(request, network, folder, _side(request, network))
     draft = recipe_from(document, request.name, folder)
@@ -122,6 +95,7 @@ def adopt(request: Request, folder: Path) -> Adopted:
     assert measure is not None
     rows, _ = measure(draft, files)
     _check_rows(rows, request)
+    request.task.check_shapes(network.shapes, request.name)
     measured = request.task.measured(request.crop, rows, request.name)
     document["spec"][request.task.kind] = dict(measured.section)
     document["spec"]["title"] += f", {measured.title}"
@@ -136,23 +110,6 @@ def adopt(request: Request, folder: Path) -> Adopted:
         recipe = recipe_from(document, request.name, folder)
         notes.append(f"batch fixed at 1: {reason}")
     return Adopted(recipe, tuple(notes))
-
-
-def _check_scaling(request: Request) -> None:
-    """Checks the numbers that pixels are scaled with, and other numbers of the request.
-
-    Raises:
-        ConversionError: They are for pixels 0..1, or not positive.
-    """
-    for name, number in (("size", request.size), ("tolerance", request.tolerance)):
-        if number is not None and not number > 0:  # nan is not
-            raise ConversionError(f"--{name} {number:g} must be above 0", where=request.name)
-    if 0 < min(request.std) < 1:
-        raise ConversionError(
-            f"--std {' '.join(f'{value:g}' for value in request.std)} is not for pixels 0..255",
-            where=request.name,
-            hint="multiply mean and std by 255 if the network was trained on pixels 0..1",
-        )
 
 
 def _side(request: Request, network: Network) -> int:
@@ -174,7 +131,7 @@ def _side(request: Request, network: Network) -> int:
         raise ConversionError(
             f"the network reads {height} rows of {width} pixels, but crops are square", where=where
         )
-    side: int = known.pop() if known else request.size or CROPS[request.crop].size
+    side = known.pop() if known else request.size or request.task.side(request.crop)
     if request.size not in (None, side):
         raise ConversionError(
             f"the network reads {side}x{side} pixels, not {request.size}",
@@ -186,18 +143,11 @@ def _side(request: Request, network: Network) -> int:
 
 def _document(request: Request, network: Network, folder: Path, side: int) -> dict[str, Any]:
     """The recipe before anything was measured, with bounds that hold for everything."""
-    terms = request.license or License(
-        "not stated", "The terms of use were not stated when the model was adopted.\n"
-    )
     task = request.task
     loose = {"max_abs_error": _HUGE, "min_cosine": -1.0}
     source = ", ".join(path.name for path in request.files)
     return {
-        "upstream": {
-            "repository": request.origin,
-            "license": {"name": terms.name, "url": request.origin, "words": terms.words},
-        },
-        "files": {role: _pinned(path, folder) for role, path in network.files.items()},
+        **origin_tables(request.license, request.origin, network.files, folder),
         "convert": {
             "maker": network.maker,
             "weights": request.weights or ("float16" if network.half else "float32"),
@@ -226,28 +176,6 @@ def _document(request: Request, network: Network, folder: Path, side: int) -> di
             },
             task.kind: task.section(request.crop),
         },
-    }
-
-
-def _pinned(path: Path, folder: Path) -> dict[str, Any]:
-    """A source file with its hashes.
-
-    Raises:
-        ConversionError: It lies outside of the recipe's folder.
-    """
-    try:
-        place = path.resolve().relative_to(folder.resolve())
-    except ValueError:
-        raise ConversionError(
-            "lies outside of the folder of the recipe",
-            where=str(path),
-            hint="write the recipe into the folder of the file, or one above it",
-        ) from None
-    return {
-        "path": place.as_posix(),
-        "git_blob_sha1": git_blob_sha1(path),
-        "bytes": path.stat().st_size,
-        "sha256": sha256(path),
     }
 
 

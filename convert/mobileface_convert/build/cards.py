@@ -5,14 +5,14 @@ The content comes from the recipe and the certificate. The licence text is writt
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mobileface.errors import ConversionError, ModelIntegrityError
+from mobileface.errors import ConversionError
 from mobileface.host.files import write_aside
+from mobileface.models.sealed import read_certificate
 from mobileface.models.spec import ModelSpec
 
 from ..recipes.recipe import Card, Recipe
@@ -42,7 +42,7 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
     for recipe in recipes:
         if recipe.card is None:
             continue
-        certificate = _read(folder / f"{recipe.name}.certificate.json")
+        certificate = read_certificate(folder / f"{recipe.name}.certificate.json")
         written[folder / f"{recipe.name}.md"] = card_text(recipe.spec, recipe.card, certificate)
         name = recipe.spec.license.text_name
         words = recipe.upstream.license_words or license_text(name)
@@ -137,16 +137,6 @@ def _input(spec: ModelSpec) -> str:
         batch = ", one crop per run: batch fixed at 1" if image.batch else ""
         return f"{form}, {image.color}, {scaled}{crop}{batch}"
     return spec.kind.describe_input(spec.section) or "see the spec in the file"
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelIntegrityError(f"cannot be read ({error})", where=str(path)) from error
-    if not isinstance(document, dict):
-        raise ModelIntegrityError("not a certificate", where=str(path))
-    return document
 
 
 def license_text(name: str) -> str:

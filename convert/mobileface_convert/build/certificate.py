@@ -50,6 +50,7 @@ from typing import Any
 
 from mobileface.host.files import sha256, write_aside
 from mobileface.models.agreement import Bounds
+from mobileface.models.sealed import sealed
 
 from ..makers import Built, PassRecord
 from ..oracles.verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
@@ -144,8 +145,8 @@ def export_certificate(
 
 
 def write_certificate(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes a certificate as JSON."""
-    write_aside(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    """Writes a certificate as JSON, with its checksum (`mobileface.models.sealed`)."""
+    write_aside(path, json.dumps(sealed(document), indent=2, allow_nan=False) + "\n")
 
 
 def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:

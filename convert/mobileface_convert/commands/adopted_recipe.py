@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mobileface.errors import ConversionError
+from mobileface.models.sealed import read_certificate
 
 from ..recipes.recipe import Recipe, load_recipe, recipe_from
 
 __all__ = ["recipe_for"]
-
-_MAX_BYTES = 16 << 20
 
 
 def recipe_for(model: Path, named: str | None, source: Path | None) -> Recipe:
@@ -25,6 +23,7 @@ def recipe_for(model: Path, named: str | None, source: Path | None) -> Recipe:
 
     Raises:
         ConversionError: There is no such recipe, it is invalid, or its files are nowhere.
+        ModelIntegrityError: The model's certificate cannot be read.
     """
     if named is None:
         path = model.with_name(f"{model.stem}.certificate.json")
@@ -57,11 +56,12 @@ def _from(recipe: Recipe, named: str, source: Path | None) -> Recipe:
 
 
 def _document(certificate: Path) -> dict[str, Any] | None:
-    """The recipe in a certificate; None if it has none."""
-    try:
-        with certificate.open("rb") as stream:
-            found = json.loads(stream.read(_MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
+    """The recipe in a certificate; None if it has none, or if there is no certificate.
+
+    Raises:
+        ModelIntegrityError: The certificate cannot be read.
+    """
+    if not certificate.exists():
         return None
-    recipe = found.get("recipe") if isinstance(found, dict) else None
+    recipe = read_certificate(certificate).get("recipe")
     return recipe if isinstance(recipe, dict) else None

@@ -1,15 +1,14 @@
-"""``mobileface-convert export``: exports networks to ONNX or, verified, to ncnn or Caffe.
+"""``mobileface-convert export``: networks to ONNX or, verified, to ncnn, FeatherCNN or Caffe.
 
 There are three kinds of input: the files of a checkpoint; recipes, whose files come from a source;
-and, for ncnn, ONNX models.
+and, for ncnn and FeatherCNN, ONNX models.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import onnx
 
 from mobileface.errors import ConversionError, MobileFaceError, shown
-from mobileface.host.files import sha256, write_aside
+from mobileface.host.files import write_aside
 from mobileface.host.output_options import OutputPlace
 from mobileface.host.outputs import check_folder, check_outputs
 from mobileface.models.spec import METADATA_KEY
@@ -29,10 +28,13 @@ from ..build.collection import agreement_text, open_upstream
 from ..build.pipeline import choose
 from ..exports.caffe_export import export_caffe, source_of_graph, source_of_recipe, why_not_caffe
 from ..exports.export_table import export_table
+from ..exports.feathercnn_export import export_feathercnn
 from ..exports.interface import Interface, adapted, add_interface
 from ..exports.ncnn_export import export_ncnn
 from ..exports.network_export import load_network_files
+from ..exports.onnx_part import known_agreement
 from ..exports.sidecar import (
+    ENGINES,
     Export,
     check_exportable,
     export_paths,
@@ -66,7 +68,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="MODEL.onnx",
-        help="for ncnn: ONNX models to export",
+        help="for ncnn and feathercnn: ONNX models to export",
     )
     add(
         "--recipe",
@@ -74,7 +76,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="use cut, input, opset and spec of a recipe, and its files from --source unless "
-        "--params is given; ncnn and caffe accept several",
+        "--params is given; all targets but onnx accept several",
     )
     add("--source", metavar="DIR_OR_URL", help="same as for 'all'")
     add(
@@ -82,7 +84,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         action=OutputPlace,
         required=True,
         metavar="OUT.onnx|DIR",
-        help="output file; for ncnn and caffe a folder",
+        help="output file; for other targets than onnx a folder",
     )
     add(
         "--input-shape",
@@ -130,9 +132,10 @@ def _export_table(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     if options.symbol and not options.params:
         raise ConversionError("--symbol needs --params")
-    if options.model and (options.params or options.recipe or options.target != "ncnn"):
+    takes_onnx = options.target in ("ncnn", "feathercnn")
+    if options.model and (options.params or options.recipe or not takes_onnx):
         raise ConversionError(
-            "--model is for --target ncnn and excludes --params and --recipe",
+            "--model is for --target ncnn or feathercnn and excludes --params and --recipe",
             hint="an ONNX model needs no source",
         )
     if not (options.model or options.params or options.recipe):
@@ -189,63 +192,66 @@ def _to_onnx(options: argparse.Namespace) -> int:
     return 0
 
 
-def _to_ncnn(options: argparse.Namespace) -> int:
+def _from_onnx(options: argparse.Namespace) -> int:
+    """Exports to ncnn or FeatherCNN, from ONNX models that may be converted first."""
     jobs: list[Job] = [
-        (path.stem, partial(_ncnn_of_model, options, path)) for path in options.model
+        (path.stem, partial(_engine_of_model, options, path)) for path in options.model
     ]
     opened: Opened = {}
-    jobs += [(name, partial(_ncnn_of_recipe, options, name, opened)) for name in options.recipe]
-    return _run(jobs or [(_stem(options), partial(_ncnn_of_checkpoint, options))])
+    jobs += [(name, partial(_engine_of_recipe, options, name, opened)) for name in options.recipe]
+    return _run(jobs or [(_stem(options), partial(_engine_of_checkpoint, options))])
 
 
-def _ncnn_of_model(options: argparse.Namespace, path: Path) -> Export:
-    """Exports an ONNX model to ncnn."""
+def _exporter(options: argparse.Namespace) -> Callable[..., Export]:
+    """The function that exports an ONNX model to the target."""
+    if options.target == "feathercnn":
+        return export_feathercnn
+    return partial(export_ncnn, weights=options.weights, time_limit=options.time_limit)
+
+
+def _engine_of_model(options: argparse.Namespace, path: Path) -> Export:
+    """Exports an ONNX model."""
     _check_written(options, path.stem, [path])
-    return export_ncnn(
+    return _exporter(options)(
         read_onnx(path),
         path.stem,
         options.output,
         sources=[source_file(path)],
-        known=_known(path),
+        known=known_agreement(path),
         shape=_sizes(options.input_shape) if options.input_shape else None,
-        weights=options.weights,
-        time_limit=options.time_limit,
     )
 
 
-def _ncnn_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
-    """Exports the model of a recipe to ncnn."""
+def _engine_of_recipe(options: argparse.Namespace, name: str, opened: Opened) -> Export:
+    """Exports the model of a recipe, with the passes for ncnn."""
     recipe = load_recipe(name).targeting("ncnn")
-    check_exportable(why_not_exported(recipe.spec, "ncnn"), "ncnn", name)
+    title = ENGINES[options.target]
+    check_exportable(why_not_exported(recipe.spec, title), title, name)
     recipe, files = _files(recipe, options, opened)
     _check_written(options, name, files.values())
     built = MAKERS[recipe.maker].build(recipe, files)
-    return export_ncnn(
+    return _exporter(options)(
         onnx.load_from_string(built.content),
         name,
         options.output,
         sources=[source_file(path) for path in files.values()],
         passes=built.passes,
-        weights=options.weights,
-        time_limit=options.time_limit,
     )
 
 
-def _ncnn_of_checkpoint(options: argparse.Namespace) -> Export:
-    """Exports a checkpoint without a recipe to ncnn."""
+def _engine_of_checkpoint(options: argparse.Namespace) -> Export:
+    """Exports a checkpoint without a recipe."""
     _check_written(options, _stem(options), [options.symbol, options.params])
     graph = prune(load_network_files(options.symbol, options.params), options.at).graph
     name, shape = _input(options, None, graph)
     model, records = to_optimised_onnx(graph, {name: shape}, target="ncnn", opset=options.opset)
-    return export_ncnn(
+    return _exporter(options)(
         model,
         _stem(options),
         options.output,
         sources=_sources(options),
         shape=shape,
         passes=records,
-        weights=options.weights,
-        time_limit=options.time_limit,
     )
 
 
@@ -276,7 +282,7 @@ def _caffe_of_checkpoint(options: argparse.Namespace) -> Export:
 
 
 def _check_written(options: argparse.Namespace, name: str, files: Iterable[Path | None]) -> None:
-    """Checks that an export to ncnn or Caffe replaces none of its own source files."""
+    """Checks that an export replaces none of its own source files."""
     check_outputs(export_paths(options.output, name, options.target, options.weights), files)
 
 
@@ -339,19 +345,6 @@ def _files(recipe: Recipe, options: argparse.Namespace, opened: Opened) -> tuple
     )
 
 
-def _known(path: Path) -> Mapping[str, Any] | None:
-    """How a model agreed with its source, from the certificate next to it; None if not known."""
-    try:
-        text = path.with_name(f"{path.stem}.certificate.json").read_text(encoding="utf-8")
-        document = json.loads(text)
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict) or document.get("sha256") != sha256(path):
-        return None
-    found = document.get("verification")
-    return found if isinstance(found, dict) else None
-
-
 def _stem(options: argparse.Namespace) -> str:
     """File name for the export of a checkpoint without a recipe."""
     path: Path = options.symbol or options.params
@@ -400,6 +393,7 @@ def _sizes(text: str) -> tuple[int | str, ...]:
 
 _TARGETS: dict[str, Callable[[argparse.Namespace], int]] = {
     "onnx": _to_onnx,
-    "ncnn": _to_ncnn,
+    "ncnn": _from_onnx,
+    "feathercnn": _from_onnx,
     "caffe": _to_caffe,
 }

@@ -28,7 +28,7 @@ from ..graph.source_graph import Graph
 from ..ops.table import operators_json, operators_markdown
 from ..oracles.verify import require
 from ..recipes.recipe import load_recipe, recipe_names
-from ..source_passes import PassResult, fold_batchnorm, prune
+from ..source_passes import PassResult, merge_batchnorm, prune
 from .adopt import add_adopt
 from .adopted_recipe import recipe_for
 from .export import add_export, add_export_table
@@ -140,6 +140,13 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="-symbol.json, .params, .nd, .onnx, .tflite",
     )
+    parser.add_argument(
+        "--size",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="height and width of images, for multiply-adds, if the network leaves them open",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object to stdout")
     parser.set_defaults(run=_inspect)
 
@@ -230,7 +237,8 @@ def _starter(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    description = describe(options.files)
+    size = None if options.size is None else (options.size[0], options.size[1])
+    description = describe(options.files, size)
     print(json.dumps(description) if options.json else format_description(description))
     return 0
 
@@ -249,7 +257,7 @@ def _prune(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     _check_checkpoint(options)
     graph = load_checkpoint(options.symbol, options.params)
-    result = fold_batchnorm(graph)
+    result = merge_batchnorm(graph)
     for line in result.changed:
         print(shown(f"folded {line}"))
     for refused in result.refused:

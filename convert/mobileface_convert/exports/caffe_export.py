@@ -1,6 +1,7 @@
 """Exports an MXNet graph as Caffe's two files and a sidecar.
 
-The exported network, run by OpenCV, is verified against ONNX Runtime. The passes have run on the
+The exported network, run by an evaluator of the written files and by OpenCV where that can read
+them, is verified against ONNX Runtime. The passes have run on the
 graph, so batch normalisation is folded where possible. A detector is exported up to its
 predictions.
 """
@@ -19,13 +20,14 @@ from mobileface.errors import ConversionError
 from mobileface.models.spec import ModelSpec
 
 from ..backends.caffe import CaffeModel, to_caffe
-from ..backends.caffe_engine import CaffeNetwork, require_importer
+from ..backends.caffe_engine import CaffeNetwork, has_importer
 from ..backends.onnx import to_onnx
 from ..graph.source_graph import Graph
 from ..makers import Files, PassRecord, apply_source_passes, load_network
 from ..makers.mxnet import sections
 from ..makers.network import worst
 from ..makers.yolo import find_trunk
+from ..oracles.caffe_evaluator import CaffeEvaluator
 from ..oracles.verify import BATCH_SIZES, Agreement, open_model
 from ..recipes.recipe import Recipe
 from ..source_passes import BEFORE_CAFFE, prune
@@ -159,24 +161,30 @@ def export_caffe(
         ParityError: If the exported network differs from the source.
         ConversionError: If another step fails.
     """
-    require_importer()
     shape = (1, *source.shapes[0])
     model = to_caffe(source.graph, {source.input: shape}, source.outputs, name=name)
-    engine = CaffeNetwork(model, name)
+    engines: list[CaffeEvaluator | CaffeNetwork] = [CaffeEvaluator(model, name)]
+    if has_importer():
+        engines.append(CaffeNetwork(model, name))
     return write_export(
         folder,
         name,
         _describe(source, model),
         source.spec,
-        agreement=_compare(source, model, engine),
+        agreement=_compare(source, model, engines),
         shapes=source.shapes,
-        engine=engine.name,
+        engine=" and ".join(engine.name for engine in engines),
         sources=sources,
     )
 
 
-def _compare(source: CaffeSource, model: CaffeModel, engine: CaffeNetwork) -> Agreement:
-    """Runs the graph and the Caffe network on the same images, one by one and in batches."""
+def _compare(
+    source: CaffeSource, model: CaffeModel, engines: Sequence[CaffeEvaluator | CaffeNetwork]
+) -> Agreement:
+    """Runs the graph and the Caffe network on the same images; OpenCV also in batches.
+
+    The evaluator computes each image of a batch by itself, so a single batch is enough.
+    """
     names, agreements = list(model.outputs), []
     oracle = f"ONNX Runtime {onnxruntime.__version__}"
     one_size = len(source.shapes) == 1
@@ -185,7 +193,8 @@ def _compare(source: CaffeSource, model: CaffeModel, engine: CaffeNetwork) -> Ag
     for pixels in probe_tensors(source.spec, source.shapes):
         tensor = scaled_pixels(pixels, source.mean, source.norm)
         expected = session.run(names, {source.input: tensor})
-        for batch in BATCH_SIZES:
+        runs = [(engine, batch) for engine in engines[1:] for batch in BATCH_SIZES]
+        for engine, batch in ((engines[0], max(BATCH_SIZES)), *runs):
             parts = [
                 engine.run({source.input: tensor[start : start + batch]}, names)
                 for start in range(0, len(tensor), batch)

@@ -12,13 +12,14 @@ from mobileface.host.files import reason
 
 from ..recipes.recipe import Recipe, load_recipe, recipe_names
 from .caffe_export import why_not_caffe
-from .sidecar import SCHEMA, why_not_exported
+from .sidecar import ENGINES, SCHEMA, why_not_exported
 
 __all__ = ["cell", "export_table"]
 
 _COLUMNS = {
     "ncnn": ("ncnn", "float32"),
     "ncnn, float16": ("ncnn", "float16"),
+    "FeatherCNN": ("feathercnn", "float32"),
     "Caffe": ("caffe", "float32"),
 }
 _NO = "no: "
@@ -36,7 +37,7 @@ def export_table(folders: Sequence[Path]) -> str:
     """
     found = {}
     for folder in folders:
-        for target in ("ncnn", "caffe"):
+        for target in ENGINES:
             for path in sorted(folder.glob(f"*.{target}.json")):
                 document = _read(path)
                 found[document["model"], target, document["weights"]] = document
@@ -71,7 +72,11 @@ def cell(document: dict[str, Any] | None) -> str:
 
 def _why_not(recipe: Recipe, target: str) -> str:
     """Why a model cannot be exported to a target; empty if it can."""
-    why = why_not_exported(recipe.spec, "ncnn") if target == "ncnn" else why_not_caffe(recipe)
+    if target == "caffe":
+        why = why_not_caffe(recipe)
+    else:
+        why = why_not_exported(recipe.spec, ENGINES[target])
+    why = why or recipe.options.get("no_export", {}).get(target, "")
     return f"{_NO}{why}" if why else ""
 
 

@@ -92,14 +92,8 @@ def export_model(
     graph = _select(whole, outputs)
     known = known_shapes(graph, dict(shapes or {}))
     interface = Interface(image_input(graph, known) if uint8 else None, normalize)
-    convert = partial(
-        to_optimised_onnx,
-        graph,
-        target=target,
-        first=interface.passes,
-        opset=opset,
-        name=output.stem,
-    )
+    options = {"target": target, "first": interface.passes, "opset": opset, "name": output.stem}
+    convert = partial(to_optimised_onnx, graph, **options)
     model, records, declared, note = _convert(convert, graph, known, interface, static=static)
     parity = None
     if verify:

@@ -17,8 +17,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
-from mobileface.diagnostics.measure import measure_in_turn
 from mobileface.host.machine import this_machine
+from mobileface.host.measure import measure_in_turn
 
 from ..build.variants import CONDITIONS
 from ..frontends.onnx_file import opset_of, read_onnx_file

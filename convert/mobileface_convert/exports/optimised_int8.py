@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from mobileface.diagnostics.measure import measure_in_turn
 from mobileface.errors import ConversionError
+from mobileface.host.measure import measure_in_turn
 from mobileface.vision.picture_files import read_image
 
 from ..backends.quantized import dense_only, quantize

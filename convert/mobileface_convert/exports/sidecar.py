@@ -24,9 +24,11 @@
 The network's input is (pixel - mean) * norm, per channel in the order of ``color``. ``height`` and
 ``width`` are null if any multiple of ``detection.multiple`` is accepted. ``options`` are settings
 of the engine that the verified outputs depend on. ``detection`` describes how to decode the
-predictions; see docs/export.md. ``spec`` is the spec of the ONNX model: task, size, crop and
-normalisation of an embedding, classes, licence and source hashes; null for a network without a
-recipe. ``onnx`` is how the ONNX model agreed with its own source, if that is known.
+predictions; see docs/export.md. The program divides an output with
+``"left_out": "l2_normalization"`` by its length, which the ONNX model does itself. ``spec`` is the
+spec of the ONNX model: task, size, crop and normalisation of an embedding, classes, licence and
+source hashes; null for a network without a recipe. ``onnx`` is how the ONNX model agreed with its
+own source, if that is known.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ from ..recipes.recipe import Recipe
 
 __all__ = [
     "DETECTION_SHAPES",
+    "ENGINES",
     "SCHEMA",
     "Export",
     "Network",
@@ -75,10 +78,17 @@ SCHEMA = 1
 DETECTION_SHAPES = ((3, 256, 320), (3, 160, 96))
 """Shapes at which detectors are compared; the first is used in files that need a fixed size."""
 
+ENGINES = {"ncnn": "ncnn", "feathercnn": "FeatherCNN", "caffe": "Caffe"}
+"""The formats besides ONNX: the name of each target's engine."""
+
 _RELATIVE = {"float32": 5e-5, "float16": 1e-2}
 _COSINE = {"float32": 0.999999, "float16": 0.9999}
-_SUFFIXES = {"ncnn": ("param", "bin"), "caffe": ("prototxt", "caffemodel")}
-"""The suffixes of a network's files, by target."""
+_SUFFIXES = {
+    "ncnn": {"param": "param", "bin": "bin"},
+    "feathercnn": {"param": "feathercnn.param", "bin": "feathercnn.bin"},
+    "caffe": {"prototxt": "prototxt", "caffemodel": "caffemodel"},
+}
+"""The suffix of each of a network's files, by target."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -88,8 +98,8 @@ class Network:
     """An exported network, before it is verified.
 
     Attributes:
-        target: "ncnn" or "caffe".
-        contents: Content of each file by suffix, without the dot.
+        target: "ncnn", "feathercnn" or "caffe".
+        contents: Content of each file by its key in the section ``files``.
         layers: Number of layers.
         weights: How weights are stored, "float32" or "float16".
         input: The section ``input`` of the sidecar.
@@ -301,7 +311,8 @@ def write_export(
     }
     document = _sidecar(name, stem, network, spec, certificate)
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    written = {folder / f"{stem}.{suffix}": data for suffix, data in network.contents.items()}
+    suffixes = _SUFFIXES[network.target]
+    written = {folder / f"{stem}.{suffixes[key]}": d for key, d in network.contents.items()}
     written[folder / f"{stem}.{network.target}.json"] = text.encode()
     _write_together(written)
     size = sum(map(len, network.contents.values()))
@@ -311,7 +322,8 @@ def write_export(
 def export_paths(folder: Path, name: str, target: str, weights: str) -> list[Path]:
     """The files that `write_export` will write."""
     stem = _export_stem(name, weights)
-    return [folder / f"{stem}.{suffix}" for suffix in (*_SUFFIXES[target], f"{target}.json")]
+    suffixes = (*_SUFFIXES[target].values(), f"{target}.json")
+    return [folder / f"{stem}.{suffix}" for suffix in suffixes]
 
 
 def _export_stem(name: str, weights: str) -> str:
@@ -342,12 +354,12 @@ def _sidecar(
         "target": network.target,
         "weights": network.weights,
         "files": {
-            suffix: {
-                "file": f"{stem}.{suffix}",
+            key: {
+                "file": f"{stem}.{_SUFFIXES[network.target][key]}",
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "bytes": len(content),
             }
-            for suffix, content in network.contents.items()
+            for key, content in network.contents.items()
         },
         "layers": network.layers,
         "input": network.input,

@@ -23,6 +23,8 @@ from mobileface.errors import (
     UnsupportedOperatorError,
 )
 
+from .rehearsed import rehearse
+
 if TYPE_CHECKING:
     import h5py
 
@@ -32,6 +34,9 @@ MAX_BYTES = 256 << 20
 """Largest file that is read."""
 
 _MAX_CONFIG = 4 << 20
+_SECONDS = 2
+"""CPU time for a small file; HDF5 loops for ever on some damaged ones."""
+
 _MAX_LAYERS = 10_000
 _MAX_ELEMENTS = 1 << 26
 
@@ -81,7 +86,8 @@ def read_keras(path: Path) -> KerasNetwork:
     Raises:
         ConversionError: h5py is not installed.
         SourceError: The file cannot be read.
-        SourceFormatError: The file is no Keras model, or contradicts itself.
+        SourceFormatError: The file is no Keras model, contradicts itself, or HDF5 does not end or
+            crashes on it.
         UnsupportedOperatorError: A layer is of a class that has no conversion; names it.
     """
     try:
@@ -97,9 +103,14 @@ def read_keras(path: Path) -> KerasNetwork:
         raise SourceError(f"cannot be read ({text})", where=str(path)) from error
     if size > MAX_BYTES:
         raise SourceFormatError(f"larger than {MAX_BYTES >> 20} MiB", where=str(path))
-    try:
+
+    def read() -> KerasNetwork:
         with h5py.File(path, "r") as file:
             return _Reader(file, str(path)).read()
+
+    rehearse(read, str(path), _SECONDS + (size >> 23))
+    try:
+        return read()
     except ConversionError:
         raise
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # what h5py raises

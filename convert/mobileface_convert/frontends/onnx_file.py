@@ -30,6 +30,7 @@ __all__ = [
     "inferred",
     "node_place",
     "opset_of",
+    "parse_any_onnx",
     "parse_onnx",
     "read_onnx_file",
     "value_shapes",
@@ -43,6 +44,7 @@ _MAX_NODES = 100_000
 _MAX_RANK = 16
 _OLDEST_OPSET = 7
 _DOMAINS = ("", "ai.onnx")
+_PLAIN = "export the network as a plain graph of ai.onnx operators"
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 _Attribute = onnx.AttributeProto
@@ -115,6 +117,37 @@ def parse_onnx(content: bytes, *, where: str, opset: int = DEFAULT_OPSET) -> onn
     return model
 
 
+def parse_any_onnx(content: bytes, *, where: str) -> onnx.ModelProto:
+    """Checks a model that is looked at but not converted: its operators may be of any domain.
+
+    Args:
+        content: Content of the file.
+        where: Name of the file in error messages.
+
+    Returns:
+        The model as it is.
+
+    Raises:
+        SourceFormatError: If the content is not an ONNX model or is inconsistent.
+        UnsupportedOperatorError: If it has control flow, or arrays in other files.
+    """
+    model = _parsed(content, where)
+    _check_names(model, where)
+    for node in model.graph.node:
+        if _is_control(node):
+            raise UnsupportedOperatorError(
+                "control flow is not supported", where=node_place(node, where), hint=_PLAIN
+            )
+    for tensor, name in _tensors(model.graph):
+        _check_tensor(tensor, f"{where}, array '{name}'")
+    _check_sizes(model, where)
+    return model
+
+
+def _is_control(node: onnx.NodeProto) -> bool:
+    return node.op_type in _CONTROL or any(item.type in _SUBGRAPHS for item in node.attribute)
+
+
 def _parsed(content: bytes, where: str) -> onnx.ModelProto:
     """Parses the protobuf message; the graph must not be empty or huge."""
     try:
@@ -178,7 +211,7 @@ def _check_supported(model: onnx.ModelProto, where: str) -> None:
         what = ""
         if node.domain not in _DOMAINS:
             what = f"operators of the domain '{node.domain}'"
-        elif node.op_type in _CONTROL or kinds.intersection(_SUBGRAPHS):
+        elif _is_control(node):
             what = "control flow"
         elif kinds.intersection(_SPARSE):
             what = "sparse arrays"
@@ -186,7 +219,7 @@ def _check_supported(model: onnx.ModelProto, where: str) -> None:
             raise UnsupportedOperatorError(
                 f"unsupported: {what}",
                 where=node_place(node, where),
-                hint="export the network as a plain graph of ai.onnx operators",
+                hint=_PLAIN,
             )
         node.domain = ""
 
@@ -273,15 +306,20 @@ def _converted(model: onnx.ModelProto, opset: int, where: str) -> onnx.ModelProt
     return newer
 
 
-def inferred(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+def inferred(model: onnx.ModelProto, where: str, *, strict: bool = True) -> onnx.ModelProto:
     """A copy of the model with inferred shapes.
+
+    Args:
+        model: The model.
+        where: Name of the file in error messages.
+        strict: False leaves shapes out that cannot be inferred, as of unknown operators.
 
     Raises:
         GraphError: If shapes do not fit together.
     """
     try:
         return onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True, data_prop=True
+            model, check_type=strict, strict_mode=strict, data_prop=True
         )
     except Exception as error:  # InferenceError, and what C++ raises
         text = " ".join(str(error).split())[:300]

@@ -10,7 +10,7 @@ from .attributes import Attributes
 from .mxnet_names import arguments_of
 from .source_graph import Graph, Node
 
-__all__ = ["Shape", "known_shapes"]
+__all__ = ["Shape", "known_shapes", "reads_as_weight"]
 
 Shape = tuple[int | str, ...]
 """Sizes of the axes; a text names an axis of any size."""
@@ -56,6 +56,14 @@ def known_shapes(graph: Graph, given: dict[str, Sequence[int]]) -> dict[str, Sha
     return found
 
 
+def reads_as_weight(graph: Graph, node: Node) -> bool:
+    """Whether all layers that read an input read it as a weight."""
+    users = graph.consumers[node]
+    return bool(users) and all(
+        0 < position < len(arguments_of(user.op, user.attrs)) for user, position in users
+    )
+
+
 def _check_weights(graph: Graph, given: Mapping[str, object]) -> None:
     """Checks that no input is read as a weight, which means that its array is missing.
 
@@ -64,13 +72,8 @@ def _check_weights(graph: Graph, given: Mapping[str, object]) -> None:
     """
     missing = []
     for node in graph.inputs:
-        users = graph.consumers[node]
-        as_weight = all(
-            position > 0 and position < len(arguments_of(user.op, user.attrs))
-            for user, position in users
-        )
-        if users and as_weight and node.name not in given:
-            missing.append(f"{node.name} of {users[0][0].where}")
+        if reads_as_weight(graph, node) and node.name not in given:
+            missing.append(f"{node.name} of {graph.consumers[node][0][0].where}")
     if missing:
         raise graph.missing(missing)
 

@@ -25,17 +25,14 @@ take part. One difference is left: two boxes that are both cut to no area suppre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
 from mobileface.errors import GraphError
 
 from ..graph.onnx_builder import DEFAULT_OPSET, GraphBuilder
+from .face_choice_nodes import Limits, Parts, choose, limit_inputs, padded, places, suppressed
 from .yunet_source import POINTS, STRIDES, WIDTH, YuNetHead, YuNetSource
 
 __all__ = ["POINTS", "STRIDES", "build_yunet"]
@@ -86,12 +83,8 @@ def build_yunet(
     source = YuNetSource(model.graph, where)
     builder = GraphBuilder(name)
     image = builder.input("image", np.uint8, ("N", "H", "W", 3))
-    limits = (
-        builder.option("score_threshold", score_threshold, np.float32),
-        builder.option("iou_threshold", iou_threshold, np.float32),
-        builder.option("topk", topk, np.int64),
-    )
-    parts = _Parts(builder)
+    limits = limit_inputs(builder, score_threshold, iou_threshold, topk)
+    parts = Parts(builder)
     rows, sides = _padded_rows(parts, image)
     heads = [source.head(stride) for stride in STRIDES]
     features = source.add(builder, rows, [head.feature for head in heads])
@@ -106,44 +99,16 @@ def build_yunet(
     return builder.build(outputs, dtypes={"image_index": np.int64}, shapes=shapes)
 
 
-class _Parts:
-    """Short names for what the head is built from."""
-
-    def __init__(self, builder: GraphBuilder) -> None:
-        self.builder = builder
-
-    def op(self, name: str, kind: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
-        return self.builder.op(kind, *inputs, name=name, **attributes)
-
-    def split(self, name: str, value: ir.Value, *widths: int, axis: int = -1) -> Sequence[ir.Value]:
-        count = len(widths)
-        sizes = self.ints(*widths)
-        return self.builder.op_multi("Split", value, sizes, outputs=count, name=name, axis=axis)
-
-    def ints(self, *values: int) -> ir.Value:
-        return self.builder.constant(values, np.int64, name="ints")
-
-    def floats(self, value: npt.ArrayLike) -> ir.Value:
-        return self.builder.constant(value, np.float32, name="floats")
-
-
-def _padded_rows(parts: _Parts, image: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _padded_rows(parts: Parts, image: ir.Value) -> tuple[ir.Value, ir.Value]:
     """float32 (N, 1, H', 3·W') with sides that are multiples of 32, and (2,) int64 H', W'."""
-    sides = parts.op("sides", "Shape", image, start=1, end=3)
-    unit = parts.ints(STRIDES[-1])
-    # Mod has the divisor's sign: what is missing to the next multiple.
-    missing = parts.op("missing", "Mod", parts.op("less", "Neg", sides), unit)
-    ends = (parts.ints(0, 0, 0, 0, 0), parts.ints(0))
-    pads = parts.op("pads", "Concat", ends[0], missing, ends[1], axis=0)
-    black = parts.builder.constant(0, np.uint8, name="black")
-    padded = parts.op("padded", "Pad", image, pads, black)
-    rows = parts.op("rows", "Reshape", padded, parts.ints(0, 0, -1))
+    grown, sides, missing = padded(parts, image, STRIDES[-1])
+    rows = parts.op("rows", "Reshape", grown, parts.ints(0, 0, -1))
     plane = parts.op("plane", "Unsqueeze", rows, parts.ints(1))
     pixels = parts.op("pixels", "Cast", plane, to=int(ir.DataType.FLOAT))
     return pixels, parts.op("padded_sides", "Add", sides, missing)
 
 
-def _add_head(parts: _Parts, head: YuNetHead, feature: ir.Value) -> ir.Value:
+def _add_head(parts: Parts, head: YuNetHead, feature: ir.Value) -> ir.Value:
     """float32 (N, 16, rows, columns): centre, size, points, class, object of each cell."""
     value = feature
     for (weights, biases), attributes in (
@@ -156,90 +121,46 @@ def _add_head(parts: _Parts, head: YuNetHead, feature: ir.Value) -> ir.Value:
 
 
 def _add_faces(
-    parts: _Parts, cells: ir.Value, sides: ir.Value, limits: tuple[ir.Value, ir.Value, ir.Value]
+    parts: Parts, cells: ir.Value, sides: ir.Value, limits: Limits
 ) -> dict[str, ir.Value]:
     """Scores, choice, decoding and suppression of the cells (N, 16, A)."""
-    threshold, overlap, topk = limits
-    best, order, count = _choose(parts, cells, threshold, topk)
-    column, stride = _places(parts, order, sides)
+    threshold, _, topk = limits
+    best, order, count = choose(parts, _scores(parts, cells), threshold, topk)
+    column, stride, _ = places(parts, order, sides, STRIDES)
     boxes, points = _decode(parts, _gather(parts, cells, order), column, stride)
     corners = parts.floats(_TO_CORNERS)
     whole = parts.op("whole", "Cast", boxes, to=int(ir.DataType.INT32))
     cut = parts.op("cut", "Cast", whole, to=int(ir.DataType.FLOAT))
-    selected = parts.op(
-        "selected",
-        "NonMaxSuppression",
-        parts.op("cut_corners", "MatMul", cut, corners),
-        best,
-        count,
-        overlap,
-        threshold,
-    )
-    places = parts.op("kept", "Gather", selected, parts.ints(0, 2), axis=1)
+    cut_corners = parts.op("cut_corners", "MatMul", cut, corners)
+    selected, where = suppressed(parts, cut_corners, best, count, limits)
     first = parts.builder.constant(0, np.int64, name="first")
-    kept = parts.op("kept_boxes", "GatherND", boxes, places)
+    kept = parts.op("kept_boxes", "GatherND", boxes, where)
     return {
         "image_index": parts.op("image_index", "Gather", selected, first, axis=1),
         "scores": parts.op("scores", "GatherND", best, selected),
         "boxes": parts.op("boxes", "MatMul", kept, corners),
-        "kps": parts.op("kps", "GatherND", points, places),
+        "kps": parts.op("kps", "GatherND", points, where),
     }
 
 
-def _choose(
-    parts: _Parts, cells: ir.Value, threshold: ir.Value, topk: ir.Value
-) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """Scores (N, 1, K) and numbers (N, 1, K) of the best cells, and K (1,).
-
-    K is the number of cells above the threshold in the picture that has most of them, at most
-    ``topk``; the other pictures' rows end with scores that the suppression leaves out.
-    """
+def _scores(parts: Parts, cells: ir.Value) -> ir.Value:
+    """float32 (N, 1, A): the scores of all cells."""
     ends = (parts.ints(WIDTH - 2), parts.ints(WIDTH), parts.ints(1))
     logits = parts.op("logits", "Slice", cells, *ends)
     sure = parts.op("sure", "Sigmoid", logits)
     product = parts.op("product", "Mul", *parts.split("class_object", sure, 1, 1, axis=1))
-    scores = parts.op("all_scores", "Sqrt", product)
-    above = parts.op("above", "Greater", scores, threshold)
-    ones = parts.op("ones", "Cast", above, to=int(ir.DataType.INT32))
-    found = parts.op("found", "ReduceSum", ones, parts.ints(2), keepdims=1)
-    most = parts.op("most", "ReduceMax", found, keepdims=0)
-    wide = parts.op("wide", "Cast", most, to=int(ir.DataType.INT64))
-    taken = parts.op("taken", "Min", wide, topk)
-    count = parts.op("count", "Reshape", taken, parts.ints(1))
-    best, order = parts.builder.op_multi("TopK", scores, count, outputs=2, name="best", axis=2)
-    return best, order, count
+    return parts.op("all_scores", "Sqrt", product)
 
 
-def _gather(parts: _Parts, cells: ir.Value, order: ir.Value) -> ir.Value:
+def _gather(parts: Parts, cells: ir.Value, order: ir.Value) -> ir.Value:
     """float32 (N, K, 16): the values of the chosen cells."""
     numbers = parts.op("numbers", "Expand", order, parts.ints(1, WIDTH, 1))
     values = parts.op("values", "GatherElements", cells, numbers, axis=2)
     return parts.op("rows", "Transpose", values, perm=(0, 2, 1))
 
 
-def _places(parts: _Parts, order: ir.Value, sides: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """Of the chosen cells column and row, float32 (N, K, 2), and stride, float32 (N, K, 1)."""
-    grids = parts.op("grids", "Div", sides, parts.builder.constant([[s] for s in STRIDES]))
-    sizes = parts.op("grid_cells", "ReduceProd", grids, axes=[1], keepdims=0)
-    ends = parts.op("grid_ends", "CumSum", sizes, parts.builder.constant(0, np.int64))
-    starts = parts.op("grid_starts", "Sub", ends, sizes)
-    columns = parts.op("grid_columns", "Gather", grids, parts.builder.constant(1, np.int64), axis=1)
-    number = parts.op("number", "Transpose", order, perm=(0, 2, 1))
-    later = parts.op("later", "GreaterOrEqual", number, ends)
-    passed = parts.op("passed", "Cast", later, to=int(ir.DataType.INT32))
-    level = parts.op("level", "ReduceSum", passed, parts.ints(2), keepdims=1)
-    start = parts.op("start", "Gather", starts, level)
-    width = parts.op("width", "Gather", columns, level)
-    inside = parts.op("inside", "Sub", number, start)
-    row = parts.op("row", "Div", inside, width)
-    column = parts.op("column", "Mod", inside, width)
-    place = parts.op("column_row", "Concat", column, row, axis=2)
-    stride = parts.op("stride", "Gather", parts.floats(STRIDES), level)
-    return parts.op("place", "Cast", place, to=int(ir.DataType.FLOAT)), stride
-
-
 def _decode(
-    parts: _Parts, values: ir.Value, place: ir.Value, stride: ir.Value
+    parts: Parts, values: ir.Value, place: ir.Value, stride: ir.Value
 ) -> tuple[ir.Value, ir.Value]:
     """Boxes (N, K, 4), x, y, width, height, and points (N, K, 5, 2) of the chosen cells."""
     centre, size, points, _ = parts.split("parts", values, *_SPLIT)

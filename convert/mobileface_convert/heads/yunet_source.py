@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError
 
 from ..graph.onnx_builder import GraphBuilder
+from ..graph.onnx_nodes import add_nodes, node_attributes
 
 __all__ = ["POINTS", "STRIDES", "WIDTH", "YuNetHead", "YuNetSource"]
 
@@ -97,7 +97,7 @@ class YuNetSource:
             if kind in ("cls", "obj"):
                 tail.insert(0, "Sigmoid")
             nodes = self._chain(name, tail)
-            if _attributes(nodes[-3]).get("perm") != [0, 2, 3, 1]:
+            if node_attributes(nodes[-3]).get("perm") != [0, 2, 3, 1]:
                 raise self.error("channels are not moved to the end", nodes[-3])
             self._check_convolutions(nodes[-1], nodes[-2])
             parts.append((nodes[-1], nodes[-2]))
@@ -108,28 +108,12 @@ class YuNetSource:
 
         The first convolution reads rows of pixels, (N, 1, H, 3·W).
         """
-        needed, wanted = [], set(features)
-        for node in reversed(self._graph.node):
-            if wanted.intersection(node.output):
-                needed.append(node)
-                wanted.update(node.input)
-        values: dict[str, ir.Value] = {}
-        for node in reversed(needed):
-            if self._input in node.input:
-                values[node.output[0]] = self._add_first(builder, rows, node)
-                continue
-            for name in node.input:
-                if name and name not in values:
-                    values[name] = builder.constant(self._array(name), name="weight")
-            made = builder.op_multi(
-                node.op_type,
-                *map(values.get, node.input),
-                outputs=len(node.output),
-                name=node.name or None,
-                **_attributes(node),
-            )
-            values.update(zip(node.output, made, strict=True))
-        return [values[name] for name in features]
+        first = {
+            node.output[0]: self._add_first(builder, rows, node)
+            for node in self._graph.node
+            if self._input in node.input
+        }
+        return add_nodes(builder, self._graph, first, features, where=self._where)
 
     def _add_first(self, builder: GraphBuilder, rows: ir.Value, node: onnx.NodeProto) -> ir.Value:
         """Adds the first convolution, on pixels in their memory layout, (N, 1, H, 3·W).
@@ -137,7 +121,7 @@ class YuNetSource:
         The three values of a pixel are three adjacent columns. The kernel, its stride and its
         padding become three times as wide, so that no transposition of channels is needed.
         """
-        given = _attributes(node)
+        given = node_attributes(node)
         weights, biases = self.weights(node)
         plain = given.get("group", 1) == 1 and given.get("dilations", [1, 1]) == [1, 1]
         known = {"group", "dilations", "kernel_shape", "strides", "pads"}
@@ -225,7 +209,7 @@ class YuNetSource:
                 "dilations": [1, 1],
             }
             found = {"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4}
-            found |= {"kernel_shape": [side, side]} | _attributes(node)
+            found |= {"kernel_shape": [side, side]} | node_attributes(node)
             if found != expected:
                 raise self.error(f"expected a convolution with {expected}, got {found}", node)
 
@@ -233,14 +217,3 @@ class YuNetSource:
 def _stacked(parts: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
     weights, biases = zip(*parts, strict=True)
     return np.concatenate(weights), np.concatenate(biases)
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """A node's attributes in the form that the builder accepts."""
-    found: dict[str, Any] = {}
-    for item in node.attribute:
-        value = onnx.helper.get_attribute_value(item)
-        if isinstance(value, onnx.TensorProto):
-            value = ir.tensor(onnx.numpy_helper.to_array(value))
-        found[item.name] = value.decode() if isinstance(value, bytes) else value
-    return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from mobileface.errors import ConversionError
 from mobileface.models.session import Session
@@ -25,6 +28,7 @@ from ..oracles.verify import (
 from ..recipes.recipe import Recipe
 from ..source_passes import prune
 from .base import Built, Files, Maker, PassRecord, with_spec
+from .graph_ends import GraphEnds
 from .network import FloatArray, Oracle, load_network, spec_passes, to_optimised_onnx, worst
 
 __all__ = ["MAKER", "published_rows", "sections"]
@@ -40,7 +44,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
     image, outputs = sections(spec)
     graph = load_network(recipe, files)
     pruned = []
-    if spec.kind.cuts_classifier:
+    if spec.kind.cuts_classifier or recipe.cut is not None:
         cut = prune(graph, recipe.cut)
         pruned.append(PassRecord("prune", cut.report))
         graph = cut.graph
@@ -53,6 +57,7 @@ def _build(recipe: Recipe, files: Files) -> Built:
         opset=recipe.opset,
         name=spec.name,
     )
+    model = _as_rows(model, outputs)
     for value in model.graph.output:
         _check_output(value, spec.name, outputs[value.name])
     content = with_spec(model, spec)
@@ -109,6 +114,21 @@ def sections(spec: ModelSpec) -> tuple[ImageInput, dict[str, int]]:
             f"models of task '{spec.task}' are not converted from a checkpoint", where=spec.name
         )
     return spec.input, {name: int(shape[1] or 0) for name, shape in shapes.items()}
+
+
+def _as_rows(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelProto:
+    """The model with outputs (N, …) of as many elements as the spec declares as (N, size)."""
+    wrong = []
+    for position, value in enumerate(model.graph.output):
+        dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if len(dims) > 2 and math.prod(dims[1:]) == sizes[value.name]:
+            wrong.append((position, value.name))
+    if not wrong:
+        return model
+    made = ir.from_proto(model)
+    for position, name in wrong:
+        GraphEnds(made).output(position, name, [sizes[name]])
+    return ir.to_proto(made)
 
 
 def _check_output(value: onnx.ValueInfoProto, name: str, size: int) -> None:

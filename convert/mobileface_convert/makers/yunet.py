@@ -13,7 +13,7 @@ import onnx_ir as ir
 from mobileface.errors import ConversionError
 from mobileface.models.kinds import YunetSpec
 from mobileface.models.kinds.base import paired_detections
-from mobileface.models.kinds.yunet import PROBE_SCORE
+from mobileface.models.kinds.single_shot import PROBE_SCORE
 from mobileface.models.probes import make_probes
 from mobileface.models.session import Session
 

@@ -21,7 +21,8 @@
     opset = 17
     weights = "float16"                # optional: how weights are stored; default "float32"
     target = "x86"                     # optional: a key of passes.TARGETS; default "portable"
-    …                                  # options of the maker
+    …                                  # options of the maker; [convert.no_export] gives the reason
+                                       #   by target, if an engine has no layers for the network
     [verify]                           # tolerances of the comparison with the reference
     max_abs_error = 5e-5               # of the network's output
     min_cosine = 0.9999999             # optional

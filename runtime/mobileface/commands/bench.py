@@ -38,7 +38,6 @@ from typing import Any
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..diagnostics.measure import Timing, measure_fresh, measure_within
 from ..diagnostics.published_times import PUBLISHED_MS
 from ..diagnostics.workloads import Scene, Work, takes_batches, work_of
 from ..effects.enhance import enhance
@@ -46,6 +45,7 @@ from ..effects.makeup import makeup
 from ..errors import InputError, MobileFaceError, ModelNotFoundError, shown
 from ..host.environment import describe_environment
 from ..host.files import scratch_folder
+from ..host.measure import Timing, measure_fresh, measure_within
 from ..models.lookup import StoredModel
 from ..models.session import runtime_version
 from ..models.tuning import setting_for

@@ -89,7 +89,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     add("--embeddings", action="store_true", help="include embeddings in the output of --tracks")
     add("--limit", type=int, metavar="N", help="stop after N frames")
     add_models_folder(parser)
-    add_model_choice(parser, "detector", "embedder")
+    add_model_choice(parser, "detector", "landmarks", "embedder")
     add_detector_options(parser)
     add_precision(parser)
     add_gallery_options(parser, "identify the faces with this gallery")

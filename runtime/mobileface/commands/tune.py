@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..diagnostics.measure import measure_within
 from ..diagnostics.workloads import Scene, takes_batches, work_of
 from ..errors import MobileFaceError, ModelNotFoundError
+from ..host.measure import measure_within
 from ..host.places import tuning_file
 from ..host.threads import available_cpus, default_threads, spins
 from ..models.lookup import StoredModel, StoredVariant
 from ..models.replay import replay
+from ..models.sealed import read_certificate
 from ..models.session import Session, runtime_version
 from ..models.tuning import Setting, machine_key, read_tuning, remove_tuning, store_tuning
 from ..tasks.loading import load
@@ -222,12 +222,10 @@ def certificate_refusal(model: StoredModel, item: StoredVariant) -> str:
     try:
         task = load(model.name, models=item.path.parent, variant=item.variant.name)
         session = _session(task)
-        document = json.loads(item.certificate.read_text(encoding="utf-8"))
+        document = read_certificate(item.certificate)
         agreement, bounds = replay(session, document.get("record"), str(item.certificate))
     except MobileFaceError as error:
-        return error.what
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        return f"the certificate cannot be read ({error})"
+        return str(error)
     return "" if agreement.within(bounds) else agreement.failure(bounds)
 
 

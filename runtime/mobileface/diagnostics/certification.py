@@ -7,18 +7,17 @@ version of ONNX Runtime, which is compared with the tolerance of the recipe.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, ModelIntegrityError
-from ..host.files import check_sha256, reason
+from ..host.files import check_sha256
 from ..host.machine import Machine, this_machine
 from ..models.agreement import Agreement, Bounds
 from ..models.lookup import StoredModel, StoredVariant
 from ..models.replay import replay
+from ..models.sealed import read_certificate
 from ..models.session import Session
 
 __all__ = ["BROKEN", "FAILED", "HELD", "LEFT_OUT", "Verdict", "certify"]
@@ -26,9 +25,6 @@ __all__ = ["BROKEN", "FAILED", "HELD", "LEFT_OUT", "Verdict", "certify"]
 HELD, BROKEN, LEFT_OUT, FAILED = "held", "broken", "left out", "failed"
 """States of a verdict: within the tolerance, outside it, skipped because this machine does not run
 the variant, or not replayable."""
-
-_MAX_CERTIFICATE_BYTES = 16 << 20
-"""Maximum size of a certificate file."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +109,11 @@ def _read(stored: StoredVariant) -> Mapping[str, Any]:
     Raises:
         ModelIntegrityError: If the certificate cannot be read, or belongs to another model file.
     """
-    path = stored.certificate
-    try:
-        if path.stat().st_size > _MAX_CERTIFICATE_BYTES:
-            raise ModelIntegrityError("too large for a certificate", where=str(path))
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelIntegrityError(f"cannot be read ({reason(error)})", where=str(path)) from error
-    if not isinstance(document, dict) or document.get("sha256") != stored.variant.sha256:
+    document = read_certificate(stored.certificate)
+    if document.get("sha256") != stored.variant.sha256:
         raise ModelIntegrityError(
-            f"not the certificate of {Path(stored.path).name}",
-            where=str(path),
+            f"not the certificate of {stored.path.name}",
+            where=str(stored.certificate),
             hint="convert the model again",
         )
     return document

@@ -9,7 +9,7 @@ from ..errors import GalleryError
 from ..host.files import replacing
 from ..host.outputs import check_outputs, final_place
 from .database import Database
-from .erasing import derived_files, erase, own_files, require_no_log
+from .erasing import derived_files, erase, own_files, require_no_log, without_logs
 from .gallery import Gallery
 
 __all__ = ["backup"]
@@ -48,7 +48,7 @@ def backup(
         if step is not None:
             step(total - left, total)
 
-    with replacing(path, private=True) as temporary:
+    with replacing(path, private=True) as temporary, without_logs(temporary):
         encrypted = gallery.database.encrypted
         target = Database(temporary, create=True, key=key if encrypted else None)
         try:

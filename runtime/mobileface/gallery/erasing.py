@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError, OutputError
 from ..host.files import reason
 from ..host.outputs import check_place, final_place
 
-__all__ = ["derived_files", "erase", "own_files", "require_absent", "require_no_log"]
+__all__ = [
+    "derived_files",
+    "erase",
+    "own_files",
+    "require_absent",
+    "require_no_log",
+    "without_logs",
+]
 
 SUFFIXES = ("-matrix", "-usearch-*")
 """Suffixes (with wildcards) of the files derived from a gallery, after the gallery's name."""
@@ -28,6 +36,23 @@ def derived_files(gallery: Path) -> list[Path]:
         for pattern in (name.name, f".{name.stem}.*{name.suffix}"):
             found.update(gallery.parent.glob(pattern))
     return sorted(found)
+
+
+@contextlib.contextmanager
+def without_logs(temporary: Path) -> Iterator[None]:
+    """Guards a new gallery that gets its name next: SQLite's files beside it have none.
+
+    Raises:
+        OutputError: If SQLite could not write its log back into the file when that was closed.
+    """
+    try:
+        yield
+        if any(log.exists() for log in _logs(temporary)):
+            raise OutputError("the disk failed or is full", where=str(temporary))
+    finally:
+        for log in _logs(temporary):
+            with contextlib.suppress(OSError):
+                log.unlink(missing_ok=True)
 
 
 def own_files(gallery: Path) -> list[Path]:

@@ -27,7 +27,7 @@ from .entries import (
     check_embedding,
     check_name,
 )
-from .erasing import derived_files, erase, require_absent
+from .erasing import derived_files, erase, require_absent, without_logs
 from .matrix import FaceMatrix
 from .removal import remove_faces
 from .rows import REPAIR, FaceRows
@@ -99,7 +99,7 @@ class Gallery:
         require_absent(path)
         for left in derived_files(final_place(path)):  # of a gallery that was deleted
             erase(left)
-        with replacing(path, private=True, absent=True) as temporary:
+        with replacing(path, private=True, absent=True) as temporary, without_logs(temporary):
             database = Database(temporary, create=True, key=key)
             try:
                 database.value("PRAGMA journal_mode = WAL")

@@ -8,9 +8,16 @@ The file ``GALLERY-matrix`` is derived from the gallery and can be deleted at an
     rows × size       embeddings, float32 or float16, little endian, in the order of the faces
     rows × 8 bytes    IDs of the faces, ascending
     rows × 8 bytes    ID of the person of each face
-    blocks × 4 bytes  CRC-32 of each block of 4 MiB of the three parts above
 
-``hash`` is a BLAKE2b over the other fields and the CRCs. A file with a wrong hash is not used.
+``hash`` is a BLAKE2b over the other fields and the sums of all pages. A page is 4096 bytes of the
+three parts, the last one padded with zeros; its sum is that of its 512 integers, little endian,
+modulo 2⁶⁴. A file with a wrong hash is not used.
+
+Sums are as fast as memory, two to four times as fast as CRC-32. They are sound against the
+damage that is to be found: one flipped bit changes a sum by 2ᵏ, which is never 0, and so does any
+damage within one integer. A page that is lost, or written in the place of another, has another sum,
+and the hash knows their order. Of two random flips in one page, 1 pair in 128 cancels: they meet in
+the same bit of two integers, one up and one down.
 """
 
 from __future__ import annotations
@@ -25,7 +32,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +40,21 @@ from ..errors import OutputError
 from ..host.files import replacing
 from ..host.threads import default_threads
 
-__all__ = ["MatrixHeader", "Part", "map_matrix", "read_header", "stored_rows", "write_matrix"]
+__all__ = [
+    "MatrixHeader",
+    "Part",
+    "map_matrix",
+    "page_sums",
+    "read_header",
+    "stored_rows",
+    "write_matrix",
+]
 
-_FORMAT = 2
-_HEADER = 4096
+_FORMAT = 3
+_HEADER = _PAGE = 4096
 _BLOCK = 1 << 22
+"""Bytes that a thread sums at a time."""
+
 _AT_ONCE = 4096
 _MAX_DAMAGED = 100
 """Faces left out that the header has room for."""
@@ -76,10 +92,10 @@ class MatrixHeader:
         """Bytes of embeddings and IDs."""
         return self.rows * (self.size * np.dtype(self.storage).itemsize + 16)
 
-    def sealed(self, sums: Sequence[int]) -> dict[str, Any]:
-        """The fields in JSON types, with the hash over them and the CRCs."""
+    def sealed(self, sums: bytes) -> dict[str, Any]:
+        """The fields in JSON types, with the hash over them and the sums of the pages."""
         fields: dict[str, Any] = {"format": _FORMAT, **asdict(self), "damaged": [*self.damaged]}
-        text = json.dumps(fields, sort_keys=True).encode() + np.array(sums, "<u4").tobytes()
+        text = json.dumps(fields, sort_keys=True).encode() + sums
         return {**fields, "hash": hashlib.blake2b(text, digest_size=16).hexdigest()}
 
 
@@ -101,22 +117,15 @@ def map_matrix(path: Path, header: MatrixHeader) -> Part | None:
     try:
         with path.open("rb") as stream:
             found = json.loads(stream.read(_HEADER))
-            size = os.fstat(stream.fileno()).st_size
-            end = _HEADER + header.body
-            if size != end + 4 * -(-header.body // _BLOCK):
+            if os.fstat(stream.fileno()).st_size != _HEADER + header.body:
                 return None
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError, RecursionError):
         return None
-    sums = np.frombuffer(mapped, "<u4", offset=end)
-    if found != header.sealed(sums.tolist()):
-        return None
     content = np.frombuffer(mapped, np.uint8, offset=_HEADER, count=header.body)
-    view = memoryview(mapped)[_HEADER:end]
-    starts = range(0, header.body, _BLOCK)
+    blocks = (content[start : start + _BLOCK] for start in range(0, header.body, _BLOCK))
     with ThreadPoolExecutor(default_threads()) as pool:
-        seen = pool.map(lambda start: crc32(view[start : start + _BLOCK]), starts)
-        if not np.array_equal(np.fromiter(seen, np.uint32), sums):
+        if found != header.sealed(b"".join(pool.map(page_sums, blocks))):
             return None
     split = header.rows * header.size * np.dtype(header.storage).itemsize
     dtype = np.dtype(header.storage).newbyteorder("<")
@@ -152,13 +161,22 @@ def write_matrix(path: Path, parts: Iterable[Part], header: Callable[[int], Matr
         made = header(sum(map(len, columns[0])))
         if not made.rows or len(made.damaged) > _MAX_DAMAGED:
             raise OutputError("too many faces are damaged", where=str(path))
-        stream.write(np.array(summed.sums, "<u4").data)
         stream.seek(0)
-        stream.write(json.dumps(made.sealed(summed.sums)).encode().ljust(_HEADER))
+        stream.write(json.dumps(made.sealed(summed.sums())).encode().ljust(_HEADER))
+
+
+def page_sums(content: npt.NDArray[np.uint8]) -> bytes:
+    """The sums of the pages of bytes, (N,), as 8 bytes each; the last page is padded."""
+    whole = len(content) - len(content) % _PAGE
+    pages = content[:whole].view("<u8").reshape(-1, _PAGE // 8)
+    found: bytes = np.add.reduce(pages, axis=1, dtype="<u8").tobytes()
+    if whole == len(content):
+        return found
+    return found + page_sums(np.pad(content[whole:], (0, whole + _PAGE - len(content))))
 
 
 class _Summed:
-    """Writes to a file and keeps the CRC-32 of each block.
+    """Writes to a file and sums its pages.
 
     Args:
         stream: The file.
@@ -166,20 +184,20 @@ class _Summed:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._left = 0
-        self.sums: list[int] = []
+        self._found: list[bytes] = []
+        self._rest = b""
 
     def write(self, data: memoryview) -> None:
         """Writes all bytes."""
         self._stream.write(data)
-        while data:
-            if not self._left:
-                self._left = _BLOCK
-                self.sums.append(0)
-            some = data[: self._left]
-            self.sums[-1] = crc32(some, self.sums[-1])
-            self._left -= len(some)
-            data = data[len(some) :]
+        known = self._rest + data
+        whole = len(known) - len(known) % _PAGE
+        self._found.append(page_sums(np.frombuffer(known, np.uint8, whole)))
+        self._rest = known[whole:]
+
+    def sums(self) -> bytes:
+        """The sums of all pages."""
+        return b"".join([*self._found, page_sums(np.frombuffer(self._rest, np.uint8))])
 
 
 def stored_rows(path: Path, faces: Sequence[int]) -> dict[int, bytes] | None:

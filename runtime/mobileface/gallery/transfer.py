@@ -26,6 +26,7 @@ import numpy as np
 
 from ..arrays import shortest
 from ..errors import GalleryError, InputError
+from ..host.array_files import load_arrays
 from ..host.files import reason, replacing
 from ..host.outputs import check_outputs, written_through
 from ..matching.embeddings import EmbeddingSet
@@ -211,9 +212,9 @@ def _export_npz(gallery: Gallery, path: Path, crops: bool) -> int:
 
 def _read_npz(path: Path) -> tuple[str, dict[str, list[NewFace]]]:
     """Reads the .npz form: the model, and the faces by name."""
-    found = EmbeddingSet.load(path)
-    with np.load(path, allow_pickle=False) as data:
-        more = {name: data[name] for name in ("names", "uids") if name in data.files}
+    arrays = load_arrays(path, "an embeddings file")
+    found = EmbeddingSet.from_arrays(arrays, path)
+    more = {name: arrays[name] for name in ("names", "uids") if name in arrays}
     if "names" not in more or any(array.shape != (len(found),) for array in more.values()):
         raise InputError("'names' or 'uids' is missing or has the wrong shape", where=str(path))
     uids = more.get("uids", np.full(len(found), ""))

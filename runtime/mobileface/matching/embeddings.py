@@ -6,6 +6,7 @@ detected in photos, ``bboxes`` (N, 4).
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,15 +72,18 @@ class EmbeddingSet:
         """
         require_suffix(path)
         boxes = {} if self.bboxes is None else {"bboxes": np.asarray(self.bboxes, np.float32)}
-        with replacing(path, private=private) as temporary, temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                embeddings=self.embeddings,
-                files=np.array(self.files, dtype=np.str_),
-                model=np.array(self.model),
-                **boxes,
-                **more,
-            )
+        # In memory first: a zip file that cannot be closed, on a full disk, prints a traceback.
+        content = io.BytesIO()
+        np.savez(
+            content,
+            embeddings=self.embeddings,
+            files=np.array(self.files, dtype=np.str_),
+            model=np.array(self.model),
+            **boxes,
+            **more,
+        )
+        with replacing(path, private=private) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
     @classmethod
     def load(cls, path: Path) -> EmbeddingSet:

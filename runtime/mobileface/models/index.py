@@ -12,7 +12,8 @@
                        "file": "identification_v2.fp32_x86.onnx", "sha256": "…", "bytes": …,
                        "certificate": "identification_v2.fp32_x86.certificate.json",
                        "condition": {"machines": ["x86_64"], "features": ["avx2"]}},
-                      {"name": "int8", "precision": "int8", …, "condition": {}}]}}}
+                      {"name": "int8", "precision": "int8", …, "condition": {}}]}},
+     "checksum": "…"}
 
 A model is one network in one or more files. Its own file, ``file``, runs on every machine.
 ``variants`` are other files with the same network, for another precision or for certain machines.
@@ -26,7 +27,8 @@ out if the model was not measured against others.
 
 To add a variant, add an entry to ``variants`` and put the file and its certificate next to the
 index. The converter does this for the variants that `mobileface_convert.build.variants` plans,
-specialised variants first.
+specialised variants first. ``checksum`` (`mobileface.models.sealed`) finds damage; remove it from
+an index that is edited by hand.
 
 Schema 1 has no ``precision`` and no ``variants``; it is read as fp32 without variants. The
 converter writes the file, the runtime reads it.
@@ -44,6 +46,7 @@ from typing import Any
 from ..errors import ModelIntegrityError
 from ..host.files import check_inside, is_plain_name, write_aside
 from ..host.machine import ANYWHERE, Condition
+from .sealed import check_seal, sealed
 
 __all__ = ["INDEX_FILE", "PRECISIONS", "IndexEntry", "Variant", "read_index", "write_index"]
 
@@ -127,8 +130,8 @@ def read_index(folder: Path) -> dict[str, IndexEntry]:
     """Reads the models in a folder's index, by name; empty without an index.
 
     Raises:
-        ModelIntegrityError: If the index is invalid, or lists a file outside the folder, also by
-            a symbolic link.
+        ModelIntegrityError: If the index is invalid, its checksum is wrong, or it lists a file
+            outside the folder, also by a symbolic link.
     """
     path = folder / INDEX_FILE
     try:
@@ -147,6 +150,7 @@ def read_index(folder: Path) -> dict[str, IndexEntry]:
             where=str(path),
             hint="convert the models again",
         )
+    check_seal(document, path)
     found = {}
     for name, item in models.items():
         if not is_plain_name(name):
@@ -171,7 +175,7 @@ def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
         for variant in item["variants"]:
             condition = variant["condition"]
             variant["condition"] = {key: words for key, words in condition.items() if words}
-    document = {"schema": _SCHEMA, "models": items}
+    document = sealed({"schema": _SCHEMA, "models": items})
     write_aside(folder / INDEX_FILE, json.dumps(document, indent=2) + "\n")
 
 

@@ -98,9 +98,12 @@ class Session:
         self._file = self.path.absolute()  # the same when the working folder has changed
         self.spec = _spec(self._network, self.path)
         self.threads = int(self._session.get_session_options().intra_op_num_threads)
-        self.inputs = tuple(value.name for value in self._session.get_inputs())
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
-        self._check_spec()
+        try:
+            self.inputs = tuple(value.name for value in self._session.get_inputs())
+            self.outputs = tuple(value.name for value in self._session.get_outputs())
+            self._check_spec()
+        except UnicodeDecodeError as error:  # ONNX Runtime does not check what names contain
+            raise SpecError(f"a name is not UTF-8 ({error})", where=str(self.path)) from error
 
     @property
     def _session(self) -> onnxruntime.InferenceSession:
@@ -230,7 +233,10 @@ def _spec(network: onnxruntime.InferenceSession, path: Path) -> ModelSpec:
     Raises:
         SpecError: Nothing, or something broken.
     """
-    metadata = network.get_modelmeta().custom_metadata_map
+    try:
+        metadata = network.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:  # ONNX Runtime does not check what it contains
+        raise SpecError(f"the metadata is not UTF-8 ({error})", where=str(path)) from error
     if METADATA_KEY not in metadata:
         raise SpecError(
             f"the ONNX file has no '{METADATA_KEY}' entry",

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import ModelNotFoundError
 from ..types import Face, FloatArray, Landmarks
 from ..vision.crops import CROPS
-from ..vision.draw import Canvas
 from ..vision.image import ChannelOrder, Image
 from .align import allows_crop
 from .base import Request, Stage, Task
 from .detection import Detector
-from .landmarks import LandmarkPredictor, LandmarkSet, merge_landmarks, merged_names
+from .landmark_output import draw, problem, to_json, to_text
+from .landmarks import LandmarkModel, LandmarkSet, instead, merge_landmarks, merged_names
 from .loading import load, load_landmarks
 from .mesh_predictor import MeshPredictor
+from .point_predictor import PointPredictor
 from .upright import (
     EYE_CORNERS,
     EYES,
@@ -55,11 +55,11 @@ class LandmarkStage(Stage):
 
     def __init__(
         self,
-        models: Sequence[LandmarkPredictor | MeshPredictor],
+        models: Sequence[LandmarkModel | MeshPredictor],
         detector: Detector | None = None,
         request: Request | None = None,
     ) -> None:
-        self.models: list[LandmarkPredictor | MeshPredictor] = list(models)
+        self.models: list[LandmarkModel | MeshPredictor] = list(models)
         self.detector = detector
         self._request = request or Request()
         self._exact = False
@@ -81,12 +81,20 @@ class LandmarkStage(Stage):
     def point_names(self) -> tuple[str, ...]:
         """The landmarks that faces have after this stage."""
         own = [] if self.detector is None else [self.detector.point_names]
-        return merged_names([*own, *(model.point_names for model in self._predictors)])
+        models: list[LandmarkModel] = [*self._predictors, *self._networks]
+        return merged_names([*own, *(model.point_names for model in models)])
 
     @property
-    def _predictors(self) -> list[LandmarkPredictor]:
-        """The models of landmarks that have names of their own."""
-        return [model for model in self.models if not isinstance(model, MeshPredictor)]
+    def _predictors(self) -> list[LandmarkModel]:
+        """The models of landmarks that complete each other."""
+        return [
+            model for model in self.models if not isinstance(model, PointPredictor | MeshPredictor)
+        ]
+
+    @property
+    def _networks(self) -> list[PointPredictor]:
+        """The models of landmarks whose points stand instead of others of the same name."""
+        return [model for model in self.models if isinstance(model, PointPredictor)]
 
     @property
     def _mesh(self) -> MeshPredictor | None:
@@ -141,7 +149,7 @@ class LandmarkStage(Stage):
             face if found is None else self._with_points(face, found)
             for face, found in zip(faces, turned, strict=True)
         ]
-        wanted = set(self.point_names)
+        wanted = {name for model in self._predictors for name in model.point_names}
         lacking = [
             number
             for number, face in enumerate(marked)
@@ -166,6 +174,8 @@ class LandmarkStage(Stage):
                 own = predicted.get(number, [])
                 face = marked[number]
                 marked[number] = self._settled(image, face, own, found, followed, color)
+        for network in self._networks:
+            marked = self._pointed(network, image, marked, turned, color)
         return self._meshed(image, marked, turned, color)
 
     def _is_measured(self, face: Face) -> bool:
@@ -278,6 +288,33 @@ class LandmarkStage(Stage):
             parts.append(Landmarks(marks.names, points_back(marks.points, matrix)))
         return parts
 
+    def _pointed(
+        self,
+        network: PointPredictor,
+        image: Image,
+        faces: Sequence[Face],
+        turned: Sequence[TurnedFace | None],
+        color: ChannelOrder,
+    ) -> list[Face]:
+        """The faces with a network's points; those that have them from elsewhere keep them."""
+        own = () if self.detector is None else self.detector.point_names
+        wanted, described = set(network.point_names), list(faces)
+        lacking = [
+            number
+            for number, face in enumerate(faces)
+            if face.landmarks is None
+            or face.landmarks.names == own
+            or not wanted <= set(face.landmarks.names)
+        ]
+        if not lacking:
+            return described
+        boxes, rolls = _places(faces, turned, lacking)
+        found = network.predict(image, boxes, rolls, color=color)
+        for number, marks in zip(lacking, found, strict=True):
+            joined = instead(faces[number].landmarks, marks)
+            described[number] = dataclasses.replace(faces[number], landmarks=joined)
+        return described
+
     def _meshed(
         self,
         image: Image,
@@ -290,19 +327,27 @@ class LandmarkStage(Stage):
         lacking = [number for number, face in enumerate(faces) if face.mesh is None]
         if self._mesh is None or not lacking:
             return described
-        boxes: list[FloatArray] = []
-        rolls: list[float | None] = []
-        for number in lacking:
-            found, face = turned[number], faces[number]
-            box, roll = face.bbox if found is None else found.box, face.roll
-            if roll is None and face.landmarks is not None:
-                roll = eye_line(face.landmarks)
-            boxes.append(box)
-            rolls.append(roll)
-        meshes = self._mesh.predict(image, np.stack(boxes), rolls, color=color)
+        boxes, rolls = _places(faces, turned, lacking)
+        meshes = self._mesh.predict(image, boxes, rolls, color=color)
         for number, mesh in zip(lacking, meshes, strict=True):
             described[number] = dataclasses.replace(faces[number], mesh=mesh)
         return described
+
+
+def _places(
+    faces: Sequence[Face], turned: Sequence[TurnedFace | None], chosen: Sequence[int]
+) -> tuple[FloatArray, list[float | None]]:
+    """The boxes (N, 4) of some faces when they are upright, and their rolls as far as known."""
+    boxes: list[FloatArray] = []
+    rolls: list[float | None] = []
+    for number in chosen:
+        found, face = turned[number], faces[number]
+        roll = face.roll
+        if roll is None and face.landmarks is not None:
+            roll = eye_line(face.landmarks)
+        boxes.append(face.bbox if found is None else found.box)
+        rolls.append(roll)
+    return np.stack(boxes), rolls
 
 
 def _joined(face: Face, parts: Sequence[Landmarks], found: TurnedFace | None) -> Face:
@@ -317,44 +362,6 @@ def _is_turned(found: TurnedFace | None) -> bool:
     return found is not None and abs(found.roll) >= _UPRIGHT
 
 
-def _to_json(face: Face, _: bool) -> dict[str, Any]:
-    """Points with their names; a mesh as rows of x, y, z in order, without names."""
-    record: dict[str, Any] = {}
-    if face.landmarks is not None:
-        points = face.landmarks.points
-        record["kps"] = [[round(float(value), 2) for value in point] for point in points]
-        record["kps_names"] = list(face.landmarks.names)
-    if face.mesh is not None and face.mesh.z is not None:
-        rows = np.column_stack([face.mesh.points, face.mesh.z]).tolist()
-        record["mesh"] = [[round(value, 1) for value in row] for row in rows]
-        record["mesh_score"] = None if face.mesh.score is None else round(face.mesh.score, 4)
-    return record
-
-
-def _to_text(face: Face) -> list[str]:
-    parts: list[str] = []
-    if face.landmarks is not None:
-        points = zip(face.landmarks.names, face.landmarks.points, strict=True)
-        parts += [f"{name} ({x:.0f}, {y:.0f})" for name, (x, y) in points]
-    if face.mesh is not None:
-        score = "" if face.mesh.score is None else f", score {face.mesh.score:.2f}"
-        parts.append(f"mesh of {len(face.mesh.points)} points{score}")
-    return parts
-
-
-def _draw(canvas: Canvas, face: Face) -> None:
-    if face.mesh is not None:
-        canvas.mesh(face.mesh.points)
-    if face.landmarks is not None:
-        canvas.points(face.landmarks.points, face.bbox)
-
-
-def _problem(first: Face, second: Face) -> str:
-    marks = [found.points for found in (first.landmarks, first.mesh) if found is not None]
-    finite = bool(marks) and all(np.isfinite(points).all() for points in marks)
-    return "" if finite else "the landmarks are missing or not finite"
-
-
 TASK = Task(
     name="landmarks",
     command="landmarks",
@@ -363,8 +370,8 @@ TASK = Task(
     argument="landmarks",
     input="boxes",
     load=LandmarkStage.load,
-    to_json=_to_json,
-    to_text=_to_text,
-    draw=_draw,
-    problem=_problem,
+    to_json=to_json,
+    to_text=to_text,
+    draw=draw,
+    problem=problem,
 )

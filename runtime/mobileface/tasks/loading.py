@@ -76,9 +76,9 @@ def load(
             kind, e.g. ``score_threshold`` of a detector.
 
     Returns:
-        The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, an
-        `MeshPredictor`, an `AttributePredictor`, a `HeadPredictor`, a `PoseEstimator`, a
-        `MeshPoseEstimator` or a `PersonSegmenter`.
+        The loaded model: an `Embedder`, a `Detector`, a `LandmarkPredictor`, a
+        `PointPredictor`, a `MeshPredictor`, an `AttributePredictor`, a `HeadPredictor`, a
+        `PoseEstimator`, a `MeshPoseEstimator`, an `IrisPredictor` or a `PersonSegmenter`.
 
     Raises:
         ModelNotFoundError: If the model or the variant is not found.
@@ -205,11 +205,12 @@ def load_landmarks(
     """
     from .align import allows_crop
     from .landmarks import LandmarkSet
+    from .mesh_predictor import MeshPredictor
 
     if name is not None:
         choice: dict[str, Any] = {"models": models, "precision": precision, "variant": variant}
         chosen = load(name, task="landmarks", **choice, **options)
-        if chosen.spec.kind.on_request:
+        if isinstance(chosen, MeshPredictor):
             raise ModelError(
                 "its points are a mesh and no landmarks to merge",
                 where=chosen.name,

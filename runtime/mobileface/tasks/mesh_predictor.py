@@ -13,7 +13,7 @@ from ..models.kinds import MeshSpec
 from ..models.session import Session
 from ..types import FloatArray, Landmarks
 from ..vision.image import ChannelOrder, Image, check_color, check_image, to_tensor
-from .landmarks import limited_boxes
+from .landmarks import limited_boxes, turns_of
 from .upright import Matrix, points_back, turned_patch
 
 __all__ = ["MeshPredictor"]
@@ -30,8 +30,6 @@ mean, one that is off by 25 degrees by up to 7 (67 portraits of LFW).
 
 _LOOKS = 3
 """How often a face is looked at, each time turned as its mesh was the time before."""
-
-_MAX_ROLL = 1e6
 
 
 class MeshPredictor:
@@ -95,7 +93,7 @@ class MeshPredictor:
         """
         image, corners = check_image(image), limited_boxes(boxes)
         check_color(color)
-        turns = _turns(rolls, len(corners))
+        turns = turns_of(rolls, len(corners))
         sides = self._section.side * (corners[:, 2:] - corners[:, :2]).max(axis=1, initial=0)
         centers = (corners[:, :2] + corners[:, 2:]) / 2
         found: list[Landmarks | None] = [None] * len(corners)
@@ -151,20 +149,3 @@ class MeshPredictor:
         left, right = self._section.eyes
         across, down = (float(value) for value in points[right, :2] - points[left, :2])
         return math.degrees(math.atan2(down, across))
-
-
-def _turns(
-    rolls: npt.ArrayLike | Sequence[float | None] | None, count: int
-) -> npt.NDArray[np.float64]:
-    """The turns of the first look, float64 (count,): unknown rolls are 0.
-
-    Raises:
-        InputError: If the rolls are not as many numbers.
-    """
-    try:
-        array = np.full(count, np.nan) if rolls is None else np.array(rolls, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the rolls are not an array of numbers ({error})") from error
-    if array.shape != (count,) or (np.abs(array) > _MAX_ROLL).any():
-        raise InputError(f"expected {count} rolls in degrees, got shape {array.shape}")
-    return np.where(np.isnan(array), 0.0, array)

@@ -1,4 +1,4 @@
-"""Caffe's layers, one operator at a time: OpenCV computes of them what MXNet computes."""
+"""Caffe's layers, one operator at a time: the evaluator and OpenCV compute what MXNet computes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobileface.errors import UnsupportedOperatorError
-from mobileface_convert.backends.caffe import to_caffe
+from mobileface.errors import ConversionError, UnsupportedOperatorError
+from mobileface_convert.backends.caffe import CaffeModel, to_caffe
 from mobileface_convert.backends.caffe_engine import CaffeNetwork
 from mobileface_convert.frontends.mxnet_symbol import read_symbol
+from mobileface_convert.oracles.caffe_evaluator import CaffeEvaluator
 from tests.convert.ops.op_check import (
     Case,
     FloatArray,
@@ -22,7 +23,7 @@ from tests.convert.ops.op_check import (
     sym,
 )
 
-pytestmark = [pytest.mark.needs_mxnet, pytest.mark.needs_caffe]
+pytestmark = pytest.mark.needs_mxnet
 
 SHAPE = (4, 9, 11)
 SAME = 1e-6
@@ -90,7 +91,24 @@ LAYERS = [
 ]  # fmt: skip
 
 
-def check(symbol: Symbol, shape: tuple[int, ...], arrays: dict[str, FloatArray]) -> None:
+Engine = type[CaffeEvaluator] | type[CaffeNetwork]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(CaffeEvaluator, id="evaluator"),
+        pytest.param(CaffeNetwork, id="opencv", marks=pytest.mark.needs_caffe),
+    ]
+)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """What runs the written files."""
+    found: Engine = request.param
+    return found
+
+
+def check(
+    engine: Engine, symbol: Symbol, shape: tuple[int, ...], arrays: dict[str, FloatArray]
+) -> None:
     """Converts a symbol and compares it with MXNet, for one picture and for three."""
     inputs = [name for name in symbol.list_arguments() if name.startswith("data")]
     found = {**random_arrays(symbol, 1, **dict.fromkeys(inputs, (1, *shape))), **arrays}
@@ -100,47 +118,47 @@ def check(symbol: Symbol, shape: tuple[int, ...], arrays: dict[str, FloatArray])
     for batch in (1, 3):
         fed = {n: draw.standard_normal((batch, *shape)).astype(np.float32) for n in inputs}
         model = to_caffe(graph, dict.fromkeys(inputs, (batch, *shape)), names)
-        network = CaffeNetwork(model, "test")
+        network = engine(model, "test")
         found_outputs = network.run(fed, names)
         assert_close(found_outputs, run_mxnet(symbol, found, fed), SAME)
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.title)
-def test_layer_is_mxnets(case: Case) -> None:
-    check(case.symbol(), case.shape, {})
+def test_layer_is_mxnets(engine: Engine, case: Case) -> None:
+    check(engine, case.symbol(), case.shape, {})
 
 
-def test_equal_parts() -> None:
+def test_equal_parts(engine: Engine) -> None:
     parts = sym().SliceChannel(sym().Variable("data"), num_outputs=2, name="n")
-    check(sym().Group([sym().square(parts[1]), sym().square(parts[0])]), SHAPE, {})
+    check(engine, sym().Group([sym().square(parts[1]), sym().square(parts[0])]), SHAPE, {})
 
 
-def test_what_does_nothing_at_inference_is_left_out() -> None:
-    check(sym().square(sym().Dropout(sym().Variable("data"), p=0.5, name="n")), SHAPE, {})
+def test_what_does_nothing_at_inference_is_left_out(engine: Engine) -> None:
+    check(engine, sym().square(sym().Dropout(sym().Variable("data"), p=0.5, name="n")), SHAPE, {})
 
 
-def test_a_weight_for_each_channel() -> None:
+def test_a_weight_for_each_channel(engine: Engine) -> None:
     """What squeeze and excitation does, from either side."""
     data = sym().Variable("data")
     pooled = sym().Pooling(data, kernel=(1, 1), global_pool=True, pool_type="avg", name="pool")
-    check(sym().broadcast_mul(data, pooled, name="n"), SHAPE, {})
-    check(sym().broadcast_mul(pooled, data, name="n"), SHAPE, {})
+    check(engine, sym().broadcast_mul(data, pooled, name="n"), SHAPE, {})
+    check(engine, sym().broadcast_mul(pooled, data, name="n"), SHAPE, {})
 
 
 @pytest.mark.parametrize("kind", ["add", "sub", "mul", "div"])
 @pytest.mark.parametrize("size", [1, 4])
-def test_an_array_for_each_channel(kind: str, size: int) -> None:
+def test_an_array_for_each_channel(engine: Engine, kind: str, size: int) -> None:
     stored = np.random.RandomState(3).uniform(0.5, 2, (1, size, 1, 1)).astype(np.float32)
     constant = sym().Variable("w", shape=stored.shape)
     symbol = operator(f"broadcast_{kind}")(sym().Variable("data"), constant, name="n")
-    check(symbol, SHAPE, {"w": stored})
+    check(engine, symbol, SHAPE, {"w": stored})
 
 
-def test_rows_and_columns_like_another_blob() -> None:
+def test_rows_and_columns_like_another_blob(engine: Engine) -> None:
     data = sym().Variable("data")
     halved = sym().Pooling(data, kernel=(2, 2), stride=(2, 2), pooling_convention="full", name="p")
     doubled = sym().UpSampling(halved, scale=2, sample_type="nearest", name="u")
-    check(sym().slice_like(doubled, data, axes=(2, 3), name="n") + data, SHAPE, {})
+    check(engine, sym().slice_like(doubled, data, axes=(2, 3), name="n") + data, SHAPE, {})
 
 
 @pytest.mark.parametrize(
@@ -168,3 +186,20 @@ def test_what_has_no_layer_is_refused_by_name(
     graph = read_symbol(symbol.tojson(), {})
     with pytest.raises(UnsupportedOperatorError, match=rf"node 'n' \({op}\).*{words}"):
         to_caffe(graph, {"data": (1, *shape)})
+
+
+def test_files_that_caffe_cannot_run() -> None:
+    """The evaluator says which layer, as Caffe would."""
+    fed = {"data": np.zeros((1, *SHAPE), np.float32)}
+    for text, words in (
+        ("layer {", "not a Caffe network"),
+        ('layer { name: "n" type: "LRN" bottom: "data" top: "out" }', "'n' .LRN.: .*no such layer"),
+        (
+            'layer { name: "n" type: "TanH" bottom: "x" top: "out" }',
+            "no layer before it writes 'x'",
+        ),
+        ('layer { name: "n" type: "TanH" bottom: "data" top: "y" }', "the output 'out'"),
+        ('layer { name: "n" type: "Scale" bottom: "data" top: "out" }', "'n' .Scale."),
+    ):
+        with pytest.raises(ConversionError, match=words):
+            CaffeEvaluator(CaffeModel(text, b"", 1, {}), "test").run(fed, ["out"])

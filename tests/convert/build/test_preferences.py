@@ -13,6 +13,7 @@ from benchmarks.results import OURS, medians
 from mobileface.commands.main import main
 from mobileface.errors import ModelIntegrityError
 from mobileface.models.index import INDEX_FILE, read_index, write_index
+from mobileface.models.sealed import sealed
 from mobileface_convert.recipes.recipe import load_recipe
 from tests.conftest import ROOT
 
@@ -89,7 +90,7 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("reason", ["two\\nlines", "\\u001b[2J"])
 def test_reasons_reach_no_terminal_raw(tmp_path: Path, reason: str) -> None:
     write_index(tmp_path, {"a": dataclasses.replace(read_index(MODELS)["age"], reason="REASON")})
-    text = (tmp_path / INDEX_FILE).read_text(encoding="utf-8")
-    (tmp_path / INDEX_FILE).write_text(text.replace("REASON", reason), encoding="utf-8")
+    text = (tmp_path / INDEX_FILE).read_text(encoding="utf-8").replace("REASON", reason)
+    (tmp_path / INDEX_FILE).write_text(json.dumps(sealed(json.loads(text))), encoding="utf-8")
     with pytest.raises(ModelIntegrityError, match="unprintable"):
         read_index(tmp_path)

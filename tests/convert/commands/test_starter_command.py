@@ -26,6 +26,7 @@ from mobileface.models.index import read_index
 from mobileface_convert.backends.storage import store_float16, stored_as
 from mobileface_convert.build.cards import card_text, write_cards
 from mobileface_convert.build.pipeline import convert
+from mobileface_convert.commands import main as main_module
 from mobileface_convert.commands.main import main
 from mobileface_convert.recipes.recipe import Recipe, load_recipe, recipe_names
 from mobileface_convert.sources.files import SourceFile
@@ -86,7 +87,7 @@ def test_the_command_makes_the_committed_models(tmp_path: Path, capsys: Output) 
     assert out.count("against dlib") == 3
     assert out.count("against ONNX Runtime") == 2
     assert out.count("against plain numpy") == 1
-    assert out.count("against LiteRT") == 1
+    assert out.count("against LiteRT") == 2
     assert {path.name for path in tmp_path.iterdir()} == {
         path.name for path in STARTER.iterdir() if path.name != "README.md"
     }
@@ -107,12 +108,16 @@ def test_the_command_makes_the_committed_models(tmp_path: Path, capsys: Output) 
 
 @pytest.mark.needs_dlib
 @pytest.mark.needs_packages
-@pytest.mark.needs_mediapipe
-def test_weights_on_request(tmp_path: Path, capsys: Output) -> None:
-    """float32 for the model that is stored as float16 otherwise; the others have no choice."""
+def test_weights_on_request(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """float32 for a model that is stored as float16 otherwise; the other one has no choice."""
+    names = ["embedding_dlib", "landmark_dlib5"]
+    monkeypatch.setattr(main_module, "recipe_names", lambda: names)
     assert main(["starter", "--output", str(tmp_path), "--weights", "float32"]) == 0
     certificate = json.loads((tmp_path / "embedding_dlib.certificate.json").read_text())
     assert certificate["weights"] == "float32"
+    assert sorted(read_index(tmp_path)) == names
     assert "verification_float32" not in certificate
     assert certificate["verification"]["max_abs_error"] < 2e-6
     assert "weights stored as float32" in (tmp_path / "embedding_dlib.md").read_text()

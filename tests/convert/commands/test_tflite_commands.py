@@ -28,8 +28,12 @@ def file(tmp_path: Path) -> Path:
 def test_inspect(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(file)]) == 0
     text = capsys.readouterr().out
-    assert "inputs: image [1, 12, 10, 3]" in text
-    assert "outputs: made_5 [1, 126, 2], made_8 [1, 5]" in text
+    assert "inputs: image [1, 12, 10, 3] float32\n" in text
+    assert "outputs: made_5 [1, 126, 2] float32, made_8 [1, 5] float32\n" in text
+    assert "batch: fixed at 1 in the graph; the converter can open it\n" in text
+    # 6·5 pixels: 4·27 of the first layer, 4·9 of the second; 5·6 of the last
+    assert "multiply-adds: 4350 " in text
+    assert f"next: mobileface-convert adopt {file} " in text
     # 4·3·3·3 + 4, 3·3·4 + 4, 5·6 + 5
     assert "parameters: 187" in text
     assert "operators: 9 (" in text

@@ -11,6 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mobileface_convert.backends.caffe import CaffeModel
+from mobileface_convert.backends.caffe_engine import has_importer
+from mobileface_convert.oracles.caffe_evaluator import CaffeEvaluator
+
 __all__ = ["cosines", "read_sidecar", "run_caffe", "run_ncnn"]
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,15 +52,25 @@ def run_ncnn(folder: Path, sidecar: Mapping[str, Any], picture: Picture) -> list
 
 
 def run_caffe(folder: Path, sidecar: Mapping[str, Any], pictures: Picture) -> list[FloatArray]:
-    """The outputs for pictures (N, H, W, C), in the sidecar's order of channels."""
-    files = sidecar["files"]
-    net = cv2.dnn.readNetFromCaffe(
-        str(folder / files["prototxt"]["file"]), str(folder / files["caffemodel"]["file"])
-    )
+    """The outputs for pictures (N, H, W, C), in the sidecar's order of channels.
+
+    The evaluator computes them; where OpenCV can read Caffe's files, it must agree.
+    """
+    files = [folder / sidecar["files"][key]["file"] for key in ("prototxt", "caffemodel")]
     mean, norm = (np.float32(sidecar["input"][name]) for name in ("mean", "norm"))
     tensor = ((pictures.astype(np.float32) - mean) * norm).transpose(0, 3, 1, 2)
-    net.setInput(np.ascontiguousarray(tensor), sidecar["input"]["blob"])
-    return [np.array(rows) for rows in net.forward([o["blob"] for o in sidecar["outputs"]])]
+    fed = {sidecar["input"]["blob"]: np.ascontiguousarray(tensor)}
+    names = [o["blob"] for o in sidecar["outputs"]]
+    model = CaffeModel(files[0].read_text(), files[1].read_bytes(), sidecar["layers"], {})
+    found = CaffeEvaluator(model, "test").run(fed, names)
+    if has_importer():
+        net = cv2.dnn.readNetFromCaffe(*map(str, files))
+        net.setInput(fed[sidecar["input"]["blob"]], sidecar["input"]["blob"])
+        for ours, theirs in zip(found, net.forward(names), strict=True):
+            error = np.abs(ours - theirs).max() / max(1, np.abs(theirs).max())
+            print(f"evaluator and OpenCV: relative error {error:.2g}")
+            assert error <= 2e-5
+    return found
 
 
 def cosines(found: FloatArray, expected: FloatArray) -> FloatArray:

@@ -101,7 +101,7 @@ def test_identification_in_ncnn(random_models: Path, tmp_path: Path, weights: st
     ("target", "run"),
     [
         pytest.param("ncnn", ncnn_rows, marks=pytest.mark.needs_ncnn),
-        pytest.param("caffe", run_caffe, marks=pytest.mark.needs_caffe),
+        ("caffe", run_caffe),
     ],
     ids=["ncnn", "caffe"],
 )
@@ -124,7 +124,6 @@ def test_attributes(
         assert error <= 1e-5
 
 
-@pytest.mark.needs_caffe
 def test_identification_in_caffe(
     random_source: Path,
     random_recipe: Callable[[int], Recipe],
@@ -147,7 +146,6 @@ def test_identification_in_caffe(
 
 @pytest.mark.needs_source
 @pytest.mark.needs_ncnn
-@pytest.mark.needs_caffe
 @pytest.mark.parametrize("version", VERSIONS)
 def test_published_weights_on_faces(source: Path, tmp_path: Path, version: int) -> None:
     """Both targets, on aligned faces; what people look at is whether pairs keep their order."""

@@ -52,7 +52,6 @@ def test_detector_in_ncnn(model: Path, tmp_path: Path) -> None:
         check(model, picture, decode(maps, sidecar["detection"]))
 
 
-@pytest.mark.needs_caffe
 def test_detector_in_caffe(files: Path, model: Path, tmp_path: Path) -> None:
     params = source_file(files, "detection_v2", "gluon")
     arguments = ["export", "--target", "caffe", "--recipe", "detection_v2", "--params", str(params)]

@@ -180,17 +180,22 @@ def test_a_network_that_misses_its_bounds_is_not_written(
 
 
 def test_opencv_without_an_importer(
-    export: Callable[..., str],
+    tmp_path: Path,
     random_source: Path,
     random_recipe: Callable[[int], Recipe],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The evaluator alone verifies a Caffe network, and notices what differs."""
     monkeypatch.delattr(cv2.dnn, "readNetFromCaffe", raising=False)
     files = [str(random_source / random_recipe(3).files[r].path) for r in ("symbol", "params")]
-    arguments = ["--target", "caffe", "--symbol", files[0], "--params", files[1]]
-    text = export(*arguments, "--recipe", "identification_v3")
-    assert "cannot read Caffe networks" in text
-    assert "opencv-python-headless<5" in text
+    arguments = ["export", "--target", "caffe", "--symbol", files[0], "--params", files[1]]
+    arguments += ["--recipe", "identification_v3", "--output", str(tmp_path)]
+    assert main(arguments) == 0
+    proof = read_sidecar(tmp_path, "identification_v3", "caffe")["certificate"]["verification"]
+    assert proof["engine"] == "an evaluator of Caffe's layers"
+    assert proof["min_cosine"] >= 0.9999999
+    monkeypatch.setattr(sidecar, "bounds_for", lambda *_: Bounds(1e-12, 1.0))
+    assert main(arguments) == 2
 
 
 @pytest.mark.needs_ncnn

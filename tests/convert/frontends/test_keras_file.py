@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from mobileface.errors import (
 )
 from mobileface_convert.frontends.keras_file import read_keras
 from mobileface_convert.frontends.keras_onnx import build_keras
+from mobileface_convert.frontends.rehearsed import rehearse
 from mobileface_convert.oracles.keras_reference import KerasReference
 from mobileface_convert.oracles.verify import open_model
 
@@ -224,3 +227,23 @@ def test_damaged_files(tmp_path: Path) -> None:
             refused += 1
     print(f"{refused} of 150 refused")
     assert refused > 20
+
+
+def test_a_file_on_which_hdf5_loops_for_ever(tmp_path: Path) -> None:
+    """Found by the fuzzer: eight bytes more among the settings of the layers."""
+    path = write(tmp_path / "net.h5")
+    content = path.read_bytes()
+    place = content.index(b'{"class_name"') + 20
+    path.write_bytes(content[:place] + content[place : place + 8] + content[place:])
+    with pytest.raises(SourceFormatError, match="reading takes more than 2 s") as caught:
+        read_keras(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_file_on_which_the_library_crashes() -> None:
+    def crash() -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.raises(SourceFormatError, match="reading it crashes"):
+        rehearse(crash, "net.h5", 5)
+    rehearse(lambda: None, "net.h5", 5)

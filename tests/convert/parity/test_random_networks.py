@@ -115,7 +115,18 @@ def test_certificate_tells_the_whole_story(
     assert document["verification"] is None
     changed = {record["name"]: record["changed"] for record in document["passes"]}
     none = dict.fromkeys(
-        ("prune", "drop_identity", "interleave", "fuse_repeat", "read_shapes", "dead_channels"), 0
+        (
+            "prune",
+            "drop_copies",
+            "fuse_repeat",
+            "read_shapes",
+            "drop_identity",
+            "use_gemm",
+            "interleave",
+            "dead_channels",
+            "zero_weights",
+        ),
+        0,
     )
     assert changed == {**none, "fold_scale": 1, "fold_batchnorm": 38, "fuse_clip": 25}
     assert [f["git_blob_sha1"] for f in document["source"]["files"]] == [

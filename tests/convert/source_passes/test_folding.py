@@ -13,9 +13,9 @@ from mobileface_convert.graph.source_graph import Graph
 from mobileface_convert.source_passes import (
     BEFORE_CAFFE,
     PassResult,
-    drop_identity,
-    fold_batchnorm,
-    fuse_clip,
+    drop_copies,
+    merge_batchnorm,
+    merge_clip,
 )
 from tests.convert.ops.op_check import (
     IMAGE,
@@ -124,7 +124,7 @@ def test_a_normalisation_folds_without_changing_the_outputs(case: str, tmp_path:
     build, shape, changed = FOLDS[case]
     network = Network(build(), shape)
     before = {name: array.copy() for name, array in network.graph.params.items()}
-    result = fold_batchnorm(network.graph)
+    result = merge_batchnorm(network.graph)
     print(result.changed, result.refused)
     assert result.changed == changed
     assert result.refused == ()
@@ -140,7 +140,7 @@ def test_a_normalisation_folds_without_changing_the_outputs(case: str, tmp_path:
 def test_an_array_that_nothing_reads_is_not_taken_for_a_free_name(tmp_path: Path) -> None:
     build, shape, changed = FOLDS["one name twice"]
     network = Network(build(), shape, {"c_bias": np.ones(8, np.float32)})
-    result = fold_batchnorm(network.graph)
+    result = merge_batchnorm(network.graph)
     assert result.changed == changed
     network.assert_same_outputs(result.graph, tmp_path)
 
@@ -148,7 +148,7 @@ def test_an_array_that_nothing_reads_is_not_taken_for_a_free_name(tmp_path: Path
 def test_padding_does_not_matter_if_there_is_no_shift(tmp_path: Path) -> None:
     zeros = dict.fromkeys(("b_beta", "b_moving_mean"), np.zeros(4, np.float32))
     network = Network(conv(norm(data()), pad=(1, 1)), arrays=zeros)
-    result = fold_batchnorm(network.graph)
+    result = merge_batchnorm(network.graph)
     assert result.changed == ("b into c",)
     network.assert_same_outputs(result.graph, tmp_path)
 
@@ -218,7 +218,7 @@ REFUSED: dict[str, tuple[Build, tuple[int, ...], str]] = {
 def test_what_would_not_be_exact_is_left_with_a_reason(case: str, tmp_path: Path) -> None:
     build, shape, reason = REFUSED[case]
     network = Network(build(), shape)
-    result = fold_batchnorm(network.graph)
+    result = merge_batchnorm(network.graph)
     assert result.graph is network.graph
     assert result.changed == ()
     assert [(refusal.node, refusal.reason) for refusal in result.refused] == [("b", reason)]
@@ -239,7 +239,7 @@ def test_weights_that_cannot_be_folded_are_named(name: str, array: FloatArray, r
     network = Network(norm(conv(data())))
     graph = Graph(network.graph.outputs, {**network.graph.params, name: array})
     with pytest.raises(GraphError, match=reason):
-        fold_batchnorm(graph)
+        merge_batchnorm(graph)
 
 
 def limits(low: float, high: float, *, upper_first: bool = False) -> Symbol:
@@ -254,7 +254,7 @@ def test_two_limits_become_one_clip(
     low: float, high: float, upper_first: bool, tmp_path: Path
 ) -> None:
     network = Network(limits(low, high, upper_first=upper_first))
-    result = fuse_clip(network.graph)
+    result = merge_clip(network.graph)
     assert operators(result.graph) == ["clip"]
     assert result.changed == (("up + low",) if upper_first else ("low + up",))
     network.assert_same_outputs(result.graph, tmp_path, tolerance=0)
@@ -286,7 +286,7 @@ NOT_CLIPS: dict[str, tuple[Build, tuple[str, ...]]] = {
 def test_other_limits_stay(case: str, tmp_path: Path) -> None:
     build, reasons = NOT_CLIPS[case]
     network = Network(build())
-    result = fuse_clip(network.graph)
+    result = merge_clip(network.graph)
     assert result.graph is network.graph
     assert tuple(refusal.reason for refusal in result.refused) == reasons
     network.assert_same_outputs(result.graph, tmp_path, tolerance=0)
@@ -294,7 +294,7 @@ def test_other_limits_stay(case: str, tmp_path: Path) -> None:
 
 def test_of_three_limits_two_are_fused(tmp_path: Path) -> None:
     network = Network(scalar("maximum", limits(-1.0, 0.5), 0.0, "third"))
-    result = fuse_clip(network.graph)
+    result = merge_clip(network.graph)
     assert operators(result.graph) == ["clip", "_maximum_scalar"]
     network.assert_same_outputs(result.graph, tmp_path, tolerance=0)
 
@@ -303,7 +303,7 @@ def test_operators_that_do_nothing_are_dropped(tmp_path: Path) -> None:
     dropped = sym().Dropout(sym().identity(relu(data()), name="same"), p=0.5, name="drop")
     heads = [conv(sym().BlockGrad(dropped, name="block")), flat(dropped)]
     network = Network(sym().Group(heads))
-    result = drop_identity(network.graph)
+    result = drop_copies(network.graph)
     assert result.changed == ("same (_copy)", "drop (Dropout)", "block (BlockGrad)")
     assert operators(result.graph) == ["Activation", "Convolution", "Flatten"]
     network.assert_same_outputs(result.graph, tmp_path, tolerance=0)
@@ -311,7 +311,7 @@ def test_operators_that_do_nothing_are_dropped(tmp_path: Path) -> None:
 
 def test_dropout_that_drops_at_inference_stays() -> None:
     network = Network(sym().Dropout(data(), mode="always", name="d"))
-    assert drop_identity(network.graph) == PassResult(network.graph)
+    assert drop_copies(network.graph) == PassResult(network.graph)
 
 
 def test_export_runs_the_passes_one_after_the_other(tmp_path: Path) -> None:

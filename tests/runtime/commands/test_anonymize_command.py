@@ -161,7 +161,7 @@ def test_thresholds_are_lower_than_those_of_detection(portrait: Path, tmp_path: 
         if option.name == "score_threshold"
     }
     print(thorough)
-    assert thorough == {"hog": -0.2, "yolo": 0.4, "yunet": 0.4}
+    assert thorough == {"hog": -0.2, "yolo": 0.4, "yunet": 0.4, "single_shot": 0.25}
     image = read_image(portrait)
     strict, lower = load_detector(), load_detector(score_threshold=0.4)
     path, target = tmp_path / "soft.png", tmp_path / "out.png"

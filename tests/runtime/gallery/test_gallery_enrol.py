@@ -344,3 +344,28 @@ def test_exported_files_that_cannot_be(tmp_path: Path) -> None:
         assert import_faces(gallery, path, merge=True).faces == 1
         with pytest.raises(InputError, match=r"must end in \.json or \.npz"):
             export_gallery(gallery, tmp_path / "x.csv")
+
+
+def test_an_npz_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored is what was checked, even if somebody replaces the file in between."""
+    from mobileface.gallery import export_gallery, import_faces
+
+    path, opened = tmp_path / "all.npz", list[Path]()
+    with made(tmp_path / "a.gallery", vectors(3)) as gallery:
+        export_gallery(gallery, path)
+    whole = Path.open
+
+    def counted(self: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(self)
+        return whole(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", counted)
+    monkeypatch.setattr(np, "load", lambda file, load=np.load, **more: load(_no_path(file), **more))
+    with made(tmp_path / "b.gallery") as gallery:
+        assert import_faces(gallery, path).faces == 3
+    assert opened.count(path) == 1
+
+
+def _no_path(file: Any) -> Any:
+    assert not isinstance(file, str | Path)
+    return file

@@ -189,3 +189,16 @@ def test_load_checks_the_index(copied_models: Path) -> None:
         mobileface.load("tiny_gray", models=copied_models)
     with pytest.raises(ModelNotFoundError, match="available: tiny_color, tiny_gray"):
         mobileface.load("other", models=copied_models)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"), [(b"mobileface.spec", "metadata is not UTF-8"), (b"data", "not UTF-8")]
+)
+def test_text_that_is_not_utf8(models: Path, tmp_path: Path, found: bytes, message: str) -> None:
+    """ONNX Runtime loads it and fails when Python asks for it."""
+    path = tmp_path / "net.onnx"
+    content = (models / "tiny_color.onnx").read_bytes()
+    assert content.count(found)
+    path.write_bytes(content.replace(found, b"\xff" * len(found)))
+    with pytest.raises(SpecError, match=message):
+        Session(path)

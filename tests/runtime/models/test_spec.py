@@ -292,8 +292,14 @@ def test_detectors_and_attributes_round_trip() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (detector(), "needs exactly one section 'hog' or 'yolo' or 'yunet', found: none"),
-        (detector(hog=HOG, yolo=YOLO), "'hog' or 'yolo' or 'yunet', found: hog, yolo"),
+        (
+            detector(),
+            "needs exactly one section 'hog' or 'yolo' or 'yunet' or 'single_shot', found: none",
+        ),
+        (
+            detector(hog=HOG, yolo=YOLO),
+            "'hog' or 'yolo' or 'yunet' or 'single_shot', found: hog, yolo",
+        ),
         (detector(yolo={**YOLO, "rows": 0}), "rows"),
         (detector(yolo={**YOLO, "labels": []}), "labels"),
         (detector(yolo={k: v for k, v in YOLO.items() if k != "ids"}), "ids"),

@@ -14,7 +14,8 @@ import pytest
 
 from mobileface import FaceAnalyzer, load_detector
 from mobileface.errors import ImageError, InputError, SpecError
-from mobileface.models.kinds.yunet import YUNET, YunetSpec, scaled_down
+from mobileface.models.kinds.single_shot import scaled_down
+from mobileface.models.kinds.yunet import YUNET, YunetSpec
 from mobileface.tasks.yunet_detector import YunetDetector
 from mobileface.types import Detections, FloatArray
 from mobileface.vision.image import Image

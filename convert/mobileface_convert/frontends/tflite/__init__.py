@@ -5,7 +5,7 @@ OPERATORS.md. Runs nothing and knows no model.
 """
 
 from .tflite_file import TfliteNetwork, TfliteOperator, TfliteTensor, parse_tflite, read_tflite
-from .tflite_onnx import build_tflite, free_batch
+from .tflite_onnx import build_tflite, free_batch, unsupported_operators
 from .tflite_table import tflite_json, tflite_markdown
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "read_tflite",
     "tflite_json",
     "tflite_markdown",
+    "unsupported_operators",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "TfliteNetwork",
     "TfliteOperator",
     "TfliteTensor",
+    "check_float_ends",
     "parse_tflite",
     "read_tflite",
 ]
@@ -61,7 +62,7 @@ _READING = (struct.error, ValueError, TypeError, IndexError, OverflowError, Attr
 """What the package raises where a field points to nowhere."""
 
 
-def read_tflite(path: Path) -> TfliteNetwork:
+def read_tflite(path: Path, *, any_ends: bool = False) -> TfliteNetwork:
     """Reads a file; see `parse_tflite`.
 
     Raises:
@@ -69,10 +70,10 @@ def read_tflite(path: Path) -> TfliteNetwork:
         SourceFormatError: It is too large, or no TensorFlow Lite file.
         UnsupportedOperatorError: It is no plain graph of tensors.
     """
-    return parse_tflite(limited_content(path, MAX_BYTES), where=str(path))
+    return parse_tflite(limited_content(path, MAX_BYTES), where=str(path), any_ends=any_ends)
 
 
-def parse_tflite(content: bytes, *, where: str) -> TfliteNetwork:
+def parse_tflite(content: bytes, *, where: str, any_ends: bool = False) -> TfliteNetwork:
     """Reads and checks the content of a file.
 
     Operators without a conversion are read like others; `build_tflite` refuses them.
@@ -80,6 +81,8 @@ def parse_tflite(content: bytes, *, where: str) -> TfliteNetwork:
     Args:
         content: The bytes of the file.
         where: Name of the file in error messages.
+        any_ends: Also read networks whose inputs or outputs are not float32, which `build_tflite`
+            refuses.
 
     Raises:
         ConversionError: The package ``tflite`` is not installed.
@@ -98,7 +101,7 @@ def parse_tflite(content: bytes, *, where: str) -> TfliteNetwork:
             hint="pip install 'mobileface[convert]'",
         ) from error
     try:
-        return _Reader(model_class.GetRootAs(content, 0), len(content), where).read()
+        return _Reader(model_class.GetRootAs(content, 0), len(content), where).read(any_ends)
     except ConversionError:
         raise
     except _READING as error:
@@ -115,7 +118,7 @@ class _Reader:
         self._where = where
         self._stored = self._facts = 0
 
-    def read(self) -> TfliteNetwork:
+    def read(self, any_ends: bool) -> TfliteNetwork:
         """The records."""
         if self._model.Version() != 3:
             raise SourceFormatError(
@@ -141,6 +144,8 @@ class _Reader:
         )
         _check_order(network)
         _check_ends(network)
+        if not any_ends:
+            check_float_ends(network)
         return network
 
     def _check_count(self, what: str, count: int, most: int) -> None:
@@ -185,6 +190,7 @@ class _Reader:
             data=self._data(tensor, shape, dtype, levels is not None, place),
             quantization=quantization(tensor.Quantization(), shape, place),
             sparsity=None if levels is None else sparsity(levels, shape, place),
+            batch_open=known[:1] == (-1,),
         )
         self._facts += found.fact_bytes
         if self._facts > _MAX_FACTS * self._size:
@@ -317,7 +323,6 @@ def _check_ends(network: TfliteNetwork) -> None:
 
     Raises:
         SourceFormatError: There are none, or their names are empty or not unique.
-        UnsupportedOperatorError: One is not float32.
     """
     ends = [*network.inputs, *network.outputs]
     names = [network.tensors[number].name for number in ends]
@@ -329,6 +334,16 @@ def _check_ends(network: TfliteNetwork) -> None:
         tensor = network.tensors[number]
         if tensor.data is not None:
             raise SourceFormatError(f"'{tensor.name}' is stored", where=network.origin)
+
+
+def check_float_ends(network: TfliteNetwork) -> None:
+    """Checks that all inputs and outputs are float32.
+
+    Raises:
+        UnsupportedOperatorError: One is not.
+    """
+    for number in (*network.inputs, *network.outputs):
+        tensor = network.tensors[number]
         if tensor.dtype != "float32":
             raise UnsupportedOperatorError(
                 f"'{tensor.name}' is {tensor.dtype}: only networks that read and write float32 "

@@ -27,10 +27,11 @@ from . import (  # noqa: F401 - they register their conversions
     pooling_operators,
     storage_operators,
 )
-from .tflite_records import Shape, TfliteNetwork
+from .tflite_file import check_float_ends
+from .tflite_records import Shape, TfliteNetwork, TfliteOperator
 from .tflite_registry import Activation, Constants, OpContext, channels_first, registered
 
-__all__ = ["build_tflite", "free_batch"]
+__all__ = ["build_tflite", "free_batch", "unsupported_operators"]
 
 _BATCH = "N"
 
@@ -61,6 +62,7 @@ def build_tflite(
         GraphError: Shapes do not fit together, or an operator mixes the batch; names the operator.
         UnsupportedOperatorError: An operator or a case of it has no conversion; names it.
     """
+    check_float_ends(network)
     _check_operators(network)
     if batch and not free_batch(network):
         raise GraphError("the batch is not the first axis of all values", where=network.origin)
@@ -88,6 +90,21 @@ def build_tflite(
     )
 
 
+def unsupported_operators(network: TfliteNetwork) -> dict[str, list[str]]:
+    """Names of what the operators write that have no conversion, by operator."""
+    found: dict[str, list[str]] = {}
+    for operator in network.operators:
+        if not _is_known(operator):
+            names = [network.tensors[number].name for number in operator.outputs]
+            found.setdefault(operator.kind, []).append(names[0] if names else "")
+    return found
+
+
+def _is_known(operator: TfliteOperator) -> bool:
+    found = registered().get(operator.kind)
+    return found is not None and found.custom == (operator.custom is not None)
+
+
 def _check_operators(network: TfliteNetwork) -> None:
     """Checks that all operators have a conversion.
 
@@ -96,8 +113,7 @@ def _check_operators(network: TfliteNetwork) -> None:
     """
     known = registered()
     for operator in network.operators:
-        found = known.get(operator.kind)
-        if found is None or found.custom != (operator.custom is not None):
+        if not _is_known(operator):
             what = "custom operator" if operator.custom is not None else "operator"
             raise UnsupportedOperatorError(
                 f"{what} '{operator.kind}' is not supported",

@@ -80,6 +80,7 @@ class TfliteTensor:
         data: The stored values in this shape, or in one axis if sparse; None if it is computed.
         quantization: How the stored values mean real ones; None if they are these.
         sparsity: How the stored values lie in the shape; None if all are stored.
+        batch_open: Whether the file leaves the first size open; the shape then has a sample of it.
     """
 
     name: str
@@ -88,6 +89,7 @@ class TfliteTensor:
     data: Array | None = None
     quantization: Quantization | None = None
     sparsity: Sparsity | None = None
+    batch_open: bool = False
 
     @property
     def fact_bytes(self) -> int:
@@ -129,7 +131,7 @@ class TfliteNetwork:
         size: Bytes of the file.
         tensors: All tensors.
         operators: All operators, in the order in which they run.
-        inputs: Numbers of the tensors that are fed, all float32.
+        inputs: Numbers of the tensors that are fed.
         outputs: Numbers of the tensors that are the result.
     """
 
@@ -155,9 +157,11 @@ class TfliteNetwork:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are stored for operators that compute with floating-point values."""
+        """How many numbers are stored as weights; integers are weights if they have scales."""
         return sum(
             tensor.data.size
             for tensor in self.tensors
-            if tensor.data is not None and tensor.dtype not in ("int32", "int64")
+            if tensor.data is not None
+            and tensor.shape
+            and (tensor.quantization is not None or tensor.dtype in ("float32", "float16"))
         )

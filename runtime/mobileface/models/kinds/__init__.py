@@ -11,11 +11,14 @@ from .attribute_network import ATTRIBUTE_NETWORK, AttributeSpec
 from .base import Feed, Kind, Option, Shape, Tensors
 from .embedder import EMBEDDER, EmbeddingSpec
 from .hog import HOG, HogSpec
+from .iris import IRIS, IrisSpec
 from .linear_pose import LINEAR_POSE, PoseSpec
 from .mesh import MESH, MeshSpec
 from .person_mask import PERSON_MASK, PersonMaskSpec
+from .point_network import POINT_NETWORK, PointsSpec
 from .rigid_pose import RIGID_POSE, RigidPoseSpec
 from .shape_predictor import SHAPE_PREDICTOR, LandmarkSpec
+from .single_shot import SINGLE_SHOT, SingleShotSpec
 from .yolo import YOLO, YoloSpec
 from .yunet import YUNET, YunetSpec
 
@@ -27,14 +30,17 @@ __all__ = [
     "HeadSpec",
     "HeadsSpec",
     "HogSpec",
+    "IrisSpec",
     "Kind",
     "LandmarkSpec",
     "MeshSpec",
     "Option",
     "PersonMaskSpec",
+    "PointsSpec",
     "PoseSpec",
     "RigidPoseSpec",
     "Shape",
+    "SingleShotSpec",
     "Tensors",
     "YoloSpec",
     "YunetSpec",
@@ -48,8 +54,11 @@ KINDS: tuple[Kind[Any], ...] = (
     HOG,
     YOLO,
     YUNET,
+    SINGLE_SHOT,
     SHAPE_PREDICTOR,
     MESH,
+    POINT_NETWORK,
+    IRIS,
     LINEAR_POSE,
     RIGID_POSE,
     ATTRIBUTE_NETWORK,

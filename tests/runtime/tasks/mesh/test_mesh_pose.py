@@ -17,6 +17,7 @@ from mobileface import FaceAnalyzer, Landmarks, MeshPoseEstimator
 from mobileface.commands.main import main
 from mobileface.errors import InputError, ModelNotFoundError
 from mobileface.models.kinds import RigidPoseSpec
+from mobileface.models.sealed import sealed
 from mobileface.tasks.drawing import draw_faces
 from mobileface.types import Face, Pose
 from mobileface.vision.head_rotation import best_rotation, pose_of, rotation_of
@@ -173,7 +174,7 @@ def test_a_users_folder_without_landmarks_of_its_own(tmp_path: Path) -> None:
     """A folder with nothing but the mesh: the other landmarks come from the starter set."""
     index = json.loads((STARTER / "index.json").read_text())
     index["models"] = {"landmark_mesh": index["models"]["landmark_mesh"]}
-    (tmp_path / "index.json").write_text(json.dumps(index))
+    (tmp_path / "index.json").write_text(json.dumps(sealed(index)))
     for path in STARTER.glob("landmark_mesh.*"):
         shutil.copy(path, tmp_path)
     analyzer = FaceAnalyzer(tmp_path, detector="detection_hog", intra_op_num_threads=1)

@@ -32,13 +32,13 @@ from .weighted_layers import (
     tidy,
 )
 
-__all__ = ["fold_scale"]
+__all__ = ["merge_scale"]
 
 _BY_NUMBER = frozenset({"_mul_scalar", "_div_scalar"})
 _BY_ARRAY = frozenset({"broadcast_mul", "broadcast_div"})
 
 
-def fold_scale(graph: Graph) -> PassResult:
+def merge_scale(graph: Graph) -> PassResult:
     """Folds every scaling that can be folded exactly, and reports why others are unchanged."""
     changed: list[str] = []
     while (step := _fold_one(graph)) is not None:

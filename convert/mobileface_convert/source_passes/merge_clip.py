@@ -14,12 +14,12 @@ from ..graph.attributes import Attributes
 from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult, Refusal
 
-__all__ = ["fuse_clip"]
+__all__ = ["merge_clip"]
 
 _LOWER, _UPPER = "_maximum_scalar", "_minimum_scalar"
 
 
-def fuse_clip(graph: Graph) -> PassResult:
+def merge_clip(graph: Graph) -> PassResult:
     """Fuses maximum and minimum with a scalar, in either order, into ``clip``."""
     changed: list[str] = []
     refused: list[Refusal] = []

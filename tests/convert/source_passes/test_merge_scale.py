@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobileface_convert.source_passes import fold_scale
+from mobileface_convert.source_passes import merge_scale
 from tests.convert.ops.op_check import (
     FloatArray,
     Network,
@@ -84,7 +84,7 @@ FOLDED: dict[str, Case] = {
 def test_scalings_fold(case: str, tmp_path: Path) -> None:
     build, arrays = FOLDED[case]
     network = Network(build(), arrays=arrays)
-    result = fold_scale(network.graph)
+    result = merge_scale(network.graph)
     assert len(result.changed) == 1
     assert result.changed[0].startswith("scale into ")
     assert "scale" not in [node.name for node in result.graph.operators]
@@ -94,7 +94,7 @@ def test_scalings_fold(case: str, tmp_path: Path) -> None:
 
 def test_a_power_of_two_changes_nothing(tmp_path: Path) -> None:
     network = Network(conv(scalar("mul", data(), EXACT, "scale"), pad=(1, 1)))
-    result = fold_scale(network.graph)
+    result = merge_scale(network.graph)
     assert len(result.changed) == 1
     network.assert_same_outputs(result.graph, tmp_path, tolerance=0)
 
@@ -102,7 +102,7 @@ def test_a_power_of_two_changes_nothing(tmp_path: Path) -> None:
 def test_several_in_a_row(tmp_path: Path) -> None:
     first = scalar("mul", scalar("div", data(), 3.0, "one"), 0.7, "two")
     network = Network(scalar("mul", conv(first), 5.0, "three"))
-    result = fold_scale(network.graph)
+    result = merge_scale(network.graph)
     assert [node.op for node in result.graph.operators] == ["Convolution"]
     assert sorted(line.split()[0] for line in result.changed) == ["one", "three", "two"]
     network.assert_same_outputs(result.graph, tmp_path, tolerance=TOLERANCE)
@@ -134,7 +134,7 @@ LEFT: dict[str, Case] = {
 def test_others_stay(case: str) -> None:
     build, arrays = LEFT[case]
     network = Network(build(), arrays=arrays)
-    result = fold_scale(network.graph)
+    result = merge_scale(network.graph)
     assert result.graph is network.graph
     assert result.changed == ()
     for refusal in result.refused:

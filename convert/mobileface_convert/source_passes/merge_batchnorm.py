@@ -38,7 +38,7 @@ from .weighted_layers import (
     tidy,
 )
 
-__all__ = ["fold_batchnorm"]
+__all__ = ["merge_batchnorm"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class _Affine:
     shift: Doubles
 
 
-def fold_batchnorm(graph: Graph) -> PassResult:
+def merge_batchnorm(graph: Graph) -> PassResult:
     """Folds every BatchNorm that can be folded exactly, and reports why others are unchanged."""
     changed: list[str] = []
     while (step := _fold_backward(graph)) is not None or (step := _fold_forward(graph)) is not None:

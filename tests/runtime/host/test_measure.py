@@ -9,15 +9,15 @@ import time
 import numpy as np
 import pytest
 
-from mobileface.diagnostics.measure import (
+from mobileface.errors import InputError
+from mobileface.host.environment import describe_environment
+from mobileface.host.measure import (
     measure_fresh,
     measure_in_turn,
     measure_within,
     peak_memory,
     summarise,
 )
-from mobileface.errors import InputError
-from mobileface.host.environment import describe_environment
 from mobileface.vision.synthetic_faces import draw_frames
 
 

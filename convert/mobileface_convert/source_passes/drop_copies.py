@@ -11,12 +11,12 @@ from __future__ import annotations
 from ..graph.source_graph import Edge, Graph, Node, rebuild
 from .base import PassResult
 
-__all__ = ["drop_identity"]
+__all__ = ["drop_copies"]
 
 _IDENTITIES = frozenset({"_copy", "BlockGrad"})
 
 
-def drop_identity(graph: Graph) -> PassResult:
+def drop_copies(graph: Graph) -> PassResult:
     """Drops ``_copy``, ``BlockGrad`` and ``Dropout`` (unless it drops at inference too)."""
     changed = []
 

@@ -166,7 +166,7 @@ _start = time.perf_counter()
 {code}
 _seconds = time.perf_counter() - _start
 import json
-from mobileface.diagnostics.measure import peak_memory
+from mobileface.host.measure import peak_memory
 _peak = peak_memory()
 print()
 print(json.dumps([_seconds, _peak]))
