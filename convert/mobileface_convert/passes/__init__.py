@@ -12,7 +12,7 @@ from .fold_batchnorm import fold_batchnorm
 from .fold_scale import fold_scale
 from .fuse_clip import fuse_clip
 from .interleave import interleave
-from .network import Network, Pass
+from .onnx_graph import Network, Pass
 from .pad_channels import pad_channels
 from .read_uint8 import read_uint8
 from .split_prelu import split_prelu

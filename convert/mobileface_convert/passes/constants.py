@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from .families import families, tied_inputs
 from .fold_batchnorm import affine_of
-from .layers import (
+from .layer_weights import (
     Doubles,
     by_channel,
     channel_values,
@@ -22,7 +22,7 @@ from .layers import (
     number,
     skip_flatten,
 )
-from .network import Network
+from .onnx_graph import Network
 
 __all__ = ["Mask", "constant_channels", "negligible"]
 

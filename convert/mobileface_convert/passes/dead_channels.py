@@ -26,8 +26,8 @@ import onnx_ir as ir
 from ..graph.report import Refusal, Report
 from .constants import Mask, constant_channels, negligible
 from .families import Family, families
-from .layers import Doubles, by_channel, is_padded, layer_of
-from .network import Network
+from .layer_weights import Doubles, by_channel, is_padded, layer_of
+from .onnx_graph import Network
 from .resize import Numbers, resize
 
 __all__ = ["dead_channels"]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ..graph.report import Report
-from .layers import attribute
-from .network import Network
+from .layer_weights import attribute
+from .onnx_graph import Network
 
 __all__ = ["drop_identity"]
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from .layers import (
+from .layer_weights import (
     channel_values,
     data_of,
     is_dense,
@@ -24,7 +24,7 @@ from .layers import (
     layer_of,
     skip_flatten,
 )
-from .network import Network, sizes_of
+from .onnx_graph import Network, sizes_of
 
 __all__ = ["POINTWISE", "Family", "families", "is_pointwise", "tied_inputs"]
 

@@ -25,7 +25,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError
 
 from ..graph.report import Refusal, Report
-from .layers import (
+from .layer_weights import (
     Doubles,
     Layer,
     along_outputs,
@@ -37,7 +37,7 @@ from .layers import (
     store_layer,
     whole,
 )
-from .network import Network
+from .onnx_graph import Network
 
 __all__ = ["affine_of", "fold_batchnorm"]
 

@@ -19,8 +19,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..graph.report import Refusal, Report
-from .layers import Doubles, Layer, along_outputs, data_of, layer_of, per_input, store_layer
-from .network import Network
+from .layer_weights import Doubles, Layer, along_outputs, data_of, layer_of, per_input, store_layer
+from .onnx_graph import Network
 
 __all__ = ["fold_scale"]
 

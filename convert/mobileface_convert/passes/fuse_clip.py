@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..graph.report import Refusal, Report
-from .layers import data_of
-from .network import Network
+from .layer_weights import data_of
+from .onnx_graph import Network
 
 __all__ = ["fuse_clip"]
 

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from ..graph.report import Refusal, Report
 from .families import is_pointwise
-from .layers import (
+from .layer_weights import (
     Layer,
     attribute,
     data_of,
@@ -29,7 +29,7 @@ from .layers import (
     store_layer,
     wholes,
 )
-from .network import Network, sizes_of
+from .onnx_graph import Network, sizes_of
 
 __all__ = ["interleave"]
 

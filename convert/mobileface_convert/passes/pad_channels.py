@@ -15,8 +15,8 @@ import numpy as np
 
 from ..graph.report import Refusal, Report
 from .families import families
-from .layers import is_depthwise
-from .network import Network
+from .layer_weights import is_depthwise
+from .onnx_graph import Network
 from .resize import resize
 
 __all__ = ["pad_channels"]

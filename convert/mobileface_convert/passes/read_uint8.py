@@ -21,7 +21,7 @@ import onnx_ir as ir
 from mobileface.errors import GraphError
 
 from ..graph.report import Report
-from .network import Network
+from .onnx_graph import Network
 
 __all__ = ["read_uint8"]
 

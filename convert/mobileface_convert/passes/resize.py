@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from .families import Family
-from .layers import (
+from .layer_weights import (
     Doubles,
     Layer,
     data_of,
@@ -19,7 +19,7 @@ from .layers import (
     skip_flatten,
     store_layer,
 )
-from .network import Network, sizes_of
+from .onnx_graph import Network, sizes_of
 
 __all__ = ["Numbers", "resize"]
 

@@ -35,7 +35,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..graph.report import Refusal, Report
-from .layers import (
+from .layer_weights import (
     Doubles,
     Layer,
     channel_values,
@@ -47,7 +47,7 @@ from .layers import (
     skip_flatten,
     store_layer,
 )
-from .network import Network, sizes_of
+from .onnx_graph import Network, sizes_of
 
 __all__ = ["split_prelu"]
 

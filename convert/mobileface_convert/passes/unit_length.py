@@ -17,8 +17,8 @@ import onnx_ir as ir
 from mobileface.errors import GraphError
 
 from ..graph.report import Refusal, Report
-from .layers import whole
-from .network import Network, sizes_of
+from .layer_weights import whole
+from .onnx_graph import Network, sizes_of
 
 __all__ = ["unit_length"]
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ..graph.report import Report
-from .layers import Layer, data_of, layer_of, store_layer
-from .network import Network, sizes_of
+from .layer_weights import Layer, data_of, layer_of, store_layer
+from .onnx_graph import Network, sizes_of
 
 __all__ = ["use_gemm"]
 

@@ -17,8 +17,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..graph.report import Report
-from .layers import layer_of
-from .network import Network
+from .layer_weights import layer_of
+from .onnx_graph import Network
 
 __all__ = ["zero_weights"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from .network import Doubles, Network, sizes_of
+from .onnx_graph import Doubles, Network, sizes_of
 
 __all__ = [
     "Doubles",
