@@ -92,8 +92,8 @@ def export_model(
     graph = _select(whole, outputs)
     known = known_shapes(graph, dict(shapes or {}))
     interface = Interface(image_input(graph, known) if uint8 else None, normalize)
-    options = {"target": target, "first": interface.passes, "opset": opset, "name": output.stem}
-    convert = partial(to_optimised_onnx, graph, **options)
+    rewrite = partial(to_optimised_onnx, graph, target=target, first=interface.passes)
+    convert = partial(rewrite, opset=opset, name=output.stem)
     model, records, declared, note = _convert(convert, graph, known, interface, static=static)
     parity = None
     if verify:
