@@ -118,6 +118,21 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "--margin 0.25 --color rgb --mean 0 --std 1 --points-names 106 --points-range signed "
         "--output adopted",
     ),
+    "mobileface-convert optimize IN.onnx --output OUT.onnx [--machine auto|portable|x86|plain] "
+    "[--normalize] [--json]": (
+        f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "
+        "from tests.convert.commands.adoptable_networks import write_network; "
+        'write_network(Path("IN.onnx"))\'',
+        "mobileface-convert optimize IN.onnx --output OUT.onnx",
+        "mobileface-convert optimize IN.onnx --output OUT2.onnx --machine x86 --normalize --json",
+    ),
+    "mobileface-convert optimize IN.tflite --output OUT.onnx --input uint8 --std 255 "
+    "[--calibrate DIR]": (
+        f"cp {packaged(EXPRESSION)} IN.tflite",
+        "mobileface-convert optimize IN.tflite --output OUT3.onnx --input uint8 --std 255",
+        f"mobileface-convert optimize IN.tflite --output OUT4.onnx --input uint8 --std 255 "
+        f"--calibrate {CROPS} --json",
+    ),
     "mobileface-convert adopt det_10g.onnx --task detection --layout scrfd --name my_scrfd "
     "[--size PIXELS]": (
         f"PYTHONPATH={ROOT}:$PYTHONPATH python -c 'from pathlib import Path; "

@@ -37,6 +37,10 @@ FloatArray = npt.NDArray[np.float32]
 _HALF_COSINE = 0.999
 """Smallest cosine where something is rounded to float16."""
 
+_INT8_COSINE, _INT8_MEAN_COSINE = 0.8, 0.97
+"""Smallest and mean cosine of an int8 network to the float32 one, on images it was not calibrated
+with; below, it is not kept."""
+
 _HUGE = 1e30
 
 
@@ -208,6 +212,7 @@ def _state_bounds(
     document["verify"] = {
         **_bounds(relative * scale, _HALF_COSINE if network.half else 0.9999999),
         "float16": _bounds(rounded * scale, _HALF_COSINE),
+        "int8": {**_bounds(scale, _INT8_COSINE), "mean_cosine": _INT8_MEAN_COSINE},
     }
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import onnx
 
 from mobileface.errors import ConversionError
-from mobileface.host.machine import ANYWHERE, Condition
+from mobileface.host.machine import ANYWHERE, Condition, this_machine
 from mobileface.models.agreement import Agreement, Bounds, compare_outputs
 from mobileface.models.index import PRECISIONS
 from mobileface.models.replay import make_record, output_rows
@@ -42,6 +42,7 @@ from ..makers import Built, Files, Maker
 from ..oracles.verify import require
 from ..recipes.recipe import Recipe
 from .calibration_images import ImageSet, Samples
+from .variant_times import time_ratio
 
 __all__ = ["CONDITIONS", "STORAGE", "BuiltVariant", "Plan", "SkippedVariant", "VariantBuilder"]
 
@@ -53,6 +54,9 @@ CONDITIONS: Mapping[str, Condition] = {
 
 _INTEGER = "plain"
 """The passes for int8: int8 convolutions are fast only with full channel blocks."""
+
+_GAIN = 0.98
+"""A network for some machines must take at most this part of the portable one's time."""
 
 STORAGE: Mapping[str, str] = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 """How weights are stored, by precision; also the keys of the tolerances in recipes."""
@@ -68,12 +72,15 @@ class Plan:
         faces: Aligned face crops to calibrate networks with a crop as input; None to skip int8
             for these.
         photos: Photos to calibrate detectors; None to skip int8 for these.
+        timed: Keep a float32 network for some machines only if this machine is one of them and it
+            is faster here than the portable one; otherwise that is known of the recipe.
     """
 
     precisions: Sequence[str] = ()
     targets: Sequence[str] = ("portable",)
     faces: Samples | None = None
     photos: Samples | None = None
+    timed: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,8 @@ class VariantBuilder:
             reason = self._reason_to_skip(target, precision)
             if reason:
                 return SkippedVariant(name, reason, expected=True)
+            if reason := self._reason_of_time(target, precision) if plan.timed else "":
+                return SkippedVariant(name, reason)
             return self._build(target, precision, plan)
         except ConversionError as error:  # go on with the other variants
             return SkippedVariant(name, error.what)
@@ -185,6 +194,21 @@ class VariantBuilder:
         if precision == "int8" and not self._dense:
             return f"the int8 network is the same for {target}"
         return ""
+
+    def _reason_of_time(self, target: str, precision: str) -> str:
+        """Why a float32 network gains nothing on this machine; empty if it does."""
+        if target == "portable" or precision != "fp32":
+            return ""
+        if other := CONDITIONS[target].refusal(this_machine()):
+            return f"not timed here: {other}"
+        ratio = time_ratio(
+            *(
+                self._write(f"{name}.timed", ".onnx", self._network(name).content)
+                for name in (target, "portable")
+            )
+        )
+        what = f"takes {ratio:.2f} of the portable network's time on this machine"
+        return what if ratio > _GAIN else ""
 
     @property
     def _dense(self) -> bool:

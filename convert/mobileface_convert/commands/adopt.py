@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ..heads.single_shot_layouts import LAYOUTS
 from ..recipes.recipe import Recipe, load_recipe, recipe_names
 from ..recipes.toml_text import toml_text
 from .models_folder import add_models_folder, models_folder
+from .variant_options import add_variants, finish, plan_of
 
 __all__ = ["add_adopt"]
 
@@ -83,6 +85,7 @@ def add_adopt(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--origin", metavar="TEXT", help="where the network comes from")
     add_models_folder(parser)
+    add_variants(parser, ("fp32",))
     parser.add_argument(
         "--replace", action="store_true", help="replace a model of this name, or hide a shipped one"
     )
@@ -160,6 +163,7 @@ def _add_points(parser: argparse.ArgumentParser) -> None:
 
 def _adopt(options: argparse.Namespace) -> int:
     folder = models_folder(options)
+    plan = dataclasses.replace(plan_of(options), timed=True)
     if [path.suffix.lower() for path in options.files] == [".toml"]:
         recipe = _own_recipe(options)
         _check_free(recipe.name, folder, options)
@@ -170,7 +174,8 @@ def _adopt(options: argparse.Namespace) -> int:
         recipe = adopted.recipe
         for note in adopted.notes:
             print(shown(f"{recipe.name}: {note}"), flush=True)
-    convert_recipes([recipe], folder, complete=True)
+    made = convert_recipes([recipe], folder, complete=True, plan=plan)
+    finish(options, folder, made)
     for path in write_cards([recipe], folder):
         print(shown(f"written: {path}"))
     if options.write_recipe is not None:

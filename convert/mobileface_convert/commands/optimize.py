@@ -90,6 +90,7 @@ def add_optimize(parser: argparse.ArgumentParser) -> None:
     )
     add("--tolerance", type=float, default=TOLERANCE, help="default: %(default)g")
     add("--threads", type=int, default=1, metavar="N", help="for the times; default: %(default)s")
+    add("--seconds", type=float, default=10.0, help="time for measuring; default: %(default)g")
     add("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_optimize)
 
@@ -105,6 +106,7 @@ def _optimize(options: argparse.Namespace) -> int:
     ]
     check_outputs(files, [options.file])
     _check(options)
+    shapes = dict(_shape(text) for text in options.input_shape)
     model = read(options.file)
     found = optimise_network(
         model,
@@ -112,9 +114,10 @@ def _optimize(options: argparse.Namespace) -> int:
         machines=MACHINES if options.machine == "auto" else (options.machine,),
         pixels=_pixels(options),
         normalize=options.normalize,
-        shapes=dict(_shape(text) for text in options.input_shape),
+        shapes=shapes,
         tolerance=options.tolerance,
         threads=options.threads,
+        seconds=options.seconds,
     )
     small = None
     if options.calibrate is not None:
@@ -161,6 +164,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConversionError("--std must be above 0")
     if options.threads < 1:
         raise ConversionError(f"--threads must be at least 1, not {options.threads}")
+    if not 0 < options.seconds < 86400:
+        raise ConversionError(f"--seconds must be above 0, not {options.seconds}")
     if not options.tolerance > 0:
         raise ConversionError(f"--tolerance must be above 0, not {options.tolerance}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,7 @@ _GAIN = 0.98
 """A more specific network is chosen if it takes at most this part of the time."""
 
 _FED = 8
+_FEWEST, _MOST = 5, 200
 _SEED = 20200229
 
 
@@ -114,7 +116,7 @@ def optimise_network(
     shapes: Mapping[str, Sequence[int]] | None = None,
     tolerance: float = TOLERANCE,
     threads: int = 1,
-    rounds: int = 60,
+    seconds: float = 10.0,
 ) -> Optimised:
     """Rewrites a network, for the kind of machine that is fastest here if several are given.
 
@@ -128,7 +130,7 @@ def optimise_network(
         shapes: Sizes to compare and time with, for inputs with dynamic axes besides the batch.
         tolerance: See `TOLERANCE`.
         threads: Number of threads for the times.
-        rounds: Number of timed runs of each network.
+        seconds: Time for the measurements; each network runs at least five times.
 
     Raises:
         ConversionError: A step fails, or a size is not known.
@@ -149,10 +151,10 @@ def optimise_network(
         for name, error in own.items():
             part = dataclasses.replace(parity, errors={name: parity.errors[name]})
             require_parity(part, max(tolerance, 2 * error), where)
-    times = _times([model, *(m for _, m, _ in made)], ends, threads, rounds)
+    times = _times([model, *(m for _, m, _ in made)], ends, threads, seconds)
     candidates = tuple(
-        Candidate(*network, parity, time)
-        for network, parity, time in zip(made, parities, times[1:], strict=True)
+        Candidate(*network, parity, milliseconds)
+        for network, parity, milliseconds in zip(made, parities, times[1:], strict=True)
     )
     best = candidates[0]
     for other in candidates[1:]:
@@ -166,15 +168,24 @@ def _runs_here(name: str) -> bool:
     return condition is None or not condition.refusal(this_machine())
 
 
-def _times(models: Sequence[onnx.ModelProto], ends: Ends, threads: int, rounds: int) -> list[float]:
+def _times(
+    models: Sequence[onnx.ModelProto], ends: Ends, threads: int, seconds: float
+) -> list[float]:
     """Median time in milliseconds of the network as it was read and the rewritten ones, in turn."""
     pairs = [ends.feeds(1, _SEED + 100 + number) for number in range(_FED)]
     engines = {}
     for number, model in enumerate(models):
         session = open_session(model, threads, "")
         engines[str(number)] = partial(_timed, session, number > 0)
-    measured = measure_in_turn(engines, pairs, rounds, warm_up=_FED)
-    return [1000 * statistics.median(seconds) for seconds in measured.values()]
+    once = 0.0
+    for run in engines.values():
+        run(pairs[0])
+        begin = time.perf_counter()
+        run(pairs[1])
+        once += time.perf_counter() - begin
+    rounds = max(_FEWEST, min(_MOST, int(seconds / once)))
+    measured = measure_in_turn(engines, pairs, rounds, warm_up=2)
+    return [1000 * statistics.median(times) for times in measured.values()]
 
 
 def _timed(session: onnxruntime.InferenceSession, rewritten: bool, pair: tuple[Fed, Fed]) -> None:

@@ -73,7 +73,7 @@ class Ends:
             if value.name not in stored:
                 self._shapes[value.name] = self._shape(value, given)
         for name in given:
-            if name not in self._shapes:
+            if name not in self._shapes and (name or len(self._shapes) > 1):
                 listed = ", ".join(self._shapes)
                 raise ConversionError(f"no input '{name}'", where=where, hint=f"inputs: {listed}")
         self._image = None if pixels is None else self._find_image()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -12,8 +13,19 @@ FACTS = ["--task", "embedding", "--crop", "arcface", "--color", "rgb"]
 SCALING = ["--mean", "127.5", "--std", "127.5"]
 
 
-def adopt(*arguments: object) -> int:
-    return main(["adopt", *map(str, arguments)])
+def adopt(*arguments: object, ratio: float | None = 1.0) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: Its arguments.
+        ratio: What a network for x86-64 is said to take of the portable one's time, so that the
+            written files do not depend on times; None measures it.
+    """
+    command = ["adopt", *map(str, arguments)]
+    if ratio is None:
+        return main(command)
+    with patch("mobileface_convert.build.variants.time_ratio", return_value=ratio):
+        return main(command)
 
 
 def written(folder: Path) -> list[str]:

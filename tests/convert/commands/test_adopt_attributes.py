@@ -14,16 +14,12 @@ from mobileface.commands.main import main as run
 from mobileface.errors import ConversionError
 from mobileface.tasks.head_predictor import HeadPredictor
 from mobileface_convert.build.adopted_tasks import parse_head
-from mobileface_convert.commands.main import main
 from tests.convert.commands.adoptable_networks import write_heads
+from tests.convert.commands.adopting import adopt
 
 FACTS = ["--task", "attributes", "--crop", "box", "--color", "bgr", "--mean", "0", "--std", "255"]
 GENDER = "gender.out:gender=female,male"
 AGE = "age.logits:age=2,10,25,40,60,80"
-
-
-def adopt(*arguments: object) -> int:
-    return main(["adopt", *map(str, arguments)])
 
 
 def test_two_heads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

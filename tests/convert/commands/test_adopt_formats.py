@@ -10,21 +10,17 @@ import numpy.typing as npt
 import pytest
 
 from mobileface import Embedder, Session
-from mobileface_convert.commands.main import main
 from mobileface_convert.frontends.mxnet_params import write_params
 from mobileface_convert.oracles import litert_oracle
 from mobileface_convert.oracles.litert_oracle import LiteRTReference
 from mobileface_convert.oracles.mxnet_oracle import MXNetReference, import_mxnet
+from tests.convert.commands.adopting import adopt
 from tests.convert.frontends.tflite_writer import Writer
 from tests.networks import identification, save
 
 FloatArray = npt.NDArray[np.float32]
 
 FACTS = ["--task", "embedding", "--crop", "arcface", "--color", "rgb"]
-
-
-def adopt(*arguments: object) -> int:
-    return main(["adopt", *map(str, arguments)])
 
 
 def pictures(side: int, count: int = 5) -> npt.NDArray[np.uint8]:
