@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from .spec import METADATA_KEY, ModelSpec
 
 __all__ = ["Session", "runtime_version"]
 
+_DENORMALS = "MOBILEFACE_DENORMALS_AS_ZERO"
+
 
 class Session:
     """A loaded model with its spec.
@@ -45,6 +48,10 @@ class Session:
             pipeline do not compete for CPUs. On by default with more than two threads.
         stream: The images come from a stream, e.g. frames that arrive at a camera's own rate;
             then threads do not spin by default.
+        denormals_as_zero: Treat denormal numbers (below 1.2e-38) as zero, on CPUs where they are
+            slow. ONNX Runtime sets this once for the whole process, with the first session made,
+            also for other code on its threads; that is why it is off by default. None reads
+            ``MOBILEFACE_DENORMALS_AS_ZERO`` (1 or 0).
         one_size: All images have the same size. ONNX Runtime then caches a memory plan per batch
             size, which saves 1 to 2 %; with varying sizes, the plans would leak memory.
         variant: The variant of the model, from its index.
@@ -76,6 +83,7 @@ class Session:
         intra_op_num_threads: int | None = None,
         spinning: bool | None = None,
         stream: bool = False,
+        denormals_as_zero: bool | None = None,
         one_size: bool = False,
         variant: Variant | None = None,
         batch: int | None = None,
@@ -91,6 +99,7 @@ class Session:
             "intra_op_num_threads": intra_op_num_threads,
             "spinning": spinning,
             "stream": stream,
+            "denormals_as_zero": denormals_as_zero,
             "one_size": one_size,
         }
         self._process = process_mark()
@@ -206,11 +215,14 @@ def _open(
     intra_op_num_threads: int | None,
     spinning: bool | None,
     stream: bool,
+    denormals_as_zero: bool | None,
     one_size: bool,
 ) -> onnxruntime.InferenceSession:
     """Opens a file with the arguments of `Session`."""
     _check_content(path, expected_sha256)
     options = _options(sess_options, intra_op_num_threads, spinning, stream, one_size)
+    if sess_options is None and _zeroes(denormals_as_zero):
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         network = onnxruntime.InferenceSession(
             str(path),
@@ -296,6 +308,16 @@ def _check_content(path: Path, expected: str | None) -> None:
             where=str(path),
             hint="save the model as one file",
         )
+
+
+def _zeroes(wanted: bool | None) -> bool:
+    """Whether denormal numbers are to be zero, by the argument or the environment."""
+    if wanted is not None:
+        return wanted
+    text = os.environ.get(_DENORMALS, "0")
+    if text not in ("0", "1"):
+        raise InputError(f"must be 0 or 1, not '{text}'", where=_DENORMALS)
+    return text == "1"
 
 
 def _options(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +40,40 @@ def test_run(models: Path) -> None:
     assert list(outputs) == ["embedding"]
     assert outputs["embedding"].dtype == np.float32
     assert tiny.max_error(outputs["embedding"], tiny.evaluate("tiny_gray", tensor)) <= 5e-7
+
+
+DENORMAL = """
+import sys
+import numpy as np
+from mobileface.models.session import Session
+session = Session(sys.argv[1], intra_op_num_threads=1, denormals_as_zero=eval(sys.argv[2]))
+session.run({"data": np.zeros((1, 1, 20, 20), np.float32)})
+small = np.full(8, 1e-30, np.float32) * np.float32(1e-10)
+print(int((small == 0).all()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "zero"),
+    [("None", "", "0"), ("True", "", "1"), ("None", "1", "1"), ("False", "1", "0")],
+)
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the mode of x86's arithmetic"
+)
+def test_denormal_numbers_on_request(models: Path, argument: str, variable: str, zero: str) -> None:
+    """ONNX Runtime changes the arithmetic of the process, so each case is one of its own."""
+    variables = {name: value for name, value in os.environ.items() if not name.endswith("AS_ZERO")}
+    if variable:
+        variables["MOBILEFACE_DENORMALS_AS_ZERO"] = variable
+    command = [sys.executable, "-c", DENORMAL, str(models / "tiny_gray.onnx"), argument]
+    found = subprocess.run(command, capture_output=True, text=True, env=variables, check=True)
+    assert found.stdout.strip() == zero
+
+
+def test_a_wrong_word_for_denormals(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOBILEFACE_DENORMALS_AS_ZERO", "yes")
+    with pytest.raises(InputError, match=r"MOBILEFACE_DENORMALS_AS_ZERO.*must be 0 or 1"):
+        Session(models / "tiny_gray.onnx")
 
 
 def test_expected_hash(models: Path) -> None:
