@@ -109,7 +109,7 @@ def run(task: Any, label: str, images: Arrays, faces: Faces) -> Iterator[tuple[s
         elif isinstance(task, mobileface.PersonSegmenter):  # the network alone: images are scaled
             image_input = task.spec.require_input()
             square = sample(image, image_input.height, image_input.width)[None]
-            yield f"score/{where}", task.session.run({image_input.name: square})["mask"]
+            yield f"mask/{where}", task.session.run({image_input.name: square})["mask"]
         else:
             size = (task.image.height, task.image.width)
             crops = [sample(crop_box(image, face), *size) for face in here]

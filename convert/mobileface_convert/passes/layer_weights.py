@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm"})
-_FOLDED = "_folded"
 
 
 @dataclass(frozen=True)
@@ -132,14 +131,11 @@ def store_layer(network: Network, node: ir.Node, layer: Layer) -> None:
 
     A layer without a bias does not get one if the new bias is zero.
     """
-    given = [*node.inputs, None][:3]
-    node.resize_inputs(3 if given[2] is not None or layer.bias.any() else 2)
+    had_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    node.resize_inputs(3 if had_bias or layer.bias.any() else 2)
     for position, numbers in ((1, layer.weight), (2, layer.bias)):
         if position < len(node.inputs):
-            value = given[position]
-            name = f"{node.name}_bias" if value is None else str(value.name)
-            name = f"{name.removesuffix(_FOLDED)}{_FOLDED}"
-            node.replace_input_with(position, network.rounded(numbers, name))
+            network.store(node, position, numbers)
     if node.op_type == "Gemm":
         node.attributes.clear()
         node.attributes["transB"] = ir.AttrInt64("transB", 1)

@@ -24,6 +24,7 @@ __all__ = ["Array", "Doubles", "Network", "Pass", "Sizes", "sizes_of"]
 Array = npt.NDArray[np.generic]
 Doubles = npt.NDArray[np.float64]
 
+_ROLES = {1: "weight", 2: "bias"}
 _EXACT = "exact"
 """What a value's numbers were before they were rounded, among what is noted of it."""
 
@@ -64,6 +65,7 @@ class Network:
             inputs[tensor.name].const_value = ir.from_proto(tensor)
             self.graph.register_initializer(inputs[tensor.name])
         self._names = set(inputs) | set(self.graph.initializers)
+        self._numbers: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         for node in self.graph:
             node.name = node.name or self._unique(node.op_type.lower())
             self._names |= {str(value.name) for value in node.outputs}
@@ -88,7 +90,7 @@ class Network:
 
     def adopt(self, other: Network) -> None:
         """Takes over the content of a copy, which must not be used afterwards."""
-        self.model, self._names = other.model, other._names
+        self.model, self._names, self._numbers = other.model, other._names, other._numbers
 
     def proto(self) -> onnx.ModelProto:
         """The model as a protobuf message, without what is not used."""
@@ -119,11 +121,26 @@ class Network:
         found: Doubles = value.meta.get(_EXACT, array)
         return found.astype(np.float64)
 
-    def rounded(self, numbers: Doubles, name: str) -> ir.Value:
-        """Stores numbers as float32; passes go on with what they were (`exact`)."""
-        value = self.constant(numbers.astype(np.float32), name)
+    def store(self, node: ir.Node, position: int, numbers: Doubles) -> None:
+        """Stores numbers for an input of a node, as float32; passes go on with what they were.
+
+        They get the name of what the input was, unless another node reads that too.
+        """
+        old = node.inputs[position]
+        name = f"{node.name}_{_ROLES.get(position, position)}" if old is None else str(old.name)
+        node.replace_input_with(position, None)
+        kept = old is None or self.stored(old) is None or old.uses() or old.is_graph_output()
+        if not kept:
+            del self.graph.initializers[name]
+            self._names.discard(name)
+        value = self._new(numbers.astype(np.float32), name)
         value.meta[_EXACT] = numbers
-        return value
+        node.replace_input_with(position, value)
+
+    def overwrite(self, value: ir.Value, array: Array) -> None:
+        """Stores another array of the same shape for all that read a value."""
+        value.const_value = ir.tensor(array, name=value.name)
+        value.meta.pop(_EXACT, None)
 
     def only_reader(self, value: ir.Value) -> ir.Node | None:
         """The only node that reads a value, once; None if it is also an output of the network."""
@@ -131,7 +148,18 @@ class Network:
         return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
 
     def constant(self, array: npt.ArrayLike, name: str) -> ir.Value:
-        """Stores an array under a name that is not in use."""
+        """Stores an array under a name that is not in use; single numbers are stored once."""
+        numbers = np.asarray(array)
+        key = (numbers.dtype.str, numbers.shape, numbers.tobytes())
+        known = self._numbers.get(key) if numbers.size == 1 else None
+        if known is not None and self.graph.initializers.get(str(known.name)) is known:
+            return known
+        value = self._new(numbers, name)
+        if numbers.size == 1:
+            self._numbers[key] = value
+        return value
+
+    def _new(self, array: Array, name: str) -> ir.Value:
         unique = self._unique(name)
         # ascontiguousarray makes one axis of none
         numbers = np.ascontiguousarray(array).reshape(np.shape(array))
@@ -174,12 +202,18 @@ class Network:
     def replace(self, node: ir.Node, nodes: Sequence[ir.Node], value: ir.Value) -> None:
         """Puts nodes in the place of one with one output, which ``value`` stands for from now on.
 
-        An output of the network keeps its name.
+        What ``value`` is made by, if it is one of them, takes the names of the node.
         """
-        old = node.outputs[0]
+        old, names = node.outputs[0], (node.name, node.outputs[0].name)
+        is_output = old.is_graph_output()
         self.graph.insert_before(node, list(nodes))
         self.redirect(old, value)
         self.graph.remove(node, safe=True)
+        maker = value.producer()
+        if maker in nodes and maker is not None:
+            maker.name = names[0]
+            if not is_output:
+                value.name = names[1]
 
     def redirect(self, old: ir.Value, new: ir.Value) -> None:
         """Lets everything that reads a value, and the network's outputs, read another one."""

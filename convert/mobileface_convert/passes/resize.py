@@ -96,8 +96,7 @@ def _store(network: Network, node: ir.Node, position: int, numbers: Numbers, res
     if array.size == 1 and node.op_type != "BatchNormalization":
         return  # one number for all channels
     axis = int(np.argmax(array.shape))  # the others are 1
-    taken = _take(array.astype(np.float64), numbers, axis, rest).astype(array.dtype)
-    node.replace_input_with(position, network.constant(taken, str(value.name)))
+    network.store(node, position, _take(array.astype(np.float64), numbers, axis, rest))
 
 
 def _take(values: Doubles, numbers: Numbers, axis: int, rest: float = 0.0) -> Doubles:

@@ -42,10 +42,8 @@ def zero_weights(network: Network) -> Report:
         small = (array != 0) & (np.abs(array) < limit)
         if not small.any():
             continue
-        new = network.constant(np.where(small, 0, array).astype(array.dtype), str(value.name))
-        network.redirect(value, new)
+        network.overwrite(value, np.where(small, 0, array).astype(array.dtype))
         changed.append(f"{value.name}: {small.sum()} of {array.size} numbers")
-    network.tidy()
     return Report(tuple(changed))
 
 

@@ -168,7 +168,7 @@ def test_all_from_a_folder(
         ),
         (
             lambda s, p: s.write_text(s.read_text().replace('"(3, 3)"', '"(5, 5)"')),
-            ("symbol.json", "conv1", "(32, 3, 3, 3)", "(32, any, 5, 5)", "another model"),
+            ("symbol.json", "conv1", "(32, 3, 3, 3)", "(32, 3, 5, 5)", "another model"),
         ),
         (
             lambda s, p: s.write_text(s.read_text().replace("fc5_weight", "fc6_weight")),

@@ -197,7 +197,7 @@ def damaged(fault: str, arrays: dict[str, Any]) -> dict[str, Any]:
     [
         ("missing", r"1 of \d+ arrays are missing: left_weight"),
         ("extra", r"arrays are not part of the network: stranger.*--allow-extra"),
-        ("swapped", r"node 'left' \(Convolution\).*weight of shape \(1, 12, 1, 1\)"),
+        ("swapped", r"node 'left' \(Convolution\).*'left_weight' has shape \(1, 12, 1, 1\)"),
         ("shape", r"node 'left' \(Convolution\).*array 'left_weight' has shape \(4, 2, 3, 3\)"),
         ("nan", r"node 'left' \(Convolution\).*array 'left_weight' holds nan"),
         ("foreign", r"arrays are (missing|not part)"),
