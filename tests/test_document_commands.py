@@ -230,6 +230,12 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface makeup photo.jpg --output out.jpg",
         "mobileface makeup photo.jpg --output out.jpg --whole --whiten 0.15 --strength 0.5",
     ),
+    "mobileface makeup photo.jpg --output out.jpg --like reference.jpg [--skin 0.8] [--lips 1] "
+    "[--eyes 0.5]": (
+        "mobileface makeup photo.jpg --output out.jpg --like reference.jpg",
+        "mobileface makeup photo.jpg --output out.jpg --like reference.jpg --skin 0.8 --lips 1 "
+        "--eyes 0.5",
+    ),
     "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR [--method pixelate] "
     "[--strength 2]": (
         "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .effects.anonymize import anonymize
     from .effects.enhance import enhance
     from .effects.makeup import makeup
+    from .effects.makeup_transfer import MakeupTransfer
     from .errors import MobileFaceError
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
@@ -77,6 +78,7 @@ __all__ = [
     "IrisPredictor",
     "LandmarkPredictor",
     "Landmarks",
+    "MakeupTransfer",
     "MeshPoseEstimator",
     "MeshPredictor",
     "MobileFaceError",
@@ -141,6 +143,7 @@ _HOMES = {
     "IrisPredictor": "tasks.iris_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
+    "MakeupTransfer": "effects.makeup_transfer",
     "MeshPoseEstimator": "tasks.mesh_pose",
     "MeshPredictor": "tasks.mesh_predictor",
     "MobileFaceError": "errors",

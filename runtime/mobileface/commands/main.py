@@ -32,7 +32,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "track": ("track faces in a video or camera stream", add_track),
     "gallery": ("enrol people and identify them in images", add_gallery),
     "enhance": ("correct the exposure of images and videos", add_enhance),
-    "makeup": ("whiten and smooth the skin of faces", add_makeup),
+    "makeup": (
+        "whiten and smooth the skin of faces, or put the makeup of a photo on them",
+        add_makeup,
+    ),
     "anonymize": ("make the faces of images and videos unrecognizable", add_anonymize),
     "bench": ("measure the run time of models and the pipeline", add_bench),
     "tune": ("find and save the fastest settings for this machine", add_tune),

@@ -28,8 +28,13 @@ __all__ = [
     "Region",
     "check_mesh_points",
     "contour",
+    "doubled_areas",
+    "inward",
+    "mesh_box",
+    "mesh_size",
     "mirrored",
     "region_mask",
+    "soft_mask",
     "triangles",
 ]
 
@@ -44,11 +49,12 @@ Contour = Literal[
     "left_shadow",
     "right_shadow",
 ]
-"""A closed line through points of the mesh; "shadow" runs around the eyelids, below the brow."""
+"""A closed line through points of the mesh; "shadow" runs around the eyelids, up to the brow."""
 
 Region = Literal["face", "skin", "lips", "mouth", "eyes", "brows", "shadow"]
-"""An area: "face" is the oval, "lips" are without the "mouth" between them, "shadow" is without the
-eye, "skin" is the face without lips, mouth, eyes and brows."""
+"""An area: "face" is the oval, and the lips where those of a turned face stick out of it; "skin" is
+the oval without lips, mouth, eyes and brows; "lips" are without the "mouth" between them; "shadow"
+is without the eye."""
 
 POINTS = len(MEAN_SHAPE)
 """Number of points of the mesh: 468."""
@@ -66,7 +72,7 @@ _HALVES: dict[str, tuple[int, ...]] = {
 _LEFT: dict[str, tuple[int, ...]] = {
     "eye": (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
     "brow": (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
-    "shadow": (226, 113, 225, 224, 223, 222, 221, 189, 243, 112, 26, 22, 23, 24, 110, 25),
+    "shadow": (226, 46, 53, 52, 65, 221, 189, 243, 112, 26, 22, 23, 24, 110, 25),
 }
 """Contours of the left side, clockwise."""
 
@@ -110,7 +116,7 @@ def contour(name: Contour) -> tuple[int, ...]:
 
 @cache
 def triangles() -> npt.NDArray[np.int32]:
-    """The triangles of the surface, int32 (T, 3): numbers of points.
+    """The triangles of the surface, int32 (898, 3): numbers of points, clockwise seen from outside.
 
     Delaunay's, of the mean shape unrolled around a vertical line behind it, so that the cheeks'
     rims do not fold; inside the oval only. Eyes and mouth are closed.
@@ -129,7 +135,19 @@ def triangles() -> npt.NDArray[np.int32]:
         middle = corner.mean(axis=0)
         if cv2.pointPolygonTest(rim, (float(middle[0]), float(middle[1])), False) > 0:
             found.append([number[mesh.findNearest((float(x), float(y)))[0]] for x, y in corner])
-    return np.array(sorted(found), np.int32)
+    numbers = np.array(sorted(found), np.int32)
+    turned = doubled_areas(plane[numbers]) < 0
+    numbers[turned] = numbers[turned][:, [0, 2, 1]]
+    return numbers
+
+
+def doubled_areas(corners: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    """Twice the signed areas of triangles (T, 3, 2); above 0 for those clockwise in the image.
+
+    A triangle of the mesh (`triangles`) looks away from the camera if its area is not above 0.
+    """
+    one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0], np.float32)
 
 
 def region_mask(
@@ -167,6 +185,56 @@ def region_mask(
     return found
 
 
+def soft_mask(
+    shape: Sequence[int],
+    points: npt.NDArray[np.floating[Any]],
+    regions: Sequence[Region],
+    sigma: float,
+) -> FloatArray:
+    """Mask of regions together whose soft edge lies inside of them: exactly 0 outside.
+
+    Args:
+        shape: Height and width of the image.
+        points: (468, 2): the mesh's points in pixels of the image.
+        regions: The regions.
+        sigma: Blur of the edge in pixels, above 0.
+
+    Returns:
+        float32 (H, W), 0 to 1.
+
+    Raises:
+        InputError: See `region_mask`.
+    """
+    masks = [region_mask(shape, points, region) for region in regions]
+    return inward(np.minimum(np.sum(masks, axis=0), 1), sigma)
+
+
+def inward(mask: FloatArray, sigma: float) -> FloatArray:
+    """A mask float32 (H, W), 0 to 1, whose edge is blurred (sigma in pixels) to its inside only."""
+    blurred = cv2.GaussianBlur(mask, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(np.clip(2 * blurred - 1, 0, 1) * (mask > 0), np.float32)
+
+
+def mesh_size(points: npt.NDArray[np.floating[Any]]) -> float:
+    """The larger side of the box around a mesh, in pixels."""
+    return float(np.ptp(points, axis=0).max())
+
+
+def mesh_box(
+    points: npt.NDArray[np.floating[Any]], shape: Sequence[int], margin: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The part of an image that a mesh lies in, with a margin in pixels.
+
+    Returns:
+        int64 (2,) each: x and y of its upper left pixel, and of the pixel behind its lower right
+        one. Empty if the mesh lies outside the image.
+    """
+    size = np.array([shape[1], shape[0]])
+    low = np.clip(np.floor(points.min(axis=0) - margin), 0, size).astype(np.int64)
+    high = np.clip(np.ceil(points.max(axis=0) + margin) + 1, low, size).astype(np.int64)
+    return low, high
+
+
 def check_mesh_points(points: npt.NDArray[np.floating[Any]]) -> FloatArray:
     """Checks a mesh's points; returns them as float32 (468, 2).
 
@@ -184,7 +252,7 @@ def check_mesh_points(points: npt.NDArray[np.floating[Any]]) -> FloatArray:
 _EYES: tuple[Contour, ...] = ("left_eye", "right_eye")
 _BROWS: tuple[Contour, ...] = ("left_brow", "right_brow")
 _PARTS: dict[str, tuple[tuple[Contour, ...], tuple[Contour, ...]]] = {
-    "face": (("oval",), ()),
+    "face": (("oval", "outer_lips"), ()),
     "skin": (("oval",), ("outer_lips", *_EYES, *_BROWS)),
     "lips": (("outer_lips",), ("inner_lips",)),
     "mouth": (("inner_lips",), ()),
