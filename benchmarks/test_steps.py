@@ -11,11 +11,12 @@ import pytest
 
 from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
-from mobileface import FaceAnalyzer, align, enhance, load_pose, makeup
+from mobileface import FaceAnalyzer, MakeupTransfer, align, enhance, load_pose, makeup, read_image
 from mobileface.types import Landmarks
 from mobileface.vision.image import Image
 
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
+MESH, GIRL = "landmark_mesh", "makeup_result/girl_makeup.png"
 FIVE = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 PLACES = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
 STEPS = {
@@ -26,6 +27,7 @@ STEPS = {
     "enhance 1280x720": 60,
     "makeup of faces 1280x720": 12,
     "makeup, whole 1280x720": 6,
+    "makeup, like a photo 1280x720": 12,
 }
 
 Step = Callable[[int], Any]
@@ -51,6 +53,12 @@ def steps(source: Path, converted: Path) -> dict[str, Step]:
         assert face.landmarks is not None
         return align(frame, face.landmarks, crop="dlib")
 
+    meshed = FaceAnalyzer(MODELS, ("detection", "landmarks"), landmarks=MESH)
+    group, portrait = (read_image(source / "example" / name) for name in ("friends.jpg", GIRL))
+    transfer = MakeupTransfer(group, meshed(group)[0])
+    portrait = np.ascontiguousarray(portrait[:720])
+    girl = meshed(portrait)
+
     return {
         "pose": lambda number: pose.estimate(five(number)[1]),
         "align, mobileface": lambda number: align(*five(number), crop="mobileface"),
@@ -59,6 +67,7 @@ def steps(source: Path, converted: Path) -> dict[str, Step]:
         "enhance 1280x720": lambda number: enhance(frames[number % len(frames)]),
         "makeup of faces 1280x720": lambda number: makeup(*found[number % len(found)]),
         "makeup, whole 1280x720": lambda number: makeup(frames[number % len(frames)]),
+        "makeup, like a photo 1280x720": lambda _: transfer(portrait, girl),
     }
 
 

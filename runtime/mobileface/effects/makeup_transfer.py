@@ -71,6 +71,9 @@ be skin, and at which it is none."""
 _CONTRAST = (0.2, 1.0)
 """Limits of how much weaker the reference's differences from its skin's tone become."""
 
+_MEDIAN_OF = 5000
+"""The median colour of the skin is that of about so many of its pixels."""
+
 _SHADED = 0.5
 """Skin darker than this share of its tone takes less colour, black none."""
 
@@ -261,8 +264,9 @@ def _skin(
 
 def _median(lab: FloatArray, weight: FloatArray) -> FloatArray:
     """The median colour where a weight is above one half; 0 if it is nowhere."""
-    inside = weight > 0.5
-    return np.asarray(np.median(lab[inside], axis=0) if inside.any() else np.zeros(3), np.float32)
+    inside = lab[weight > 0.5]
+    some = inside[:: max(len(inside) // _MEDIAN_OF, 1)]
+    return np.asarray(np.median(some, axis=0) if len(some) else np.zeros(3), np.float32)
 
 
 def _contours(
@@ -343,8 +347,8 @@ def _checked(image: Image, face: Face, color: ChannelOrder) -> tuple[Image, Floa
     require_makeup_face(face)
     points, depth = _mesh_of(face)
     low, high = mesh_box(points, picture.shape, 0)
-    part = picture[low[1] : high[1], low[0] : high[0]].astype(np.int16)
-    if part.size and np.ptp(part, axis=2).max() <= _COLORLESS:
+    part = picture[low[1] : high[1], low[0] : high[0]]
+    if part.size and cv2.absdiff(part, part[..., [1, 2, 0]]).max() <= _COLORLESS:
         raise InputError("the face is gray", hint="makeup needs a picture in colour")
     return picture, points, depth
 
