@@ -52,6 +52,9 @@ _OWN_DETAIL, _NEW_DETAIL = 0.5, 0.4
 _FEATHER = 0.02
 """Width of the regions' soft edges (sigma), as a share of the face's size."""
 
+_WHOLE = 0.99
+"""Share of a pixel that is wholly inside a region."""
+
 _SOFT_LIPS = 8.0
 """From this sigma on lips have soft edges too, of a tenth of it; smaller ones are antialiased."""
 
@@ -307,14 +310,16 @@ def _differences(plane: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _weights(
     own: FloatArray, new: FloatArray, seen: npt.NDArray[np.bool_], points: FloatArray
 ) -> dict[str, FloatArray]:
-    """Where skin, lips and eye shadow are changed, 0 to 1; exactly 0 on eyes and in the mouth."""
+    """Where skin, lips and eye shadow change, 0 to 1; exactly 0 on eyes and in an open mouth."""
     sigma = max(_FEATHER * mesh_size(points), 0.5)
     skin = soft_mask(own.shape, points, ("skin",), sigma)
     lids = soft_mask(own.shape, points, ("shadow", "eyes"), sigma / 2)
     shown = inward(seen.astype(np.float32), sigma)
     both = shown * _skin_share(own, skin, sigma) * _skin_share(new, skin, sigma)
     face, eyes, mouth = (region_mask(own.shape, points, n) for n in ("face", "eyes", "mouth"))
-    kept = (face > 0) & (eyes == 0) & (mouth == 0)
+    kept = (face > 0) & (eyes == 0)
+    if (mouth > _WHOLE).any():  # otherwise the lips touch: there is no inside
+        kept &= mouth == 0
     lips = region_mask(own.shape, points, "lips")
     if sigma > _SOFT_LIPS:
         lips = inward(lips, sigma / 10)

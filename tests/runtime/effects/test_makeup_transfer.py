@@ -225,6 +225,22 @@ def test_a_closed_mouth_and_a_face_half_outside(
     assert np.array_equal(outside, cut)
 
 
+@pytest.mark.needs_source
+def test_closed_lips_of_a_tiny_face_are_whole(
+    source: Path, mesh_analyzer: FaceAnalyzer, made_up: MakeupTransfer
+) -> None:
+    """The line between the lips of a face of 50 pixels is a part of them: no gap stays."""
+    image = cv2.resize(read_image(source / EXAMPLES[0]), (120, 120), interpolation=cv2.INTER_AREA)
+    (face,) = mesh_analyzer(np.asarray(image, np.uint8))
+    found = made_up(np.asarray(image, np.uint8), [face])
+    lips = region_mask(image.shape, points(face), "lips") > 0.5
+    mouth = region_mask(image.shape, points(face), "mouth")
+    share = float((found != image).any(axis=2)[lips].mean())
+    print(f"{mesh_size(points(face)):.0f} px, {lips.sum()} of the lips, {share:.2f} changed")
+    assert 0 < mouth.max() < 0.99
+    assert share == 1
+
+
 def test_channel_order(astronaut: Image, astronauts_face: Face, made_up: MakeupTransfer) -> None:
     """RGB in, RGB out, the same picture."""
     rgb = np.ascontiguousarray(astronaut[..., ::-1])
