@@ -49,8 +49,8 @@ def meshes(folder: Path) -> list[Points]:
     return found
 
 
-def derive(found: list[Points]) -> tuple[list[int], Points]:
-    """Numbers and places of the points, as the module describes."""
+def derive(found: list[Points], kept: int = KEPT) -> tuple[list[int], Points]:
+    """Numbers and places of the points that move least, as the module describes."""
     shapes = [_normal(points) for points in found]
     mean = shapes[0]
     for _ in range(ROUNDS):
@@ -63,7 +63,7 @@ def derive(found: list[Points]) -> tuple[list[int], Points]:
     mean = _upright(_normal((mean + mirrored[partner]) / 2))
     moved = [((s @ _rotation(mean, s) - mean) ** 2).sum(axis=1) for s in shapes]
     error = np.mean(moved, axis=0) / (mean**2).sum(axis=1)
-    order = np.argsort(error + error[partner], kind="stable")[:KEPT]
+    order = np.argsort(error + error[partner], kind="stable")[:kept]
     numbers = sorted(int(number) for number in order if partner[number] in order)
     return numbers, mean[numbers]
 

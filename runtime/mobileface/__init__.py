@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .effects.anonymize import anonymize
     from .effects.enhance import enhance
     from .effects.makeup import makeup
+    from .effects.swap import FaceSwapper
     from .errors import MobileFaceError
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
@@ -72,6 +73,7 @@ __all__ = [
     "Face",
     "FaceAnalyzer",
     "FaceFollower",
+    "FaceSwapper",
     "Gallery",
     "HeadPredictor",
     "IrisPredictor",
@@ -136,6 +138,7 @@ _HOMES = {
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
+    "FaceSwapper": "effects.swap",
     "Gallery": "gallery.gallery",
     "HeadPredictor": "tasks.head_predictor",
     "IrisPredictor": "tasks.iris_predictor",

@@ -20,6 +20,7 @@ from ..errors import OutputError, VideoError
 from ..host.ending import held
 from ..host.files import replacing, utf8_path
 from ..host.outputs import check_place, written_through
+from .comments import add_video_comment
 from .frame_times import FrameSlots, FrameTimes
 from .image import Image
 from .sound import COPY_SECONDS, copy_sound
@@ -197,6 +198,7 @@ class VideoWriter:
         height: Height in pixels.
         sound: Video file whose sound is copied; its first frame is the first frame here.
         metadata: See `copy_sound`.
+        comment: Comment in the metadata of MP4 and MOV files.
 
     Attributes:
         sound: After `finish`, what became of the sound, see `copy_sound`; "" without a source.
@@ -219,6 +221,7 @@ class VideoWriter:
         *,
         sound: Path | None = None,
         metadata: bool = True,
+        comment: str = "",
     ) -> None:
         check_place(path)
         suffix = path.suffix.lower()
@@ -238,7 +241,7 @@ class VideoWriter:
         self._slots, self._written = FrameSlots(fps), 0
         self._waiting: Image | None = None
         self._sound_source, self._sound_limit, self.sound = sound, COPY_SECONDS, ""
-        self._metadata = metadata
+        self._metadata, self._comment = metadata, comment
         self._file = replacing(path, suffix=suffix)
         with held():
             self._temporary = self._file.__enter__()
@@ -309,6 +312,8 @@ class VideoWriter:
                     limit=self._sound_limit,
                     metadata=self._metadata,
                 )
+            if self._comment:
+                add_video_comment(self._temporary, self._comment, self._path)
             self._file.__exit__(None, None, None)
 
     def discard(self) -> None:
