@@ -21,7 +21,7 @@ __all__ = ["Booleans", "FaceMap", "extent", "facing", "hidden", "map_face", "set
 Booleans = npt.NDArray[np.bool_]
 
 _SIDE = 200.0
-"""Size of a face, in pixels, at which it is seen what hides what."""
+"""Longer side of a mesh, in pixels, at which it is seen what hides what."""
 
 _BEHIND = 0.08
 """A triangle that lies this much behind the one that is seen in its middle is hidden, in sizes of
@@ -90,7 +90,8 @@ def hidden(mesh: Landmarks, triangles: Triangles, size: float) -> Booleans:
         size: Size of the face.
     """
     assert mesh.z is not None
-    points = (mesh.points - mesh.points.min(axis=0)) * (_SIDE / size)
+    points = mesh.points - mesh.points.min(axis=0)
+    points *= _SIDE / max(float(points.max()), 1.0)
     width, height = (np.ceil(points.max(axis=0)).astype(int) + 1).tolist()
     depth = mesh.z[triangles.corners].mean(axis=1)
     number = _filled(points[triangles.corners], depth, range(len(depth)), (height, width))

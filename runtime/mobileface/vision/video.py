@@ -20,7 +20,7 @@ from ..errors import OutputError, VideoError
 from ..host.ending import held
 from ..host.files import replacing, utf8_path
 from ..host.outputs import check_place, written_through
-from .comments import add_video_comment
+from .comments import add_video_comment, holds_comment
 from .frame_times import FrameSlots, FrameTimes
 from .image import Image
 from .sound import COPY_SECONDS, copy_sound
@@ -204,8 +204,8 @@ class VideoWriter:
         sound: After `finish`, what became of the sound, see `copy_sound`; "" without a source.
 
     Raises:
-        OutputError: If the format is unknown, OpenCV has no codec for it, the size or frame rate is
-            invalid, or the folder cannot be written.
+        OutputError: If the format is unknown, has no place for the comment, or OpenCV has no codec
+            for it; if the size or frame rate is invalid, or the folder cannot be written.
 
     Example:
         >>> with VideoWriter(Path("out.mp4"), 25, 1280, 720) as video:   # doctest: +SKIP
@@ -233,6 +233,8 @@ class VideoWriter:
                 where=str(path),
                 hint=f"available: {', '.join(_CODECS)}",
             )
+        if comment and not holds_comment(path.with_suffix(suffix)):
+            raise OutputError(f"'{suffix}' has no place for a comment", where=str(path))
         if width < 1 or height < 1 or not 0 < fps <= _MAX_FPS:
             raise OutputError(
                 f"invalid video size or frame rate: {width}×{height} at {fps} fps", where=str(path)
@@ -313,8 +315,15 @@ class VideoWriter:
                     metadata=self._metadata,
                 )
             if self._comment:
-                add_video_comment(self._temporary, self._comment, self._path)
+                self._add_comment()
             self._file.__exit__(None, None, None)
+
+    def _add_comment(self) -> None:
+        try:
+            add_video_comment(self._temporary, self._comment, self._path)
+        except OutputError:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Deletes the unfinished file."""

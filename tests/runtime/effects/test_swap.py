@@ -226,3 +226,35 @@ def test_refusals_say_what_was_measured(image: Image, face: Face) -> None:
     with pytest.raises(MobileFaceError, match="target: the face has no mesh"):
         FaceSwapper(image, face)(image, dataclasses.replace(face, mesh=None))
     assert turned_by(face) < 20
+
+
+def test_rgb_is_bgr_reversed(image: Image, face: Face, other: Image, other_face: Face) -> None:
+    expected = FaceSwapper(image, face)(other, other_face)
+    found = FaceSwapper(image[..., ::-1], face, color="rgb")(other[..., ::-1], other_face)
+    difference = np.abs(found[..., ::-1].astype(int) - expected).max()
+    print(f"{difference} grey levels")
+    assert difference <= 1
+
+
+@pytest.mark.parametrize("cut", [170, 215, 235])
+def test_a_face_across_the_border(cut: int, image: Image, face: Face, other: Image) -> None:
+    """What lies in the image is swapped as in the whole image, but for colours and the edge."""
+    assert face.mesh is not None
+    swapper = FaceSwapper(image, face)
+    points = (face.mesh.points - np.array([cut, 0], np.float32)).astype(np.float32)
+    mesh = dataclasses.replace(face.mesh, points=points)
+    moved = dataclasses.replace(face, mesh=mesh, bbox=face.bbox - [cut, 0, cut, 0])
+    target = np.ascontiguousarray(other[:, ::-1])
+    target = cv2.resize(target, (512, 512))
+    whole, part = swapper(target, face), swapper(target[:, cut:], moved)
+    difference = np.abs(whole[:, cut:].astype(int) - part)
+    print(f"mean {difference.mean():.2f}, worst {difference.max()} grey levels")
+    assert (part != target[:, cut:]).any()
+    assert difference.mean() < 1
+    left = dataclasses.replace(
+        moved, mesh=dataclasses.replace(mesh, points=points - np.float32(2000))
+    )
+    np.testing.assert_array_equal(swapper(target, left), target)
+    # as a source, what lies beyond the border is not shown
+    found = FaceSwapper(image[:, cut:], moved)(target, face)
+    assert not (found[:, : cut - 20] != target[:, : cut - 20]).any()

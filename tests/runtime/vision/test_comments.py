@@ -39,6 +39,8 @@ def test_other_formats_are_refused() -> None:
     webp = cv2.imencode(".webp", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     with pytest.raises(MobileFaceError, match="only PNG and JPEG"):
         commented_picture(webp, TEXT)
+    with pytest.raises(MobileFaceError, match="has no place for a comment"):
+        VideoWriter(Path("a.avi"), 25, 64, 48, comment=TEXT)
     held = [name for name in ("a", "a.PNG", "a.jpg", "a.mp4", "a.mov") if holds_comment(Path(name))]
     assert held == ["a", "a.PNG", "a.jpg", "a.mp4", "a.mov"]
     assert not any(holds_comment(Path(name)) for name in ("a.webp", "a.bmp", "a.avi", "a.mkv"))
