@@ -1,4 +1,4 @@
-"""Steps without a network, one thread, rotating inputs: pose, crops, enhancement, makeup."""
+"""Steps without a network, one thread, rotating inputs: pose, crops, enhancement, makeup, swap."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ import pytest
 
 from benchmarks.faces import read_frames
 from benchmarks.replay import OURS, Contest, report
-from mobileface import FaceAnalyzer, MakeupTransfer, align, enhance, load_pose, makeup, read_image
-from mobileface.types import Landmarks
+from mobileface import (
+    FaceAnalyzer,
+    FaceSwapper,
+    MakeupTransfer,
+    align,
+    enhance,
+    load_pose,
+    makeup,
+    read_image,
+)
+from mobileface.effects.swap import MOST_TURNED, turned_by
+from mobileface.types import Face, Landmarks
 from mobileface.vision.image import Image
 
 MODELS = Path(__file__).resolve().parents[1] / "models_onnx"
@@ -28,9 +38,16 @@ STEPS = {
     "makeup of faces 1280x720": 12,
     "makeup, whole 1280x720": 6,
     "makeup, like a photo 1280x720": 12,
+    "swap of a face 1280x720": 60,
 }
 
 Step = Callable[[int], Any]
+
+
+def sides(face: Face) -> tuple[float, float]:
+    """Width and height of a face's box in pixels."""
+    x1, y1, x2, y2 = (float(value) for value in face.bbox)
+    return x2 - x1, y2 - y1
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +58,20 @@ def steps(source: Path, converted: Path) -> dict[str, Step]:
     found = [(frame, analyzer(frame)) for frame in frames]
     faces = [(frame, face) for frame, those in found for face in those]
     pose = load_pose(models=converted)
+    meshed = FaceAnalyzer(
+        MODELS,
+        ("detection", "landmarks", "pose"),
+        landmarks="landmark_mesh",
+        pose="pose_mesh",
+        intra_op_num_threads=1,
+    )
+    swapped = [
+        (frame, face)
+        for frame in frames
+        for face in meshed(frame)
+        if face.mesh is not None and turned_by(face) < MOST_TURNED and min(sides(face)) > 64
+    ]
+    swapper = FaceSwapper(*swapped[0])
 
     def five(number: int) -> tuple[Image, Landmarks]:
         frame, face = faces[number % len(faces)]
@@ -68,6 +99,7 @@ def steps(source: Path, converted: Path) -> dict[str, Step]:
         "makeup of faces 1280x720": lambda number: makeup(*found[number % len(found)]),
         "makeup, whole 1280x720": lambda number: makeup(frames[number % len(frames)]),
         "makeup, like a photo 1280x720": lambda _: transfer(portrait, girl),
+        "swap of a face 1280x720": lambda number: swapper(*swapped[number % len(swapped)]),
     }
 
 

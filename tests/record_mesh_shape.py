@@ -66,13 +66,13 @@ def mean_shape(found: list[Points]) -> tuple[Points, npt.NDArray[np.intp]]:
     return _upright(_normal((mean + mirrored[partner]) / 2)), partner
 
 
-def derive(found: list[Points]) -> tuple[list[int], Points]:
+def derive(found: list[Points], kept: int = KEPT) -> tuple[list[int], Points]:
     """Numbers and places of the points, as the module describes."""
     mean, partner = mean_shape(found)
     shapes = [_normal(points) for points in found]
     moved = [((s @ _rotation(mean, s) - mean) ** 2).sum(axis=1) for s in shapes]
     error = np.mean(moved, axis=0) / (mean**2).sum(axis=1)
-    order = np.argsort(error + error[partner], kind="stable")[:KEPT]
+    order = np.argsort(error + error[partner], kind="stable")[:kept]
     numbers = sorted(int(number) for number in order if partner[number] in order)
     return numbers, mean[numbers]
 

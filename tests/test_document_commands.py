@@ -281,8 +281,14 @@ def lines(document: Path) -> Iterator[str]:
 def folder(tmp_path: Path, portrait: Path) -> Path:
     """What the documents call by name: photos, folders of people, a short video."""
     face = np.asarray(cv2.imread(str(portrait)), np.uint8)
-    made = {"dark": face // 4, "b": face[:, ::-1], "ann2": face[4:, 4:], "new": face[8:, :-8]}
-    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark", "reference")
+    made = {
+        "group": np.hstack([face, face[:, ::-1]]),
+        "dark": face // 4,
+        "b": face[:, ::-1],
+        "ann2": face[4:, 4:],
+        "new": face[8:, :-8],
+    }
+    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark", "reference", "face", "group")
     places = ("folder/c", "more/d", "people/Eileen/1", "photos/1")
     for name in (*names, *places):
         path = tmp_path / f"{name}.jpg"

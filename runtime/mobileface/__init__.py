@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .effects.enhance import enhance
     from .effects.makeup import makeup
     from .effects.makeup_transfer import MakeupTransfer
+    from .effects.swap import FaceSwapper
     from .errors import MobileFaceError
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
@@ -73,6 +74,7 @@ __all__ = [
     "Face",
     "FaceAnalyzer",
     "FaceFollower",
+    "FaceSwapper",
     "Gallery",
     "HeadPredictor",
     "IrisPredictor",
@@ -138,6 +140,7 @@ _HOMES = {
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
+    "FaceSwapper": "effects.swap",
     "Gallery": "gallery.gallery",
     "HeadPredictor": "tasks.head_predictor",
     "IrisPredictor": "tasks.iris_predictor",

@@ -18,6 +18,7 @@ from .faces import add_align, add_analyze, add_task
 from .gallery_options import add_gallery
 from .model_list import add_models
 from .retouch import add_enhance, add_makeup
+from .swapping import add_swap
 from .track import add_track
 from .tune import add_tune
 from .vectors import add_compare, add_embed
@@ -37,6 +38,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         add_makeup,
     ),
     "anonymize": ("make the faces of images and videos unrecognizable", add_anonymize),
+    "swap": ("put the face of a photo onto faces of photos and videos", add_swap),
     "bench": ("measure the run time of models and the pipeline", add_bench),
     "tune": ("find and save the fastest settings for this machine", add_tune),
     "doctor": ("check that everything is installed and works", add_doctor),

@@ -1,1 +1,1 @@
-"""Effects that change an image: exposure correction and makeup."""
+"""Effects that change an image: exposure correction, makeup, hidden and swapped faces."""

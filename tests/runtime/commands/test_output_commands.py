@@ -99,6 +99,7 @@ def test_pictures(face: Path, capsys: Output) -> None:
             refused(capsys, face.parent, SAME, command, face, "--draw", name)
         for command in ("enhance", "makeup", "anonymize"):
             refused(capsys, face.parent, SAME, command, face, "--output", name)
+        refused(capsys, face.parent, SAME, "swap", face, "--face", face, "--output", name)
     (face.parent / "in").mkdir()
     face.rename(face.parent / "in" / "face.png")
     refused(capsys, face.parent / "in", SAME, "detect", "in", "--draw", "in/face.png")
