@@ -116,7 +116,7 @@ def certificate(
 
 
 def export_certificate(
-    model: Path,
+    content: bytes,
     file_name: str,
     *,
     sources: Sequence[Path],
@@ -127,8 +127,8 @@ def export_certificate(
     """The certificate of a network without a recipe, in the same format.
 
     Args:
-        model: The model file.
-        file_name: The file's final name.
+        content: Of the model file.
+        file_name: The file's name.
         sources: The checkpoint's files.
         nodes: Number of ONNX nodes.
         passes: Results of the passes.
@@ -142,8 +142,8 @@ def export_certificate(
         "schema": _SCHEMA,
         "model": Path(file_name).stem,
         "file": file_name,
-        "sha256": sha256(model),
-        "bytes": model.stat().st_size,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
         "nodes": nodes,
         "source": {"files": files},
         "tools": tools_used(),

@@ -20,11 +20,10 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from mobileface.errors import OutputError
-from mobileface.host.files import replacing
+from mobileface.host.files import write_together
 from mobileface.host.machine import ANYWHERE
 from mobileface.models.index import (
     INDEX_FILE,
@@ -72,9 +71,7 @@ def publish(recipe: Recipe, variants: Sequence[BuiltVariant], folder: Path) -> I
     own = set(_files(entry))
     there = {name for name in own if (folder / name).exists()}
     try:
-        with ExitStack() as stack:  # which renames the last first
-            for name, content in reversed(steps):
-                stack.enter_context(replacing(folder / name)).write_bytes(content)
+        write_together([(folder / name, content) for name, content in steps])
     except OutputError as error:
         where = error.where if error.where in {str(folder / name) for name in own} else str(folder)
         raise OutputError(error.what, where=where) from error
