@@ -235,6 +235,12 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR",
         "mobileface anonymize photo.jpg --output DIR --method pixelate --strength 2",
     ),
+    "mobileface background photo.jpg video.mp4 --output DIR --blur [STRENGTH] | --color COLOR "
+    "| --image PICTURE": (
+        "mobileface background photo.jpg video.mp4 --output DIR --blur",
+        "mobileface background photo.jpg --output DIR --color teal",
+        "mobileface background photo.jpg --output DIR --image dark.jpg",
+    ),
     # docs/variants.md
     "mobileface analyze photo.jpg --precision int8": (
         f"mobileface-convert all --source {SOURCE} --calibrate {CROPS} --precision fp32 fp16 int8 "
@@ -276,7 +282,7 @@ def folder(tmp_path: Path, portrait: Path) -> Path:
     """What the documents call by name: photos, folders of people, a short video."""
     face = np.asarray(cv2.imread(str(portrait)), np.uint8)
     made = {"dark": face // 4, "b": face[:, ::-1], "ann2": face[4:, 4:], "new": face[8:, :-8]}
-    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark")
+    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark", "scene")
     places = ("folder/c", "more/d", "people/Eileen/1", "photos/1")
     for name in (*names, *places):
         path = tmp_path / f"{name}.jpg"

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
     from .effects.anonymize import anonymize
+    from .effects.backdrops import Backdrop
+    from .effects.background import change_background
+    from .effects.background_video import BackgroundChanger
     from .effects.enhance import enhance
     from .effects.makeup import makeup
     from .errors import MobileFaceError
@@ -61,6 +64,8 @@ __all__ = [
     "AttributePredictor",
     "AttributeSet",
     "Attributes",
+    "Backdrop",
+    "BackgroundChanger",
     "Calibration",
     "DecisionRule",
     "Detections",
@@ -96,6 +101,7 @@ __all__ = [
     "__version__",
     "align",
     "anonymize",
+    "change_background",
     "choose_face",
     "cosine_similarity",
     "decision_rule",
@@ -125,6 +131,8 @@ _HOMES = {
     "AttributePredictor": "tasks.attributes",
     "AttributeSet": "tasks.attribute_set",
     "Attributes": "types",
+    "Backdrop": "effects.backdrops",
+    "BackgroundChanger": "effects.background_video",
     "Calibration": "matching.calibration",
     "DecisionRule": "matching.decisions",
     "Detections": "types",
@@ -158,6 +166,7 @@ _HOMES = {
     "VideoReader": "vision.video",
     "VideoWriter": "vision.video",
     "align": "tasks.align",
+    "change_background": "effects.background",
     "choose_face": "tasks.face_choice",
     "cosine_similarity": "matching.similarity",
     "decision_rule": "matching.decisions",

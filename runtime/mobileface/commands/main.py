@@ -11,6 +11,7 @@ from ..host.output_options import run_checked
 from ..host.program import run_program
 from ..tasks.table import TASKS
 from .anonymizing import add_anonymize
+from .backdrop import add_background
 from .bench import add_bench
 from .certify import add_certify
 from .doctor import add_doctor
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "enhance": ("correct the exposure of images and videos", add_enhance),
     "makeup": ("whiten and smooth the skin of faces", add_makeup),
     "anonymize": ("make the faces of images and videos unrecognizable", add_anonymize),
+    "background": ("blur or replace what lies behind people", add_background),
     "bench": ("measure the run time of models and the pipeline", add_bench),
     "tune": ("find and save the fastest settings for this machine", add_tune),
     "doctor": ("check that everything is installed and works", add_doctor),

@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "enhance --output": ("face.png", "--output", "out.png"),
     "makeup --output": ("face.png", "--output", "out.png"),
     "anonymize --output": ("face.png", "--output", "out.png"),
+    "background --output": ("face.png", "--blur", "0", "--output", "out.png"),
     "gallery export": ("out.json", *G),
     "gallery backup": ("out.gallery", *G),
     "gallery create": ("--gallery", "out.gallery", *TINY[1:]),
