@@ -241,6 +241,10 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface background photo.jpg --output DIR --color teal",
         "mobileface background photo.jpg --output DIR --image dark.jpg",
     ),
+    "mobileface portrait photo.jpg --output out.png [--line-width 1.5] [--darkness 0.8]": (
+        "mobileface portrait photo.jpg --output out.png",
+        "mobileface portrait photo.jpg --output out.png --line-width 1.5 --darkness 0.8",
+    ),
     # docs/variants.md
     "mobileface analyze photo.jpg --precision int8": (
         f"mobileface-convert all --source {SOURCE} --calibrate {CROPS} --precision fp32 fp16 int8 "
@@ -323,6 +327,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 NEEDED = {
     "convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert),
+    "portrait.md": (pytest.mark.needs_vtracer,),
     "usage.md": (pytest.mark.needs_mediapipe,),
 }
 """What the commands of a document need besides the source."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .effects.background_video import BackgroundChanger
     from .effects.enhance import enhance
     from .effects.makeup import makeup
+    from .effects.portrait import PortraitStyle, draw_portrait
     from .errors import MobileFaceError
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
@@ -88,6 +89,7 @@ __all__ = [
     "ModelSpec",
     "PersonSegmenter",
     "PointPredictor",
+    "PortraitStyle",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -106,6 +108,7 @@ __all__ = [
     "cosine_similarity",
     "decision_rule",
     "draw_faces",
+    "draw_portrait",
     "enhance",
     "find_calibration",
     "find_model",
@@ -155,6 +158,7 @@ _HOMES = {
     "ModelSpec": "models.spec",
     "PersonSegmenter": "tasks.person_segmenter",
     "PointPredictor": "tasks.point_predictor",
+    "PortraitStyle": "effects.portrait",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",
@@ -171,6 +175,7 @@ _HOMES = {
     "cosine_similarity": "matching.similarity",
     "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
+    "draw_portrait": "effects.portrait",
     "anonymize": "effects.anonymize",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",

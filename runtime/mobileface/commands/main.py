@@ -18,6 +18,7 @@ from .doctor import add_doctor
 from .faces import add_align, add_analyze, add_task
 from .gallery_options import add_gallery
 from .model_list import add_models
+from .portraits import add_portrait
 from .retouch import add_enhance, add_makeup
 from .track import add_track
 from .tune import add_tune
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "makeup": ("whiten and smooth the skin of faces", add_makeup),
     "anonymize": ("make the faces of images and videos unrecognizable", add_anonymize),
     "background": ("blur or replace what lies behind people", add_background),
+    "portrait": ("draw people in black lines on white", add_portrait),
     "bench": ("measure the run time of models and the pipeline", add_bench),
     "tune": ("find and save the fastest settings for this machine", add_tune),
     "doctor": ("check that everything is installed and works", add_doctor),

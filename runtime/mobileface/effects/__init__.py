@@ -1,1 +1,1 @@
-"""Effects that change an image: exposure, makeup, unrecognizable faces and the background."""
+"""Effects that change an image: exposure, makeup, covered faces, backgrounds and drawings."""

@@ -27,7 +27,7 @@ from ..vision.guided_filter import guided_strips
 from ..vision.image import ChannelOrder, Image, check_color, check_image, to_color
 from .backdrops import Backdrop, shrunk, to_bytes, weighted_blur, whole_factor
 
-__all__ = ["change_background", "person_alpha", "shows_person"]
+__all__ = ["change_background", "check_mask", "person_alpha", "shows_person"]
 
 _WINDOW = 4.0
 """Radius of the guided filter's windows, in pixels of the mask as the network gives it."""
@@ -75,7 +75,7 @@ def person_alpha(image: Image, mask: FloatArray, *, color: ChannelOrder = "bgr")
     """
     image = check_image(image)
     check_color(color)
-    _check_mask(mask)
+    check_mask(mask)
     gray = to_color(image, "gray", color)
     cell = max(side / of_mask for side, of_mask in zip(gray.shape, mask.shape, strict=True))
     factor = max(int(cell / _FINENESS), 1)
@@ -119,7 +119,7 @@ def change_background(
     """
     image = check_image(image)
     check_color(color)
-    _check_mask(mask)
+    check_mask(mask)
     if backdrop.unchanged:
         return image.copy()
     alpha = person_alpha(image, mask, color=color)
@@ -139,7 +139,12 @@ def change_background(
     return result
 
 
-def _check_mask(mask: FloatArray) -> None:
+def check_mask(mask: FloatArray) -> None:
+    """Checks a mask.
+
+    Raises:
+        ImageError: If it is not a (H, W) array of finite floats.
+    """
     if not isinstance(mask, np.ndarray) or mask.ndim != 2 or 0 in mask.shape:
         raise ImageError("expected a mask of shape (H, W)", where="mask")
     if not np.issubdtype(mask.dtype, np.floating) or not np.isfinite(mask).all():

@@ -97,7 +97,7 @@ def test_pictures(face: Path, capsys: Output) -> None:
     for name in linked(face):
         for command in ("detect", "landmarks", "analyze"):
             refused(capsys, face.parent, SAME, command, face, "--draw", name)
-        for command in ("enhance", "makeup", "anonymize"):
+        for command in ("enhance", "makeup", "anonymize", "portrait"):
             refused(capsys, face.parent, SAME, command, face, "--output", name)
         refused(capsys, face.parent, SAME, "background", face, "--blur", "--output", name)
     (face.parent / "in").mkdir()
@@ -126,7 +126,7 @@ def test_videos(video: Path, gallery: Path, capsys: Output) -> None:
     for name in linked(video):
         for option in ("--output", "--tracks"):
             refused(capsys, video.parent, SAME, "track", video, option, name)
-        for command in ("enhance", "anonymize"):
+        for command in ("enhance", "anonymize", "portrait"):
             refused(capsys, video.parent, SAME, command, video, "--output", name)
         refused(capsys, video.parent, SAME, "background", video, "--blur", "--output", name)
     arguments = ("track", video, "--gallery", gallery, "--tracks", gallery)
