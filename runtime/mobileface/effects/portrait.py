@@ -153,7 +153,7 @@ def draw_portrait(
         share: FloatArray = np.asarray(np.clip(inside, 0, 1), np.float32)
         for face in found:
             share = np.maximum(share, face.head((rows, columns)))
-        drawn = 1 - share * (1 - drawn)
+        drawn = np.asarray(1 - share * (1 - drawn), np.float32)
     done = to_bytes(drawn * 255)
     if scale < 1:
         large = cv2.resize(done, (width, height), interpolation=cv2.INTER_CUBIC)
