@@ -241,6 +241,16 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR",
         "mobileface anonymize photo.jpg --output DIR --method pixelate --strength 2",
     ),
+    "mobileface background photo.jpg video.mp4 --output DIR --blur [STRENGTH] | --color COLOR "
+    "| --image PICTURE": (
+        "mobileface background photo.jpg video.mp4 --output DIR --blur",
+        "mobileface background photo.jpg --output DIR --color teal",
+        "mobileface background photo.jpg --output DIR --image dark.jpg",
+    ),
+    "mobileface portrait photo.jpg --output out.png [--line-width 1.5] [--darkness 0.8]": (
+        "mobileface portrait photo.jpg --output out.png",
+        "mobileface portrait photo.jpg --output out.png --line-width 1.5 --darkness 0.8",
+    ),
     # docs/variants.md
     "mobileface analyze photo.jpg --precision int8": (
         f"mobileface-convert all --source {SOURCE} --calibrate {CROPS} --precision fp32 fp16 int8 "
@@ -288,7 +298,19 @@ def folder(tmp_path: Path, portrait: Path) -> Path:
         "ann2": face[4:, 4:],
         "new": face[8:, :-8],
     }
-    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark", "reference", "face", "group")
+    names = (
+        "photo",
+        "a",
+        "b",
+        "new",
+        "ann1",
+        "ann2",
+        "dark",
+        "reference",
+        "face",
+        "group",
+        "scene",
+    )
     places = ("folder/c", "more/d", "people/Eileen/1", "photos/1")
     for name in (*names, *places):
         path = tmp_path / f"{name}.jpg"
@@ -329,6 +351,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 NEEDED = {
     "convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert),
+    "portrait.md": (pytest.mark.needs_vtracer,),
     "usage.md": (pytest.mark.needs_mediapipe,),
 }
 """What the commands of a document need besides the source."""

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
     from .effects.anonymize import anonymize
+    from .effects.backdrops import Backdrop
+    from .effects.background import change_background
+    from .effects.background_video import BackgroundChanger
     from .effects.enhance import enhance
     from .effects.makeup import makeup
     from .effects.makeup_transfer import MakeupTransfer
+    from .effects.portrait import PortraitStyle, draw_portrait
     from .effects.swap import FaceSwapper
     from .errors import MobileFaceError
     from .gallery.enrol import Enroller
@@ -63,6 +67,8 @@ __all__ = [
     "AttributePredictor",
     "AttributeSet",
     "Attributes",
+    "Backdrop",
+    "BackgroundChanger",
     "Calibration",
     "DecisionRule",
     "Detections",
@@ -87,6 +93,7 @@ __all__ = [
     "ModelSpec",
     "PersonSegmenter",
     "PointPredictor",
+    "PortraitStyle",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -100,10 +107,12 @@ __all__ = [
     "__version__",
     "align",
     "anonymize",
+    "change_background",
     "choose_face",
     "cosine_similarity",
     "decision_rule",
     "draw_faces",
+    "draw_portrait",
     "enhance",
     "find_calibration",
     "find_model",
@@ -129,6 +138,8 @@ _HOMES = {
     "AttributePredictor": "tasks.attributes",
     "AttributeSet": "tasks.attribute_set",
     "Attributes": "types",
+    "Backdrop": "effects.backdrops",
+    "BackgroundChanger": "effects.background_video",
     "Calibration": "matching.calibration",
     "DecisionRule": "matching.decisions",
     "Detections": "types",
@@ -153,6 +164,7 @@ _HOMES = {
     "ModelSpec": "models.spec",
     "PersonSegmenter": "tasks.person_segmenter",
     "PointPredictor": "tasks.point_predictor",
+    "PortraitStyle": "effects.portrait",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",
@@ -164,10 +176,12 @@ _HOMES = {
     "VideoReader": "vision.video",
     "VideoWriter": "vision.video",
     "align": "tasks.align",
+    "change_background": "effects.background",
     "choose_face": "tasks.face_choice",
     "cosine_similarity": "matching.similarity",
     "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
+    "draw_portrait": "effects.portrait",
     "anonymize": "effects.anonymize",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",

@@ -1,1 +1,1 @@
-"""Effects that change an image: exposure correction, makeup, hidden and swapped faces."""
+"""Effects that change an image: exposure, makeup, covered and swapped faces, backgrounds, drawings."""

@@ -66,6 +66,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "makeup --output": ("face.png", "--output", "out.png"),
     "anonymize --output": ("face.png", "--output", "out.png"),
     "swap --output": ("other.png", "--face", "face.png", "--output", "out.png"),
+    "background --output": ("face.png", "--blur", "0", "--output", "out.png"),
+    "portrait --output": ("face.png", "--output", "out.png"),
     "gallery export": ("out.json", *G),
     "gallery backup": ("out.gallery", *G),
     "gallery create": ("--gallery", "out.gallery", *TINY[1:]),
