@@ -1,1 +1,1 @@
-"""Effects that change an image: exposure, makeup, covered and swapped faces, backgrounds, drawings."""
+"""Effects that change an image: exposure, makeup, hidden and swapped faces, backgrounds."""
