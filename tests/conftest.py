@@ -61,6 +61,10 @@ _NEEDS = {
         importlib.util.find_spec("av") is not None,
         "no PyAV: pip install av",
     ),
+    "needs_vtracer": (
+        importlib.util.find_spec("vtracer") is not None,
+        "no vtracer: pip install '.[svg]'",
+    ),
     "needs_ffmpeg": (
         all(shutil.which(name) for name in ("ffmpeg", "ffprobe")),
         "no ffmpeg: apt-get install ffmpeg",

@@ -82,7 +82,7 @@ def write(spec: ModelSpec, model: onnx.ModelProto | None, folder: Path = FOLDER)
     path = folder / f"{spec.name}{suffix}"
     path.write_bytes(content)
     built = Built(spec, content, suffix, nodes=0 if model is None else len(model.graph.node))
-    document = certificate(built, path, path.name)
+    document = certificate(built, path.read_bytes(), path.name)
     document["tools"] = {}
     target = folder / f"{spec.name}.certificate.json"
     write_certificate(target, document)

@@ -193,7 +193,7 @@ def write_model(folder: Path, graph: Graph, spec: ModelSpec) -> IndexEntry:
     path.write_bytes(model.SerializeToString(deterministic=True))
     nodes = len(model.graph.node)
     built = Built(spec, path.read_bytes(), nodes=nodes, passes=records)
-    document = certificate(built, path, path.name)
+    document = certificate(built, path.read_bytes(), path.name)
     document["tools"] = {}
     certificate_path = folder / f"{spec.name}.certificate.json"
     write_certificate(certificate_path, document)

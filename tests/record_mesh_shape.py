@@ -1,6 +1,6 @@
 """Derives the shape that recipes/pose_mesh.toml compares a mesh with; prints its rows.
 
-    python tests/record_mesh_shape.py [--source DIR]
+    python tests/record_mesh_shape.py [--source DIR] [--table]
 
 From the meshes of the portraits of LFW-Aligned-100Pair, found by detection_yunet and landmark_mesh:
 
@@ -13,12 +13,15 @@ From the meshes of the portraits of LFW-Aligned-100Pair, found by detection_yune
 4. The 60 points that move least between people and expressions: with the smallest mean square
    distance from the mean shape after the rotation of all points, in parts of their own squared
    distance from the middle, since a far point tells more of the rotation.
+
+With ``--table`` it prints all points of step 3 in thousandths, as in mobileface.effects.mesh_shape.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +52,8 @@ def meshes(folder: Path) -> list[Points]:
     return found
 
 
-def derive(found: list[Points]) -> tuple[list[int], Points]:
-    """Numbers and places of the points, as the module describes."""
+def mean_shape(found: list[Points]) -> tuple[Points, npt.NDArray[np.intp]]:
+    """The mean of all points, steps 1 to 3, and each point's partner on the other side."""
     shapes = [_normal(points) for points in found]
     mean = shapes[0]
     for _ in range(ROUNDS):
@@ -60,12 +63,24 @@ def derive(found: list[Points]) -> tuple[list[int], Points]:
     partner = np.linalg.norm(mean[:, None] - mirrored[None], axis=2).argmin(axis=1)
     if not np.array_equal(partner[partner], np.arange(len(mean))):
         raise SystemExit("the points are no pairs")
-    mean = _upright(_normal((mean + mirrored[partner]) / 2))
+    return _upright(_normal((mean + mirrored[partner]) / 2)), partner
+
+
+def derive(found: list[Points], kept: int = KEPT) -> tuple[list[int], Points]:
+    """Numbers and places of the points, as the module describes."""
+    mean, partner = mean_shape(found)
+    shapes = [_normal(points) for points in found]
     moved = [((s @ _rotation(mean, s) - mean) ** 2).sum(axis=1) for s in shapes]
     error = np.mean(moved, axis=0) / (mean**2).sum(axis=1)
-    order = np.argsort(error + error[partner], kind="stable")[:KEPT]
+    order = np.argsort(error + error[partner], kind="stable")[:kept]
     numbers = sorted(int(number) for number in order if partner[number] in order)
     return numbers, mean[numbers]
+
+
+def table(mean: Points) -> str:
+    """All points as x,y,z in thousandths, in lines of at most 96 characters."""
+    rows = (",".join(str(int(value)) for value in row) for row in np.round(mean * 1000))
+    return "\n".join(textwrap.wrap(" ".join(rows), 96, break_on_hyphens=False))
 
 
 def _normal(points: Points) -> Points:
@@ -92,7 +107,12 @@ def _upright(shape: Points) -> Points:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=TESTS.parents[1] / "shared" / "mobileface")
-    found = meshes(parser.parse_args().source / LFW)
+    parser.add_argument("--table", action="store_true", help="print all points in thousandths")
+    options = parser.parse_args()
+    found = meshes(options.source / LFW)
+    if options.table:
+        print(table(mean_shape(found)[0]))
+        return
     numbers, rows = derive(found)
     print(f"{len(found)} meshes, {len(numbers)} points", file=sys.stderr)
     print(f"points = {numbers}\nreference = [")

@@ -245,10 +245,26 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         "mobileface makeup photo.jpg --output out.jpg",
         "mobileface makeup photo.jpg --output out.jpg --whole --whiten 0.15 --strength 0.5",
     ),
+    "mobileface makeup photo.jpg --output out.jpg --like reference.jpg [--skin 0.8] [--lips 1] "
+    "[--eyes 0.5]": (
+        "mobileface makeup photo.jpg --output out.jpg --like reference.jpg",
+        "mobileface makeup photo.jpg --output out.jpg --like reference.jpg --skin 0.8 --lips 1 "
+        "--eyes 0.5",
+    ),
     "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR [--method pixelate] "
     "[--strength 2]": (
         "mobileface anonymize photo.jpg folder/ video.mp4 --output DIR",
         "mobileface anonymize photo.jpg --output DIR --method pixelate --strength 2",
+    ),
+    "mobileface background photo.jpg video.mp4 --output DIR --blur [STRENGTH] | --color COLOR "
+    "| --image PICTURE": (
+        "mobileface background photo.jpg video.mp4 --output DIR --blur",
+        "mobileface background photo.jpg --output DIR --color teal",
+        "mobileface background photo.jpg --output DIR --image dark.jpg",
+    ),
+    "mobileface portrait photo.jpg --output out.png [--line-width 1.5] [--darkness 0.8]": (
+        "mobileface portrait photo.jpg --output out.png",
+        "mobileface portrait photo.jpg --output out.png --line-width 1.5 --darkness 0.8",
     ),
     # docs/variants.md
     "mobileface analyze photo.jpg --precision int8": (
@@ -290,8 +306,26 @@ def lines(document: Path) -> Iterator[str]:
 def folder(tmp_path: Path, portrait: Path) -> Path:
     """What the documents call by name: photos, folders of people, a short video."""
     face = np.asarray(cv2.imread(str(portrait)), np.uint8)
-    made = {"dark": face // 4, "b": face[:, ::-1], "ann2": face[4:, 4:], "new": face[8:, :-8]}
-    names = ("photo", "a", "b", "new", "ann1", "ann2", "dark")
+    made = {
+        "group": np.hstack([face, face[:, ::-1]]),
+        "dark": face // 4,
+        "b": face[:, ::-1],
+        "ann2": face[4:, 4:],
+        "new": face[8:, :-8],
+    }
+    names = (
+        "photo",
+        "a",
+        "b",
+        "new",
+        "ann1",
+        "ann2",
+        "dark",
+        "reference",
+        "face",
+        "group",
+        "scene",
+    )
     places = ("folder/c", "more/d", "people/Eileen/1", "photos/1")
     for name in (*names, *places):
         path = tmp_path / f"{name}.jpg"
@@ -332,6 +366,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 NEEDED = {
     "convert.md": (pytest.mark.needs_packages, pytest.mark.needs_litert),
+    "portrait.md": (pytest.mark.needs_vtracer,),
     "usage.md": (pytest.mark.needs_mediapipe,),
 }
 """What the commands of a document need besides the source."""

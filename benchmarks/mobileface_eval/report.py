@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from mobileface import __version__
 from mobileface.commands.output import print_text
-from mobileface.host.files import replacing, write_aside
+from mobileface.host.files import write_together
 
 __all__ = ["report_files", "table", "write_report"]
 
@@ -51,14 +52,16 @@ def write_report(
         **numbers,
     }
     text = json.dumps(document, allow_nan=False, indent=1)
+    files: list[tuple[Path, bytes | str]] = []
     # The same numbers produce the same SVG file: no date, no random IDs.
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
-            with replacing(folder / f"{name}{suffix}") as temporary:
-                figure.savefig(temporary, dpi=_DOTS_PER_INCH, metadata=metadata)
-    write_aside(folder / f"{name}.json", text + "\n")
+        for kind, metadata in (("png", None), ("svg", {"Date": None})):
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, dpi=_DOTS_PER_INCH, metadata=metadata)
+            files.append((folder / f"{name}.{kind}", drawn.getvalue()))
     lines = [f"# {name}", "", *summary, "", f"![{name}]({name}.svg)", ""]
-    write_aside(folder / f"{name}.md", "\n".join(lines))
+    files += [(folder / f"{name}.json", f"{text}\n"), (folder / f"{name}.md", "\n".join(lines))]
+    write_together(files)
     print_text(*summary)
     print_text(f"written: {folder / name}.png, .svg, .json, .md")
 

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .analyzer import FaceAnalyzer
     from .effects.anonymize import anonymize
+    from .effects.backdrops import Backdrop
+    from .effects.background import change_background
+    from .effects.background_video import BackgroundChanger
     from .effects.enhance import enhance
     from .effects.makeup import makeup
+    from .effects.makeup_transfer import MakeupTransfer
+    from .effects.portrait import PortraitStyle, draw_portrait
+    from .effects.swap import FaceSwapper
     from .errors import MobileFaceError
     from .gallery.enrol import Enroller
     from .gallery.gallery import Gallery
@@ -61,6 +67,8 @@ __all__ = [
     "AttributePredictor",
     "AttributeSet",
     "Attributes",
+    "Backdrop",
+    "BackgroundChanger",
     "Calibration",
     "DecisionRule",
     "Detections",
@@ -72,17 +80,20 @@ __all__ = [
     "Face",
     "FaceAnalyzer",
     "FaceFollower",
+    "FaceSwapper",
     "Gallery",
     "HeadPredictor",
     "IrisPredictor",
     "LandmarkPredictor",
     "Landmarks",
+    "MakeupTransfer",
     "MeshPoseEstimator",
     "MeshPredictor",
     "MobileFaceError",
     "ModelSpec",
     "PersonSegmenter",
     "PointPredictor",
+    "PortraitStyle",
     "Pose",
     "PoseEstimator",
     "PublishedPose",
@@ -96,10 +107,12 @@ __all__ = [
     "__version__",
     "align",
     "anonymize",
+    "change_background",
     "choose_face",
     "cosine_similarity",
     "decision_rule",
     "draw_faces",
+    "draw_portrait",
     "enhance",
     "find_calibration",
     "find_model",
@@ -125,6 +138,8 @@ _HOMES = {
     "AttributePredictor": "tasks.attributes",
     "AttributeSet": "tasks.attribute_set",
     "Attributes": "types",
+    "Backdrop": "effects.backdrops",
+    "BackgroundChanger": "effects.background_video",
     "Calibration": "matching.calibration",
     "DecisionRule": "matching.decisions",
     "Detections": "types",
@@ -136,17 +151,20 @@ _HOMES = {
     "Face": "types",
     "FaceAnalyzer": "analyzer",
     "FaceFollower": "tracking.follower",
+    "FaceSwapper": "effects.swap",
     "Gallery": "gallery.gallery",
     "HeadPredictor": "tasks.head_predictor",
     "IrisPredictor": "tasks.iris_predictor",
     "LandmarkPredictor": "tasks.landmarks",
     "Landmarks": "types",
+    "MakeupTransfer": "effects.makeup_transfer",
     "MeshPoseEstimator": "tasks.mesh_pose",
     "MeshPredictor": "tasks.mesh_predictor",
     "MobileFaceError": "errors",
     "ModelSpec": "models.spec",
     "PersonSegmenter": "tasks.person_segmenter",
     "PointPredictor": "tasks.point_predictor",
+    "PortraitStyle": "effects.portrait",
     "Pose": "types",
     "PublishedPose": "types",
     "PoseEstimator": "tasks.pose",
@@ -158,10 +176,12 @@ _HOMES = {
     "VideoReader": "vision.video",
     "VideoWriter": "vision.video",
     "align": "tasks.align",
+    "change_background": "effects.background",
     "choose_face": "tasks.face_choice",
     "cosine_similarity": "matching.similarity",
     "decision_rule": "matching.decisions",
     "draw_faces": "tasks.drawing",
+    "draw_portrait": "effects.portrait",
     "anonymize": "effects.anonymize",
     "enhance": "effects.enhance",
     "find_calibration": "matching.calibration",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from mobileface.errors import ModelError
@@ -34,6 +35,43 @@ def test_saved_with_external_data(tmp_path: Path) -> None:
     assert (tmp_path / "weights.bin").stat().st_size > 1000
     with pytest.raises(ModelError, match="has weights in another file"):
         Session(path)
+
+
+def test_ort_files_hold_their_weights(tmp_path: Path) -> None:
+    """ONNX Runtime puts weights of other files into an .ort file, which then runs alone."""
+    weights = np.random.RandomState(0).standard_normal((64, 64)).astype(np.float32)
+    values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1, 64]) for n in "xy"]
+    product = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        values[:1],
+        values[1:],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    network = onnx.helper.make_model(
+        product, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+    place, side = str(tmp_path / "m.onnx"), tmp_path / "weights.bin"
+    onnx.save_model(
+        network, place, save_as_external_data=True, location=side.name, size_threshold=0
+    )
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "m.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    for key, value in (("file_name", "other.bin"), ("min_size_in_bytes", "1")):
+        options.add_session_config_entry(
+            f"session.optimized_model_external_initializers_{key}", value
+        )
+    onnxruntime.InferenceSession(place, options)
+    assert side.stat().st_size == weights.nbytes
+    side.unlink()
+    assert not (tmp_path / "other.bin").exists()
+    assert weights.tobytes() in (tmp_path / "m.ort").read_bytes()
+    found = onnxruntime.InferenceSession(str(tmp_path / "m.ort"))
+    fed = np.ones((1, 64), np.float32)
+    worst = float(np.abs(found.run(None, {"x": fed})[0] - weights.sum(0)).max())
+    print(f"largest difference {worst:.2g}")
+    assert worst <= 1e-4
 
 
 def external(name: str) -> onnx.TensorProto:

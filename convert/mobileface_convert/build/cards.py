@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobileface.errors import ConversionError
-from mobileface.host.files import write_aside
+from mobileface.host.files import write_together
 from mobileface.models.sealed import read_certificate
 from mobileface.models.spec import ModelSpec
 
@@ -47,8 +47,7 @@ def write_cards(recipes: Sequence[Recipe], folder: Path) -> list[Path]:
         name = recipe.spec.license.text_name
         words = recipe.upstream.license_words or license_text(name)
         written[folder / LICENSES / f"{name}.txt"] = words
-    for path, text in written.items():
-        write_aside(path, text)
+    write_together(list(written.items()))
     return list(written)
 
 

@@ -40,6 +40,7 @@ verify`` can compare the model with its source again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -56,7 +57,14 @@ from ..makers import Built, PassRecord
 from ..oracles.verify import BATCH_SIZES, PROBE_COUNT, PROBE_SEED, Agreement
 from .calibration_images import ImageSet
 
-__all__ = ["certificate", "export_certificate", "pass_to_dict", "tools_used", "write_certificate"]
+__all__ = [
+    "certificate",
+    "certificate_text",
+    "export_certificate",
+    "pass_to_dict",
+    "tools_used",
+    "write_certificate",
+]
 
 _SCHEMA = 1
 _TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
@@ -64,7 +72,7 @@ _TOOLS = ("mobileface", "onnx", "onnx-ir", "onnxsim", "onnxruntime", "numpy")
 
 def certificate(
     built: Built,
-    model: Path,
+    content: bytes,
     file_name: str,
     *,
     weights: str = "float32",
@@ -76,8 +84,8 @@ def certificate(
 
     Args:
         built: The converted model.
-        model: The model file.
-        file_name: The file's final name.
+        content: Of the model file.
+        file_name: The file's name.
         weights: How weights are stored.
         nodes: Number of ONNX nodes; by default that of ``built``.
         verified: Agreement with the reference and tolerances, by how weights are stored; None if
@@ -94,8 +102,8 @@ def certificate(
         "schema": _SCHEMA,
         "model": built.spec.name,
         "file": file_name,
-        "sha256": sha256(model),
-        "bytes": model.stat().st_size,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
         "nodes": built.nodes if nodes is None else nodes,
         "source": built.spec.to_dict()["source"],
         "tools": tools_used(),
@@ -108,7 +116,7 @@ def certificate(
 
 
 def export_certificate(
-    model: Path,
+    content: bytes,
     file_name: str,
     *,
     sources: Sequence[Path],
@@ -119,8 +127,8 @@ def export_certificate(
     """The certificate of a network without a recipe, in the same format.
 
     Args:
-        model: The model file.
-        file_name: The file's final name.
+        content: Of the model file.
+        file_name: The file's name.
         sources: The checkpoint's files.
         nodes: Number of ONNX nodes.
         passes: Results of the passes.
@@ -134,8 +142,8 @@ def export_certificate(
         "schema": _SCHEMA,
         "model": Path(file_name).stem,
         "file": file_name,
-        "sha256": sha256(model),
-        "bytes": model.stat().st_size,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
         "nodes": nodes,
         "source": {"files": files},
         "tools": tools_used(),
@@ -145,8 +153,13 @@ def export_certificate(
 
 
 def write_certificate(path: Path, document: Mapping[str, Any]) -> None:
-    """Writes a certificate as JSON, with its checksum (`mobileface.models.sealed`)."""
-    write_aside(path, json.dumps(sealed(document), indent=2, allow_nan=False) + "\n")
+    """Writes a certificate; see `certificate_text`."""
+    write_aside(path, certificate_text(document))
+
+
+def certificate_text(document: Mapping[str, Any]) -> str:
+    """A certificate as JSON, with its checksum (`mobileface.models.sealed`)."""
+    return json.dumps(sealed(document), indent=2, allow_nan=False) + "\n"
 
 
 def _verification(agreement: Agreement, bounds: Bounds | None) -> dict[str, Any]:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobileface.errors import ConversionError, OutputError, SourceError, SourceIntegrityError
 from mobileface.host.ending import held
-from mobileface.host.files import scratch_folder, write_aside
-from mobileface.host.machine import ANYWHERE
+from mobileface.host.files import scratch_folder
 from mobileface.host.outputs import check_outputs
-from mobileface.models.index import PRECISIONS, IndexEntry, Variant, read_index, write_index
+from mobileface.models.index import Variant
 
 from ..makers import MAKERS, Files, Maker
 from ..oracles.verify import Agreement
 from ..recipes.recipe import Recipe
 from ..sources.cache import exclusive_folder
 from ..sources.files import Source
-from .certificate import certificate, write_certificate
-from .variants import CONDITIONS, STORAGE, BuiltVariant, Plan, SkippedVariant, VariantBuilder
+from .publishing import publish
+from .variants import BuiltVariant, Plan, SkippedVariant, VariantBuilder
 
 __all__ = ["Artefact", "choose", "convert", "fetch_all", "verify_model"]
 
@@ -86,8 +84,7 @@ def convert(
         others = builder.build_others(plan or Plan())
         built = [item for item in others if isinstance(item, BuiltVariant)]
         with held():  # a model is written with its certificates and its index entry, or not
-            entry = _entry(recipe, [_write(item, recipe, folder) for item in (own, *built)])
-            _update_index(recipe.name, entry, folder)
+            entry = publish(recipe, [own, *built], folder)
     return Artefact(
         recipe.name,
         folder / entry.file,
@@ -98,75 +95,6 @@ def convert(
         tuple(built),
         tuple(item for item in others if isinstance(item, SkippedVariant)),
     )
-
-
-def _write(variant: BuiltVariant, recipe: Recipe, folder: Path) -> Variant:
-    """Writes a variant and its certificate; returns its entry for the index."""
-    own = variant.target == "portable" and STORAGE[variant.precision] == recipe.weights
-    stem = recipe.name if own else f"{recipe.name}.{variant.name}"
-    target = folder / f"{stem}{variant.built.suffix}"
-    write_aside(target, variant.content)
-    document = certificate(
-        variant.built,
-        target,
-        target.name,
-        weights=STORAGE[variant.precision],
-        nodes=variant.nodes,
-        verified=variant.verified,
-        facts={**variant.facts, "recipe": recipe.document} if recipe.document else variant.facts,
-    )
-    path = folder / f"{stem}.certificate.json"
-    write_certificate(path, document)
-    return Variant(
-        variant.name,
-        variant.precision,
-        target.name,
-        document["sha256"],
-        document["bytes"],
-        path.name,
-        CONDITIONS[variant.target],
-    )
-
-
-def _entry(recipe: Recipe, variants: Sequence[Variant]) -> IndexEntry:
-    """The index entry of a model, whose own file is the first of the variants."""
-    own, *others = variants
-    return IndexEntry(
-        file=own.file,
-        sha256=own.sha256,
-        bytes=own.bytes,
-        task=recipe.spec.task,
-        preference=recipe.spec.preference,
-        certificate=own.certificate,
-        precision=own.precision,
-        variants=tuple(others),
-        reason=recipe.reason,
-    )
-
-
-def _update_index(name: str, entry: IndexEntry, folder: Path) -> None:
-    """Writes a model's entry to the folder's index and removes files that it no longer lists.
-
-    Variants from an earlier conversion stay if the model's own file is unchanged.
-    """
-    index = read_index(folder)
-    before = index.get(name)
-    old = before.variants if before is not None else ()
-    new = {variant.name for variant in entry.variants}
-    if before is not None and before.sha256 == entry.sha256:
-        kept = [variant for variant in old if variant.name not in new]
-        variants = sorted([*entry.variants, *kept], key=_rank)
-        entry = dataclasses.replace(entry, variants=tuple(variants))
-    write_index(folder, {**index, name: entry})
-    listed = {file for v in entry.all_variants for file in (v.file, v.certificate)}
-    for variant in old:
-        for file in {variant.file, variant.certificate} - listed:
-            (folder / file).unlink(missing_ok=True)
-
-
-def _rank(variant: Variant) -> tuple[int, bool]:
-    """Sort key for the order in which the runtime tries variants: specific before general."""
-    return PRECISIONS.index(variant.precision), variant.condition == ANYWHERE
 
 
 @contextmanager

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import onnx
 
 from mobileface.errors import ParityError
-from mobileface.host.files import replacing
+from mobileface.host.files import write_together
 
-from ..build.certificate import export_certificate, write_certificate
+from ..build.certificate import certificate_text, export_certificate
 from ..graph.shapes import Shape
 from ..makers import PassRecord
 
@@ -85,17 +85,17 @@ def write_exported(
         parity: See `Exported`.
     """
     nodes = len(model.graph.node)
-    with replacing(output) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-        document = export_certificate(
-            temporary,
-            output.name,
-            sources=sources,
-            nodes=nodes,
-            passes=passes,
-            verification=None if parity is None else {**dataclasses.asdict(parity)},
-        )
-    write_certificate(output.with_name(f"{output.stem}.certificate.json"), document)
+    content = model.SerializeToString()
+    document = export_certificate(
+        content,
+        output.name,
+        sources=sources,
+        nodes=nodes,
+        passes=passes,
+        verification=None if parity is None else {**dataclasses.asdict(parity)},
+    )
+    place = output.with_name(f"{output.stem}.certificate.json")
+    write_together([(output, content), (place, certificate_text(document))])
     return Exported(
         path=output,
         inputs=inputs,

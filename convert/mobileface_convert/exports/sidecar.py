@@ -36,7 +36,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobileface.errors import ConversionError, UnsupportedOperatorError
-from mobileface.host.files import replacing, sha256
+from mobileface.host.files import sha256, write_together
 from mobileface.models.probes import make_probes
 from mobileface.models.spec import ModelSpec
 
@@ -314,7 +313,7 @@ def write_export(
     suffixes = _SUFFIXES[network.target]
     written = {folder / f"{stem}.{suffixes[key]}": d for key, d in network.contents.items()}
     written[folder / f"{stem}.{network.target}.json"] = text.encode()
-    _write_together(written)
+    write_together(list(written.items()))
     size = sum(map(len, network.contents.values()))
     return Export(name, tuple(written), size, network.layers, agreement, engine)
 
@@ -369,14 +368,6 @@ def _sidecar(
         "spec": spec.to_dict() if spec else None,
         "certificate": certificate,
     }
-
-
-def _write_together(contents: dict[Path, bytes]) -> None:
-    """Writes files so that none appears before all are complete; the last one appears last."""
-    with ExitStack() as stack:
-        temporary = {path: stack.enter_context(replacing(path)) for path in reversed(contents)}
-        for path, content in contents.items():
-            temporary[path].write_bytes(content)
 
 
 def source_file(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobileface.host.files import write_aside
+from mobileface.host.files import write_together
 
 from ..graph.source_graph import Graph
 from .mxnet_params import write_params
@@ -33,6 +33,5 @@ def save_checkpoint(graph: Graph, prefix: Path) -> tuple[Path, Path]:
         f"{'aux' if name in graph.auxiliary else 'arg'}:{name}": array
         for name, array in graph.weights.items()
     }
-    write_aside(params, write_params(arrays))
-    write_aside(symbol, write_symbol(graph))
+    write_together([(params, write_params(arrays)), (symbol, write_symbol(graph))])
     return symbol, params

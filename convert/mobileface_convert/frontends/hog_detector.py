@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mobileface.errors import SourceError
+from mobileface.errors import OutputError, SourceError
 from mobileface.host.files import scratch_folder
 
 from .dlib_stream import DlibStream
@@ -130,6 +130,7 @@ def installed_detector_bytes() -> bytes:
 
     Raises:
         SourceError: If dlib is not installed.
+        OutputError: If the folder for temporary files is full.
     """
     try:
         import dlib
@@ -140,8 +141,12 @@ def installed_detector_bytes() -> bytes:
         ) from error
     with scratch_folder() as folder:
         path = Path(folder) / "frontal_face_detector.svm"
-        dlib.get_frontal_face_detector().save(str(path))
-        return path.read_bytes()
+        try:
+            dlib.get_frontal_face_detector().save(str(path))
+            return path.read_bytes()
+        except RuntimeError as error:  # dlib's only type; it does not say why
+            text = f"cannot be written ({error})"
+            raise OutputError(text, where=str(path.parent.parent)) from error
 
 
 def _filter_size(

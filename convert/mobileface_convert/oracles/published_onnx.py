@@ -38,7 +38,7 @@ class PublishedOnnx:
         self.name = f"ONNX Runtime {onnxruntime.__version__}, not optimised, on the published file"
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         except Exception as error:  # it has an error type for each reason
             text = " ".join(str(error).split())[:300]

@@ -43,7 +43,8 @@ def add_anonymize(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=get_args(AnonymizeMethod),
         default="blur",
-        help="what a face becomes: blurred cells, cells, or black; default: %(default)s",
+        help="what a face becomes: blurred cells, cells, black, or a drawn face of nobody; "
+        "default: %(default)s",
     )
     add(
         "--strength",

@@ -20,6 +20,7 @@ from ..tasks.base import Task
 from ..tasks.drawing import draw_faces
 from ..tasks.table import TASKS, with_needs
 from ..types import Face
+from ..vision.comments import commented_picture
 from ..vision.crops import CROPS
 from ..vision.image import Image
 from .inputs import ImageFiles, find_pictures
@@ -164,11 +165,12 @@ def face_record(
     return {"file": str(path), "width": width, "height": height, "faces": records}
 
 
-def write_picture(path: Path, image: Image) -> None:
-    """Writes an image in the format of the file's suffix.
+def write_picture(path: Path, image: Image, *, comment: str = "") -> None:
+    """Writes an image in the format of the file's suffix, with a comment if one is given.
 
     Raises:
-        OutputError: If OpenCV does not support the format, or the file cannot be written.
+        OutputError: If OpenCV does not support the format, it has no place for a comment, or the
+            file cannot be written.
     """
     try:
         done, data = cv2.imencode(path.suffix or ".png", image)
@@ -176,7 +178,8 @@ def write_picture(path: Path, image: Image) -> None:
         raise OutputError(f"unknown image format '{path.suffix}'", where=str(path)) from error
     if not done:
         raise OutputError("the image cannot be encoded", where=str(path))
-    write_aside(path, data.tobytes())
+    content = data.tobytes()
+    write_aside(path, commented_picture(content, comment) if comment else content)
 
 
 def _first_crop(analyzer: FaceAnalyzer) -> str:

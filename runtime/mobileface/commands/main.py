@@ -11,13 +11,16 @@ from ..host.output_options import run_checked
 from ..host.program import run_program
 from ..tasks.table import TASKS
 from .anonymizing import add_anonymize
+from .backdrop import add_background
 from .bench import add_bench
 from .certify import add_certify
 from .doctor import add_doctor
 from .faces import add_align, add_analyze, add_task
 from .gallery_options import add_gallery
 from .model_list import add_models
+from .portraits import add_portrait
 from .retouch import add_enhance, add_makeup
+from .swapping import add_swap
 from .track import add_track
 from .tune import add_tune
 from .vectors import add_compare, add_embed
@@ -32,8 +35,14 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "track": ("track faces in a video or camera stream", add_track),
     "gallery": ("enrol people and identify them in images", add_gallery),
     "enhance": ("correct the exposure of images and videos", add_enhance),
-    "makeup": ("whiten and smooth the skin of faces", add_makeup),
+    "makeup": (
+        "whiten and smooth the skin of faces, or put the makeup of a photo on them",
+        add_makeup,
+    ),
     "anonymize": ("make the faces of images and videos unrecognizable", add_anonymize),
+    "swap": ("put the face of a photo onto faces of photos and videos", add_swap),
+    "background": ("blur or replace what lies behind people", add_background),
+    "portrait": ("draw people in black lines on white", add_portrait),
     "bench": ("measure the run time of models and the pipeline", add_bench),
     "tune": ("find and save the fastest settings for this machine", add_tune),
     "doctor": ("check that everything is installed and works", add_doctor),

@@ -165,16 +165,18 @@ def thresholds_given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_face_choice(option: Any, default: str, **more: Any) -> None:
-    """Adds ``--face``, for images with several faces; see `mobileface.tasks.face_choice`.
+def add_face_choice(option: Any, default: str, *, name: str = "--face", **more: Any) -> None:
+    """Adds an option for images with several faces; see `mobileface.tasks.face_choice`.
 
     Args:
         option: The ``add_argument`` method of the parser.
-        default: What happens without it, for the help text.
+        default: What happens without the choice, for the help text.
+        name: Name of the option; its value is ``face``.
         more: Further arguments of ``add_argument``.
     """
     option(
-        "--face",
+        name,
+        dest="face",
         type=_face_choice,
         metavar="CHOICE",
         help=f"face to use if a photo has several: {CHOICES}; default: {default}",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 
 from ..analyzer import FaceAnalyzer
 from ..effects.enhance import HISTOGRAMS, Enhancer, enhance
 from ..effects.makeup import makeup
+from ..errors import InputError, ModelError, ModelNotFoundError, shown
 from ..vision.image import Image
 from ..vision.video import VideoReader, is_video
 from .faces import report_damaged, write_picture
 from .inputs import ImageFiles
+from .making_up import add_like, mesh_analyzer, run_like
 from .options import add_models_folder, add_precision
 from .output import print_text
 from .rewriting import add_rewritten, planned_outputs, rewrite_video
@@ -61,6 +64,7 @@ def add_makeup(parser: argparse.ArgumentParser) -> None:
         text += "; default: %(default)s"
         add(name, type=type(default), default=default, metavar=metavar, help=text)
     add_precision(parser)
+    add_like(parser)
     parser.set_defaults(run=run_makeup)
 
 
@@ -93,13 +97,16 @@ def run_enhance(options: argparse.Namespace) -> int:
 
 
 def run_makeup(options: argparse.Namespace) -> int:
-    """Whitens and smooths the skin of faces."""
-    analyzer = None
-    if not options.whole:
-        analyzer = FaceAnalyzer(
-            options.models, ("detection", "landmarks"), precision=options.precision
-        )
-        report_damaged(analyzer)
+    """Whitens and smooths the skin of faces, or makes them up like a reference."""
+    if options.like is not None:
+        return run_like(options)
+    for name in ("skin", "lips", "eyes", "like_face"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"--{name.removeprefix('like_')} belongs to makeup by example",
+                hint="pass --like REFERENCE too",
+            )
+    analyzer = None if options.whole else _skin_analyzer(options)
 
     def change(image: Image) -> Image:
         return makeup(
@@ -114,6 +121,19 @@ def run_makeup(options: argparse.Namespace) -> int:
         )
 
     return _run(options, change, lambda _: lambda image, _: change(image))
+
+
+def _skin_analyzer(options: argparse.Namespace) -> FaceAnalyzer:
+    """Finds faces, with meshes if there is a model of them."""
+    try:
+        analyzer = mesh_analyzer(options)
+    except ModelError as error:
+        if not isinstance(error, ModelNotFoundError):
+            print(f"mobileface: no meshes: {shown(error)}", file=sys.stderr)
+        tasks = ("detection", "landmarks")
+        analyzer = FaceAnalyzer(options.models, tasks, precision=options.precision)
+    report_damaged(analyzer)
+    return analyzer
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import InputError
@@ -34,8 +34,12 @@ def add_rewritten(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def planned_outputs(options: argparse.Namespace) -> Mapping[Path, Path]:
+def planned_outputs(options: argparse.Namespace, also: Sequence[Path] = ()) -> Mapping[Path, Path]:
     """The output of each input: files of a folder or, for a single input, a file.
+
+    Args:
+        options: The options of `add_rewritten`.
+        also: Other files that are read, which no output may be.
 
     Raises:
         InputError: If there is no input, an output is an input, or several have one file.
@@ -55,7 +59,7 @@ def planned_outputs(options: argparse.Namespace) -> Mapping[Path, Path]:
         stems = unique_stems(paths, options.output, suffixes=(".png", ".mp4"))
         for path, stem in stems.items():
             targets[path] = options.output / f"{stem}.{'mp4' if is_video(path) else 'png'}"
-    check_outputs(targets.values(), paths)
+    check_outputs(targets.values(), [*paths, *also])
     return targets
 
 
@@ -66,6 +70,7 @@ def rewrite_video(
     frames: Iterable[tuple[Image, float]],
     *,
     metadata: bool = True,
+    comment: str = "",
     note: Callable[[], str] = str,
 ) -> int:
     """Writes the changed frames of a video; Ctrl-C or SIGTERM keeps those written so far.
@@ -76,6 +81,7 @@ def rewrite_video(
         target: The file to write.
         frames: The frames with their times in seconds, which read the video as they are needed.
         metadata: See `VideoWriter`.
+        comment: See `VideoWriter`.
         note: What else to say about the result, if anything.
 
     Returns:
@@ -84,7 +90,9 @@ def rewrite_video(
     interrupted: KeyboardInterrupt | None = None
     with contextlib.ExitStack() as stack:
         size = (video.width, video.height)
-        writer = VideoWriter(target, video.full_fps, *size, sound=path, metadata=metadata)
+        writer = VideoWriter(
+            target, video.full_fps, *size, sound=path, metadata=metadata, comment=comment
+        )
         stack.enter_context(writer)
         progress = Progress(video.count, "frames")
         try:

@@ -1,1 +1,1 @@
-"""Effects that change an image: exposure correction and makeup."""
+"""Effects that change an image: exposure, makeup, hidden and swapped faces, backgrounds."""

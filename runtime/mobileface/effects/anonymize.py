@@ -13,6 +13,8 @@ mean of its pixels:
   keeps all frequencies, only weaker, and deconvolution brings them back; means of cells do not
   contain them.
 - "fill" is black and contains nothing of the face.
+- "average" is "blur" with a drawn face of the mean shape over it (`mobileface.effects.drawn_face`):
+  it has the place, size and tilt of the face box, and the mean colour of the cells that it covers.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..types import Face, FloatArray
 from ..vision.image import Image, check_image
+from .drawn_face import HALF_HEIGHT, HALF_WIDTH, drawn_over
+from .mesh_shape import MEAN_SHAPE
 
 __all__ = [
     "MAX_MARGIN",
@@ -39,7 +43,7 @@ __all__ = [
     "region_weight",
 ]
 
-AnonymizeMethod = Literal["blur", "pixelate", "fill"]
+AnonymizeMethod = Literal["blur", "pixelate", "fill", "average"]
 AnonymizeShape = Literal["ellipse", "box"]
 
 _MOST_CELLS = 4
@@ -64,12 +68,14 @@ class _Region:
 
     Attributes:
         box: x1, y1, x2, y2 of the face.
-        axes: Half the width and height of the grown box, along the head's own axes.
+        half: Half the width and height of the box, along the head's own axes.
+        axes: The same of the grown box.
         roll: Radians, clockwise in the image.
         size: Longer side of the face.
     """
 
     box: tuple[float, float, float, float]
+    half: tuple[float, float]
     axes: tuple[float, float]
     roll: float
     size: float
@@ -83,6 +89,15 @@ class _Region:
         right = min(math.ceil(center[0] + reach) + 1, width)
         bottom = min(math.ceil(center[1] + reach) + 1, height)
         return slice(top, max(bottom, top)), slice(left, max(right, left))
+
+    def mean_face(self) -> FloatArray:
+        """The points of the mean shape in the box, along the head's axes, float32 (468, 2)."""
+        x1, y1, x2, y2 = self.box
+        shape = MEAN_SHAPE[:, :2] * [self.half[0] / HALF_WIDTH, self.half[1] / HALF_HEIGHT]
+        cosine, sine = math.cos(self.roll), math.sin(self.roll)
+        turned = shape @ np.array([[cosine, sine], [-sine, cosine]])
+        middle = np.array([(x1 + x2) / 2, (y1 + y2) / 2])
+        return np.asarray(turned + middle, np.float32)
 
 
 def anonymize(
@@ -103,7 +118,7 @@ def anonymize(
         image: uint8 (H, W, 3), in any channel order, or (H, W).
         faces: The faces, by `Face.bbox` and, if known, `Face.roll`. They may lie across the border
             or outside.
-        method: "blur", "pixelate" or "fill", see `mobileface.effects.anonymize`.
+        method: "blur", "pixelate", "fill" or "average", see `mobileface.effects.anonymize`.
         strength: 1 to 4: at most 4 / strength cells across a face; "fill" has none.
         margin: By how much of its side a box grows on each side, 0 to 10; one number, or one for
             each face.
@@ -131,7 +146,10 @@ def anonymize(
         if not part.size:
             continue
         weight = _weight(region, place, shape)
-        covered = _covered(part, region.size, method, strength).astype(np.float32)
+        shown = _covered(part, region.size, method, strength)
+        if method == "average":
+            shown = drawn_over(shown, region.mean_face() - [place[1].start, place[0].start])
+        covered = shown.astype(np.float32)
         if part.ndim == 3:
             weight = weight[..., None]
         result[place] = np.round(part + weight * (covered - part))
@@ -203,9 +221,10 @@ def _region(face: Face, margin: float) -> _Region:
         roll = 0.0
     cosine, sine = math.cos(roll), math.sin(roll)
     grown = 0.5 + margin
-    across = math.hypot(width * cosine, height * sine) * grown
-    down = math.hypot(height * cosine, width * sine) * grown
-    return _Region((x1, y1, x2, y2), (across, down), roll, max(width, height))
+    across = math.hypot(width * cosine, height * sine)
+    down = math.hypot(height * cosine, width * sine)
+    half, axes = (across / 2, down / 2), (across * grown, down * grown)
+    return _Region((x1, y1, x2, y2), half, axes, roll, max(width, height))
 
 
 def _weight(region: _Region, place: tuple[slice, slice], shape: AnonymizeShape) -> FloatArray:

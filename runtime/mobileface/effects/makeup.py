@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..types import Face, FloatArray, Landmarks
 from ..vision.image import ChannelOrder, Image, check_color, check_image
+from .mesh_regions import POINTS, mesh_box, mesh_size, soft_mask
 
 __all__ = ["face_mask", "makeup", "smooth", "whiten"]
 
@@ -23,6 +24,9 @@ its half axes across and along the face."""
 
 _MAX_COORDINATE = 1e5
 """Maximum centre and half axes of an ellipse in pixels; larger ones are invalid and skipped."""
+
+_MESH_FEATHER = 0.02
+"""Blur of the edges (sigma) of a mesh's skin, as a share of the mesh's size."""
 
 _FEATHER = 0.12
 """Blur of the ellipse's edge (sigma), as a share of its smaller half axis."""
@@ -107,7 +111,7 @@ def makeup(
     Args:
         image: uint8 (H, W, 3).
         faces: Change only these faces, with a soft edge; None changes the whole image, as
-            published.
+            published. Of a face with a mesh only the skin is changed: not lips, eyes and brows.
         whiten_rate: Rate of `whiten`.
         diameter: See `smooth`.
         sigma_color: See `smooth`.
@@ -155,7 +159,8 @@ def _reach(used: npt.NDArray[np.bool_], diameter: int) -> slice:
 def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:
     """Mask of faces: 1 on a face, 0 elsewhere, with a soft edge.
 
-    Each face is an ellipse aligned with the eyes; without eye landmarks it is inscribed in the face
+    A face with a mesh of landmark_mesh is its skin: the oval without lips, mouth, eyes and brows.
+    Any other is an ellipse aligned with the eyes; without eye landmarks it is inscribed in the face
     box.
 
     Args:
@@ -168,6 +173,9 @@ def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:
     height, width = shape[:2]
     mask = np.zeros((height, width), np.float32)
     for face in faces:
+        if face.mesh is not None and len(face.mesh.points) == POINTS:
+            _add_skin(mask, face.mesh.points)
+            continue
         center, axes, angle = _ellipse(face)
         if not (np.abs([*center, *axes]) < _MAX_COORDINATE).all() or min(axes) < 1:
             continue
@@ -186,6 +194,15 @@ def face_mask(shape: tuple[int, ...], faces: Sequence[Face]) -> FloatArray:
         place = mask[top:bottom, left:right]
         np.maximum(place, soft, out=place)
     return mask
+
+
+def _add_skin(mask: FloatArray, points: FloatArray) -> None:
+    """Adds the skin of a mesh to a mask, with edges that are soft to their insides."""
+    low, high = mesh_box(points, mask.shape, 2)
+    place = mask[low[1] : high[1], low[0] : high[0]]
+    if place.size:
+        sigma = max(_MESH_FEATHER * mesh_size(points), 0.5)
+        np.maximum(place, soft_mask(place.shape, points - low, ("skin",), sigma), out=place)
 
 
 def _ellipse(face: Face) -> tuple[npt.NDArray[np.float64], tuple[float, float], float]:

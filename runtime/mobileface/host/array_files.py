@@ -87,7 +87,11 @@ def _unpack(path: Path) -> dict[str, Loaded]:
             raise ValueError(f"{size:,} bytes would unpack to {total:,}")
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
+            found = {name: data[name] for name in data.files}
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):  # NumPy gives what is no array as bytes
+            raise ValueError(f"{name!r} is not an array")
+    return found
 
 
 def _check_regular(path: Path) -> None:

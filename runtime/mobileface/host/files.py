@@ -6,10 +6,16 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import InputError, ModelError, ModelIntegrityError, OutputError
+from ..errors import (
+    InputError,
+    MobileFaceError,
+    ModelError,
+    ModelIntegrityError,
+    OutputError,
+)
 from .ending import add_leftover, drop_leftover, held
 from .outputs import check_place, final_place, open_through, write_all, written_through
 
@@ -23,6 +29,7 @@ __all__ = [
     "sha256",
     "utf8_path",
     "write_aside",
+    "write_together",
 ]
 
 _BLOCK = 1 << 16
@@ -102,6 +109,9 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""Errors of full disks and exceeded quotas."""
+
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """Errors of file systems without hard links, such as exFAT."""
 
@@ -135,7 +145,34 @@ def replacing(
     else:
         way = _renaming(path, private, suffix, absent)
     with way as temporary:
-        yield temporary
+        try:
+            yield temporary
+        except MobileFaceError as error:  # of what writes it, which knows the temporary name only
+            if error.where != str(temporary):
+                raise
+            raise type(error)(error.what, where=str(path), hint=error.hint) from error
+
+
+def write_together(files: Sequence[tuple[Path, bytes | str]]) -> None:
+    """Writes files that belong together: all of them, or none if one cannot be written.
+
+    They get their names in the order that is given, after all of them have been written.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    with contextlib.ExitStack() as stack:  # which renames the last first
+        for path, content in reversed(files):
+            temporary = stack.enter_context(replacing(path))
+            try:
+                temporary.write_bytes(_encoded(content))
+            except OSError as error:
+                text = f"cannot be written ({reason(error)})"
+                raise OutputError(text, where=str(path)) from error
+
+
+def _encoded(content: bytes | str) -> bytes:
+    return content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
 
 
 @contextlib.contextmanager
@@ -214,7 +251,7 @@ def scratch_folder(prefix: str = "mobileface-") -> Iterator[str]:
         prefix: Beginning of its name.
 
     Raises:
-        OutputError: If the folder for temporary files cannot be written.
+        OutputError: If the folder for temporary files cannot be written, or is full.
     """
     import shutil
     import tempfile
@@ -228,6 +265,11 @@ def scratch_folder(prefix: str = "mobileface-") -> Iterator[str]:
         raise OutputError(f"cannot be written ({error.strerror})", where=place) from error
     try:
         yield str(folder)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        text = f"cannot be written ({error.strerror})"
+        raise OutputError(text, where=str(folder.parent)) from error
     finally:
         with held():
             shutil.rmtree(folder, ignore_errors=True)
@@ -240,9 +282,8 @@ def write_aside(path: Path, content: bytes | str) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(_encoded(content))
 
 
 @contextlib.contextmanager

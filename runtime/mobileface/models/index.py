@@ -48,7 +48,15 @@ from ..host.files import check_inside, is_plain_name, write_aside
 from ..host.machine import ANYWHERE, Condition
 from .sealed import check_seal, sealed
 
-__all__ = ["INDEX_FILE", "PRECISIONS", "IndexEntry", "Variant", "read_index", "write_index"]
+__all__ = [
+    "INDEX_FILE",
+    "PRECISIONS",
+    "IndexEntry",
+    "Variant",
+    "index_text",
+    "read_index",
+    "write_index",
+]
 
 INDEX_FILE = "index.json"
 
@@ -168,6 +176,11 @@ def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
     Raises:
         OutputError: If the index cannot be written.
     """
+    write_aside(folder / INDEX_FILE, index_text(models))
+
+
+def index_text(models: Mapping[str, IndexEntry]) -> str:
+    """The text of an index, sorted by name."""
     items = {name: dataclasses.asdict(models[name]) for name in sorted(models)}
     for item in items.values():
         if not item["reason"]:
@@ -176,7 +189,7 @@ def write_index(folder: Path, models: Mapping[str, IndexEntry]) -> None:
             condition = variant["condition"]
             variant["condition"] = {key: words for key, words in condition.items() if words}
     document = sealed({"schema": _SCHEMA, "models": items})
-    write_aside(folder / INDEX_FILE, json.dumps(document, indent=2) + "\n")
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _entry(item: Any, schema: int, where: str) -> IndexEntry:

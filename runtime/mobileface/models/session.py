@@ -229,6 +229,7 @@ def _open(
             sess_options=options,
             providers=providers or ["CPUExecutionProvider"],
             provider_options=provider_options,
+            enable_fallback=0,  # it prints on stdout, and fails a second time
         )
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
         raise ModelError(

@@ -20,6 +20,7 @@ from ..errors import OutputError, VideoError
 from ..host.ending import held
 from ..host.files import replacing, utf8_path
 from ..host.outputs import check_place, written_through
+from .comments import add_video_comment, holds_comment
 from .frame_times import FrameSlots, FrameTimes
 from .image import Image
 from .sound import COPY_SECONDS, copy_sound
@@ -197,13 +198,14 @@ class VideoWriter:
         height: Height in pixels.
         sound: Video file whose sound is copied; its first frame is the first frame here.
         metadata: See `copy_sound`.
+        comment: Comment in the metadata of MP4 and MOV files.
 
     Attributes:
         sound: After `finish`, what became of the sound, see `copy_sound`; "" without a source.
 
     Raises:
-        OutputError: If the format is unknown, OpenCV has no codec for it, the size or frame rate is
-            invalid, or the folder cannot be written.
+        OutputError: If the format is unknown, has no place for the comment, or OpenCV has no codec
+            for it; if the size or frame rate is invalid, or the folder cannot be written.
 
     Example:
         >>> with VideoWriter(Path("out.mp4"), 25, 1280, 720) as video:   # doctest: +SKIP
@@ -219,6 +221,7 @@ class VideoWriter:
         *,
         sound: Path | None = None,
         metadata: bool = True,
+        comment: str = "",
     ) -> None:
         check_place(path)
         suffix = path.suffix.lower()
@@ -230,6 +233,8 @@ class VideoWriter:
                 where=str(path),
                 hint=f"available: {', '.join(_CODECS)}",
             )
+        if comment and not holds_comment(path.with_suffix(suffix)):
+            raise OutputError(f"'{suffix}' has no place for a comment", where=str(path))
         if width < 1 or height < 1 or not 0 < fps <= _MAX_FPS:
             raise OutputError(
                 f"invalid video size or frame rate: {width}×{height} at {fps} fps", where=str(path)
@@ -238,7 +243,7 @@ class VideoWriter:
         self._slots, self._written = FrameSlots(fps), 0
         self._waiting: Image | None = None
         self._sound_source, self._sound_limit, self.sound = sound, COPY_SECONDS, ""
-        self._metadata = metadata
+        self._metadata, self._comment = metadata, comment
         self._file = replacing(path, suffix=suffix)
         with held():
             self._temporary = self._file.__enter__()
@@ -309,7 +314,16 @@ class VideoWriter:
                     limit=self._sound_limit,
                     metadata=self._metadata,
                 )
+            if self._comment:
+                self._add_comment()
             self._file.__exit__(None, None, None)
+
+    def _add_comment(self) -> None:
+        try:
+            add_video_comment(self._temporary, self._comment, self._path)
+        except OutputError:
+            self.discard()
+            raise
 
     def discard(self) -> None:
         """Deletes the unfinished file."""

@@ -6,14 +6,21 @@ Each command runs in a fork of this process, which has imported everything but o
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,6 +65,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "enhance --output": ("face.png", "--output", "out.png"),
     "makeup --output": ("face.png", "--output", "out.png"),
     "anonymize --output": ("face.png", "--output", "out.png"),
+    "swap --output": ("other.png", "--face", "face.png", "--output", "out.png"),
+    "background --output": ("face.png", "--blur", "0", "--output", "out.png"),
+    "portrait --output": ("face.png", "--output", "out.png"),
     "gallery export": ("out.json", *G),
     "gallery backup": ("out.gallery", *G),
     "gallery create": ("--gallery", "out.gallery", *TINY[1:]),
@@ -72,8 +82,20 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """What each command is given, by its name and the argument that names the output."""
 
 
-def forked(arguments: tuple[str, ...], limit: int | None) -> tuple[int, str]:
-    """Exit code and messages of a command whose files cannot be larger than a limit."""
+def forked(
+    arguments: tuple[str, ...],
+    limit: int | None,
+    files: int | None = None,
+    program: Callable[[tuple[str, ...]], int] = main,
+) -> tuple[int, str]:
+    """Exit code and messages of a command on a disk that becomes full.
+
+    Args:
+        arguments: Of the command.
+        limit: Bytes that a file can have.
+        files: Number of outputs that can be begun.
+        program: What is run.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -85,10 +107,16 @@ def forked(arguments: tuple[str, ...], limit: int | None) -> tuple[int, str]:
             if limit is not None:
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            code = main(arguments)
+            if files is not None:
+                _full_after(files)
+            warnings.simplefilter("ignore", ResourceWarning)  # of other packages, after the error
+            code = program(arguments)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(99)
     os.close(writing)
@@ -97,10 +125,25 @@ def forked(arguments: tuple[str, ...], limit: int | None) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
 
 
+def _full_after(files: int) -> None:
+    """Lets this process begin so many outputs; then there is no space left."""
+    make, left = tempfile.mkstemp, iter(range(files))
+
+    def limited(*arguments: Any, **options: Any) -> tuple[int, str]:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return make(*arguments, **options)
+
+    tempfile.mkstemp = limited  # type: ignore[assignment]
+
+
+HIDDEN = re.compile(r"(^|[ '/])\.[^\s./]")
+"""A temporary name, of which the user knows nothing."""
+
 READ_ONLY = {"compare", "bench", "doctor", "models", "certify"}
 READ_ONLY |= {f"gallery {name}" for name in ("list", "search", "stats")}
 ELSEWHERE = {"tune"}
-"""Writes what `tests/runtime/models/test_tuning.py` checks."""
+"""In `tests/convert/commands/test_full_disk_programs_endurance.py`, with the other programs."""
 
 
 def test_every_command_that_writes_is_here() -> None:
@@ -193,6 +236,7 @@ def test_a_full_disk(
             assert after == before, text
             assert sum("error: " in line for line in text.splitlines()) == 1, text
             assert "Traceback" not in text
+            assert not HIDDEN.search(text), text
         assert [path.name for path in work.rglob(".*")] == []
     print(f"{key}: {codes}")
     assert codes[0] == 2

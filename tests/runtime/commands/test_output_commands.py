@@ -97,8 +97,10 @@ def test_pictures(face: Path, capsys: Output) -> None:
     for name in linked(face):
         for command in ("detect", "landmarks", "analyze"):
             refused(capsys, face.parent, SAME, command, face, "--draw", name)
-        for command in ("enhance", "makeup", "anonymize"):
+        for command in ("enhance", "makeup", "anonymize", "portrait"):
             refused(capsys, face.parent, SAME, command, face, "--output", name)
+        refused(capsys, face.parent, SAME, "swap", face, "--face", face, "--output", name)
+        refused(capsys, face.parent, SAME, "background", face, "--blur", "--output", name)
     (face.parent / "in").mkdir()
     face.rename(face.parent / "in" / "face.png")
     refused(capsys, face.parent / "in", SAME, "detect", "in", "--draw", "in/face.png")
@@ -125,8 +127,9 @@ def test_videos(video: Path, gallery: Path, capsys: Output) -> None:
     for name in linked(video):
         for option in ("--output", "--tracks"):
             refused(capsys, video.parent, SAME, "track", video, option, name)
-        for command in ("enhance", "anonymize"):
+        for command in ("enhance", "anonymize", "portrait"):
             refused(capsys, video.parent, SAME, command, video, "--output", name)
+        refused(capsys, video.parent, SAME, "background", video, "--blur", "--output", name)
     arguments = ("track", video, "--gallery", gallery, "--tracks", gallery)
     refused(capsys, video.parent, SAME, *arguments)
     arguments = ("track", video, "--output", "same.mp4", "--tracks", "same.mp4")

@@ -80,6 +80,7 @@ BAD: dict[str, Callable[[], bytes]] = {
     "header is no literal": lambda: zipped(header("{'descr': (")),
     "header is a call": lambda: zipped(header("__import__('os').abort()")),
     "header is nested": lambda: zipped(header("[" * 110)),
+    "no array": lambda: zipped(b"\x93NUMPX" + array()[6:]),
     "shape overflows": lambda: zipped(header(f"{DTYPE}({10**30},)}}")),
     "shape of terabytes": lambda: zipped(header(f"{DTYPE}({1 << 45},)}}")),
     "shape is negative": lambda: zipped(header(f"{DTYPE}(-5,)}}")),

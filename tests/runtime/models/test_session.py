@@ -232,11 +232,35 @@ def test_load_checks_the_index(copied_models: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "message"), [(b"mobileface.spec", "metadata is not UTF-8"), (b"data", "not UTF-8")]
 )
-def test_text_that_is_not_utf8(models: Path, tmp_path: Path, found: bytes, message: str) -> None:
-    """ONNX Runtime loads it and fails when Python asks for it."""
+def test_text_that_is_not_utf8(
+    models: Path,
+    tmp_path: Path,
+    found: bytes,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """ONNX Runtime loads it and fails when Python asks for it, and prints nothing on stdout."""
     path = tmp_path / "net.onnx"
     content = (models / "tiny_color.onnx").read_bytes()
     assert content.count(found)
     path.write_bytes(content.replace(found, b"\xff" * len(found)))
     with pytest.raises(SpecError, match=message):
         Session(path)
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_is_printed_or_tried_again(
+    models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime would print a box of asterisks and fall back on its own providers."""
+    tried = []
+
+    def fail(*arguments: object) -> None:
+        tried.append(arguments)
+        raise ValueError("'utf-8' codec can't decode byte 0xb0")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "_create_inference_session", fail)
+    with pytest.raises(ModelError, match=r"cannot load it .*0xb0"):
+        Session(models / "tiny_color.onnx")
+    assert len(tried) == 1
+    assert capsys.readouterr().out == ""

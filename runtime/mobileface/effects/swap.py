@@ -1,0 +1,284 @@
+"""Puts the face of one picture onto faces of another, by the meshes of both.
+
+1. *Warp*: each triangle of the target's mesh shows the same triangle of the source, by an affine
+   map (`mobileface.effects.face_warp`). A source that is larger is first made as small as the
+   target (area interpolation). Not shown are triangles that look away from the camera in the source
+   or the target, that something nearer hides in the source, that the source shows edge-on compared
+   with the target, or that lie beyond the border of the source; there the target stays.
+2. *Weight* of the source: w = s²·(3 − 2s), s = min(d / (0.05·size), 1), where d is the distance to
+   the nearest pixel without a triangle and size the square root of the area of the mesh's hull.
+   Over the forehead it falls to 0 by the same curve, since hair lies there.
+3. *Colour*: L*, a* and b* of the warped face get the means and standard deviations that those of
+   the target have where w > 0.5: c' = f·(c − m_s) + m_t with f = σ_t / σ_s (Reinhard et al., "Color
+   transfer between images", 2001, https://doi.org/10.1109/38.946629, in CIE L*a*b* instead of lαβ).
+   For L*, f is from 0.6 to 1.3; for a* and b* at most 1.3·(m_t + 16) / (m_s + 16) of L*, as if the
+   source stood in the light of the target.
+4. The result is target + w · (face − target).
+
+Eyes come from the source, what lies between the lips from the target: teeth and tongue fit the
+expression, which is the target's. Pixels outside of the triangles are those of the target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+from ..types import Face, FloatArray, Landmarks
+from ..vision.image import ChannelOrder, Image, check_color, check_image
+from .face_warp import Booleans, FaceMap, extent, facing, hidden, map_face, settled
+from .mesh_triangles import load_triangles
+
+__all__ = ["MOST_TURNED", "SMALLEST_FACE", "FaceSwapper", "check_swap", "turned_by"]
+
+SMALLEST_FACE = 32.0
+"""Pixels of the shorter side of a face's box, below which it is refused."""
+
+MOST_TURNED = 60.0
+"""Degrees between the direction of a face and the camera, above which it is refused."""
+
+_FEATHER = 0.05
+_CERTAIN = 0.5
+"""Colours are compared where the source has more weight than this: skin, seldom hair."""
+
+_LIPS = 0.01
+"""Width of the edge around the mouth, in sizes of the face."""
+
+_EDGE_ON = 0.2
+"""Cosine of the angle between a triangle's normal and the camera's axis, at least (78 degrees)."""
+
+_STRETCH = 0.35
+"""A triangle's cosine in the source, at least, as a share of that in the target."""
+
+_MOST_FACTOR, _LEAST_FACTOR = 1.3, 0.6
+_L_OFFSET = 16.0
+"""A surface in k times as much light has ³√k times its L* + 16, a* and b*, by their definition."""
+
+_BROWS, _HAIR = 0.4, 0.7
+"""Where the forehead begins and ends to fade, in distances from the middle of the outer corners of
+the eyes to the top of the mesh."""
+
+_TOP, _EYES = 10, (33, 263)
+"""Points of landmark_mesh: the top of the forehead, the outer corners of the eyes."""
+
+_BORDER = 4
+"""Pixels around the mesh that are kept of the source."""
+
+
+def turned_by(face: Face) -> float:
+    """Degrees between the direction in which a face looks and that to the camera.
+
+    Raises:
+        InputError: If the face has no pose.
+    """
+    if face.pose is None:
+        raise InputError("the face has no pose", hint="FaceAnalyzer(tasks=(…, 'pose'))")
+    yaw, pitch = math.radians(face.pose.yaw), math.radians(face.pose.pitch)
+    return math.degrees(math.acos(math.cos(yaw) * math.cos(pitch)))
+
+
+def check_swap(face: Face, where: str = "") -> None:
+    """Checks that a face can be a source or a target.
+
+    Args:
+        face: The face.
+        where: Location for error messages.
+
+    Raises:
+        InputError: If it is too small or turned away too far, or has no mesh of landmark_mesh or no
+            pose.
+    """
+    side = float((face.bbox[2:] - face.bbox[:2]).min())
+    if not side >= SMALLEST_FACE:
+        raise InputError(
+            f"the face is {side:.0f} pixels wide, fewer than {SMALLEST_FACE:.0f}", where=where
+        )
+    mesh, triangles = face.mesh, load_triangles()
+    if mesh is None:
+        raise InputError(
+            "the face has no mesh: none was asked for, or it is not sure enough (a profile, a "
+            "hidden or dark face)",
+            where=where,
+            hint=f'FaceAnalyzer(landmarks="{triangles.mesh}") gives face.mesh',
+        )
+    if mesh.z is None or len(mesh.points) != triangles.count:
+        raise InputError(
+            f"needs a mesh of {triangles.mesh}: {triangles.count} points with z", where=where
+        )
+    if not (np.isfinite(mesh.points).all() and np.isfinite(mesh.z).all()):
+        raise InputError("the points of the mesh are not finite", where=where)
+    angle = turned_by(face)
+    if not angle <= MOST_TURNED:
+        raise InputError(
+            f"the face is turned away by {angle:.0f} degrees, more than {MOST_TURNED:.0f}",
+            where=where,
+            hint="choose a picture in which it looks more towards the camera",
+        )
+
+
+class FaceSwapper:
+    """Puts one face onto others; see the module for the formula.
+
+    Args:
+        image: Picture of the source, uint8 (H, W, 3) or (H, W).
+        face: Its face, with mesh (landmark_mesh) and pose.
+        color: Channel order of a colour picture, of this and of all targets.
+
+    Raises:
+        ImageError: If ``image`` is not an image.
+        InputError: See `check_swap`; or if ``color`` is unknown.
+
+    Example:
+        >>> analyzer = FaceAnalyzer(landmarks="landmark_mesh")         # doctest: +SKIP
+        >>> swapper = FaceSwapper(source, analyzer(source)[0])         # doctest: +SKIP
+        >>> swapped = swapper(target, analyzer(target))                # doctest: +SKIP
+    """
+
+    def __init__(self, image: Image, face: Face, *, color: ChannelOrder = "bgr") -> None:
+        image = check_image(image)
+        check_color(color)
+        check_swap(face, "source")
+        assert face.mesh is not None
+        self._triangles = load_triangles()
+        self._color = color
+        self._size = extent(face.mesh)
+        self._facing = facing(face.mesh, self._triangles)
+        points = face.mesh.points
+        corners = points[self._triangles.corners]
+        inside = (corners >= -1) & (corners <= [image.shape[1], image.shape[0]])
+        self._inside = inside.all(axis=(1, 2))
+        self._usable = self._facing > _EDGE_ON
+        self._usable &= ~hidden(face.mesh, self._triangles, self._size)
+        low = np.maximum(np.floor(points.min(axis=0)).astype(int) - _BORDER, 0)
+        high = np.ceil(points.max(axis=0)).astype(int) + _BORDER + 1
+        part = image[low[1] : high[1], low[0] : high[0]]
+        if not part.size:
+            raise InputError("the face lies outside of its image", where="source")
+        self._part = np.ascontiguousarray(_colored(part))
+        self._points = points - low.astype(np.float32)
+        self._scaled: tuple[int, Image, FloatArray] | None = None
+
+    def __call__(self, image: Image, faces: Face | Sequence[Face]) -> Image:
+        """Puts the source's face onto faces of an image.
+
+        Args:
+            image: uint8 (H, W, 3) or (H, W); grey images stay grey.
+            faces: The faces of this image to replace, with mesh (landmark_mesh) and pose.
+
+        Returns:
+            A new image of the same shape. Outside of the faces' triangles every pixel is the same.
+
+        Raises:
+            ImageError: If ``image`` is not an image.
+            InputError: See `check_swap`.
+        """
+        image = check_image(image)
+        chosen = [faces] if isinstance(faces, Face) else list(faces)
+        for number, face in enumerate(chosen):
+            check_swap(face, f"target, face {number}" if len(chosen) > 1 else "target")
+        result = image.copy()
+        for face in chosen:
+            assert face.mesh is not None
+            self._put(result, face.mesh)
+        return result
+
+    def _put(self, image: Image, mesh: Landmarks) -> None:
+        """Puts the face into an image."""
+        size, here = extent(mesh), facing(mesh, self._triangles)
+        usable = self._usable & (self._facing > _STRETCH * here)
+        shown = settled(usable, self._triangles) & self._inside & (here > _EDGE_ON)
+        part, points = self._at_scale(self._size / size)
+        found = map_face(mesh, points, shown, self._triangles, image.shape)
+        if found is None:
+            return
+        there = image[found.place]
+        target = _colored(there)
+        warped = np.asarray(
+            cv2.remap(part, found.x, found.y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
+            np.uint8,
+        )
+        weight = _weight(found, size) * _forehead(mesh, found.place)
+        face = self._matched(warped, target, weight > _CERTAIN)
+        weight = weight[..., None]
+        mixed = np.rint(target + weight * (face - target))
+        mixed = np.clip(mixed, 0, 255).astype(np.uint8)
+        image[found.place] = mixed[..., 0] if there.ndim == 2 else mixed
+
+    def _at_scale(self, ratio: float) -> tuple[Image, FloatArray]:
+        """The source's face, not larger than the target's, and its points there.
+
+        Args:
+            ratio: Size of the source's face in sizes of the target's. Scales are steps of ⁴√2, so
+                that most frames of a video need the one before.
+        """
+        step = max(round(4 * math.log2(ratio)), 0)
+        if self._scaled is None or self._scaled[0] != step:
+            height, width = self._part.shape[:2]
+            sides = [max(round(side * 2 ** (-step / 4)), 1) for side in (width, height)]
+            small = self._part
+            if step:
+                small = np.asarray(cv2.resize(small, sides, interpolation=cv2.INTER_AREA))
+            # Coordinates are those of the centres of pixels.
+            points = (self._points + 0.5) * (np.array(sides) / [width, height]) - 0.5
+            self._scaled = step, small, points.astype(np.float32)
+        return self._scaled[1:]
+
+    def _matched(self, warped: Image, target: Image, place: Booleans) -> FloatArray:
+        """The warped face in the colours of the target, float32 (H, W, 3), 0 to 255.
+
+        Args:
+            warped: The face.
+            target: What it covers.
+            place: bool (H, W): where colours are compared.
+        """
+        rgb = self._color == "rgb"
+        to_lab = cv2.COLOR_RGB2LAB if rgb else cv2.COLOR_BGR2LAB
+        from_lab = cv2.COLOR_LAB2RGB if rgb else cv2.COLOR_LAB2BGR
+        labs = [cv2.cvtColor(part.astype(np.float32) / 255, to_lab) for part in (warped, target)]
+        means, sigmas = zip(
+            *(cv2.meanStdDev(lab, mask=place.astype(np.uint8)) for lab in labs), strict=True
+        )
+        factor = sigmas[1][:, 0] / np.maximum(sigmas[0][:, 0], 1e-3)
+        light = (means[1][0, 0] + _L_OFFSET) / (means[0][0, 0] + _L_OFFSET)
+        most = [_MOST_FACTOR, *[_MOST_FACTOR * light] * 2]
+        factor = np.clip(factor, [_LEAST_FACTOR, 0, 0], most)
+        shift = means[1][:, 0] - factor * means[0][:, 0]
+        lab = labs[0] * factor.astype(np.float32) + shift.astype(np.float32)
+        face = np.asarray(cv2.cvtColor(lab, from_lab) * 255, np.float32)
+        if (target == target[..., :1]).all():
+            face[:] = face.mean(axis=2, keepdims=True)
+        return face
+
+
+def _colored(image: Image) -> Image:
+    """An image of three channels."""
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+def _weight(found: FaceMap, size: float) -> FloatArray:
+    """How much of each pixel is the source's, float32 (H, W)."""
+    drawn = np.pad(found.drawn.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(drawn, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
+    share = np.clip(distance / (_FEATHER * size), 0, 1)
+    weight = share * share * (3 - 2 * share)
+    if found.mouth.any():
+        outside = (~found.mouth).astype(np.uint8)
+        away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)
+        weight *= np.clip(away / max(_LIPS * size, 1), 0, 1)
+    return np.asarray(weight, np.float32)
+
+
+def _forehead(mesh: Landmarks, place: tuple[slice, slice]) -> FloatArray:
+    """1 below the forehead, falling to 0 at its top, float32 (H, W)."""
+    eyes = mesh.points[list(_EYES)].mean(axis=0)
+    up = mesh.points[_TOP] - eyes
+    up /= max(float(up @ up), 1.0)
+    rows, columns = place
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - eyes[1]
+    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None] - eyes[0]
+    share = np.clip((_HAIR - (x * up[0] + y * up[1])) / (_HAIR - _BROWS), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
