@@ -64,6 +64,7 @@ CONVERT: dict[str, tuple[str, ...]] = {
     "export --output, caffe": (*NET, *SHAPE, "--target", "caffe", *OUT),
     "export --output, feathercnn": ("--model", "net.onnx", "--target", "feathercnn", *OUT),
     "model --output": (*NET, *SHAPE, "--output", "out.onnx"),
+    "optimize --output": ("net.onnx", "--seconds", "0.1", "--output", "out.onnx"),
 }
 EVALUATE: dict[str, tuple[str, ...]] = {
     "lfw --output": ("--data", "people", "--make-pairs", "3", "--folds", "4", *TINY, *OUT),
