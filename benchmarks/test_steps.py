@@ -21,7 +21,7 @@ from mobileface import (
     makeup,
     read_image,
 )
-from mobileface.effects.swap import MOST_TURNED, turned_by
+from mobileface.effects.mesh_faces import MOST_TURNED, turned_by
 from mobileface.types import Face, Landmarks
 from mobileface.vision.image import Image
 

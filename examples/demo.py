@@ -22,6 +22,7 @@ import numpy as np
 from mobileface import (
     FaceAnalyzer,
     align,
+    anonymize,
     draw_faces,
     enhance,
     list_models,
@@ -170,13 +171,15 @@ def show_own_models(source: str, folder: Path) -> int:
 
 
 def retouch(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
-    """Writes images before and after enhancement of a dark image and makeup of a face."""
+    """Writes images before and after enhancement of a dark image, makeup and blur of a face."""
     part = read_image(path)[30:290, 90:350]
     image = np.asarray(cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
     dark = (image * 0.3).astype(np.uint8)
+    faces = analyzer(image)
     pairs = {
         "enhancement": (dark, enhance(dark)),
-        "makeup": (image, makeup(image, analyzer(image), whiten_rate=0.2)),
+        "makeup": (image, makeup(image, faces, whiten_rate=0.2)),
+        "anonymization": (image, anonymize(image, faces)),
     }
     print()
     for name, (before, after) in pairs.items():

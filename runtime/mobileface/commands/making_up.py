@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..analyzer import FaceAnalyzer
-from ..effects.makeup_transfer import MakeupTransfer, require_makeup_face
+from ..effects.makeup_transfer import MakeupTransfer
+from ..effects.mesh_faces import check_mesh_face
 from ..errors import InputError, shown
-from ..tasks.face_choice import choose_face, describe_box
-from ..types import Face
+from ..tasks.face_choice import only_face
+from ..tracking.mesh_follower import MeshFollower
 from ..vision.image import Image
 from ..vision.picture_files import read_image
 from ..vision.video import VideoReader, is_video
 from .faces import write_picture
 from .inputs import ImageFiles
+from .mesh_choice import DETECT_EVERY, accepted_faces, add_detect_every, sorted_out
 from .options import add_face_choice
 from .output import print_text
 from .rewriting import planned_outputs, rewrite_video
@@ -43,6 +44,7 @@ def add_like(parser: argparse.ArgumentParser) -> None:
             help=f"with --like: strength on the {text}, 0 to 1; default: 1",
         )
     add_face_choice(parser.add_argument, "refuse it", dest="like_face")
+    add_detect_every(parser, default=None, also=" with --like")
 
 
 def mesh_analyzer(options: argparse.Namespace) -> FaceAnalyzer:
@@ -60,12 +62,14 @@ def run_like(options: argparse.Namespace) -> int:
     strengths = _strengths(options)
     targets = planned_outputs(options)
     analyzer = mesh_analyzer(options)
+    every = DETECT_EVERY if options.detect_every is None else options.detect_every
+    MeshFollower(analyzer, detect_every=every)  # refuses what is out of range
     transfer = _reference(analyzer, options)
     files = ImageFiles([path for path in targets if not is_video(path)])
     failed = 0
     for path, image in files:
         try:
-            faces = _usable(analyzer(image), path)
+            faces = accepted_faces(analyzer(image), shown(path))
             changed = transfer(image, faces, **strengths)
         except InputError as error:
             failed += 1
@@ -75,7 +79,8 @@ def run_like(options: argparse.Namespace) -> int:
         write_picture(targets[path], changed)
         print_text(f"{targets[path]} ({_count(len(faces))} made up)")
     for path in filter(is_video, targets):
-        interrupted = _video(path, targets[path], analyzer, transfer, strengths)
+        follow = MeshFollower(analyzer, detect_every=every)
+        interrupted = _video(path, targets[path], follow, transfer, strengths)
         if interrupted:
             return interrupted
     return 2 if files.failed or failed else 0
@@ -100,64 +105,27 @@ def _reference(analyzer: FaceAnalyzer, options: argparse.Namespace) -> MakeupTra
     """The makeup of the reference's face."""
     where = shown(options.like)
     image = read_image(options.like)
-    faces = analyzer(image)
-    if options.like_face is None and len(faces) > 1:
-        boxes = ", ".join(describe_box(face.bbox) for face in faces[:10])
-        raise InputError(
-            f"{len(faces)} faces found; the reference must have one",
-            where=where,
-            hint=f"choose one with --face: {boxes}",
-        )
-    face = choose_face(faces, options.like_face or "largest", where)
-    require_makeup_face(face, where)
+    face = only_face(analyzer(image), options.like_face, where, "--face")
+    check_mesh_face(face, where)
     try:
         return MakeupTransfer(image, face)
     except InputError as error:
         raise InputError(error.what, where=where, hint=error.hint) from error
 
 
-def _usable(faces: Sequence[Face], path: Path) -> list[Face]:
-    """The faces that can be made up; says of the others why not.
-
-    Raises:
-        InputError: If there is none.
-    """
-    if not faces:
-        raise InputError("no face found", where=shown(path))
-    usable, reasons = _sorted_out(faces)
-    if not usable:
-        raise InputError("; ".join(reasons), where=shown(path))
-    for reason in reasons:
-        print(f"mobileface: {shown(path)}: left as it is: {reason}", file=sys.stderr)
-    return usable
-
-
-def _sorted_out(faces: Sequence[Face]) -> tuple[list[Face], list[str]]:
-    """The faces that can be made up, and why the others cannot."""
-    usable, reasons = [], []
-    for face in faces:
-        try:
-            require_makeup_face(face)
-        except InputError as error:
-            reasons.append(f"{error.what}, at {describe_box(face.bbox)}")
-        else:
-            usable.append(face)
-    return usable, reasons
-
-
 def _video(
     path: Path,
     target: Path,
-    analyzer: FaceAnalyzer,
+    follow: MeshFollower,
     transfer: MakeupTransfer,
     strengths: dict[str, Any],
 ) -> int:
     """Makes up a video; returns the exit code if it was interrupted, otherwise 0."""
     without = 0
 
-    def change(image: Image) -> Image:
+    def change(image: Image, time: float) -> Image:
         nonlocal without
-        usable, _ = _sorted_out(analyzer(image))
+        usable, _ = sorted_out(follow(image, time).values(), shown(path))
         without += not usable
         try:
             return transfer(image, usable, **strengths)
@@ -166,7 +134,7 @@ def _video(
             return image
 
     with VideoReader(path) as video:
-        frames = ((change(image), time) for _, time, image in video.frames())
+        frames = ((change(image, time), time) for _, time, image in video.frames())
         return rewrite_video(
             video, path, target, frames, note=lambda: f"{without} of them left as they are"
         )

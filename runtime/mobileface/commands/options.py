@@ -165,18 +165,21 @@ def thresholds_given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def add_face_choice(option: Any, default: str, *, name: str = "--face", **more: Any) -> None:
+def add_face_choice(
+    option: Any, default: str, *, name: str = "--face", dest: str = "face", **more: Any
+) -> None:
     """Adds an option for images with several faces; see `mobileface.tasks.face_choice`.
 
     Args:
         option: The ``add_argument`` method of the parser.
         default: What happens without the choice, for the help text.
-        name: Name of the option; its value is ``face``.
+        name: Name of the option.
+        dest: Attribute of its value.
         more: Further arguments of ``add_argument``.
     """
     option(
         name,
-        dest="face",
+        dest=dest,
         type=_face_choice,
         metavar="CHOICE",
         help=f"face to use if a photo has several: {CHOICES}; default: {default}",

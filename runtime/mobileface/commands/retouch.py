@@ -100,10 +100,10 @@ def run_makeup(options: argparse.Namespace) -> int:
     """Whitens and smooths the skin of faces, or makes them up like a reference."""
     if options.like is not None:
         return run_like(options)
-    for name in ("skin", "lips", "eyes", "like_face"):
+    for name in ("skin", "lips", "eyes", "like_face", "detect_every"):
         if getattr(options, name) is not None:
             raise InputError(
-                f"--{name.removeprefix('like_')} belongs to makeup by example",
+                f"--{name.removeprefix('like_').replace('_', '-')} belongs to makeup by example",
                 hint="pass --like REFERENCE too",
             )
     analyzer = None if options.whole else _skin_analyzer(options)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..analyzer import FaceAnalyzer
+from ..effects.mesh_faces import check_mesh_face
 from ..effects.mesh_triangles import load_triangles
-from ..effects.swap import FaceSwapper, check_swap
-from ..errors import InputError, shown
-from ..tasks.face_choice import CHOICES, check_choice, choose_face, describe_box
+from ..effects.swap import FaceSwapper
+from ..errors import InputError
+from ..tasks.face_choice import CHOICES, check_choice, only_face
 from ..tracking.mesh_follower import MeshFollower
 from ..types import Face
 from ..vision.comments import holds_comment
@@ -23,6 +24,7 @@ from ..vision.picture_files import read_image
 from ..vision.video import VideoReader, is_video
 from .faces import write_picture
 from .inputs import ImageFiles
+from .mesh_choice import accepted_faces, add_detect_every, sorted_out
 from .options import (
     add_detector_options,
     add_face_choice,
@@ -40,7 +42,6 @@ MARK = "mobileface swap; digitally altered"
 """What the metadata of a result say."""
 
 _POSE = "pose_mesh"
-_MOST_LISTED = 10
 
 
 def add_swap(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +64,7 @@ def add_swap(parser: argparse.ArgumentParser) -> None:
         help=f"faces to replace: all, {CHOICES}; in a video as they are in the first frame with a "
         "face; default: the target must have one",
     )
-    add(
-        "--detect-every",
-        type=int,
-        default=10,
-        metavar="N",
-        help="videos: run the detector on every Nth frame; default: %(default)s",
-    )
+    add_detect_every(parser)
     add("--no-mark", action="store_true", help="do not say in the metadata that a face was swapped")
     add_models_folder(parser)
     add_model_choice(parser, "detector")
@@ -109,7 +104,7 @@ def run_swap(options: argparse.Namespace) -> int:
     source = read_image(options.source)
     where = str(options.source)
     faces = _chosen(analyzer(source), options.face, where, "--source-face")
-    check_swap(faces[0], where)
+    check_mesh_face(faces[0], where)
     swapper = FaceSwapper(source, faces[0])
     code = _swap_pictures(targets, analyzer, swapper, options.to, comment)
     for path in filter(is_video, targets):
@@ -137,7 +132,7 @@ def _swap_pictures(
     for path, image in files:
         try:
             faces = _chosen(analyzer(image), choice, str(path), "--to")
-            faces = _possible(faces, str(path))
+            faces = accepted_faces(faces, str(path))
         except InputError as error:
             code = _report(error)
             continue
@@ -173,15 +168,14 @@ class _SwappedVideo:
             progress = Progress(video.count, "frames searched")
             for found in self._followed(video):
                 progress.step()
-                try:
-                    _possible(list(found.values()), str(self._path), quiet=True)
-                except InputError as error:
-                    reason = error if found else reason
+                left, errors = sorted_out(found.values(), str(self._path))
+                if not left:
+                    reason = errors[0] if errors else reason
                     continue
                 progress.end()
                 faces = _chosen(list(found.values()), self._choice, str(self._path), "--to")
                 if self._choice != "all":
-                    check_swap(faces[0], str(self._path))
+                    check_mesh_face(faces[0], str(self._path))
                     self._tracks = {n for n, face in found.items() if face is faces[0]}
                 return
             progress.end()
@@ -204,7 +198,7 @@ class _SwappedVideo:
         for _, time, image in video.frames():
             found = follow(image, time)
             faces = [f for n, f in found.items() if self._tracks is None or n in self._tracks]
-            faces = [face for face in faces if not _why_not(face, "")]
+            faces, _ = sorted_out(faces, str(self._path))
             self._swapped += bool(faces)
             yield (self._swapper(image, faces) if faces else image), time
 
@@ -222,40 +216,7 @@ def _chosen(faces: Sequence[Face], choice: str | None, where: str, option: str) 
         if not faces:
             raise InputError("no face found", where=where)
         return list(faces)
-    if choice is None and len(faces) > 1:
-        ordered = sorted(faces, key=lambda face: float(face.bbox[0] + face.bbox[2]))
-        boxes = [f"{n}: {describe_box(face.bbox)}" for n, face in enumerate(ordered)]
-        raise InputError(
-            f"{len(faces)} faces found",
-            where=where,
-            hint=f"choose with {option}, from left to right {', '.join(boxes[:_MOST_LISTED])}",
-        )
-    return [choose_face(faces, "largest" if choice is None else choice, where)]
-
-
-def _possible(faces: Iterable[Face], where: str, *, quiet: bool = False) -> list[Face]:
-    """The faces that can be swapped; the others are reported if some are left.
-
-    Raises:
-        InputError: If none is left: why the first cannot be swapped.
-    """
-    reasons = [(face, _why_not(face, where)) for face in faces]
-    left = [face for face, reason in reasons if reason is None]
-    errors = [reason for _, reason in reasons if reason is not None]
-    if not left:
-        raise errors[0] if errors else InputError("no face found", where=where)
-    for error in [] if quiet else errors:
-        print(f"mobileface: a face is left as it is: {shown(error)}", file=sys.stderr)
-    return left
-
-
-def _why_not(face: Face, where: str) -> InputError | None:
-    """Why a face cannot be swapped; None if it can."""
-    try:
-        check_swap(face, f"{where}, face {describe_box(face.bbox)}" if where else "")
-    except InputError as error:
-        return error
-    return None
+    return [only_face(faces, choice, where, option)]
 
 
 def _report(error: InputError) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..types import FloatArray
-from .mesh_regions import Region, contour, inward, mesh_size, region_mask, triangles
+from .mesh_regions import Region, contour, inward, mesh_size, region_mask
 from .mesh_shape import MEAN_SHAPE
+from .mesh_triangles import load_triangles
 
 __all__ = ["HALF_HEIGHT", "HALF_WIDTH", "drawn_over"]
 
@@ -74,15 +75,21 @@ def _shading(shape: tuple[int, ...], points: FloatArray, size: float) -> FloatAr
     """How light the skin is, float32 (H, W)."""
     plane = np.full(shape[:2], _AMBIENT, np.float32)
     corners = np.round(points * 16).astype(np.int32)
-    for numbers, value in zip(triangles(), _slopes(), strict=True):
+    for numbers, value in zip(_skin(), _slopes(), strict=True):
         cv2.fillConvexPoly(plane, corners[numbers], (float(value),), cv2.LINE_8, 4)
     return np.asarray(cv2.GaussianBlur(plane, (0, 0), max(0.03 * size, 0.5)), np.float32)
 
 
+def _skin() -> npt.NDArray[np.int64]:
+    """The triangles that are drawn; those between the lips have no area: the mouth is closed."""
+    found = load_triangles()
+    return found.corners[: found.skin]
+
+
 @cache
 def _slopes() -> FloatArray:
-    """The brightness of each triangle of the mean shape, by Lambert's law, float32 (898,)."""
-    corners = MEAN_SHAPE[triangles()]
+    """The brightness of each triangle of the mean shape, by Lambert's law, float32 (880,)."""
+    corners = MEAN_SHAPE[_skin()]
     normal = np.cross(corners[:, 2] - corners[:, 0], corners[:, 1] - corners[:, 0])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     lit = np.clip(normal @ (np.array(_LIGHT) / np.linalg.norm(_LIGHT)), 0, 1)

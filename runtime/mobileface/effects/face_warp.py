@@ -16,7 +16,16 @@ import numpy.typing as npt
 from ..types import FloatArray, Landmarks
 from .mesh_triangles import Triangles
 
-__all__ = ["Booleans", "FaceMap", "extent", "facing", "hidden", "map_face", "settled"]
+__all__ = [
+    "Booleans",
+    "FaceMap",
+    "clockwise",
+    "extent",
+    "facing",
+    "hidden",
+    "map_face",
+    "settled",
+]
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -42,21 +51,40 @@ class FaceMap:
         place: Rows and columns of the part in the target.
         x: float32 (H, W): column in the source of each pixel.
         y: float32 (H, W): row in the source.
-        drawn: bool (H, W): where a triangle is shown.
-        mouth: bool (H, W): where it lies between the lips.
+        number: int32 (H, W): the triangle that is shown at each pixel; −1 without one.
+        mouth: bool (H, W): where a triangle between the lips is shown.
     """
 
     place: tuple[slice, slice]
     x: FloatArray
     y: FloatArray
-    drawn: Booleans
+    number: npt.NDArray[np.int32]
     mouth: Booleans
+
+    @property
+    def drawn(self) -> Booleans:
+        """Where a triangle is shown, bool (H, W)."""
+        return np.asarray(self.number >= 0)
 
 
 def extent(mesh: Landmarks) -> float:
     """The size of a face: the square root of the area of its mesh's convex hull, in pixels."""
     hull = cv2.convexHull(np.ascontiguousarray(mesh.points, np.float32))
     return max(float(np.sqrt(cv2.contourArea(hull))), 1.0)
+
+
+def clockwise(points: FloatArray, triangles: Triangles) -> Booleans:
+    """Which triangles show their outside to the camera, bool (T,): those clockwise in the image.
+
+    Unlike `facing` this is exact: a triangle that noise has turned over is not among them.
+
+    Args:
+        points: float32 (P, 2): the points of a mesh, in pixels.
+        triangles: Its triangles.
+    """
+    first, second, third = (points[triangles.corners[:, corner]] for corner in range(3))
+    a, b = second - first, third - first
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] > 0)
 
 
 def facing(mesh: Landmarks, triangles: Triangles) -> FloatArray:
@@ -154,7 +182,7 @@ def map_face(
         (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))),
         rows[..., 0] * x + rows[..., 1] * y + rows[..., 2],
         rows[..., 3] * x + rows[..., 4] * y + rows[..., 5],
-        number >= 0,
+        number,
         number >= triangles.skin,
     )
 

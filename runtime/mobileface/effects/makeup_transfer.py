@@ -15,29 +15,23 @@ and glasses, are left out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import InputError
-from ..types import Face, FloatArray
-from ..vision.head_rotation import best_rotation
+from ..types import Face, FloatArray, Landmarks
 from ..vision.image import ChannelOrder, Image, check_color, check_image
+from .face_warp import Booleans, clockwise, map_face
 from .gradients import guided, integrated
 from .lip_colors import LipColors
-from .mesh_regions import POINTS, inward, mesh_box, mesh_size, region_mask, soft_mask
-from .mesh_shape import MEAN_SHAPE
-from .mesh_warp import inverse_map
+from .mesh_faces import check_mesh_face
+from .mesh_regions import inward, mesh_box, mesh_size, region_mask, soft_mask
+from .mesh_triangles import load_triangles
 
-__all__ = ["MakeupTransfer", "require_makeup_face", "turned_by"]
-
-_LARGEST_TURN = 60.0
-"""Degrees between the face and the camera above which too little of it is seen."""
-
-_SMALLEST = 32
-"""Pixels across the mesh; a smaller face has no lips to speak of."""
+__all__ = ["MakeupTransfer"]
 
 _COLORLESS = 2
 """A face whose channels differ by at most so much, in grey levels, is of a gray picture."""
@@ -99,10 +93,13 @@ class MakeupTransfer:
     """
 
     def __init__(self, reference: Image, face: Face, *, color: ChannelOrder = "bgr") -> None:
-        image, points, _ = _checked(reference, face, color)
+        image, mesh = _checked(reference, face, color)
+        points, triangles = mesh.points, load_triangles()
         low, high = mesh_box(points, image.shape, mesh_size(points) * 0.2)
         self._part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
-        self._points = points - low
+        self._points = np.asarray(points - low, np.float32)
+        self._seen = clockwise(points, triangles)
+        self._seen[triangles.skin :] = True  # a closed mouth is not hidden
         mask = region_mask(self._part.shape, self._points, "lips")
         self._lips = LipColors(_to_lab(self._part), mask)
 
@@ -132,7 +129,7 @@ class MakeupTransfer:
         Raises:
             ImageError: If ``image`` is not an image.
             InputError: If it is gray, a strength is out of range, or a face cannot be made up
-                (`require_makeup_face`).
+                (`mobileface.effects.mesh_faces.check_mesh_face`).
         """
         strengths = {"skin": skin, "lips": lips, "eyes": eyes}
         for name, value in strengths.items():
@@ -140,18 +137,18 @@ class MakeupTransfer:
                 raise InputError(f"{name} {value} is not between 0 and 1")
         checked = [_checked(image, face, color) for face in faces]
         result = _colored(image, color).copy()
-        for picture, points, depth in checked if any(strengths.values()) else ():
-            low, high = mesh_box(points, picture.shape, 2)
+        for picture, mesh in checked if any(strengths.values()) else ():
+            low, high = mesh_box(mesh.points, picture.shape, 2)
             part = result[low[1] : high[1], low[0] : high[0]]
             if part.size:
-                part[:] = self._made_up(part, points - low, depth, strengths)
+                points = np.asarray(mesh.points - low, np.float32)
+                part[:] = self._made_up(part, dataclasses.replace(mesh, points=points), strengths)
         return np.ascontiguousarray(result[..., ::-1]) if color == "rgb" else result
 
-    def _made_up(
-        self, part: Image, points: FloatArray, depth: FloatArray, strengths: dict[str, float]
-    ) -> Image:
+    def _made_up(self, part: Image, mesh: Landmarks, strengths: dict[str, float]) -> Image:
         """The part of an image around a face, made up."""
-        own, new, seen = _to_lab(part), *self._warped(points, depth, part.shape)
+        points = mesh.points
+        own, new, seen = _to_lab(part), *self._warped(mesh, part.shape)
         weights = _weights(own, new, seen, points)
         used = {name: weights[name] for name in strengths if strengths[name] > 0}
         tones = [_median(lab, weights["bare"]) for lab in (own, new)]
@@ -166,71 +163,26 @@ class MakeupTransfer:
         found = np.clip(np.round(part + 255 * (after - before)), 0, 255).astype(np.uint8)
         return np.where(total.any(axis=2, keepdims=True), found, part)
 
-    def _warped(
-        self, points: FloatArray, depth: FloatArray, shape: tuple[int, ...]
-    ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    def _warped(self, mesh: Landmarks, shape: tuple[int, ...]) -> tuple[FloatArray, Booleans]:
         """The reference's Lab warped onto a face, and where it is seen."""
         source, where = self._part, self._points
-        scale = mesh_size(points) / mesh_size(where)
+        scale = mesh_size(mesh.points) / mesh_size(where)
         if scale < 1:
             height, width = (max(round(side * scale), 1) for side in source.shape[:2])
             source = np.asarray(cv2.resize(source, (width, height), interpolation=cv2.INTER_AREA))
             ratio = np.array([width, height], np.float32) / self._part.shape[1::-1]
             where = (where + 0.5) * ratio - 0.5
-        place, seen = inverse_map(points, where, (shape[0], shape[1]), depth)
+        triangles = load_triangles()
+        place, seen = np.full((*shape[:2], 2), -1, np.float32), np.zeros(shape[:2], np.bool_)
+        found = map_face(mesh, where, clockwise(mesh.points, triangles), triangles, shape)
+        if found is not None:
+            place[found.place][found.drawn] = np.dstack([found.x, found.y])[found.drawn]
+            seen[found.place] = found.drawn & self._seen[found.number]
         inside = (place >= 0).all(axis=2) & (place <= np.array(source.shape[1::-1]) - 1).all(axis=2)
         warped = cv2.remap(
             source, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         return _to_lab(np.asarray(warped, np.uint8)), seen & inside
-
-
-def require_makeup_face(face: Face, where: str = "") -> None:
-    """Checks that a face can be made up or give its makeup.
-
-    Args:
-        face: The face.
-        where: Its image, for the message.
-
-    Raises:
-        InputError: If it has no mesh, is turned away by more than 60° or is smaller than 32 pixels.
-    """
-    points, _ = _mesh_of(face, where)
-    if mesh_size(points) < _SMALLEST:
-        raise InputError(
-            f"the face is {mesh_size(points):.0f} pixels large; at least {_SMALLEST} are needed",
-            where=where,
-        )
-    angle = turned_by(face)
-    if angle > _LARGEST_TURN:
-        raise InputError(
-            f"the face is turned away by {angle:.0f}°; at most {_LARGEST_TURN:.0f}° are possible",
-            where=where,
-        )
-
-
-def turned_by(face: Face) -> float:
-    """Degrees between where a face with a mesh looks and the camera, 0 to 180; tilt not counted.
-
-    Raises:
-        InputError: If the face has no mesh with z, or its points lie on a line.
-    """
-    rotation = best_rotation(MEAN_SHAPE, np.column_stack(_mesh_of(face)).astype(np.float64))
-    if rotation is None:
-        raise InputError("the points of the mesh lie on a line")
-    return float(np.degrees(np.arccos(np.clip(rotation[2, 2], -1, 1))))
-
-
-def _mesh_of(face: Face, where: str = "") -> tuple[FloatArray, FloatArray]:
-    """Points (468, 2) and depths (468,) of a face's mesh."""
-    mesh = face.mesh
-    if mesh is None or mesh.z is None or len(mesh.points) != POINTS:
-        raise InputError(
-            "the face has no mesh", where=where, hint="find it with the model landmark_mesh"
-        )
-    if not (np.isfinite(mesh.points).all() and np.isfinite(mesh.z).all()):
-        raise InputError("the points of the mesh are not finite", where=where)
-    return np.asarray(mesh.points, np.float32), np.asarray(mesh.z, np.float32)
 
 
 def _skin(
@@ -308,7 +260,7 @@ def _differences(plane: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _weights(
-    own: FloatArray, new: FloatArray, seen: npt.NDArray[np.bool_], points: FloatArray
+    own: FloatArray, new: FloatArray, seen: Booleans, points: FloatArray
 ) -> dict[str, FloatArray]:
     """Where skin, lips and eye shadow change, 0 to 1; exactly 0 on eyes and in an open mouth."""
     sigma = max(_FEATHER * mesh_size(points), 0.5)
@@ -346,16 +298,15 @@ def _falling(values: FloatArray, low: float, high: float) -> FloatArray:
     return np.clip((high - values) / (high - low), 0, 1).astype(np.float32)
 
 
-def _checked(image: Image, face: Face, color: ChannelOrder) -> tuple[Image, FloatArray, FloatArray]:
-    """The image in BGR, and points and depths of a face that can be made up."""
+def _checked(image: Image, face: Face, color: ChannelOrder) -> tuple[Image, Landmarks]:
+    """The image in BGR, and the mesh of a face that can be made up."""
     picture = _colored(image, color)
-    require_makeup_face(face)
-    points, depth = _mesh_of(face)
-    low, high = mesh_box(points, picture.shape, 0)
+    mesh = check_mesh_face(face)
+    low, high = mesh_box(mesh.points, picture.shape, 0)
     part = picture[low[1] : high[1], low[0] : high[0]]
     if part.size and cv2.absdiff(part, part[..., [1, 2, 0]]).max() <= _COLORLESS:
         raise InputError("the face is gray", hint="makeup needs a picture in colour")
-    return picture, points, depth
+    return picture, mesh
 
 
 def _colored(image: Image, color: ChannelOrder) -> Image:

@@ -28,14 +28,12 @@ __all__ = [
     "Region",
     "check_mesh_points",
     "contour",
-    "doubled_areas",
     "inward",
     "mesh_box",
     "mesh_size",
     "mirrored",
     "region_mask",
     "soft_mask",
-    "triangles",
 ]
 
 Contour = Literal[
@@ -76,9 +74,6 @@ _LEFT: dict[str, tuple[int, ...]] = {
 }
 """Contours of the left side, clockwise."""
 
-_AXIS = 1.6
-"""z of the vertical line around which the mean shape is unrolled: behind all its points."""
-
 _SUBPIXEL = 4
 """Fractional bits of the corners of a mask's polygons."""
 
@@ -112,42 +107,6 @@ def contour(name: Contour) -> tuple[int, ...]:
     side, part = name.split("_")
     left = _LEFT[part]
     return left if side == "left" else tuple(int(mirrored()[number]) for number in left)
-
-
-@cache
-def triangles() -> npt.NDArray[np.int32]:
-    """The triangles of the surface, int32 (898, 3): numbers of points, clockwise seen from outside.
-
-    Delaunay's, of the mean shape unrolled around a vertical line behind it, so that the cheeks'
-    rims do not fold; inside the oval only. Eyes and mouth are closed.
-    """
-    around = np.arctan2(MEAN_SHAPE[:, 0], _AXIS - MEAN_SHAPE[:, 2])
-    plane = np.column_stack([around, MEAN_SHAPE[:, 1]]).astype(np.float32)
-    plane = (plane - plane.min(axis=0) + 1) * 100
-    high = int(plane.max()) + 100
-    mesh = cv2.Subdiv2D((0, 0, high, high))
-    vertex = [mesh.insert((float(x), float(y))) for x, y in plane]
-    number = {place: index for index, place in enumerate(vertex)}
-    corners = np.asarray(mesh.getTriangleList()).reshape(-1, 3, 2)
-    rim = plane[list(contour("oval"))].reshape(-1, 1, 2)
-    found = []
-    for corner in corners:
-        middle = corner.mean(axis=0)
-        if cv2.pointPolygonTest(rim, (float(middle[0]), float(middle[1])), False) > 0:
-            found.append([number[mesh.findNearest((float(x), float(y)))[0]] for x, y in corner])
-    numbers = np.array(sorted(found), np.int32)
-    turned = doubled_areas(plane[numbers]) < 0
-    numbers[turned] = numbers[turned][:, [0, 2, 1]]
-    return numbers
-
-
-def doubled_areas(corners: npt.NDArray[np.floating[Any]]) -> FloatArray:
-    """Twice the signed areas of triangles (T, 3, 2); above 0 for those clockwise in the image.
-
-    A triangle of the mesh (`triangles`) looks away from the camera if its area is not above 0.
-    """
-    one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0], np.float32)
 
 
 def region_mask(

@@ -1,7 +1,8 @@
-"""The triangles between the points of landmark_mesh, which tests/record_mesh_triangles.py derives.
+"""The triangles between the points of landmark_mesh.
 
-They are the Delaunay triangulation of the mean shape of 199 faces, its mouth opened, unrolled from
-a cylinder behind the face.
+They are the Delaunay triangulation of the mean shape (`mobileface.effects.mesh_shape`), its mouth
+opened, unrolled from a cylinder behind the face. With a closed mouth some would lead from one lip
+across the other. tests/record_mesh_shape.py derives them (``--triangles``) and describes the steps.
 """
 
 from __future__ import annotations

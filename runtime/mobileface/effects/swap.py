@@ -31,15 +31,10 @@ from ..errors import InputError
 from ..types import Face, FloatArray, Landmarks
 from ..vision.image import ChannelOrder, Image, check_color, check_image
 from .face_warp import Booleans, FaceMap, extent, facing, hidden, map_face, settled
+from .mesh_faces import check_mesh_face
 from .mesh_triangles import load_triangles
 
-__all__ = ["MOST_TURNED", "SMALLEST_FACE", "FaceSwapper", "check_swap", "turned_by"]
-
-SMALLEST_FACE = 32.0
-"""Pixels of the shorter side of a face's box, below which it is refused."""
-
-MOST_TURNED = 60.0
-"""Degrees between the direction of a face and the camera, above which it is refused."""
+__all__ = ["FaceSwapper"]
 
 _FEATHER = 0.05
 _CERTAIN = 0.5
@@ -69,68 +64,17 @@ _BORDER = 4
 """Pixels around the mesh that are kept of the source."""
 
 
-def turned_by(face: Face) -> float:
-    """Degrees between the direction in which a face looks and that to the camera.
-
-    Raises:
-        InputError: If the face has no pose.
-    """
-    if face.pose is None:
-        raise InputError("the face has no pose", hint="FaceAnalyzer(tasks=(…, 'pose'))")
-    yaw, pitch = math.radians(face.pose.yaw), math.radians(face.pose.pitch)
-    return math.degrees(math.acos(math.cos(yaw) * math.cos(pitch)))
-
-
-def check_swap(face: Face, where: str = "") -> None:
-    """Checks that a face can be a source or a target.
-
-    Args:
-        face: The face.
-        where: Location for error messages.
-
-    Raises:
-        InputError: If it is too small or turned away too far, or has no mesh of landmark_mesh or no
-            pose.
-    """
-    side = float((face.bbox[2:] - face.bbox[:2]).min())
-    if not side >= SMALLEST_FACE:
-        raise InputError(
-            f"the face is {side:.0f} pixels wide, fewer than {SMALLEST_FACE:.0f}", where=where
-        )
-    mesh, triangles = face.mesh, load_triangles()
-    if mesh is None:
-        raise InputError(
-            "the face has no mesh: none was asked for, or it is not sure enough (a profile, a "
-            "hidden or dark face)",
-            where=where,
-            hint=f'FaceAnalyzer(landmarks="{triangles.mesh}") gives face.mesh',
-        )
-    if mesh.z is None or len(mesh.points) != triangles.count:
-        raise InputError(
-            f"needs a mesh of {triangles.mesh}: {triangles.count} points with z", where=where
-        )
-    if not (np.isfinite(mesh.points).all() and np.isfinite(mesh.z).all()):
-        raise InputError("the points of the mesh are not finite", where=where)
-    angle = turned_by(face)
-    if not angle <= MOST_TURNED:
-        raise InputError(
-            f"the face is turned away by {angle:.0f} degrees, more than {MOST_TURNED:.0f}",
-            where=where,
-            hint="choose a picture in which it looks more towards the camera",
-        )
-
-
 class FaceSwapper:
     """Puts one face onto others; see the module for the formula.
 
     Args:
         image: Picture of the source, uint8 (H, W, 3) or (H, W).
-        face: Its face, with mesh (landmark_mesh) and pose.
+        face: Its face, with a mesh (landmark_mesh).
         color: Channel order of a colour picture, of this and of all targets.
 
     Raises:
         ImageError: If ``image`` is not an image.
-        InputError: See `check_swap`; or if ``color`` is unknown.
+        InputError: See `mobileface.effects.mesh_faces.check_mesh_face`; or if ``color`` is unknown.
 
     Example:
         >>> analyzer = FaceAnalyzer(landmarks="landmark_mesh")         # doctest: +SKIP
@@ -141,18 +85,17 @@ class FaceSwapper:
     def __init__(self, image: Image, face: Face, *, color: ChannelOrder = "bgr") -> None:
         image = check_image(image)
         check_color(color)
-        check_swap(face, "source")
-        assert face.mesh is not None
+        mesh = check_mesh_face(face, "source")
         self._triangles = load_triangles()
         self._color = color
-        self._size = extent(face.mesh)
-        self._facing = facing(face.mesh, self._triangles)
-        points = face.mesh.points
+        self._size = extent(mesh)
+        self._facing = facing(mesh, self._triangles)
+        points = mesh.points
         corners = points[self._triangles.corners]
         inside = (corners >= -1) & (corners <= [image.shape[1], image.shape[0]])
         self._inside = inside.all(axis=(1, 2))
         self._usable = self._facing > _EDGE_ON
-        self._usable &= ~hidden(face.mesh, self._triangles, self._size)
+        self._usable &= ~hidden(mesh, self._triangles, self._size)
         low = np.maximum(np.floor(points.min(axis=0)).astype(int) - _BORDER, 0)
         high = np.ceil(points.max(axis=0)).astype(int) + _BORDER + 1
         part = image[low[1] : high[1], low[0] : high[0]]
@@ -167,23 +110,24 @@ class FaceSwapper:
 
         Args:
             image: uint8 (H, W, 3) or (H, W); grey images stay grey.
-            faces: The faces of this image to replace, with mesh (landmark_mesh) and pose.
+            faces: The faces of this image to replace, with meshes (landmark_mesh).
 
         Returns:
             A new image of the same shape. Outside of the faces' triangles every pixel is the same.
 
         Raises:
             ImageError: If ``image`` is not an image.
-            InputError: See `check_swap`.
+            InputError: See `mobileface.effects.mesh_faces.check_mesh_face`.
         """
         image = check_image(image)
         chosen = [faces] if isinstance(faces, Face) else list(faces)
-        for number, face in enumerate(chosen):
-            check_swap(face, f"target, face {number}" if len(chosen) > 1 else "target")
+        meshes = [
+            check_mesh_face(face, f"target, face {number}" if len(chosen) > 1 else "target")
+            for number, face in enumerate(chosen)
+        ]
         result = image.copy()
-        for face in chosen:
-            assert face.mesh is not None
-            self._put(result, face.mesh)
+        for mesh in meshes:
+            self._put(result, mesh)
         return result
 
     def _put(self, image: Image, mesh: Landmarks) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ..errors import InputError
 from ..types import Face, FloatArray
 
-__all__ = ["CHOICES", "check_choice", "choose_face", "describe_box"]
+__all__ = ["CHOICES", "check_choice", "choose_face", "describe_box", "only_face"]
 
 CHOICES = "largest, surest, N (from the left, starting at 0) or X,Y"
 """The possible choices, for help texts and hints."""
@@ -83,6 +83,30 @@ def choose_face(faces: Sequence[Face], choice: str | int, where: str = "") -> Fa
             f"no face at {point[0]:g},{point[1]:g}", where=where, hint=f"the faces are: {boxes}"
         )
     return min(inside, key=lambda face: math.dist(_centre(face), point))
+
+
+def only_face(faces: Sequence[Face], choice: str | int | None, where: str, option: str) -> Face:
+    """The chosen face, or without a choice the only one, where a guess would be wrong.
+
+    Args:
+        faces: The faces of an image.
+        choice: See `choose_face`; None for the only face.
+        where: Location for error messages.
+        option: The option that chooses, for the hint.
+
+    Raises:
+        InputError: If there are several faces and no choice; the error lists the boxes. Otherwise
+            see `choose_face`.
+    """
+    if choice is None and len(faces) > 1:
+        ordered = enumerate(sorted(faces, key=_centre)[:10])
+        boxes = ", ".join(f"{number}: {describe_box(face.bbox)}" for number, face in ordered)
+        raise InputError(
+            f"{len(faces)} faces found",
+            where=where,
+            hint=f"choose with {option}, from left to right {boxes}",
+        )
+    return choose_face(faces, "largest" if choice is None else choice, where)
 
 
 def describe_box(bbox: Sequence[float] | FloatArray) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from mobileface import FaceAnalyzer, MakeupTransfer, VideoReader, read_image
+from mobileface import Face, FaceAnalyzer, MakeupTransfer, VideoReader, read_image
 from mobileface.commands.main import main
+from mobileface.tracking.mesh_follower import MeshFollower
 from mobileface.vision.image import Image
 from tests.conftest import ROOT
 from tests.runtime.vision.test_video import write_video
@@ -60,10 +62,11 @@ def test_the_command_writes_what_the_class_gives(face: Image, reference: Image) 
 
 
 def test_a_video_is_made_up_frame_by_frame(face: Image, reference: Image, capsys: Output) -> None:
-    """A frame without a face stays; the note counts it."""
+    """A frame without a face stays; the note counts it. A detection in every frame finds it."""
     save("like.png", reference)
     write_video(Path("in.avi"), [face, face, np.zeros_like(face), face])
-    assert call("in.avi", "--like", "like.png", "--output", "out.mp4") == 0
+    every = ("--detect-every", 1)
+    assert call("in.avi", "--like", "like.png", "--output", "out.mp4", *every) == 0
     said = capsys.readouterr().out
     print(said)
     assert "4 frames" in said
@@ -73,6 +76,40 @@ def test_a_video_is_made_up_frame_by_frame(face: Image, reference: Image, capsys
         moved = [float(np.abs(a[2].astype(int) - b[2]).mean()) for a, b in pairs]
     print([round(value, 2) for value in moved])
     assert min(moved[0], moved[1], moved[3]) > 1 > moved[2]
+
+
+def test_a_face_is_followed_between_detections(
+    face: Image, reference: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven frames, a detection in every third; each frame is what the class gives the follower."""
+    save("like.png", reference)
+    frames = [np.roll(face, 2 * number, axis=1) for number in range(7)]
+    write_video(Path("in.avi"), frames)
+    found, given = [], []
+    detect, transfer = FaceAnalyzer.detect, MakeupTransfer.__call__
+
+    def counted(self: FaceAnalyzer, image: Image, **more: Any) -> list[Face]:
+        found.append(detect(self, image, **more))
+        return found[-1]
+
+    def kept(self: MakeupTransfer, image: Image, faces: list[Face], **more: Any) -> Image:
+        given.append((image, faces))
+        return transfer(self, image, faces, **more)
+
+    monkeypatch.setattr(FaceAnalyzer, "detect", counted)
+    monkeypatch.setattr(MakeupTransfer, "__call__", kept)
+    assert call("in.avi", "--like", "like.png", "--output", "out.mp4", "--detect-every", 3) == 0
+    print(f"{len(found)} detections, one of them in the reference")
+    assert len(found) == 1 + 3
+    analyzer = FaceAnalyzer(STARTER, ("detection", "landmarks", "pose"), pose="pose_mesh")
+    follow = MeshFollower(analyzer, detect_every=3)
+    with VideoReader("in.avi") as video:
+        for (_, time, image), (before, faces) in zip(video.frames(), given, strict=True):
+            assert np.array_equal(image, before)
+            (expected,) = follow(image, time).values()
+            assert expected.mesh is not None
+            assert faces[0].mesh is not None
+            assert np.array_equal(faces[0].mesh.points, expected.mesh.points)
 
 
 def test_one_error_for_each_bad_input(face: Image, reference: Image, capsys: Output) -> None:
@@ -87,16 +124,18 @@ def test_one_error_for_each_bad_input(face: Image, reference: Image, capsys: Out
     save("tiny.png", np.asarray(tiny))
     cases = [
         ("face.png", ("--like", "none.png"), "none.png: no face found"),
-        ("face.png", ("--like", "two.png"), "two.png: 2 faces found; the reference must have one"),
+        ("face.png", ("--like", "two.png"), "two.png: 2 faces found; choose with --face, from"),
         ("face.png", ("--like", "gray.png"), "gray.png: the face is gray"),
         ("face.png", ("--like", "missing.png"), "missing.png"),
         ("none.png", ("--like", "like.png"), "none.png: no face found"),
         ("gray.png", ("--like", "like.png"), "gray.png: the face is gray"),
-        ("tiny.png", ("--like", "like.png"), "tiny.png: the face is 2"),
+        ("tiny.png", ("--like", "like.png"), "tiny.png, face ("),
         ("face.png", ("--like", "like.png", "--skin", 2), "--skin 2.0 is not between 0 and 1"),
         ("face.png", ("--like", "like.png", "--strength", -1), "strength -1.0"),
+        ("face.png", ("--like", "like.png", "--detect-every", 0), "detect_every must be at least"),
         ("face.png", ("--like", "like.png", "--whole"), "--like needs faces"),
         ("face.png", ("--lips", 1), "pass --like REFERENCE too"),
+        ("face.png", ("--detect-every", 5), "--detect-every belongs to makeup by example"),
     ]
     for path, options, text in cases:
         assert call(path, *options, "--output", "out.png") == 2

@@ -19,9 +19,9 @@ from mobileface.effects.mesh_regions import (
     contour,
     mirrored,
     region_mask,
-    triangles,
 )
 from mobileface.effects.mesh_shape import MEAN_SHAPE
+from mobileface.effects.mesh_triangles import load_triangles
 from mobileface.errors import InputError
 from mobileface.vision.image import Image
 from tests import record_mesh_shape
@@ -69,7 +69,7 @@ def test_triangles_cover_the_oval_once() -> None:
 
     Every inner edge belongs to two triangles, those of the rim to one, and these are the oval.
     """
-    corners = triangles()
+    corners = load_triangles().corners
     rim = contour("oval")
     assert corners.shape == (2 * POINTS - 2 - len(rim), 3)
     assert set(corners.ravel().tolist()) == set(range(POINTS))
