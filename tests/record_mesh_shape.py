@@ -130,14 +130,14 @@ def triangulated(points: Points) -> list[tuple[int, int, int]]:
     number = {tuple(row): index for index, row in enumerate(scaled.tolist())}
     found = []
     for row in rows.tolist():
-        corners = [number.get(tuple(corner)) for corner in row]
-        if None in corners:  # one of the corners at infinity
+        corners = sorted(number[key] for key in map(tuple, row) if key in number)
+        if len(corners) < 3:  # one of the corners at infinity
             continue
-        first, second, third = sorted(corners)  # type: ignore[type-var]
+        first, second, third = corners
         if _area(points, (first, second, third)) < 0:
             second, third = third, second
         found.append((first, second, third))
-    return sorted(found)  # type: ignore[arg-type]
+    return sorted(found)
 
 
 def mouth(triangles: list[tuple[int, int, int]], narrow: Points, wide: Points) -> list[int]:

@@ -58,8 +58,10 @@ def test_refusals_say_what_was_measured() -> None:
     flat = dataclasses.replace(mesh, z=None)
     assert "468 points with z" in refusal(dataclasses.replace(face, mesh=flat))
     assert mesh.z is not None
-    for lost in ({"points": mesh.points * np.nan}, {"z": mesh.z * np.inf}):
-        broken = dataclasses.replace(mesh, **lost)
+    for broken in (
+        dataclasses.replace(mesh, points=mesh.points * np.nan),
+        dataclasses.replace(mesh, z=mesh.z * np.inf),
+    ):
         assert "not finite" in refusal(dataclasses.replace(face, mesh=broken))
     line = np.repeat(np.arange(468, dtype=np.float32)[:, None], 3, axis=1)
     straight = dataclasses.replace(mesh, points=line[:, :2], z=line[:, 2])
