@@ -7,7 +7,9 @@
    with the target, or that lie beyond the border of the source; there the target stays.
 2. *Weight* of the source: w = s²·(3 − 2s), s = min(d / (0.05·size), 1), where d is the distance to
    the nearest pixel without a triangle and size the square root of the area of the mesh's hull.
-   Over the forehead it falls to 0 by the same curve, since hair lies there.
+   Over the forehead it falls to 0 by the same curve, since hair lies there, and it is 0 where the
+   source's forehead and temples are not skin: where Δ = √((ΔL*/2)² + Δa*² + Δb*²) from the median
+   of the points of its mesh below the eyes is above 18; below 10 it counts as skin.
 3. *Colour*: L*, a* and b* of the warped face get the means and standard deviations that those of
    the target have where w > 0.5: c' = f·(c − m_s) + m_t with f = σ_t / σ_s (Reinhard et al., "Color
    transfer between images", 2001, https://doi.org/10.1109/38.946629, in CIE L*a*b* instead of lαβ).
@@ -57,6 +59,19 @@ _BROWS, _HAIR = 0.4, 0.7
 """Where the forehead begins and ends to fade, in distances from the middle of the outer corners of
 the eyes to the top of the mesh."""
 
+_OVER_BROWS = 0.28
+"""Where what lies above the brows begins, in the same distances; there only skin is taken."""
+
+_CORNER, _BESIDE = 0.53, 0.08
+"""Beside the eyes too: from where, from the middle, and how far it fades, in distances between the
+outer corners."""
+
+_SKIN, _NO_SKIN = 10.0, 18.0
+"""Difference from the colour of the skin up to which a pixel is skin, and from which it is not."""
+
+_CHEEKS = (-0.7, -0.15)
+"""Points of the mesh at these heights show the skin, in the same distances."""
+
 _TOP, _EYES = 10, (33, 263)
 """Points of landmark_mesh: the top of the forehead, the outer corners of the eyes."""
 
@@ -103,7 +118,8 @@ class FaceSwapper:
             raise InputError("the face lies outside of its image", where="source")
         self._part = np.ascontiguousarray(_colored(part))
         self._points = points - low.astype(np.float32)
-        self._scaled: tuple[int, Image, FloatArray] | None = None
+        self._skin = _skin(self._part, self._points, color)
+        self._scaled: tuple[int, Image, FloatArray, FloatArray] | None = None
 
     def __call__(self, image: Image, faces: Face | Sequence[Face]) -> Image:
         """Puts the source's face onto faces of an image.
@@ -135,7 +151,7 @@ class FaceSwapper:
         size, here = extent(mesh), facing(mesh, self._triangles)
         usable = self._usable & (self._facing > _STRETCH * here)
         shown = settled(usable, self._triangles) & self._inside & (here > _EDGE_ON)
-        part, points = self._at_scale(self._size / size)
+        part, skin, points = self._at_scale(self._size / size)
         found = map_face(mesh, points, shown, self._triangles, image.shape)
         if found is None:
             return
@@ -145,15 +161,16 @@ class FaceSwapper:
             cv2.remap(part, found.x, found.y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
             np.uint8,
         )
-        weight = _weight(found, size) * _forehead(mesh, found.place)
+        skin = np.asarray(cv2.remap(skin, found.x, found.y, cv2.INTER_LINEAR), np.float32)
+        weight = _weight(found, size) * _forehead(mesh, found.place, skin)
         face = self._matched(warped, target, weight > _CERTAIN)
         weight = weight[..., None]
         mixed = np.rint(target + weight * (face - target))
         mixed = np.clip(mixed, 0, 255).astype(np.uint8)
         image[found.place] = mixed[..., 0] if there.ndim == 2 else mixed
 
-    def _at_scale(self, ratio: float) -> tuple[Image, FloatArray]:
-        """The source's face, not larger than the target's, and its points there.
+    def _at_scale(self, ratio: float) -> tuple[Image, FloatArray, FloatArray]:
+        """The source's face, not larger than the target's, where it is skin, and its points there.
 
         Args:
             ratio: Size of the source's face in sizes of the target's. Scales are steps of ⁴√2, so
@@ -163,12 +180,13 @@ class FaceSwapper:
         if self._scaled is None or self._scaled[0] != step:
             height, width = self._part.shape[:2]
             sides = [max(round(side * 2 ** (-step / 4)), 1) for side in (width, height)]
-            small = self._part
+            small, skin = self._part, self._skin
             if step:
                 small = np.asarray(cv2.resize(small, sides, interpolation=cv2.INTER_AREA))
+                skin = np.asarray(cv2.resize(skin, sides, interpolation=cv2.INTER_AREA))
             # Coordinates are those of the centres of pixels.
             points = (self._points + 0.5) * (np.array(sides) / [width, height]) - 0.5
-            self._scaled = step, small, points.astype(np.float32)
+            self._scaled = step, small, skin, points.astype(np.float32)
         return self._scaled[1:]
 
     def _matched(self, warped: Image, target: Image, place: Booleans) -> FloatArray:
@@ -207,8 +225,7 @@ def _weight(found: FaceMap, size: float) -> FloatArray:
     """How much of each pixel is the source's, float32 (H, W)."""
     drawn = np.pad(found.drawn.astype(np.uint8), 1)
     distance = cv2.distanceTransform(drawn, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
-    share = np.clip(distance / (_FEATHER * size), 0, 1)
-    weight = share * share * (3 - 2 * share)
+    weight = _smooth(distance / (_FEATHER * size))
     if found.mouth.any():
         outside = (~found.mouth).astype(np.uint8)
         away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5)
@@ -216,13 +233,45 @@ def _weight(found: FaceMap, size: float) -> FloatArray:
     return np.asarray(weight, np.float32)
 
 
-def _forehead(mesh: Landmarks, place: tuple[slice, slice]) -> FloatArray:
-    """1 below the forehead, falling to 0 at its top, float32 (H, W)."""
-    eyes = mesh.points[list(_EYES)].mean(axis=0)
-    up = mesh.points[_TOP] - eyes
-    up /= max(float(up @ up), 1.0)
+def _forehead(mesh: Landmarks, place: tuple[slice, slice], skin: FloatArray) -> FloatArray:
+    """1 in the face, how much is skin above brows and beside eyes, 0 at the top, float32 (H, W)."""
     rows, columns = place
-    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - eyes[1]
-    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None] - eyes[0]
-    share = np.clip((_HAIR - (x * up[0] + y * up[1])) / (_HAIR - _BROWS), 0, 1)
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None]
+    height = _heights(mesh.points, x, y)
+    over = _smooth((height - _OVER_BROWS) / (_BROWS - _OVER_BROWS))
+    left, right = mesh.points[list(_EYES)]
+    across = (right - left) / max(float((right - left) @ (right - left)), 1.0)
+    aside = np.abs((x - left[0]) * across[0] + (y - left[1]) * across[1] - 0.5)
+    temples = _smooth((aside - _CORNER) / _BESIDE) * (height > _CHEEKS[0] / 2)
+    over = np.maximum(over, temples)
+    return _smooth((_HAIR - height) / (_HAIR - _BROWS)) * (1 - over * (1 - skin))
+
+
+def _heights(points: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
+    """How far up places are from the eyes, 1 at the top of a mesh."""
+    eyes = points[list(_EYES)].mean(axis=0)
+    up = points[_TOP] - eyes
+    up /= max(float(up @ up), 1.0)
+    return np.asarray((x - eyes[0]) * up[0] + (y - eyes[1]) * up[1], np.float32)
+
+
+def _smooth(share: FloatArray) -> FloatArray:
+    """0 at 0 and below, 1 at 1 and above, without a corner between."""
+    share = np.clip(share, 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _skin(image: Image, points: FloatArray, color: ChannelOrder) -> FloatArray:
+    """How much each pixel of a face has the colour of its skin, float32 (H, W), 0 to 1."""
+    code = cv2.COLOR_RGB2LAB if color == "rgb" else cv2.COLOR_BGR2LAB
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, code)
+    height = _heights(points, points[:, 0], points[:, 1])
+    below = (height > _CHEEKS[0]) & (height < _CHEEKS[1])
+    x, y = np.clip(
+        np.rint(points[below]).astype(int).T, 0, [[lab.shape[1] - 1], [lab.shape[0] - 1]]
+    )
+    away = lab - np.median(lab[y, x], axis=0)
+    away[..., 0] /= 2
+    difference = np.sqrt((away * away).sum(axis=2))
+    return _smooth((_NO_SKIN - difference) / (_NO_SKIN - _SKIN))

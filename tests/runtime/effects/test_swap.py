@@ -153,6 +153,30 @@ def test_colours_are_those_of_the_target(image: Image, face: Face) -> None:
     assert error < 0.1
 
 
+def test_hair_on_the_forehead_stays_at_home(
+    image: Image, face: Face, other: Image, other_face: Face
+) -> None:
+    """A band of hair painted above the brows of the source does not get onto the target."""
+    assert face.mesh is not None
+    points = face.mesh.points
+    eyes = points[[33, 263]].mean(axis=0)
+    up = points[10] - eyes
+    corners = np.array([[-0.9, 0.42], [0.9, 0.42], [0.9, 0.62], [-0.9, 0.62]])
+    across = np.array([-up[1], up[0]])
+    band = np.rint(eyes + corners[:, :1] * across + corners[:, 1:] * up).astype(np.int32)
+    painted = cv2.fillPoly(image.copy(), [band], (20, 30, 40))
+    plain, with_band = (
+        FaceSwapper(picture, face)(other, other_face).astype(int) for picture in (image, painted)
+    )
+    inside = hull(other_face, other.shape)
+    changed = np.abs(with_band - plain).max(axis=2)[inside]
+    target = np.abs(with_band - other).max(axis=2)[inside]
+    share = float((changed > 60).mean())
+    print(f"more than 60 levels: {share:.2%} of the face; swapped at all {(target > 8).mean():.0%}")
+    assert share <= 0.01  # 0.04 if the hair came along
+    assert (target > 8).mean() >= 0.3
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gray_pictures_stay_gray(
     channels: int, image: Image, face: Face, other: Image, other_face: Face
