@@ -20,18 +20,25 @@ import cv2
 import numpy as np
 
 from mobileface import (
+    Backdrop,
     FaceAnalyzer,
+    FaceSwapper,
+    MakeupTransfer,
     align,
     anonymize,
+    change_background,
     draw_faces,
+    draw_portrait,
     enhance,
     list_models,
+    load,
     load_embedder,
     makeup,
     read_image,
 )
 from mobileface.commands.faces import write_picture
 from mobileface.commands.main import main as mobileface_command
+from mobileface.effects.mesh_regions import region_mask
 from mobileface.errors import InputError, MobileFaceError
 from mobileface.tasks.table import TASKS
 from mobileface.types import Face
@@ -52,6 +59,7 @@ def main() -> int:
     portrait = find_portrait()
     compare_variants(analyzer, portrait, options.output)
     retouch(analyzer, portrait, options.output)
+    show_effects(portrait, options.output)
     identify(portrait, options.output)
     found = [(portrait, analyse(analyzer, portrait, options.output)[0])]
     for path in options.photos:
@@ -186,6 +194,48 @@ def retouch(analyzer: FaceAnalyzer, path: Path, folder: Path) -> None:
         target = folder / f"{path.stem}_{name}.png"
         write_picture(target, np.hstack([before, after]))
         print(f"{name}, before and after: {target}")
+
+
+def show_effects(path: Path, folder: Path) -> None:
+    """Writes the portrait with each effect, side by side."""
+    image = read_image(path)
+    analyzer = FaceAnalyzer(tasks=("detection", "landmarks"), landmarks="landmark_mesh")
+    mask = load("segmentation_selfie")(image)
+    faces = analyzer(image)
+    painted = paint(image, faces[0])
+    other = (255 * (image[:, ::-1] / 255.0) ** [1.5, 1.2, 1.1]).astype(np.uint8)
+    drawing = draw_portrait(image, faces, mask, enlarge=False)
+    tiles = {
+        "unchanged": image,
+        "painted": painted,
+        "makeup --like it": MakeupTransfer(painted, faces[0])(image, faces),
+        "anonymize": anonymize(image, faces, method="pixelate"),
+        "background": change_background(image, mask, Backdrop(blur=2)),
+        "portrait": cv2.cvtColor(drawing, cv2.COLOR_GRAY2BGR),
+        "another picture": other,
+        "swap": FaceSwapper(image, faces[0])(other, analyzer(other)),
+    }
+    shown = []
+    for name, tile in tiles.items():
+        part = tile[:, ::-1][:300, 60:360][:, ::-1] if name in ("another picture", "swap") else None
+        cut = np.ascontiguousarray(tile[:300, 60:360] if part is None else part)
+        cv2.rectangle(cut, (0, 276), (300, 300), (255, 255, 255), -1)
+        cv2.putText(cut, name, (8, 293), 0, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        shown.append(cut)
+    target = folder / f"{path.stem}_effects.png"
+    write_picture(target, np.vstack([np.hstack(shown[:4]), np.hstack(shown[4:])]))
+    print(f"effects: {target}")
+
+
+def paint(image: Image, face: Face) -> Image:
+    """The picture with lipstick and eye shadow, for want of a photo of somebody with makeup."""
+    assert face.mesh is not None
+    result = image.astype(np.float32)
+    for region, color in (("lips", (50, 15, 150)), ("shadow", (150, 80, 50))):
+        light = result.mean(axis=2, keepdims=True) / 110
+        weight = 0.7 * region_mask(image.shape, face.mesh.points, region, feather=1.5)[..., None]
+        result += weight * (light * np.array(color, np.float32) - result)
+    return np.clip(result, 0, 255).astype(np.uint8)
 
 
 def follow(video: Path, folder: Path) -> int:
