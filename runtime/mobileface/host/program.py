@@ -23,6 +23,10 @@ __all__ = ["run_program"]
 _FAILED = 2
 _READER_LEFT = 1
 
+_KEPT: list[BaseException] = []
+"""What a signal raised in a program that ends: as long as it is referenced, so are the frames that
+it went through, and what a library was in the middle of is not destroyed."""
+
 
 def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> int:
     """Runs a program, and turns how it ends into one sentence on stderr and an exit code.
@@ -32,8 +36,9 @@ def run_program(name: str, run: Callable[[], int], *, final: bool = False) -> in
     Args:
         name: Its name, for messages.
         run: The program; returns its exit code.
-        final: The process ends after it. After a signal it then ends at once, without the end of
-            the interpreter: a library that the signal left half loaded may crash there.
+        final: The process ends after it. After a signal it then ends at once: files are completed,
+            but networks are not destroyed, and the interpreter does not end, since a library that
+            the signal left half loaded or in the middle of something may crash there.
 
     Returns:
         The exit code of ``run``; 2 after an error, also if stdout is closed or cannot be written;
@@ -72,6 +77,8 @@ def _run(name: str, run: Callable[[], int], final: bool) -> tuple[int, bool]:
             ended = error if isinstance(error, KeyboardInterrupt) else received()
             if ended is None and not isinstance(error, MobileFaceError):
                 raise
+            if final and ended is not None:
+                _KEPT.append(error)
             text = f"error: {error}" if ended is None else sentence(ended)
             print(f"{name}: {text}", file=sys.stderr)
             _drop_output()
