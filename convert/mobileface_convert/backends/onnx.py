@@ -41,21 +41,11 @@ def to_onnx(
     name: str = "network",
     dtypes: Mapping[str, npt.DTypeLike] | None = None,
 ) -> onnx.ModelProto:
-    """Converts a graph to ONNX and simplifies it; see `build_onnx`.
-
-    Args:
-        graph: The network.
-        input_shapes: Shape of each network input; a string is a dynamic dimension.
-        outputs: Names of the outputs; by default the names of the nodes that compute them, with
-            the output's number (``split_output1``) where a node computes several.
-        opset: Version of the ONNX operator set.
-        name: Name of the ONNX graph.
-        dtypes: Element types of the inputs that are not float32.
+    """Converts a graph to ONNX as `build_onnx` does, and simplifies it.
 
     Raises:
-        GraphError: If a weight is missing or shapes do not match; names node and array.
-        UnsupportedOperatorError: If an operator or attribute is not supported.
-        ConversionError: If the result is not a valid ONNX model (a defect of the converter).
+        ConversionError: See `build_onnx`; or the result is not a valid ONNX model (a defect of the
+            converter).
     """
     built = build_onnx(graph, input_shapes, outputs, opset=opset, name=name, dtypes=dtypes)
     return clean(built, graph.origin)
