@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -70,20 +69,6 @@ def test_videos(portrait: Path, tmp_path: Path, capsys: Output) -> None:
     empty = write_video(tmp_path / "empty.avi", [wall] * 2)
     assert call(empty, "--output", target) == 0
     assert "no face to draw; all is white" in capsys.readouterr().err
-
-
-@pytest.mark.needs_vtracer
-def test_svg_is_the_drawing(portrait: Path, tmp_path: Path) -> None:
-    """Its size is the drawing's, and it has paths."""
-    target = tmp_path / "out.svg"
-    assert call(portrait, "--output", target) == 0
-    assert call(portrait, "--output", target.with_suffix(".png")) == 0
-    root = ElementTree.fromstring(target.read_text(encoding="utf-8"))
-    height, width = cv2.imread(str(target.with_suffix(".png")), cv2.IMREAD_GRAYSCALE).shape
-    paths = root.findall("{http://www.w3.org/2000/svg}path")
-    print(f"{len(paths)} paths, {target.stat().st_size} bytes")
-    assert (root.get("width"), root.get("height")) == (str(width), str(height))
-    assert len(paths) > 20
 
 
 @pytest.mark.parametrize(
