@@ -20,6 +20,7 @@ from mobileface.models.session import Session
 from mobileface.tasks.embedding import Embedder
 from mobileface.vision.image import Image, to_tensor
 from mobileface.vision.picture_files import read_image
+from mobileface_convert import makers
 from mobileface_convert.build.pipeline import convert, verify_model
 from mobileface_convert.oracles.verify import compare_outputs, run_batches
 from mobileface_convert.passes import TARGETS
@@ -30,6 +31,8 @@ from tests.convert.parity.test_identification import MAX_ABS_ERROR, VERSIONS, cr
 FloatArray = npt.NDArray[np.float32]
 
 pytestmark = pytest.mark.needs_source
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def recipe(version: int, target: str, *, uint8: bool = False, unit: bool = False) -> Recipe:
@@ -182,3 +185,47 @@ def test_models_that_cannot_read_pixels(name: str, message: str) -> None:
 def test_models_that_give_no_embeddings() -> None:
     with pytest.raises(ConversionError, match="the model has no embeddings to normalise"):
         load_recipe("attribute_v1").normalizing()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_zeroed_weights_change_no_bit(
+    source: Path,
+    tmp_path: Path,
+    shown: dict[str, list[Image]],
+    version: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On all faces: what the weights add to sums is below their rounding."""
+    made = build(source, tmp_path / "zeroed", recipe(version, "x86"))
+    kept = {
+        name: tuple(step for step in steps if step[0] != "zero_weights")
+        for name, steps in TARGETS.items()
+    }
+    monkeypatch.setattr(makers.network, "TARGETS", kept)
+    plain = build(source, tmp_path / "plain", recipe(version, "x86"))
+    fed = to_tensor(shown["faces"], made.image)
+    rows = [run_batches(embedder.session, fed, 8) for embedder in (made, plain)]
+    print(f"V{version}: largest difference {np.abs(rows[0] - rows[1]).max():.2g}")
+    np.testing.assert_array_equal(*rows)
+
+
+def test_no_model_has_denormal_weights(source: Path, tmp_path: Path) -> None:
+    """Neither those that are shipped nor identification V1 to V3 for any machine."""
+    files = sorted((ROOT / "models_onnx").glob("*.onnx"))
+    for version in VERSIONS:
+        for target in ("portable", "x86"):
+            made = convert(
+                recipe(version, target),
+                DirectorySource(source),
+                tmp_path / target,
+                verify=False,
+            )
+            files.append(made.path)
+    tiny = np.finfo(np.float32).tiny
+    for path in files:
+        for tensor in onnx.load(str(path)).graph.initializer:
+            array = onnx.numpy_helper.to_array(tensor)
+            if array.dtype == np.float32:
+                small = (array != 0) & (np.abs(array) < tiny)
+                assert not small.any(), f"{path.name}, {tensor.name}: {small.sum()}"
+    print(f"{len(files)} files")
