@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 from ..effects.backdrops import COLORS, Backdrop
-from ..effects.background import change_background, shows_person
+from ..effects.background import change_background, shows_person, with_heads
 from ..effects.background_video import BackgroundChanger, small_mask
 from ..errors import ImageError, shown
-from ..tasks.loading import load
+from ..tasks.loading import load, load_detector
 from ..tasks.person_segmenter import PersonSegmenter
 from ..vision.picture_files import read_image
 from ..vision.video import VideoReader, is_video
 from .faces import write_picture
 from .inputs import ImageFiles
-from .options import add_models_folder
+from .options import add_model_choice, add_models_folder
 from .output import print_text
 from .rewriting import add_rewritten, planned_outputs, rewrite_video
 
@@ -45,6 +45,7 @@ def add_background(parser: argparse.ArgumentParser) -> None:
         help="replace it by this picture, scaled to cover and cut to its middle",
     )
     add_models_folder(parser)
+    add_model_choice(parser, "detector")
     parser.set_defaults(run=run_background)
 
 
@@ -54,10 +55,11 @@ def run_background(options: argparse.Namespace) -> int:
     backdrop = Backdrop(blur=options.blur, fill=options.color, picture=picture)
     targets = planned_outputs(options)
     segmenter: PersonSegmenter = load(task="segmentation", models=options.models)
+    detector = load_detector(options.detector, models=options.models)
     files = ImageFiles([path for path in targets if not is_video(path)])
     empty = 0
     for path, image in files:
-        mask = small_mask(segmenter, image)
+        mask = with_heads(small_mask(segmenter, image), detector.detect(image).boxes, image.shape)
         if not (backdrop.unchanged or shows_person(mask)):
             empty += 1
             error = ImageError("no person found; nothing is written", where=str(path))
@@ -66,7 +68,9 @@ def run_background(options: argparse.Namespace) -> int:
         write_picture(targets[path], change_background(image, mask, backdrop))
         print_text(str(targets[path]))
     for path in filter(is_video, targets):
-        interrupted = _change_video(path, targets[path], BackgroundChanger(segmenter, backdrop))
+        interrupted = _change_video(
+            path, targets[path], BackgroundChanger(segmenter, backdrop, detector=detector)
+        )
         if interrupted:
             return interrupted
     return 2 if files.failed or empty else 0

@@ -1,6 +1,8 @@
 """Changes what lies behind people: blurred, one colour, or another picture.
 
-1. A network gives a soft mask of people, a few hundred pixels wide (`PersonSegmenter`).
+1. A network gives a soft mask of people, a few hundred pixels wide (`PersonSegmenter`). It is made
+   for one person close to the camera; in groups it fades, so the heads of faces that a detector
+   found are added (`with_heads`).
 2. A guided filter with the gray image as guide gives it the edges of the image, at the image's own
    size (He, Sun and Tang, "Guided image filtering", 2013): in each window the mask is a linear
    function of the gray values. Between `_CLEAR` and 1 − `_CLEAR` it is stretched to
@@ -27,7 +29,7 @@ from ..vision.guided_filter import guided_strips
 from ..vision.image import ChannelOrder, Image, check_color, check_image, to_color
 from .backdrops import Backdrop, shrunk, to_bytes, weighted_blur, whole_factor
 
-__all__ = ["change_background", "check_mask", "person_alpha", "shows_person"]
+__all__ = ["change_background", "check_mask", "person_alpha", "shows_person", "with_heads"]
 
 _WINDOW = 4.0
 """Radius of the guided filter's windows, in pixels of the mask as the network gives it."""
@@ -51,6 +53,36 @@ _COLOR_SIDE = 192
 
 _COLOR_SIGMA = 1.5
 """Sigma of these means, in pixels of those images."""
+
+
+_HEAD, _LIFTED = (1.25, 1.5), 0.12
+"""Width and height of a head with its hair, and how far its centre is above the face's, in widths
+and heights of the face's box."""
+
+_HEAD_SIGMA = 0.08
+"""Sigma of the head's edge, in widths of the box."""
+
+
+def with_heads(mask: FloatArray, boxes: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """A mask of people that is 1 also on an ellipse around each face, with a soft edge.
+
+    Args:
+        mask: float32 (h, w), 0 to 1: see `person_alpha`.
+        boxes: (N, 4): x1, y1, x2, y2 of the faces in pixels of the image.
+        shape: Height and width of the image.
+    """
+    scale = np.array([mask.shape[1] / shape[1], mask.shape[0] / shape[0]])
+    for x1, y1, x2, y2 in np.asarray(boxes, np.float64).reshape(-1, 4):
+        size = np.array([x2 - x1, y2 - y1])
+        centre = np.array([(x1 + x2) / 2, (y1 + y2) / 2 - _LIFTED * size[1]]) * scale
+        axes = size * _HEAD / 2 * scale
+        head = np.zeros(mask.shape, np.uint8)
+        (x, y), (a, b) = np.rint(16 * np.stack([centre, axes])).astype(int).tolist()
+        cv2.ellipse(head, (x, y), (a, b), 0, 0, 360, (255,), -1, cv2.LINE_AA, 4)
+        sigma = max(_HEAD_SIGMA * size[0] * scale[0], 0.5)
+        soft = cv2.GaussianBlur(head, (0, 0), sigma).astype(np.float32) / 255
+        mask = np.maximum(mask, soft)
+    return mask
 
 
 def shows_person(mask: FloatArray) -> bool:

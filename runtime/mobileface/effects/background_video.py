@@ -9,10 +9,11 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import InputError
+from ..tasks.detection import Detector
 from ..tasks.person_segmenter import PersonSegmenter
 from ..vision.image import ChannelOrder, Image, check_color, check_image, resize, to_color
 from .backdrops import Backdrop
-from .background import change_background, shows_person
+from .background import change_background, shows_person, with_heads
 
 __all__ = ["BackgroundChanger", "MaskSmoother", "small_mask"]
 
@@ -89,6 +90,7 @@ class BackgroundChanger:
         segmenter: A model of kind "person_mask".
         backdrop: What takes the place of the background.
         fps: Frames per second of the video, for frames without times.
+        detector: Finds faces, whose heads are kept (`with_heads`); None: what the mask shows alone.
 
     Attributes:
         backdrop: The backdrop.
@@ -104,10 +106,18 @@ class BackgroundChanger:
         >>> shown = changer(frame)                                             # doctest: +SKIP
     """
 
-    def __init__(self, segmenter: PersonSegmenter, backdrop: Backdrop, *, fps: float = 25) -> None:
+    def __init__(
+        self,
+        segmenter: PersonSegmenter,
+        backdrop: Backdrop,
+        *,
+        fps: float = 25,
+        detector: Detector | None = None,
+    ) -> None:
         if not (np.isfinite(fps) and fps > 0):
             raise InputError(f"fps {fps} is not a positive number")
         self._segmenter, self.backdrop = segmenter, backdrop
+        self._detector = detector
         self._smoother = MaskSmoother()
         self._gap, self._time = 1 / fps, math.nan
         self.frames = self.empty = 0
@@ -134,6 +144,9 @@ class BackgroundChanger:
         size = self._segmenter.spec.require_input()
         small = resize(frame, size.height, size.width)
         found = self._segmenter(small, color=color)
+        if self._detector is not None:
+            boxes = self._detector.detect(frame, color=color).boxes
+            found = with_heads(found, boxes, frame.shape)
         self.frames += 1
         self.empty += not shows_person(found)
         mask = self._smoother(found, to_color(small, "gray", color), gap)

@@ -11,6 +11,7 @@ import pytest
 import mobileface
 from mobileface import Backdrop, VideoReader, change_background, read_image
 from mobileface.commands.main import main
+from mobileface.effects.background import with_heads
 from mobileface.effects.background_video import small_mask
 from tests.runtime.models.test_starter import no_users_models  # noqa: F401  (autouse)
 from tests.runtime.vision.test_video import write_video
@@ -30,6 +31,7 @@ def write(path: Path, image: object) -> Path:
 def test_the_command_is_the_function(portrait: Path, tmp_path: Path) -> None:
     """Colour, gray and transparent pictures; each of the three backdrops."""
     image, segmenter = read_image(portrait), mobileface.load("segmentation_selfie")
+    detector = mobileface.load_detector("detection_yunet")
     alpha = np.full((*image.shape[:2], 1), 90, np.uint8)
     scene = write(tmp_path / "scene.png", np.random.RandomState(2).randint(0, 256, (40, 90, 3)))
     pictures = {
@@ -46,7 +48,9 @@ def test_the_command_is_the_function(portrait: Path, tmp_path: Path) -> None:
             (("--image", scene), Backdrop(picture=read_image(scene))),
         ):
             assert call(path, *options, "--output", target) == 0
-            expected = change_background(given, small_mask(segmenter, given), backdrop)
+            boxes = detector.detect(given).boxes
+            mask = with_heads(small_mask(segmenter, given), boxes, given.shape)
+            expected = change_background(given, mask, backdrop)
             assert np.array_equal(read_image(target), expected)
     assert call(portrait, "--blur", 0, "--output", target) == 0
     assert np.array_equal(read_image(target), image)

@@ -16,7 +16,7 @@ import mobileface
 from mobileface import Backdrop, BackgroundChanger, change_background
 from mobileface.arrays import FloatArray
 from mobileface.effects.backdrops import COLORS, parse_color
-from mobileface.effects.background import person_alpha, shows_person
+from mobileface.effects.background import person_alpha, shows_person, with_heads
 from mobileface.effects.background_video import MaskSmoother, small_mask
 from mobileface.errors import ImageError, InputError
 from mobileface.vision.image import Image
@@ -237,6 +237,23 @@ def test_no_ghosts_and_less_flicker(portrait: Path) -> None:
     assert (changer(wall) == (0, 255, 0)).all()
     assert changer.frames == 13
     assert changer.empty == 1
+
+
+def test_heads_are_kept_where_the_mask_shows_nobody(portrait: Path) -> None:
+    """The face with its hair stays as it is, what is far from it is replaced."""
+    image = np.asarray(read_image(portrait), np.uint8)
+    (box,) = mobileface.load_detector("detection_yunet").detect(image).boxes
+    mask = with_heads(np.zeros((256, 256), np.float32), box[None], image.shape)
+    result = change_background(image, mask, Backdrop(fill="lime"))
+    x1, y1, x2, y2 = box.astype(int)
+    w, h = (x2 - x1) // 5, (y2 - y1) // 5  # without the corners of the box
+    changed = np.abs(result.astype(int) - image).max(axis=2)
+    face = changed[y1 + h : y2 - h, x1 + w : x2 - w]
+    print(f"face {face.mean():.2f}, far from it {changed[-90:, :90].mean():.0f} levels")
+    assert face.mean() <= 0.1
+    assert changed[y1 - (y2 - y1) // 4 : y1, (x1 + x2) // 2].max() <= 2  # the hair above
+    assert (result[-90:, :90] == (0, 255, 0)).all()
+    assert (with_heads(mask, np.zeros((0, 4)), image.shape) == mask).all()
 
 
 def test_colors_are_those_of_css() -> None:
