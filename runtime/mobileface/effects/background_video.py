@@ -27,6 +27,9 @@ from the second on the mask there is that of the new frame alone."""
 _CUT = 0.4
 """Share of pixels that have moved from which on a frame begins anew everywhere."""
 
+_DETECT_EVERY = 4
+"""Faces are looked for in every fourth frame: heads are drawn wide enough for what they move."""
+
 _NOISE_SIGMA = 2.0
 """Sigma, in pixels of the mask, of the smoothing of that change."""
 
@@ -117,7 +120,7 @@ class BackgroundChanger:
         if not (np.isfinite(fps) and fps > 0):
             raise InputError(f"fps {fps} is not a positive number")
         self._segmenter, self.backdrop = segmenter, backdrop
-        self._detector = detector
+        self._detector, self._boxes = detector, np.zeros((0, 4), np.float32)
         self._smoother = MaskSmoother()
         self._gap, self._time = 1 / fps, math.nan
         self.frames = self.empty = 0
@@ -145,8 +148,9 @@ class BackgroundChanger:
         small = resize(frame, size.height, size.width)
         found = self._segmenter(small, color=color)
         if self._detector is not None:
-            boxes = self._detector.detect(frame, color=color).boxes
-            found = with_heads(found, boxes, frame.shape)
+            if self.frames % _DETECT_EVERY == 0:
+                self._boxes = self._detector.detect(frame, color=color).boxes
+            found = with_heads(found, self._boxes, frame.shape)
         self.frames += 1
         self.empty += not shows_person(found)
         mask = self._smoother(found, to_color(small, "gray", color), gap)

@@ -208,13 +208,13 @@ class VideoWriter:
             for it; if the size or frame rate is invalid, or the folder cannot be written.
 
     Example:
-        >>> with VideoWriter(Path("out.mp4"), 25, 1280, 720) as video:   # doctest: +SKIP
+        >>> with VideoWriter("out.mp4", 25, 1280, 720) as video:   # doctest: +SKIP
         ...     video.write(frame)
     """
 
     def __init__(
         self,
-        path: Path,
+        path: str | Path,
         fps: float,
         width: int,
         height: int,
@@ -223,6 +223,7 @@ class VideoWriter:
         metadata: bool = True,
         comment: str = "",
     ) -> None:
+        path = Path(path)
         check_place(path)
         suffix = path.suffix.lower()
         if not suffix and written_through(path):
