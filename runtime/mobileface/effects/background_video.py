@@ -30,6 +30,9 @@ _CUT = 0.4
 _DETECT_EVERY = 4
 """Faces are looked for in every fourth frame: heads are drawn wide enough for what they move."""
 
+_ANEW = 0.1
+"""Share of pixels that have changed since then from which on they are looked for at once."""
+
 _NOISE_SIGMA = 2.0
 """Sigma, in pixels of the mask, of the smoothing of that change."""
 
@@ -121,6 +124,7 @@ class BackgroundChanger:
             raise InputError(f"fps {fps} is not a positive number")
         self._segmenter, self.backdrop = segmenter, backdrop
         self._detector, self._boxes = detector, np.zeros((0, 4), np.float32)
+        self._seen: Image | None = None
         self._smoother = MaskSmoother()
         self._gap, self._time = 1 / fps, math.nan
         self.frames = self.empty = 0
@@ -147,11 +151,19 @@ class BackgroundChanger:
         size = self._segmenter.spec.require_input()
         small = resize(frame, size.height, size.width)
         found = self._segmenter(small, color=color)
+        gray = to_color(small, "gray", color)
         if self._detector is not None:
-            if self.frames % _DETECT_EVERY == 0:
+            if self._must_detect(gray):
                 self._boxes = self._detector.detect(frame, color=color).boxes
+                self._seen = gray
             found = with_heads(found, self._boxes, frame.shape)
         self.frames += 1
         self.empty += not shows_person(found)
-        mask = self._smoother(found, to_color(small, "gray", color), gap)
+        mask = self._smoother(found, gray, gap)
         return change_background(frame, mask, self.backdrop, color=color)
+
+    def _must_detect(self, gray: Image) -> bool:
+        """Whether faces may be elsewhere than they were found: a head must not outlive a cut."""
+        if self._seen is None or self.frames % _DETECT_EVERY == 0:
+            return True
+        return float(np.mean(cv2.absdiff(gray, self._seen) > _MOVED)) >= _ANEW
