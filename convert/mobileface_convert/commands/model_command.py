@@ -10,7 +10,7 @@ from mobileface.host.output_options import OutputFile
 from mobileface.host.outputs import check_outputs
 
 from ..exports.exported import Exported
-from ..exports.interface import add_interface
+from ..exports.interface import add_interface, parse_shape
 from ..exports.network_export import TOLERANCE, export_model
 from ..exports.tflite_export import TFLITE_TOLERANCE, export_tflite
 from ..graph.onnx_builder import DEFAULT_OPSET
@@ -101,7 +101,7 @@ def _of_checkpoint(options: argparse.Namespace) -> Exported:
         options.symbol,
         options.params,
         options.output,
-        shapes=dict(_shape(text) for text in options.input_shape),
+        shapes=dict(parse_shape(text) for text in options.input_shape),
         outputs=options.outputs,
         opset=options.opset,
         static=options.static,
@@ -147,16 +147,3 @@ def _of_tflite(options: argparse.Namespace) -> Exported:
         verify=options.verify,
         tolerance=TFLITE_TOLERANCE if options.tolerance is None else options.tolerance,
     )
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Parses an --input-shape; returns the name (empty if not given) and the sizes.
-
-    Raises:
-        ConversionError: If the text is not a shape.
-    """
-    name, _, sizes = text.rpartition("=")
-    try:
-        return name, tuple(int(size) for size in sizes.split(","))
-    except ValueError:
-        raise ConversionError(f"--input-shape '{text}' is not like 1,3,112,112") from None

@@ -30,6 +30,7 @@ from mobileface.host.output_options import OutputFile
 from mobileface.host.outputs import check_outputs
 
 from ..exports.exported import write_exported
+from ..exports.interface import parse_shape
 from ..exports.optimised import (
     MACHINES,
     TOLERANCE,
@@ -106,7 +107,7 @@ def _optimize(options: argparse.Namespace) -> int:
     ]
     check_outputs(files, [options.file])
     _check(options)
-    shapes = dict(_shape(text) for text in options.input_shape)
+    shapes = dict(parse_shape(text) for text in options.input_shape)
     model = read(options.file)
     found = optimise_network(
         model,
@@ -174,19 +175,6 @@ def _pixels(options: argparse.Namespace) -> Pixels | None:
     if options.input != "uint8":
         return None
     return Pixels(tuple(options.mean or (0.0,)), tuple(options.std or (1.0,)))
-
-
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """Parses an --input-shape; returns the name (empty if not given) and the sizes.
-
-    Raises:
-        ConversionError: If the text is not a shape.
-    """
-    name, _, sizes = text.rpartition("=")
-    parts = sizes.split(",")
-    if not all(part.strip().isdecimal() and 0 < int(part) < 1 << 20 for part in parts):
-        raise ConversionError(f"--input-shape '{text}' is not like 1,3,112,112")
-    return name, tuple(int(part) for part in parts)
 
 
 def _document(

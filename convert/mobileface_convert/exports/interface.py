@@ -17,7 +17,7 @@ from ..graph.source_graph import Graph
 from ..passes import Pass, read_uint8, unit_length
 from ..recipes.recipe import Recipe
 
-__all__ = ["Interface", "adapted", "add_interface", "image_input"]
+__all__ = ["Interface", "adapted", "add_interface", "image_input", "parse_shape"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -47,11 +47,6 @@ class Interface:
         if self.normalize:
             found.append(("unit_length", unit_length))
         return found
-
-    @property
-    def dtypes(self) -> dict[str, npt.DTypeLike]:
-        """Element types of the model's inputs that are not float32."""
-        return {} if self.pixels is None else {self.pixels: np.uint8}
 
     def shapes(self, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, Shape]:
         """Converts the shapes of the network's inputs to those of the model's inputs."""
@@ -121,6 +116,19 @@ def adapted(recipe: Recipe, options: argparse.Namespace) -> Recipe:
     recipe = recipe.targeting(options.machine)
     recipe = recipe.reading_uint8() if options.input == "uint8" else recipe
     return recipe.normalizing() if options.normalize else recipe
+
+
+def parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Parses an --input-shape; returns the name (empty if not given) and the sizes.
+
+    Raises:
+        ConversionError: If the text is not a shape.
+    """
+    name, _, sizes = text.rpartition("=")
+    try:
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise ConversionError(f"--input-shape '{text}' is not like 1,3,112,112") from None
 
 
 def image_input(graph: Graph, shapes: Mapping[str, Sequence[int | str]]) -> str:

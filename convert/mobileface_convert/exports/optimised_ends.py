@@ -175,6 +175,11 @@ class Ends:
         if value.name in given or "" in given:
             named = list(given.get(value.name, given.get("", ())))
             pairs = zip(sizes, named, strict=False)
+            if min(named, default=0) < 1:
+                raise ConversionError(
+                    f"input '{value.name}' must have sizes of at least 1, not {named}",
+                    where=self._where,
+                )
             if len(named) != len(sizes) or any(have not in (None, want) for have, want in pairs):
                 raise ConversionError(
                     f"input '{value.name}' has sizes "

@@ -18,7 +18,7 @@ from mobileface.vision.picture_files import read_image
 
 from ..backends.quantized import dense_only, quantize
 from ..build.calibration_images import ImageSet, read_samples
-from ..oracles.verify import open_timed
+from .optimised_ends import open_session
 
 __all__ = ["Int8", "quantised"]
 
@@ -72,7 +72,7 @@ def quantised(model: onnx.ModelProto, folder: Path, where: str, threads: int = 1
 
     dense = dense_only(model)
     small = quantize(model, lambda: feeds(samples.calibration), where, dense=dense).model
-    sessions = [open_timed(network, threads) for network in (model, small)]
+    sessions = [open_session(network, threads, where) for network in (model, small)]
     shown = list(feeds(samples.evaluation))
     rows = [
         np.stack([np.ravel(session.run(None, fed)[0]) for fed in shown]).astype(np.float64)

@@ -31,7 +31,6 @@ __all__ = [
     "compare_outputs",
     "golden_path",
     "open_model",
-    "open_timed",
     "probe_input",
     "probe_tensor",
     "read_golden",
@@ -68,16 +67,6 @@ def open_model(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
         options,
         providers=["CPUExecutionProvider"],
         enable_fallback=0,  # it prints on stdout, and fails a second time
-    )
-
-
-def open_timed(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    """Opens a model that is in memory with a number of threads, to measure its time."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
 
