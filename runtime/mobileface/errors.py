@@ -14,6 +14,7 @@
     ├── GalleryError                       unusable gallery file
     ├── OutputError                        output cannot be written
     ├── TuningError                        unusable settings of this machine
+    ├── BusyError                          the service has too much to do
     └── ConversionError                    error of the converter (mobileface_convert)
         ├── SourceError                    source file is missing or cannot be fetched
         │   └── SourceIntegrityError       source file has the wrong hash
@@ -33,6 +34,7 @@ import re
 
 # The exceptions; `shown` is used inside of the three packages.
 __all__ = [
+    "BusyError",
     "CalibrationError",
     "ConversionError",
     "GalleryError",
@@ -150,6 +152,10 @@ class OutputError(MobileFaceError):
 
 class TuningError(MobileFaceError):
     """A file of stored settings is invalid."""
+
+
+class BusyError(MobileFaceError):
+    """The service has more to do than it takes; the same request may succeed a moment later."""
 
 
 class ConversionError(MobileFaceError):

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -18,6 +17,7 @@ from ..host.outputs import check_outputs, unique_stems
 from ..tasks.align import align, allows_crop
 from ..tasks.base import Task
 from ..tasks.drawing import draw_faces
+from ..tasks.records import face_record
 from ..tasks.table import TASKS, with_needs
 from ..types import Face
 from ..vision.comments import commented_picture
@@ -40,8 +40,6 @@ __all__ = [
     "add_align",
     "add_analyze",
     "add_task",
-    "face_record",
-    "face_values",
     "report_damaged",
     "write_picture",
 ]
@@ -156,15 +154,6 @@ def run_align(options: argparse.Namespace) -> int:
     return 2 if files.failed else 0
 
 
-def face_record(
-    path: Path, image: Image, faces: Sequence[Face], embeddings: bool
-) -> dict[str, Any]:
-    """One image as JSON types: file, width, height and faces."""
-    height, width = image.shape[:2]
-    records = [face_values(face, embeddings) for face in faces]
-    return {"file": str(path), "width": width, "height": height, "faces": records}
-
-
 def write_picture(path: Path, image: Image, *, comment: str = "") -> None:
     """Writes an image in the format of the file's suffix, with a comment if one is given.
 
@@ -213,14 +202,6 @@ def report_damaged(analyzer: FaceAnalyzer) -> None:
     reasons = {task: analyzer.missing[task] for task in analyzer.damaged} | analyzer.refused
     for name, reason in reasons.items():
         print(f"mobileface: {shown(name)} skipped: {shown(reason)}", file=sys.stderr)
-
-
-def face_values(face: Face, embeddings: bool) -> dict[str, Any]:
-    """A face as JSON types, with the results of each task."""
-    record: dict[str, Any] = {}
-    for task in TASKS:
-        record |= task.to_json(face, embeddings)
-    return record
 
 
 def _text(path: Path, faces: Sequence[Face]) -> list[str]:

@@ -30,7 +30,6 @@ __all__ = [
     "make_worker",
     "open_gallery",
     "read_key",
-    "require_model",
 ]
 
 
@@ -132,19 +131,6 @@ def make_worker(
     query = "SELECT EXISTS (SELECT 1 FROM crop WHERE bbox IS NOT NULL)"
     photos = bool(gallery.database.value(query))
     return make_analyzer(options, gallery if same else None, crops=not photos)
-
-
-def require_model(gallery: Gallery, source: FaceAnalyzer | Embedder) -> None:
-    """Checks that a search uses the gallery's model.
-
-    Raises:
-        InputError: If it uses a different model.
-        ModelNotFoundError: If the analyzer has no embedder.
-    """
-    embedder = source.embedder if isinstance(source, FaceAnalyzer) else source
-    if embedder is None:
-        raise ModelNotFoundError("no identification model to search the gallery with")
-    gallery.stamp.require(embedder.identity, str(gallery.path))
 
 
 def calibration_of(identity: str, options: argparse.Namespace) -> Calibration | None:

@@ -12,19 +12,17 @@ import numpy as np
 
 from ..analyzer import FaceAnalyzer
 from ..gallery import Gallery, Identification, Match
+from ..gallery.track_names import TrackNames
 from ..matching.decisions import DecisionRule, no_rule
 from ..tasks.embedding import Embedder
-from ..tracking.follower import FollowedFace
+from ..tasks.records import face_values
 from ..types import Face
-from .faces import face_values
-from .gallery_access import engine_of, make_analyzer, open_gallery, require_model
+from .gallery_access import engine_of, make_analyzer, open_gallery
 from .inputs import ImageFiles, find_pictures
 from .options import thresholds_given
 from .output import print_json, print_text
 
-__all__ = ["TrackNames", "run_search", "track_names"]
-
-_MAX_TRACKS = 4096
+__all__ = ["run_search", "track_names"]
 
 
 def run_search(options: argparse.Namespace) -> int:
@@ -33,7 +31,8 @@ def run_search(options: argparse.Namespace) -> int:
     engine = engine_of(options)
     with open_gallery(options) as gallery:
         source = make_analyzer(options, gallery)
-        require_model(gallery, source)
+        embedder = source.embedder if isinstance(source, FaceAnalyzer) else source
+        gallery.stamp.require_model(embedder, str(gallery.path))
         wanted = {**thresholds_given(options), "templates": options.templates}
         _say_rule(gallery, gallery.decision_rule(**wanted), options.json)
         files = ImageFiles(paths)
@@ -56,64 +55,6 @@ def run_search(options: argparse.Namespace) -> int:
             else:
                 print_text(*_text(str(path), results))
     return 2 if files.failed else 0
-
-
-class TrackNames:
-    """Identifies the faces of a video; searches the gallery only when an embedding has changed.
-
-    Without a rule, because there is no calibration and no threshold, everybody is unknown.
-
-    Args:
-        gallery: The gallery.
-        threshold: Similarity threshold (cosine).
-        fmr: False match rate that determines the threshold instead.
-        fpir: False positive identification rate that determines the threshold instead.
-
-    Attributes:
-        gallery: The gallery.
-        rule: The rule at the start; that of each `Identification` follows the gallery's size.
-
-    Raises:
-        InputError: As for `Gallery.search`.
-    """
-
-    def __init__(
-        self,
-        gallery: Gallery,
-        *,
-        threshold: float | None = None,
-        fmr: float | None = None,
-        fpir: float | None = None,
-    ) -> None:
-        self.gallery = gallery
-        self._wanted: dict[str, Any] = {"threshold": threshold, "fmr": fmr, "fpir": fpir}
-        self.rule = gallery.decision_rule(**self._wanted)
-        self._known: dict[int, tuple[bytes, Identification]] = {}
-
-    def require(self, analyzer: FaceAnalyzer) -> None:
-        """Checks that an analyzer uses the gallery's model; see `require_model`."""
-        require_model(self.gallery, analyzer)
-
-    def __call__(self, faces: Sequence[FollowedFace]) -> dict[int, Identification]:
-        """The identifications of a frame's faces, by `track_id`; omits faces without embedding."""
-        keys = {
-            followed.track_id: followed.face.embedding.tobytes()
-            for followed in faces
-            if followed.face.embedding is not None and followed.face.embedding.any()
-        }
-        fresh = [
-            track_id
-            for track_id, key in keys.items()
-            if track_id not in self._known or self._known[track_id][0] != key
-        ]
-        if fresh:
-            vectors = np.stack([np.frombuffer(keys[track_id], np.float32) for track_id in fresh])
-            found = self.gallery.search(vectors, top=1, **self._wanted)
-            for track_id, result in zip(fresh, found, strict=True):
-                self._known[track_id] = (keys[track_id], result)
-        while len(self._known) > _MAX_TRACKS:
-            self._known.pop(next(iter(self._known)))
-        return {track_id: self._known[track_id][1] for track_id in keys if track_id in self._known}
 
 
 @contextlib.contextmanager

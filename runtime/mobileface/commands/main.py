@@ -20,6 +20,7 @@ from .gallery_options import add_gallery
 from .model_list import add_models
 from .portraits import add_portrait
 from .retouch import add_enhance, add_makeup
+from .serving import add_serve
 from .swapping import add_swap
 from .track import add_track
 from .tune import add_tune
@@ -43,6 +44,7 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "swap": ("put the face of a photo onto faces of photos and videos", add_swap),
     "background": ("blur or replace what lies behind people", add_background),
     "portrait": ("draw people in black lines on white", add_portrait),
+    "serve": ("answer over HTTP, with a web page and live cameras", add_serve),
     "bench": ("measure the run time of models and the pipeline", add_bench),
     "tune": ("find and save the fastest settings for this machine", add_tune),
     "doctor": ("check that everything is installed and works", add_doctor),

@@ -31,13 +31,14 @@ from ..errors import InputError
 from ..host.ending import held
 from ..host.output_options import OutputFile
 from ..tasks.drawing import draw_faces
+from ..tasks.records import face_values
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..tracking.tracker import Confirmation
 from ..vision.draw import write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
 from ..vision.video_source import is_url, shown_url
-from .faces import face_values, report_damaged
+from .faces import report_damaged
 from .json_lines import JsonLines
 from .options import (
     RenamedOption,
@@ -56,7 +57,7 @@ from .progress import Progress
 
 if TYPE_CHECKING:
     from ..gallery import Identification
-    from .gallery_search import TrackNames
+    from ..gallery.track_names import TrackNames
 
     People = Mapping[int, Identification] | None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import __version__
-from ..errors import CalibrationError, GalleryError, InputError
+from ..errors import CalibrationError, GalleryError, InputError, ModelNotFoundError
 from ..host.files import sha256
 from ..matching.calibration import Calibration
 from ..tasks.embedding import Embedder
@@ -136,6 +136,21 @@ class Stamp:
         values["keeps_crops"] = bool(values["keeps_crops"])
         values["calibration"] = read_json(values["calibration"], where)
         return cls.from_dict(values, where)
+
+    def require_model(self, embedder: Embedder | None, where: str = "") -> None:
+        """Checks that a search uses the gallery's model.
+
+        Args:
+            embedder: The model of the search; None if there is none.
+            where: Location for error messages.
+
+        Raises:
+            InputError: If it is a different model.
+            ModelNotFoundError: If there is no model.
+        """
+        if embedder is None:
+            raise ModelNotFoundError("no identification model to search the gallery with")
+        self.require(embedder.identity, where)
 
     def require(self, identity: str, where: str = "") -> None:
         """Checks that embeddings of a model can be compared with those of the gallery.

@@ -1,0 +1,1 @@
+"""Live cameras: capture, tracks with names, events, snapshots, MQTT. Knows nothing of HTTP."""

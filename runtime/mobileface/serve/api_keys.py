@@ -1,0 +1,107 @@
+"""API keys, and the sessions that the web page gets for one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+from time import monotonic
+
+from ..errors import InputError
+from ..host.files import reason
+
+__all__ = ["ApiKeys", "Sessions"]
+
+_LEAST_LENGTH, _MOST_LENGTH = 16, 256
+_MOST_KEYS = 1000
+_SESSION_SECONDS = 7 * 24 * 3600.0
+_MOST_SESSIONS = 256
+
+
+class ApiKeys:
+    """The accepted keys; without any, everybody is accepted.
+
+    Only SHA-256 digests are kept. A key is compared with every one of them in constant time.
+
+    Args:
+        keys: The keys: 16 to 256 printable ASCII characters each, without spaces.
+
+    Raises:
+        InputError: If a key is too short or too long, or contains other characters.
+    """
+
+    def __init__(self, keys: tuple[str, ...] = ()) -> None:
+        for number, key in enumerate(keys, 1):
+            if not _LEAST_LENGTH <= len(key) <= _MOST_LENGTH or not key.isascii() or " " in key:
+                raise InputError(
+                    f"must be {_LEAST_LENGTH} to {_MOST_LENGTH} ASCII characters without spaces",
+                    where=f"API key {number}",
+                    hint="make one with: python3 -c 'import secrets; print(secrets.token_hex(32))'",
+                )
+        self._digests = tuple(map(_digest, keys))
+
+    @classmethod
+    def read(cls, path: Path | None) -> ApiKeys:
+        """Reads a file with one key a line; blank lines and lines that begin with # do not count.
+
+        Raises:
+            InputError: If the file cannot be read, contains no key, or a key is invalid.
+        """
+        if path is None:
+            return cls()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
+        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not keys or len(keys) > _MOST_KEYS:
+            raise InputError(f"contains {len(keys)} keys", where=str(path), hint="one key a line")
+        try:
+            return cls(tuple(keys))
+        except InputError as error:
+            raise InputError(error.what, where=f"{path}, {error.where}", hint=error.hint) from error
+
+    @property
+    def required(self) -> bool:
+        """True if a key is needed."""
+        return bool(self._digests)
+
+    def accept(self, key: str | None) -> bool:
+        """True if no key is needed, or this is one."""
+        if not self.required:
+            return True
+        digest = _digest(key or "")
+        found = False
+        for known in self._digests:
+            found |= hmac.compare_digest(known, digest)
+        return found and key is not None
+
+
+class Sessions:
+    """Sessions of browsers: random tokens that stand for a key, for seven days."""
+
+    def __init__(self) -> None:
+        self._ends: OrderedDict[bytes, float] = OrderedDict()
+
+    def open(self) -> str:
+        """Opens a session; returns its token."""
+        token = secrets.token_urlsafe(32)
+        self._ends[_digest(token)] = monotonic() + _SESSION_SECONDS
+        while len(self._ends) > _MOST_SESSIONS:
+            self._ends.popitem(last=False)
+        return token
+
+    def accept(self, token: str | None) -> bool:
+        """True for the token of an open session."""
+        return token is not None and self._ends.get(_digest(token), 0.0) > monotonic()
+
+    def close(self, token: str | None) -> None:
+        """Ends a session."""
+        if token is not None:
+            self._ends.pop(_digest(token), None)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

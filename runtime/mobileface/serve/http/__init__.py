@@ -1,0 +1,1 @@
+"""HTTP: routes, keys, limits, and what errors look like. A module of routes per subject."""

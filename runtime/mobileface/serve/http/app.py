@@ -1,0 +1,74 @@
+"""The ASGI application: layers and routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Security
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import APIKeyHeader
+from starlette.formparsers import MultiPartParser
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ... import __version__
+from ..service import Service
+from . import analysis_routes, system_routes
+from .body_limits import BodyLimits
+from .failures import add_failures
+from .guard import Guard
+from .measured import Measured
+
+__all__ = ["Application", "make_app"]
+
+_KEY = APIKeyHeader(name="x-api-key", auto_error=False, description="One of the API keys")
+
+
+class Application:
+    """The routes behind their layers: counting, guard, limits of bodies.
+
+    Args:
+        service: The service.
+
+    Attributes:
+        api: The FastAPI application.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.api = make_app(service)
+        inner: ASGIApp = BodyLimits(self.api, service.settings.limits)
+        guard = Guard(inner, service)
+        self.api.state.guard = guard
+        self._outer = Measured(guard, service.metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        await self._outer(scope, receive, send)
+
+
+def make_app(service: Service) -> FastAPI:
+    """The FastAPI application with all routes that the settings ask for."""
+    # Uploads stay in memory: what is on a disk once may be found there later.
+    MultiPartParser.spool_max_size = service.settings.limits.body_bytes
+    shared: dict[str, Any] = {"dependencies": [Security(_KEY)]}
+    app = FastAPI(
+        title="mobileface",
+        version=__version__,
+        description="Face analysis, galleries of people and live cameras on small machines.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    app.state.service = service
+    add_failures(app)
+    app.include_router(system_routes.router, **shared)
+    app.include_router(analysis_routes.router, **shared)
+    origins = list(service.settings.allowed_origins)
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["x-api-key", "authorization", "x-mobileface", "content-type"],
+        )
+    return app

@@ -1,0 +1,150 @@
+"""Who is answered: hosts, origins, keys and sessions. ASGI, before a body is read.
+
+- The ``Host`` header must name this machine, else a page of another site could reach a service on
+  loopback by a name of its own (DNS rebinding).
+- What changes something is refused to pages of other origins (``Sec-Fetch-Site``, ``Origin``), and
+  browsers must send the header ``X-Mobileface``, which forms of other sites cannot.
+- A key comes in the header ``x-api-key`` or ``Authorization: Bearer``, or as a session's cookie.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import OrderedDict
+from http.cookies import CookieError, SimpleCookie
+from time import monotonic
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..service import Service
+from ..settings import is_loopback
+from .failures import Problem, problem_answer
+
+__all__ = ["COOKIE", "Guard", "key_of", "token_of"]
+
+COOKIE = "mobileface_session"
+
+_OPEN = ("/health", "/ready", "/api/v1/session")
+_OWN_CHECK = ("/v1/vision/",)
+"""Routes whose key stands in the form, which they read themselves."""
+
+_CLOSED = ("/api/", "/metrics")
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_WRONG_KEYS, _WRONG_SECONDS, _MOST_CLIENTS = 20, 60.0, 4096
+
+
+class Guard:
+    """Refuses what must not reach the application.
+
+    Args:
+        app: The application.
+        service: The service.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+        self._wrong: OrderedDict[str, list[float]] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, or answers it."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            client = scope["client"][0] if scope.get("client") else ""
+            try:
+                self._check_host(headers)
+                self._check_origin(scope, headers)
+                self._check_key(scope, headers, client)
+            except Problem as problem:
+                await problem_answer(problem)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def require_key(self, key: str | None, client: str) -> None:
+        """Checks a key that a route has read itself.
+
+        Raises:
+            Problem: 401, or 429 after many wrong keys of one client.
+        """
+        self._check_wrong(client)
+        if not self._service.keys.accept(key):
+            self._note_wrong(client)
+            raise Problem(401, "no valid API key", hint="send it in the header x-api-key")
+
+    def _check_host(self, headers: Headers) -> None:
+        name = (urlsplit(f"//{headers.get('host', '')}").hostname or "").lower()
+        settings = self._service.settings
+        if is_loopback(name) or name in map(str.lower, settings.allowed_hosts):
+            return
+        closed = is_loopback(settings.host)
+        if not closed and (_is_address(name) or name == settings.host.lower()):
+            return
+        if self._service.keys.required and not settings.allowed_hosts:
+            return  # another name leads to nothing without a key
+        raise Problem(403, f"'{name[:100]}' is no name of this service", hint="see allowed_hosts")
+
+    def _check_origin(self, scope: Scope, headers: Headers) -> None:
+        if scope["method"] in _SAFE:
+            return
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin in self._service.settings.allowed_origins:
+            return
+        foreign = site is not None and site not in ("same-origin", "none")
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+            foreign = True
+        if foreign:
+            raise Problem(403, "refused to a page of another site", code="cross_site")
+        if (origin or site or COOKIE in headers.get("cookie", "")) and (
+            "x-mobileface" not in headers
+        ):
+            raise Problem(403, "the header X-Mobileface is missing", code="csrf")
+
+    def _check_key(self, scope: Scope, headers: Headers, client: str) -> None:
+        path = scope["path"]
+        if path in _OPEN or not path.startswith(_CLOSED) or path.startswith(_OWN_CHECK):
+            return
+        if scope["method"] == "OPTIONS" or not self._service.keys.required:
+            return
+        if self._service.sessions.accept(token_of(headers)):
+            return
+        self.require_key(key_of(headers), client)
+
+    def _check_wrong(self, client: str) -> None:
+        now = monotonic()
+        times = [time for time in self._wrong.get(client, []) if now - time < _WRONG_SECONDS]
+        if len(times) >= _WRONG_KEYS:
+            raise Problem(429, "too many wrong API keys")
+
+    def _note_wrong(self, client: str) -> None:
+        now = monotonic()
+        times = self._wrong.pop(client, [])
+        self._wrong[client] = [*times, now][-_WRONG_KEYS:]
+        while len(self._wrong) > _MOST_CLIENTS:
+            self._wrong.popitem(last=False)
+
+
+def key_of(headers: Headers) -> str | None:
+    """The API key of a request's headers."""
+    found = headers.get("x-api-key")
+    if found is not None:
+        return found
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if kind.lower() == "bearer" else None
+
+
+def token_of(headers: Headers) -> str | None:
+    """The session's token of a request's cookies."""
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

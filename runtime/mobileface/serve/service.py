@@ -1,0 +1,171 @@
+"""`Service`: what all requests share: settings, keys, models, the gallery and the work queue."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import ParamSpec, TypeVar
+
+from ..analyzer import FaceAnalyzer
+from ..errors import GalleryError, InputError, ModelNotFoundError
+from ..gallery import Gallery, Stamp
+from ..gallery.database import KEY_VARIABLE
+from ..host.files import reason
+from ..matching.calibration import Calibration, find_calibration
+from ..models.lookup import list_models
+from .api_keys import ApiKeys, Sessions
+from .metrics import Metrics
+from .settings import ServeSettings
+from .work_queue import WorkQueue
+
+__all__ = ["NoGalleryError", "Service"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_LOCK_SECONDS = 2.0
+"""Time to wait for another process that writes to the gallery; then the answer is 503."""
+
+
+class NoGalleryError(GalleryError):
+    """The service runs without a gallery."""
+
+
+class Service:
+    """What all requests share.
+
+    Args:
+        settings: The settings.
+
+    Attributes:
+        settings: The settings.
+        keys: The API keys.
+        sessions: The browsers' sessions.
+        analyzer: The tasks that run unless others are asked for. Threads may share it.
+        posed: The same with pose, which needs a mesh of each face and so takes longer.
+        queue: Where all work on pictures is done.
+        metrics: Counters for Prometheus.
+        started: Time of the start, by `time.monotonic`.
+
+    Raises:
+        InputError: If a file of the settings cannot be read.
+        ModelNotFoundError: If the gallery's model is not there.
+        GalleryError: If the gallery cannot be opened.
+        OutputError: If the gallery cannot be created.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.started = monotonic()
+        self.keys, self.sessions = ApiKeys.read(settings.api_key_file), Sessions()
+        self._lock = threading.RLock()
+        self._gallery: Gallery | None = None
+        key = _passphrase(settings.gallery_key_file)
+        if settings.gallery is not None and settings.gallery.exists():
+            self._gallery = Gallery.open(settings.gallery, key=key, timeout=_LOCK_SECONDS)
+        self.analyzer = self._load()
+        self.posed = self._load_posed()
+        if settings.gallery is not None and self._gallery is None:
+            self._gallery = self._create(settings.gallery, key)
+        self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
+        self.metrics = Metrics(lambda: float(self.queue.depth))
+
+    async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Runs a function on a worker's thread; see `WorkQueue.run`."""
+        return await self.queue.run(function, *args, **kwargs)
+
+    @property
+    def has_gallery(self) -> bool:
+        """True if there is a gallery."""
+        return self._gallery is not None
+
+    @contextlib.contextmanager
+    def gallery(self) -> Iterator[Gallery]:
+        """The gallery, for one thread at a time.
+
+        Raises:
+            NoGalleryError: If the service runs without one.
+        """
+        if self._gallery is None:
+            raise NoGalleryError(
+                "the service runs without a gallery", hint="start it with --gallery FILE"
+            )
+        with self._lock:
+            yield self._gallery
+
+    def close(self) -> None:
+        """Ends the work and closes the gallery."""
+        self.queue.close()
+        with self._lock:
+            if self._gallery is not None:
+                self._gallery.close()
+
+    def _load(self) -> FaceAnalyzer:
+        """The analyzer, with the gallery's model if there is one."""
+        models = self.settings.models
+        embedder = None
+        if self._gallery is not None:
+            embedder = self._gallery.stamp.model.partition("@")[0]
+            there = [model.name for model in list_models(models, "embedding")]
+            if embedder not in there:
+                raise ModelNotFoundError(
+                    f"the gallery's model {self._gallery.stamp.model} is not there",
+                    where=str(self._gallery.path),
+                    hint=f"available: {', '.join(there) or 'none'}",
+                )
+        analyzer = FaceAnalyzer(
+            models, embedder=embedder, intra_op_num_threads=self.settings.thread_count
+        )
+        if self._gallery is not None:
+            where = str(self._gallery.path)
+            self._gallery.stamp.require_model(analyzer.embedder, where)
+        return analyzer
+
+    def _load_posed(self) -> FaceAnalyzer:
+        """An analyzer that finds poses too; the same one if there is no model for that."""
+        poses = [model.name for model in list_models(self.settings.models, "pose")]
+        if not poses or "pose" in self.analyzer.tasks:
+            return self.analyzer
+        return FaceAnalyzer(
+            self.settings.models,
+            pose=poses[0],
+            embedder=self.analyzer.embedder,
+            intra_op_num_threads=self.settings.thread_count,
+        )
+
+    def _create(self, path: Path, key: str | None) -> Gallery:
+        """A new gallery for the analyzer's model."""
+        embedder = self.analyzer.embedder
+        if embedder is None:
+            raise ModelNotFoundError("a gallery needs an identification model")
+        stamp = Stamp.of(embedder, calibration=self.calibration)
+        Gallery.create(path, stamp, key=key).close()
+        return Gallery.open(path, key=key, timeout=_LOCK_SECONDS)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The calibration of the identification model; None if there is none."""
+        embedder = self.analyzer.embedder
+        if embedder is None:
+            return None
+        try:
+            return find_calibration(embedder.identity, self.settings.models)
+        except ModelNotFoundError:
+            return None
+
+
+def _passphrase(path: Path | None) -> str | None:
+    """The gallery's passphrase, from a file or the environment."""
+    if path is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
+    if not text:
+        raise InputError("contains no passphrase", where=str(path))
+    return text

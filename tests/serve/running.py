@@ -1,0 +1,56 @@
+"""A real server in this process, on a free port of loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import uvicorn
+
+from mobileface.serve.http.app import Application
+from mobileface.serve.service import Service
+from mobileface.serve.settings import ServeSettings, read_settings
+
+
+class Running:
+    """A server, its service, and a client of it."""
+
+    def __init__(self, service: Service, port: int) -> None:
+        self.service, self.port = service, port
+        self.address = f"http://127.0.0.1:{port}"
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.address, timeout=30, trust_env=False, **options)
+
+
+@contextlib.contextmanager
+def serving(settings: ServeSettings | None = None, **given: Any) -> Iterator[Running]:
+    """Serves with these settings, on any free port."""
+    service = Service(settings or read_settings(None, given))
+    place = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        Application(service),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    try:
+        yield Running(service, place.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        service.close()
+        place.close()
+        assert not thread.is_alive()
