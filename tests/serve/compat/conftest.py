@@ -83,11 +83,11 @@ def run(*command: object) -> str:
 
 @pytest.fixture
 def client_says(clients: Path) -> Callable[..., Any]:
-    """Runs a script of this folder in the clients' environment; gives the JSON that it prints."""
+    """Runs a script of this folder in the clients' environment; gives the JSON of its last line."""
 
     def says(script: str, *arguments: object) -> Any:
         try:
-            return json.loads(run(clients, HERE / script, *arguments))
+            return json.loads(run(clients, HERE / script, *arguments).splitlines()[-1])
         except subprocess.CalledProcessError as error:
             pytest.fail(f"{script}: {error.stderr[-2000:]}")
 
