@@ -20,6 +20,7 @@ from ..live.hub import Hub
 from ..matching.calibration import Calibration, find_calibration
 from ..models.lookup import list_models
 from .api_keys import ApiKeys, Sessions
+from .effect_models import EffectModels
 from .metrics import Metrics
 from .settings import ServeSettings
 from .work_queue import WorkQueue
@@ -48,6 +49,7 @@ class Service:
         keys: The API keys.
         sessions: The browsers' sessions.
         analyzer: The tasks that run unless others are asked for. Threads may share it.
+        effect_models: The models of effects, loaded when they are needed.
         posed: The same with pose, which needs a mesh of each face and so takes longer.
         queue: Where all work on pictures is done.
         metrics: Counters for Prometheus.
@@ -74,6 +76,7 @@ class Service:
         self.posed = self._load_posed()
         if settings.gallery is not None and self._gallery is None:
             self._gallery = self._create(settings.gallery, key)
+        self.effect_models = EffectModels(settings.models, settings.thread_count)
         self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
         metrics = self.metrics = Metrics(lambda: float(self.queue.depth))
         self.live = Hub(
@@ -100,7 +103,7 @@ class Service:
 
     @contextlib.contextmanager
     def gallery(self) -> Iterator[Gallery]:
-        """The gallery, for one thread at a time.
+        """The gallery, for one thread at a time; errors of what clients asked for do not name it.
 
         Raises:
             NoGalleryError: If the service runs without one.
@@ -110,7 +113,12 @@ class Service:
                 "the service runs without a gallery", hint="start it with --gallery FILE"
             )
         with self._lock:
-            yield self._gallery
+            try:
+                yield self._gallery
+            except InputError as error:
+                if str(self._gallery.path) not in error.where:
+                    raise
+                raise InputError(error.what, where="gallery", hint=error.hint) from error
 
     def close(self) -> None:
         """Ends the cameras and the work, and closes the gallery."""

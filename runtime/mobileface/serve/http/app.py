@@ -12,7 +12,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ... import __version__
 from ..service import Service
-from . import analysis_routes, system_routes
+from . import (
+    analysis_routes,
+    compreface_routes,
+    compreface_subject_routes,
+    deepstack_routes,
+    effect_routes,
+    people_routes,
+    system_routes,
+)
 from .body_limits import BodyLimits
 from .failures import add_failures
 from .guard import Guard
@@ -63,6 +71,13 @@ def make_app(service: Service) -> FastAPI:
     add_failures(app)
     app.include_router(system_routes.router, **shared)
     app.include_router(analysis_routes.router, **shared)
+    app.include_router(people_routes.router, **shared)
+    app.include_router(effect_routes.router, **shared)
+    if service.settings.compatible.compreface:
+        app.include_router(compreface_routes.router)
+        app.include_router(compreface_subject_routes.router)
+    if service.settings.compatible.deepstack:
+        app.include_router(deepstack_routes.router)
     origins = list(service.settings.allowed_origins)
     if origins:
         app.add_middleware(
