@@ -19,6 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
 IN_CI = os.environ.get("CI") == "true"
 
+
+def find_mosquitto() -> str | None:
+    """The MQTT broker's program, which systems keep where only root's PATH leads."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
 _NEEDS = {
     "needs_source": (
         (SOURCE / "MobileFace_Identification").is_dir(),
@@ -68,6 +74,10 @@ _NEEDS = {
     "needs_ffmpeg": (
         all(shutil.which(name) for name in ("ffmpeg", "ffprobe")),
         "no ffmpeg: apt-get install ffmpeg",
+    ),
+    "needs_mosquitto": (
+        find_mosquitto() is not None and importlib.util.find_spec("paho") is not None,
+        "no MQTT broker: apt-get install mosquitto && pip install '.[mqtt]'",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),
