@@ -146,3 +146,35 @@ def test_options_out_of_range(options: dict[str, Any]) -> None:
 def test_identities_need_an_embedder() -> None:
     with pytest.raises(InputError, match="needs an identification model"):
         FaceFollower(Scripted([], embedder=False), same_person=0.5)  # type: ignore[arg-type]
+
+
+def test_looks_are_embedded_again_when_asked_for() -> None:
+    """The embedding of such a frame is measured; in the others the kept one stays."""
+    asked: list[int] = []
+
+    def look(track_id: int, _: Face) -> bool:
+        asked.append(track_id)
+        return len(asked) in (5, 10)
+
+    analyzer, found = follow(STEADY, look=look)
+    fresh = [frame.number for frame in found if "embedding" in frame.faces[0].measured]
+    assert fresh == [0, 5, 10]
+    assert analyzer.embeddings == 3
+    assert found[6].faces[0].kept == ("embedding",)
+
+
+def test_only_the_tasks_that_are_asked_for() -> None:
+    analyzer, found = follow(STEADY, tasks=())
+    assert analyzer.embeddings == 0
+    assert found[5].faces[0].kept == ()
+
+
+def test_following_as_long_as_there_are_tracks() -> None:
+    analyzer = Scripted([[100.0]] * 3 + [[]] * 20)
+    follower = FaceFollower(analyzer, max_age=5)  # type: ignore[arg-type]
+    assert not follower.following
+    states = []
+    for number in range(23):
+        follower(np.full((60, 80, 3), number, np.uint8))
+        states.append(follower.following)
+    assert states == [number < 3 + 5 for number in range(23)]
