@@ -155,7 +155,7 @@ def test_a_broker_that_comes_back_gets_what_was_missed(
     hub: Hub, broker: Broker, listener: Listener
 ) -> None:
     assert hub.mqtt is not None
-    wait_for(lambda: hub.mqtt.connected)
+    wait_for(lambda: listener.last.get("mobileface/status") == "online")  # it has subscribed
     broker.stop()
     wait_for(lambda: not hub.mqtt.connected)
     hub.mqtt.people("front", (Seen(1, "Ann", ""),))
