@@ -14,6 +14,7 @@ from ... import __version__
 from ..service import Service
 from . import (
     analysis_routes,
+    check_routes,
     compreface_routes,
     compreface_subject_routes,
     deepstack_routes,
@@ -70,6 +71,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.service = service
     add_failures(app)
     app.include_router(system_routes.router, **shared)
+    app.include_router(check_routes.router, **shared)
     app.include_router(analysis_routes.router, **shared)
     app.include_router(people_routes.router, **shared)
     app.include_router(effect_routes.router, **shared)
