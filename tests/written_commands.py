@@ -193,8 +193,10 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         f"{GALLERY} stats --check",
         f"{GALLERY} stats --repair",
     ),
-    f"{GALLERY} rename OLD NEW | remove NAME [--face N]": (
+    f"{GALLERY} rename OLD NEW | merge NAME INTO | remove NAME [--face N]": (
         f"{GALLERY} rename Ann Anne",
+        f"{GALLERY} add Ann ann1.jpg --face largest",
+        f"{GALLERY} merge Ann Anne",
         f"{GALLERY} remove Anne",
     ),
     f"{GALLERY} export all.json | import all.json | backup copy.gallery": (

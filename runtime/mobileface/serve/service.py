@@ -85,7 +85,7 @@ class Service:
 
     @contextlib.contextmanager
     def gallery(self) -> Iterator[Gallery]:
-        """The gallery, for one thread at a time.
+        """The gallery, for one thread at a time; errors of what clients asked for do not name it.
 
         Raises:
             NoGalleryError: If the service runs without one.
@@ -95,7 +95,12 @@ class Service:
                 "the service runs without a gallery", hint="start it with --gallery FILE"
             )
         with self._lock:
-            yield self._gallery
+            try:
+                yield self._gallery
+            except InputError as error:
+                if str(self._gallery.path) not in error.where:
+                    raise
+                raise InputError(error.what, where="gallery", hint=error.hint) from error
 
     def close(self) -> None:
         """Ends the work and closes the gallery."""

@@ -27,7 +27,7 @@ export async function show({ root, argument, signal, reload, title }) {
 }
 
 function faceCard(person, face, reload) {
-  const source = address(`people/${person.person_id}/faces/${face.face_id}/thumbnail`);
+  const source = face.crop && address(`people/${person.person_id}/faces/${face.face_id}/thumbnail`);
   const name = text("person.face_alt", { name: person.name, number: face.face_id });
   return el(
     "li", { class: "card face-tile" }, portrait(source, name),
@@ -38,7 +38,7 @@ function faceCard(person, face, reload) {
 }
 
 function qualityText(quality) {
-  const size = quality?.size ?? quality?.face_size;
+  const size = quality?.face_size;
   return typeof size === "number" ? ` · ${text("person.pixels", { size: number(size) })}` : "";
 }
 
@@ -98,7 +98,8 @@ async function erase(person) {
     submit: () => call("DELETE", `people/${person.person_id}`),
   });
   if (done) {
-    toast(text("person.erased", { name: done.name }));
+    if (done.erased) toast(text("person.erased", { name: done.name }));
+    else toast(text("person.not_erased"), "warning");
     location.hash = "#people";
   }
 }
@@ -111,7 +112,8 @@ async function removeFace(person, face, reload) {
     submit: () => call("DELETE", `people/${person.person_id}/faces/${face.face_id}`),
   });
   if (!done) return;
-  toast(text("person.removed"));
+  if (done.erased) toast(text("person.removed"));
+  else toast(text("person.not_erased"), "warning");
   if (last) location.hash = "#people";
   else reload();
 }
