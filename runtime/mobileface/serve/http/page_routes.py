@@ -27,6 +27,7 @@ FILES = {
     "cameras.js": _JS,
     "compare.js": _JS,
     "dialogs.js": _JS,
+    "effect_options.js": _JS,
     "effects.js": _JS,
     "enrolment.js": _JS,
     "event_list.js": _JS,

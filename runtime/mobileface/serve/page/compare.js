@@ -9,7 +9,7 @@ import { card, el, errorNote, heading, iconButton, note, waiting } from "./ui.js
 
 const ANSWERS = {
   same: { kind: "ok", key: "compare.same" },
-  different: { kind: "bad", key: "compare.different" },
+  different: { kind: "different", key: "compare.different" },
   "cannot tell": { kind: "info", key: "compare.cannot_tell" },
 };
 
@@ -53,7 +53,7 @@ function makeSide(label, onchange, signal) {
   async function load(file) {
     content.replaceChildren(waiting(text("picture.detecting")));
     try {
-      const picture = await prepare(file);
+      const picture = await prepare(file, 2);
       const found = await post("detect", { file: picture }, { signal });
       if (!found.faces.length) {
         reset();
@@ -109,7 +109,7 @@ function verdictCard({ similarity, decision, model }) {
   ];
   const box = card(
     null,
-    el("div", { class: `verdict ${kind}` }, note(kind, el("h2", {}, text(key)))),
+    el("div", { class: "verdict" }, note(kind, el("h2", {}, text(key)))),
     el(
       "div", { class: "score" },
       el("span", { class: "score-label" }, text("compare.similarity")),

@@ -1,9 +1,11 @@
-/** Effects: what can be done to faces in a picture; before and after. */
+/** Effects: what can be done to a picture; before and after. */
 
-import { call, get } from "./api.js";
+import { call, get, post } from "./api.js";
+import { optionFields } from "./effect_options.js";
+import { faceCanvas, middle } from "./face_canvas.js";
 import { picker, prepare } from "./pictures.js";
 import { text } from "./texts.js";
-import { busyWith, button, card, el, field, heading, icon, note, waiting } from "./ui.js";
+import { busyWith, button, card, el, errorNote, heading, icon, note, waiting } from "./ui.js";
 
 const NAMES = {
   enhance: ["effects.enhance", "effects.enhance_lead"],
@@ -21,31 +23,22 @@ export async function show({ root, signal, cleanup }) {
   root.append(heading(text("effects.title"), text("effects.lead")));
   const { effects } = await get("effects", {}, signal);
   const known = effects.filter(({ name }) => name in NAMES);
-  const state = { effect: known[0], picture: null, second: null, urls: [] };
+  const state = { effect: known[0], first: null, second: null, urls: [], signal };
   cleanup(() => state.urls.forEach((url) => URL.revokeObjectURL(url)));
   const result = el("div", { "aria-live": "polite" });
-  const form = el("form", { class: "effect-form" });
+  const options = el("div", { class: "option-group" });
   const run = el("button", { class: "button primary" }, text("effects.run"));
   run.type = "submit";
-  const draw = () => form.replaceChildren(...formParts(state, draw), run);
-  const source = el("div", {});
-  const choose = () => source.replaceChildren(photoSlot(state, "picture", text("picture.choose"), choose));
-  choose();
+  const draw = () => options.replaceChildren(
+    photoSlot(state, "first", "face", text("picture.choose"), draw), ...secondPhoto(state, draw),
+    ...optionFields(state.effect, Boolean(state.second)),
+  );
+  const form = el("form", { class: "effect-form" }, options, run);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    result.replaceChildren();
-    if (!state.picture) {
-      result.replaceChildren(note("warning", text("effects.no_photo")));
-      return;
-    }
-    const values = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
-    busyWith(run, result, async () => {
-      result.replaceChildren(waiting(text("effects.working")));
-      const path = `effects/${state.effect.name}`;
-      const sent = { file: state.picture, second: state.second, ...values };
-      const answer = await call("POST", path, { form: sent, raw: true, signal });
-      result.replaceChildren(await present(state, await answer.blob()));
-    });
+    const missing = !state.first || (state.effect.second === "required" && !state.second);
+    if (missing) result.replaceChildren(note("warning", text("effects.no_photo")));
+    else busyWith(run, result, () => apply(state, new FormData(form), result));
   });
   draw();
   root.append(
@@ -54,7 +47,7 @@ export async function show({ root, signal, cleanup }) {
       result.replaceChildren();
       draw();
     }),
-    el("div", { class: "effect-layout" }, card(text("effects.photo"), source, form), result),
+    el("div", { class: "effect-layout" }, card(text("effects.photo"), form), result),
   );
 }
 
@@ -71,78 +64,76 @@ function chooser(effects, state, onchange) {
   return el("fieldset", { class: "effect-list" }, el("legend", { class: "hidden" }, text("effects.choose")), cards);
 }
 
-/** The options of an effect, as the service lists them. */
-function formParts(state, redraw) {
-  const { name, options = [], second } = state.effect;
-  const parts = [];
-  if (second !== "none") {
-    const label = text(SECONDS[name] ?? "effects.second");
-    const help = second === "optional" ? text("effects.second_optional") : null;
-    parts.push(el("h3", {}, label), help ? el("p", { class: "help" }, help) : "", photoSlot(state, "second", label, redraw));
-  }
-  return [...parts, ...options.map(optionField).filter(Boolean)];
+function secondPhoto(state, draw) {
+  const { name, second } = state.effect;
+  if (second === "none") return [];
+  const label = text(SECONDS[name] ?? "effects.second");
+  const words = second === "optional" ? text("effects.optional", { label }) : label;
+  return [el("h3", {}, words), photoSlot(state, "second", "second_face", text("picture.choose"), draw)];
 }
 
-const OPTION_LABELS = {
-  strength: "option.strength", method: "option.method", shape: "option.shape", margin: "option.margin",
-  gamma: "option.gamma", color: "option.color", blur: "option.blur", face: "option.face",
-  line_width: "option.line_width", darkness: "option.darkness", keep_background: "option.keep_background",
-  skin: "option.skin", lips: "option.lips", eyes: "option.eyes", whiten: "option.whiten",
-  to: "option.to", source_face: "option.source_face",
-};
-
-function optionField(option) {
-  if (!(option.name in OPTION_LABELS)) return null; // a newer service's
-  const label = text(OPTION_LABELS[option.name]);
-  const { name, choices, minimum, maximum } = option;
-  const value = option.default ?? undefined;
-  if (choices) {
-    const items = choices.map((choice) => el("option", { value: choice, selected: choice === value }, choice));
-    if (value === undefined) items.unshift(el("option", { value: "" }, text("option.default")));
-    return field(label, el("select", { name }, items));
+/** A place for a photo: a picker, or the photo; with several faces and an effect on one, a choice. */
+function photoSlot(state, slot, option, label, draw) {
+  const taken = state[slot];
+  if (!taken) {
+    const place = el("div", {});
+    const onfiles = async ([file]) => {
+      try {
+        const picture = await prepare(file, 2);
+        state[slot] = { picture, url: keep(state, picture.blob), found: null, chosen: null };
+        draw();
+      } catch (error) {
+        place.prepend(errorNote(error));
+      }
+    };
+    place.append(picker({ label, small: true, onfiles }));
+    return place;
   }
-  if (typeof value === "boolean" || option.type === "boolean") {
-    return el("label", { class: "check" }, el("input", { type: "checkbox", name, value: "true", checked: value }), label);
-  }
-  if (typeof value === "number" && minimum !== undefined && maximum !== undefined) {
-    return slider(label, option);
-  }
-  return field(label, el("input", { name, value, placeholder: value === undefined ? text("option.default") : undefined }));
-}
-
-function slider(label, { name, default: value, minimum, maximum }) {
-  const output = el("output", {}, String(value));
-  const input = el("input", { type: "range", name, min: minimum, max: maximum, step: (maximum - minimum) / 40, value });
-  input.addEventListener("input", () => { output.textContent = input.value; });
-  return el("div", { class: "slider" }, field(label, input), output);
-}
-
-/** A place for a photo: a picker, or the photo with a button to take another one. */
-function photoSlot(state, name, label, redraw) {
-  const picture = state[name];
-  if (!picture) {
-    return picker({
-      label, small: true,
-      onfiles: async ([file]) => {
-        try {
-          state[name] = await prepare(file);
-          redraw();
-        } catch (error) {
-          redraw();
-          throw error;
-        }
-      },
-    });
-  }
-  const url = keep(state, picture.blob);
+  const { picture, url } = taken;
   const change = button(text("picture.other"), () => {
-    state[name] = null;
-    redraw();
+    state[slot] = null;
+    draw();
   }, { kind: "small" });
-  return el(
+  const node = el("div", { class: "option-group" }, el(
     "div", { class: "slot" }, el("img", { src: url, alt: picture.name }),
     el("div", {}, el("p", {}, picture.name), picture.scaled ? el("p", { class: "help" }, picture.scaled) : "", change),
-  );
+  ));
+  if (state.effect.options.some(({ name }) => name === option)) addChoice(state, taken, option, node);
+  return node;
+}
+
+/** Shows the faces of a photo to choose from, if there are several. */
+async function addChoice(state, taken, option, node) {
+  try {
+    taken.found ??= await post("detect", { file: taken.picture }, { signal: state.signal });
+  } catch (error) {
+    if (error.name !== "AbortError") node.append(errorNote(error));
+    return;
+  }
+  if (taken.found.faces.length < 2) return;
+  const all = option === "face";
+  const onchoose = (index) => { taken.chosen = index; };
+  if (!all) taken.chosen ??= 0;
+  const { figure } = faceCanvas(taken.picture, taken.found, { chosen: taken.chosen, onchoose });
+  node.append(el("p", { class: "help" }, all ? text("effects.face_all") : text("effects.face_one")), figure);
+}
+
+function choiceOf(effect, taken, option) {
+  if (!taken?.found || taken.found.faces.length < 2) return {};
+  if (!effect.options.some(({ name }) => name === option)) return {};
+  const face = taken.found.faces[taken.chosen];
+  return { [option]: face ? middle(face) : "all" };
+}
+
+async function apply(state, form, place) {
+  const { effect, first, second, signal } = state;
+  place.replaceChildren(waiting(text("effects.working")));
+  const sent = {
+    ...Object.fromEntries(form), file: first.picture, second: second?.picture,
+    ...choiceOf(effect, first, "face"), ...choiceOf(effect, second, "second_face"),
+  };
+  const answer = await call("POST", `effects/${effect.name}`, { form: sent, raw: true, signal });
+  place.replaceChildren(present(state, await answer.blob()));
 }
 
 function keep(state, blob) {
@@ -152,22 +143,24 @@ function keep(state, blob) {
 }
 
 /** Before and after, above each other, parted by a slider; and the download. */
-async function present(state, blob) {
-  const [before, after] = [keep(state, state.picture.blob), keep(state, blob)];
+function present(state, blob) {
+  const after = keep(state, blob);
+  const { picture, url: before } = state.first;
   const suffix = blob.type === "image/png" ? ".png" : ".jpg";
-  const file = `${state.picture.name.replace(/\.\w+$/, "")}-${state.effect.name}${suffix}`;
-  const top = el("img", { src: before, alt: text("effects.before"), class: "before" });
-  const stage = el("div", { class: "before-after" }, el("img", { src: after, alt: text("effects.after") }), top, el("span", { class: "divider" }));
-  const range = el("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": text("effects.slider"), class: "wipe" });
+  const file = `${picture.name.replace(/\.\w+$/, "")}-${state.effect.name}${suffix}`;
+  const range = el("input", {
+    type: "range", min: 0, max: 100, value: 50, "aria-label": text("effects.slider"), class: "wipe",
+  });
+  const stage = el(
+    "div", { class: "before-after" }, el("img", { src: after, alt: text("effects.after") }),
+    el("img", { src: before, alt: text("effects.before"), class: "before" }), el("span", { class: "divider" }), range,
+  );
   const move = () => stage.style.setProperty("--split", `${range.value}%`);
   range.addEventListener("input", move);
   move();
-  stage.append(range);
-  const download = el("a", { class: "button primary", href: after, download: file }, icon("download"), el("span", {}, text("effects.download")));
   return card(
     text("effects.result"), stage,
     el("div", { class: "wipe-ends" }, el("span", {}, text("effects.before")), el("span", {}, text("effects.after"))),
-    download,
+    el("a", { class: "button primary", href: after, download: file }, icon("download"), el("span", {}, text("effects.download"))),
   );
 }
-

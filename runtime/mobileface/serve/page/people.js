@@ -8,26 +8,31 @@ import { busyWith, button, el, emptyState, field, heading, noGallery, note, port
 
 const MOST_FILES = 200;
 
-export async function show({ root, service, signal, reload }) {
+export async function show({ root, service, signal }) {
   if (!service.version.gallery) {
     root.append(heading(text("people.title"), text("people.lead")), noGallery());
     return;
   }
-  const panel = el("div", {});
-  const open = () => {
-    panel.replaceChildren(addPanel(reload));
-    panel.querySelector("input").focus();
+  const panel = el("div", { hidden: true });
+  const listing = el("div", { class: "result" });
+  const refresh = async () => {
+    const { people } = await get("people", {}, signal);
+    const none = () => emptyState("people", text("people.none"), text("people.none_hint"));
+    listing.replaceChildren(...(people.length ? peopleGrid(people) : [none()]));
   };
-  root.append(
-    heading(text("people.title"), text("people.lead"), button(text("people.add"), open, { symbol: "plus", kind: "primary" })),
-    panel,
-  );
-  const { people } = await get("people", {}, signal);
-  if (!people.length) {
-    root.append(emptyState("people", text("people.none"), text("people.none_hint")));
-    return;
-  }
-  root.append(...peopleGrid(people));
+  const add = button(text("people.add"), () => {
+    panel.hidden = false;
+    listing.hidden = !listing.querySelector(".people-grid");
+    panel.replaceChildren(addPanel(refresh, close));
+    panel.querySelector("input").focus();
+  }, { symbol: "plus", kind: "primary" });
+  const close = () => {
+    panel.hidden = true;
+    listing.hidden = false;
+    add.focus();
+  };
+  root.append(heading(text("people.title"), text("people.lead"), add), panel, listing);
+  await refresh();
 }
 
 function peopleGrid(people) {
@@ -55,7 +60,7 @@ function peopleGrid(people) {
 }
 
 /** The form that adds a person: a name, then photos. */
-function addPanel(reload) {
+function addPanel(refresh, close) {
   const name = el("input", { name: "name", required: true, maxlength: 200, autocomplete: "off" });
   const list = el("ol", { class: "enrol-list", "aria-live": "polite" });
   const chosen = el("ul", { class: "chosen" });
@@ -73,7 +78,7 @@ function addPanel(reload) {
     field(text("who.name"), name),
     picker({ label: text("people.photos"), several: true, onfiles: take, small: true }),
     chosen, el("p", { class: "help" }, text("people.advice")), problems,
-    el("div", { class: "row" }, send, button(text("action.close"), reload)),
+    el("div", { class: "row" }, send, button(text("action.close"), close)),
     list,
   );
   form.addEventListener("submit", (event) => {
@@ -94,6 +99,7 @@ function addPanel(reload) {
       if (id === undefined) return;
       const link = el("a", { href: `#people/${id}` }, text("people.show", { name: name.value.trim() }));
       problems.replaceChildren(note("ok", link));
+      await refresh();
     });
   });
   return form;

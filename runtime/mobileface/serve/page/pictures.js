@@ -9,10 +9,14 @@ const FORM_BYTES = 4096; // what a form adds to a picture
 /** Limits of the service, set by app.js from its version document. */
 export const limits = { bytes: 20e6, pixels: 40e6 };
 
-/** A picture as it is sent: its content and name, what it looks like, and how it was scaled. */
-export async function prepare(file) {
+/**
+ * A picture as it is sent: its content and name, what it looks like, and how it was scaled.
+ * @param {File} file
+ * @param {number} together how many pictures a request sends
+ */
+export async function prepare(file, together = 1) {
   const bitmap = await decode(file);
-  const most = limits.bytes - FORM_BYTES;
+  const most = (limits.bytes - FORM_BYTES) / together;
   const picture = { blob: file, name: file.name || "photo.jpg", bitmap, scaled: "" };
   if (!bitmap) return picture;
   const pixels = bitmap.width * bitmap.height;

@@ -36,9 +36,11 @@ function present(picture, found, again) {
   if (!found.faces.length) {
     return [emptyState("photos", text("picture.no_face", { name: picture.name }), text("picture.no_face_hint"))];
   }
-  const names = found.faces.map((face) => face.identity?.name ?? text("search.unknown"));
+  const names = found.faces.map((face) => face.identity?.name ?? text("search.unknown_short"));
   const { figure, mark } = faceCanvas(picture, found, { captions: names });
-  const cards = found.faces.map((face, index) => faceCard(picture, found, face, index, again));
+  const all = found.faces.flatMap(({ identity }) => [identity?.threshold, ...(identity?.matches ?? []).map((match) => match.similarity)]);
+  const low = barStart(all);
+  const cards = found.faces.map((face) => faceCard(picture, found, face, low, again));
   cards.forEach((node, index) => {
     node.addEventListener("mouseenter", () => mark(index));
     node.addEventListener("mouseleave", () => mark(null));
@@ -47,20 +49,18 @@ function present(picture, found, again) {
   const rule = found.faces.find((face) => face.identity)?.identity.rule;
   const summary = text("search.summary", { count: found.faces.length, known });
   return [
-    el("p", { class: "summary" }, el("strong", {}, summary)),
+    el("p", {}, el("strong", {}, summary), el("br"), el("span", { class: "help" }, ruleText(rule))),
     picture.scaled ? note("info", picture.scaled) : null,
     el("div", { class: "split" }, figure, el("ul", { class: "face-list" }, cards)),
-    el("p", { class: "help" }, ruleText(rule)),
   ].filter(Boolean);
 }
 
-function faceCard(picture, { width }, face, index, again) {
+function faceCard(picture, { width }, face, low, again) {
   const identity = face.identity;
   const name = identity?.name;
   const nearest = identity?.matches ?? [];
-  const low = barStart([identity?.threshold, ...nearest.map((match) => match.similarity)]);
   const marks = [{ at: identity?.threshold, label: text("search.mark") }];
-  const node = el(
+  return el(
     "li", { class: "card face-card" },
     picture.bitmap ? crop(picture, face.bbox, { width }) : null,
     el(
@@ -74,8 +74,6 @@ function faceCard(picture, { width }, face, index, again) {
       }, { symbol: "plus", kind: "small" }),
     ),
   );
-  node.dataset.face = index;
-  return node;
 }
 
 function matchRow({ name, person_id: id, similarity }, marks, low) {

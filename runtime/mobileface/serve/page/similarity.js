@@ -29,9 +29,9 @@ export function share(rate) {
 }
 
 function outOf(value) {
-  if (value >= 0.01) return text("rate.out_of", { count: number(value * 100, value < 0.1 ? 1 : 0), all: number(100) });
-  if (value >= 0.0001) return text("rate.out_of", { count: number(value * 1000, value < 0.01 ? 1 : 0), all: number(1000) });
-  return text("rate.out_of", { count: number(value * 1e6), all: number(1e6) });
+  const all = [100, 1000, 10000].find((base) => value * base >= 1) ?? 1e6;
+  const count = number(value * all, value * all < 10 ? 1 : 0, 0);
+  return text("rate.out_of", { count, all: number(all) });
 }
 
 /** What a threshold means: the share of different people who pass it. */

@@ -34,10 +34,10 @@ export function day(iso) {
   return new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" }).format(time);
 }
 
-/** A number with a fixed number of decimals. */
-export function number(value, decimals = 0) {
-  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
-  return new Intl.NumberFormat("en", digits).format(value);
+/** A number with this many decimals, or without those that are 0 down to `least`. */
+export function number(value, decimals = 0, least = decimals) {
+  const digits = { minimumFractionDigits: least, maximumFractionDigits: decimals };
+  return new Intl.NumberFormat("en", { ...digits, signDisplay: "negative" }).format(value);
 }
 
 /** A size in bytes. */
