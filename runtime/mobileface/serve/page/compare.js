@@ -122,7 +122,7 @@ function verdictCard({ similarity, decision, model }) {
   if (decision.basis) {
     const { data, identities, note: remark } = decision.basis;
     const basis = text("compare.basis", { data, people: number(identities), model });
-    box.append(el("p", { class: "help" }, basis, remark ? ` ${text("compare.basis_note", { note: remark })}` : ""));
+    box.append(el("p", { class: "help" }, basis, " ", remark ? text("compare.basis_note", { note: remark }) : ""));
   }
   return box;
 }

@@ -10,7 +10,7 @@ const AXES = ["#ff5a5f", "#3ddc84", "#4da3ff"];
  * @param {{bitmap: ImageBitmap | null, name: string}} picture
  * @param {{width: number, height: number, faces: object[]}} found the service's document
  * @param {{captions?: string[], points?: boolean, axes?: boolean, chosen?: number,
- *   onchoose?: (index: number) => void, onpoint?: (index: number | null) => void}} options
+ *   onchoose?: (index: number) => void, onpoint?: (index: number | null, clicked?: boolean) => void}} options
  */
 export function faceCanvas(picture, found, options = {}) {
   const { captions = [], onchoose, onpoint } = options;
@@ -38,7 +38,10 @@ export function faceCanvas(picture, found, options = {}) {
     const box = el("button", { type: "button", class: "face-box", "aria-label": caption, ...listeners });
     if (onchoose) box.setAttribute("aria-pressed", String(index === chosen));
     box.addEventListener("click", () => {
-      if (!onchoose) return;
+      if (!onchoose) {
+        onpoint?.(index, true);
+        return;
+      }
       chosen = index;
       boxes.forEach((other, place) => other.setAttribute("aria-pressed", String(place === index)));
       draw();

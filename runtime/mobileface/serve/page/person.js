@@ -28,18 +28,15 @@ export async function show({ root, argument, signal, reload, title }) {
 
 function faceCard(person, face, reload) {
   const source = face.crop && address(`people/${person.person_id}/faces/${face.face_id}/thumbnail`);
+  const pixels = face.quality.face_size;
+  const size = pixels === undefined ? undefined : text("person.pixels", { size: number(pixels) });
   const name = text("person.face_alt", { name: person.name, number: face.face_id });
   return el(
     "li", { class: "card face-tile" }, portrait(source, name),
     el("p", { class: "face-source" }, (face.source ?? "").split("/").pop()),
-    el("p", { class: "help" }, day(face.created), qualityText(face.quality)),
+    el("p", { class: "help" }, day(face.created), size === undefined ? "" : ` · ${size}`),
     iconButton(text("person.remove_face", { number: face.face_id }), "trash", () => removeFace(person, face, reload)),
   );
-}
-
-function qualityText(quality) {
-  const size = quality?.face_size;
-  return typeof size === "number" ? ` · ${text("person.pixels", { size: number(size) })}` : "";
 }
 
 function morePhotos(person, reload) {

@@ -48,7 +48,10 @@ export function show({ root, service, signal }) {
     const cards = [];
     const { figure, mark } = faceCanvas(picture, found, {
       captions, points: layers.points.on(), axes: layers.axes.on(),
-      onpoint: (index) => cards.forEach((node, place) => node.classList.toggle("marked", place === index)),
+      onpoint: (index, clicked) => {
+        cards.forEach((node, place) => node.classList.toggle("marked", place === index));
+        if (clicked) cards[index].scrollIntoView({ block: "center" });
+      },
     });
     figure.append(el("figcaption", { class: "layers" }, layers.points.node, layers.axes.node));
     cards.push(...found.faces.map((face, index) => faceCard(picture, found, face, captions[index])));
@@ -95,7 +98,7 @@ function faceCard(picture, { width }, face, title) {
       "div", { class: "face-text" }, el("h3", {}, title),
       facts([
         [text("photos.age"), attributes.age === undefined || attributes.age === null ? null : text("photos.years", { value: number(attributes.age) })],
-        [text("photos.gender"), gender && (sure ? text("photos.sure", { value: gender, percent: number(sure * 100, 1) }) : gender)],
+        [text("photos.gender"), gender && (sure ? text("photos.sure", { value: gender, percent: number(sure * 100) }) : gender)],
         [text("photos.expression"), attributes.expressions?.map(expression).join(", ")],
         [text("photos.pose"), pose && text("photos.angles", angles(pose))],
         [text("photos.size"), text("photos.pixels", { width: number(x2 - x1), height: number(y2 - y1) })],
