@@ -18,6 +18,7 @@ from ..host.files import reason
 from ..matching.calibration import Calibration, find_calibration
 from ..models.lookup import list_models
 from .api_keys import ApiKeys, Sessions
+from .effect_models import EffectModels
 from .metrics import Metrics
 from .settings import ServeSettings
 from .work_queue import WorkQueue
@@ -46,6 +47,7 @@ class Service:
         keys: The API keys.
         sessions: The browsers' sessions.
         analyzer: The tasks that run unless others are asked for. Threads may share it.
+        effect_models: The models of effects, loaded when they are needed.
         posed: The same with pose, which needs a mesh of each face and so takes longer.
         queue: Where all work on pictures is done.
         metrics: Counters for Prometheus.
@@ -71,6 +73,7 @@ class Service:
         self.posed = self._load_posed()
         if settings.gallery is not None and self._gallery is None:
             self._gallery = self._create(settings.gallery, key)
+        self.effect_models = EffectModels(settings.models, settings.thread_count)
         self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
         self.metrics = Metrics(lambda: float(self.queue.depth))
 
