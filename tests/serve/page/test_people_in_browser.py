@@ -21,7 +21,7 @@ Open = Callable[..., Visit]
 def enrol(tab: Visit, name: str, *pictures: tuple[str, bytes]) -> None:
     tab.go("people")
     tab.page.get_by_role("button", name="Add a person").click()
-    tab.page.get_by_label("Name").fill(name)
+    tab.page.get_by_role("textbox", name="Name").fill(name)
     tab.upload(".add-panel", *pictures)
     tab.page.get_by_role("button", name="Enrol", exact=True).click()
     tab.page.get_by_role("link", name=f"Show {name}").wait_for()
@@ -50,7 +50,7 @@ def test_enrol_recognise_rename_and_delete_for_good(
         tab.page.locator(".face-tile").nth(1).wait_for()
         assert tab.page.title() == "Eileen Collins – mobileface"
         tab.page.get_by_role("button", name="Rename").click()
-        tab.page.get_by_label("Name").fill("Commander Collins")
+        tab.page.get_by_role("textbox", name="Name").fill("Commander Collins")
         tab.page.get_by_role("button", name="Save").click()
         tab.page.get_by_role("heading", name="Commander Collins").wait_for()
         (person,) = client.get("/api/v1/people").json()["people"]
@@ -118,7 +118,7 @@ def test_an_unknown_face_of_a_search_is_enrolled_by_a_name(
     tab = visit(empty)
     assert search(tab, portrait) == ["Unknown person"]
     tab.page.get_by_role("button", name="Enrol this face").click()
-    tab.page.get_by_role("dialog").get_by_label("Name").fill("Ann")
+    tab.page.get_by_role("textbox", name="Name").fill("Ann")
     tab.page.keyboard.press("Enter")
     tab.page.locator(".face-card h3", has_text="Ann").wait_for()
     assert search(tab, variants[0]) == ["Ann"]
@@ -133,7 +133,7 @@ def test_a_name_that_is_taken_is_an_error_in_the_dialog(
     enrol(tab, "Bea", ("bea.jpg", variants[0]))
     tab.page.get_by_role("link", name="Show Bea").click()
     tab.page.get_by_role("button", name="Rename").click()
-    tab.page.get_by_label("Name").fill("Ann")
+    tab.page.get_by_role("textbox", name="Name").fill("Ann")
     tab.page.get_by_role("button", name="Save").click()
     alert = tab.page.get_by_role("dialog").get_by_role("alert")
     alert.wait_for()

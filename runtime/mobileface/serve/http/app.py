@@ -64,7 +64,6 @@ def make_app(service: Service) -> FastAPI:
     app.include_router(system_routes.router, **shared)
     app.include_router(analysis_routes.router, **shared)
     app.include_router(people_routes.router, **shared)
-    app.include_router(people_routes.router, **shared)
     app.include_router(effect_routes.router, **shared)
     app.include_router(page_routes.page_router())
     origins = list(service.settings.allowed_origins)
