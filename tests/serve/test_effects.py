@@ -136,7 +136,7 @@ def test_errors_are_those_of_the_command(running: Running, second: Path, case: s
 
 
 def test_a_rate_out_of_range(running: Running, portrait: bytes) -> None:
-    answer = sent(running, "makeup", {"whiten": -1}, portrait)
+    answer = sent(running, "makeup", {"whiten": -2}, portrait)
     assert (answer.status_code, "rate" in answer.json()["error"]["what"]) == (400, True)
 
 

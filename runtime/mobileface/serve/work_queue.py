@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from ..errors import BusyError
 
-__all__ = ["WorkQueue"]
+__all__ = ["Turn", "WorkQueue"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+class Turn:
+    """Work that is done once at a time; who comes meanwhile is refused, and does not wait.
+
+    Args:
+        what: What is being done, for the error.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._lock = what, threading.Lock()
+
+    def __enter__(self) -> None:
+        """Begins the work.
+
+        Raises:
+            BusyError: If it is being done already.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise BusyError(f"{self._what} is under way", hint="try again in a few seconds")
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it."""
+        self._lock.release()
 
 
 class WorkQueue:

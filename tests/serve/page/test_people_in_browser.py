@@ -32,7 +32,7 @@ def search(tab: Visit, picture: bytes) -> list[str]:
     tab.go("search")
     tab.upload("main", ("probe.jpg", picture))
     tab.page.locator(".face-card").first.wait_for()
-    names: list[str] = tab.page.locator(".face-card h3").all_inner_texts()
+    names: list[str] = tab.page.locator(".face-card h2").all_inner_texts()
     return names
 
 
@@ -120,7 +120,7 @@ def test_an_unknown_face_of_a_search_is_enrolled_by_a_name(
     tab.page.get_by_role("button", name="Enrol this face").click()
     tab.page.get_by_role("textbox", name="Name").fill("Ann")
     tab.page.keyboard.press("Enter")
-    tab.page.locator(".face-card h3", has_text="Ann").wait_for()
+    tab.page.locator(".face-card h2", has_text="Ann").wait_for()
     assert search(tab, variants[0]) == ["Ann"]
 
 

@@ -50,12 +50,13 @@ def test_a_face_of_several_is_chosen_by_keyboard(
     second.get_by_text("2 faces. Click the one to compare.").wait_for()
     tab.page.locator(".verdict").wait_for()
     other = second.locator('.face-box[aria-pressed="false"]')
+    wanted = other.get_attribute("aria-label")
     other.focus()
     with tab.page.expect_response("**/api/v1/compare") as waited:
         tab.page.keyboard.press("Enter")
     sent = waited.value.request.post_data_buffer
     chosen = second.locator('.face-box[aria-pressed="true"]').get_attribute("aria-label")
-    assert chosen == "Face 2"
+    assert chosen == wanted
     x, y = map(float, re.findall(rb'name="face_b"\r\n\r\n([\d.]+),([\d.]+)', sent)[0])
     x1, y1, x2, y2 = waited.value.json()["faces"][1]["bbox"]
     assert x1 < x < x2
@@ -102,12 +103,17 @@ def test_an_effect_gives_the_services_picture(visit: Open, own: Running, portrai
     tab.page.get_by_role("radio", name="Anonymize").check()
     tab.upload(".effect-form", ("portrait.jpg", portrait))
     tab.page.get_by_label("Method").select_option("pixelate")
-    with tab.page.expect_response("**/api/v1/effects/anonymize") as waited:
-        tab.page.get_by_role("button", name="Apply").click()
+    tab.page.get_by_role("button", name="Apply").click()
     with tab.page.expect_download() as loaded:
         tab.page.get_by_role("link", name="Download").click()
     assert loaded.value.suggested_filename == "portrait-anonymize.jpg"
-    assert Path(loaded.value.path()).read_bytes() == waited.value.body()
+    with own.client() as client:
+        answer = client.post(
+            "/api/v1/effects/anonymize",
+            files={"file": ("portrait.jpg", portrait)},
+            data={"method": "pixelate"},
+        )
+    assert Path(loaded.value.path()).read_bytes() == answer.content
     slider = tab.page.get_by_role("slider", name="Border between before and after")
     slider.focus()
     before = tab.page.locator(".divider").bounding_box()["x"]

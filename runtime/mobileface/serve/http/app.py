@@ -12,7 +12,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ... import __version__
 from ..service import Service
-from . import analysis_routes, effect_routes, page_routes, people_routes, system_routes
+from . import (
+    analysis_routes,
+    check_routes,
+    effect_routes,
+    page_routes,
+    people_routes,
+    system_routes,
+)
 from .body_limits import BodyLimits
 from .failures import add_failures
 from .guard import Guard
@@ -62,6 +69,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.service = service
     add_failures(app)
     app.include_router(system_routes.router, **shared)
+    app.include_router(check_routes.router, **shared)
     app.include_router(analysis_routes.router, **shared)
     app.include_router(people_routes.router, **shared)
     app.include_router(effect_routes.router, **shared)

@@ -95,7 +95,7 @@ function faceCard(picture, { width }, face, title) {
     "li", { class: "card face-card" },
     picture.bitmap ? crop(picture, bbox, { width }) : null,
     el(
-      "div", { class: "face-text" }, el("h3", {}, title),
+      "div", { class: "face-text" }, el("h2", {}, title),
       facts([
         [text("photos.age"), attributes.age === undefined || attributes.age === null ? null : text("photos.years", { value: number(attributes.age) })],
         [text("photos.gender"), gender && (sure ? text("photos.sure", { value: gender, percent: number(sure * 100) }) : gender)],

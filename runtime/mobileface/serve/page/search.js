@@ -65,7 +65,7 @@ function faceCard(picture, { width }, face, low, again) {
     picture.bitmap ? crop(picture, face.bbox, { width }) : null,
     el(
       "div", { class: "face-text" },
-      el("h3", { class: name ? "" : "muted" }, name ?? text("search.unknown")),
+      el("h2", { class: name ? "" : "muted" }, name ?? text("search.unknown")),
       nearest.length
         ? el("ol", { class: "matches", "aria-label": text("search.nearest") }, nearest.map((match) => matchRow(match, marks, low)))
         : el("p", { class: "help" }, identity ? text("search.nobody") : text("search.no_crop")),
