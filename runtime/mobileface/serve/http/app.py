@@ -15,6 +15,9 @@ from ..service import Service
 from . import (
     analysis_routes,
     check_routes,
+    compreface_routes,
+    compreface_subject_routes,
+    deepstack_routes,
     effect_routes,
     page_routes,
     people_routes,
@@ -73,6 +76,11 @@ def make_app(service: Service) -> FastAPI:
     app.include_router(analysis_routes.router, **shared)
     app.include_router(people_routes.router, **shared)
     app.include_router(effect_routes.router, **shared)
+    if service.settings.compatible.compreface:
+        app.include_router(compreface_routes.router)
+        app.include_router(compreface_subject_routes.router)
+    if service.settings.compatible.deepstack:
+        app.include_router(deepstack_routes.router)
     app.include_router(page_routes.page_router())
     origins = list(service.settings.allowed_origins)
     if origins:

@@ -9,7 +9,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import Limits
-from .failures import Problem, problem_answer
+from .client_forms import formed_answer
+from .failures import Problem
 
 __all__ = ["BodyLimits"]
 
@@ -33,7 +34,7 @@ class BodyLimits:
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > self._limits.body_bytes:
             # The rest of the body is not read: the connection cannot be used again.
-            answer = problem_answer(self._too_large())
+            answer = formed_answer(self._too_large(), scope["path"])
             answer.headers["Connection"] = "close"
             await answer(scope, receive, send)
             return

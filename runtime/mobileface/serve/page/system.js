@@ -4,7 +4,7 @@ import { address, call, get } from "./api.js";
 import { bytes, number, text } from "./texts.js";
 import { busyWith, button, card, el, errorNote, facts, heading, icon, table, waiting } from "./ui.js";
 
-const KINDS = { ok: "ok", warning: "warning", error: "bad", failed: "bad", missing: "warning" };
+const KINDS = { ok: "ok", note: "info", missing: "warning", failed: "bad" };
 
 export async function show({ root, service, signal }) {
   const { version } = service;
