@@ -51,6 +51,7 @@ def run_server(settings: ServeSettings, started: Callable[[str], None]) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        service.live.start()
         started(f"http://{host}:{place.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[place])
     finally:

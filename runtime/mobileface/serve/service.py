@@ -15,6 +15,8 @@ from ..errors import GalleryError, InputError, ModelNotFoundError
 from ..gallery import Gallery, Stamp
 from ..gallery.database import KEY_VARIABLE
 from ..host.files import reason
+from ..live.camera_state import Observers
+from ..live.hub import Hub
 from ..matching.calibration import Calibration, find_calibration
 from ..models.lookup import list_models
 from .api_keys import ApiKeys, Sessions
@@ -51,13 +53,14 @@ class Service:
         posed: The same with pose, which needs a mesh of each face and so takes longer.
         queue: Where all work on pictures is done.
         metrics: Counters for Prometheus.
+        live: The live cameras; `Hub.start` starts them.
         started: Time of the start, by `time.monotonic`.
 
     Raises:
         InputError: If a file of the settings cannot be read.
         ModelNotFoundError: If the gallery's model is not there.
         GalleryError: If the gallery cannot be opened.
-        OutputError: If the gallery cannot be created.
+        OutputError: If the gallery or the folder of events cannot be created.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -75,7 +78,19 @@ class Service:
             self._gallery = self._create(settings.gallery, key)
         self.effect_models = EffectModels(settings.models, settings.thread_count)
         self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
-        self.metrics = Metrics(lambda: float(self.queue.depth))
+        metrics = self.metrics = Metrics(lambda: float(self.queue.depth))
+        self.live = Hub(
+            settings.cameras,
+            settings.events,
+            settings.mqtt,
+            self.analyzer,
+            None if self._gallery is None else self.gallery,
+            Observers(
+                frame=lambda camera, fate: metrics.frames.labels(camera, fate).inc(),
+                event=lambda camera, kind: metrics.events.labels(camera, kind).inc(),
+                reconnect=lambda camera: metrics.reconnects.labels(camera).inc(),
+            ),
+        )
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Runs a function on a worker's thread; see `WorkQueue.run`."""
@@ -106,7 +121,8 @@ class Service:
                 raise InputError(error.what, where="gallery", hint=error.hint) from error
 
     def close(self) -> None:
-        """Ends the work and closes the gallery."""
+        """Ends the cameras and the work, and closes the gallery."""
+        self.live.close()
         self.queue.close()
         with self._lock:
             if self._gallery is not None:

@@ -19,6 +19,7 @@ from . import (
     compreface_subject_routes,
     deepstack_routes,
     effect_routes,
+    page_routes,
     people_routes,
     system_routes,
 )
@@ -80,6 +81,7 @@ def make_app(service: Service) -> FastAPI:
         app.include_router(compreface_subject_routes.router)
     if service.settings.compatible.deepstack:
         app.include_router(deepstack_routes.router)
+    app.include_router(page_routes.page_router())
     origins = list(service.settings.allowed_origins)
     if origins:
         app.add_middleware(
