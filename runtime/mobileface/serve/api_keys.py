@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections import OrderedDict
 from pathlib import Path
@@ -15,6 +16,10 @@ from ..host.files import reason
 __all__ = ["ApiKeys", "Sessions"]
 
 _LEAST_LENGTH, _MOST_LENGTH = 16, 256
+_KEY = re.compile(rf"[!-~]{{{_LEAST_LENGTH},{_MOST_LENGTH}}}")
+_MOST_BYTES = 1 << 20
+"""Size up to which a file of keys is read."""
+
 _MOST_KEYS = 1000
 _SESSION_SECONDS = 7 * 24 * 3600.0
 _MOST_SESSIONS = 256
@@ -34,7 +39,7 @@ class ApiKeys:
 
     def __init__(self, keys: tuple[str, ...] = ()) -> None:
         for number, key in enumerate(keys, 1):
-            if not _LEAST_LENGTH <= len(key) <= _MOST_LENGTH or not key.isascii() or " " in key:
+            if not _KEY.fullmatch(key):
                 raise InputError(
                     f"must be {_LEAST_LENGTH} to {_MOST_LENGTH} ASCII characters without spaces",
                     where=f"API key {number}",
@@ -52,10 +57,12 @@ class ApiKeys:
         if path is None:
             return cls()
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            with path.open("rb") as file:
+                lines = file.read(_MOST_BYTES).decode().splitlines()
         except (OSError, ValueError) as error:
             raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        stripped = [line.strip() for line in lines]
+        keys = [line for line in stripped if line and not line.startswith("#")]
         if not keys or len(keys) > _MOST_KEYS:
             raise InputError(f"contains {len(keys)} keys", where=str(path), hint="one key a line")
         try:
