@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections import OrderedDict
 from pathlib import Path
 from time import monotonic
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..host.files import reason
 
-__all__ = ["ApiKeys", "Sessions"]
+__all__ = ["ApiKeys", "Sessions", "add_key", "readable_by_others"]
 
 _LEAST_LENGTH, _MOST_LENGTH = 16, 256
 _KEY = re.compile(rf"[!-~]{{{_LEAST_LENGTH},{_MOST_LENGTH}}}")
@@ -75,6 +76,11 @@ class ApiKeys:
         """True if a key is needed."""
         return bool(self._digests)
 
+    @property
+    def count(self) -> int:
+        """Number of keys."""
+        return len(self._digests)
+
     def accept(self, key: str | None) -> bool:
         """True if no key is needed, or this is one."""
         if not self.required:
@@ -84,6 +90,31 @@ class ApiKeys:
         for known in self._digests:
             found |= hmac.compare_digest(known, digest)
         return found and key is not None
+
+
+def add_key(path: Path) -> None:
+    """Adds a new key of 256 bits to a file; a new file is readable by its owner only.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
+            content = file.read()
+            begin = b"" if not content or content.endswith(b"\n") else b"\n"
+            file.write(begin + secrets.token_hex(32).encode() + b"\n")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
+
+
+def readable_by_others(path: Path) -> bool:
+    """True if all users may read a file (always False on Windows).
+
+    Raises:
+        OSError: If there is no such file.
+    """
+    return os.name == "posix" and bool(path.stat().st_mode & 0o004)
 
 
 class Sessions:

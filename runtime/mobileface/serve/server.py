@@ -23,7 +23,7 @@ from .http.connections import connection_class
 from .service import Service
 from .settings import ServeSettings
 
-__all__ = ["Server", "run_server"]
+__all__ = ["Server", "check_address", "run_server"]
 
 _BACKLOG = 128
 _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 15, 3
@@ -145,6 +145,15 @@ def _signals(server: Server) -> Iterator[None]:
             signal.signal(kind, handler)
     if first:
         signal.raise_signal(first[0][0])
+
+
+def check_address(host: str, port: int) -> None:
+    """Checks that an address can be listened on.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    _listen(host, port).close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
