@@ -17,6 +17,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -147,24 +148,21 @@ def memory_slope(memory: list[tuple[int, int]]) -> float:
     return float(np.polyfit(rows[:, 0], rows[:, 1], 1)[0])
 
 
-def overhead(rounds: int = 300) -> dict[str, float]:
-    """Milliseconds of the same detection by a plain call and by HTTP, by turns; medians."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "runtime"))
+def overhead(port: int, rounds: int = 300) -> dict[str, float]:
+    """Milliseconds of the same detection by a plain call and by HTTP, by turns; medians.
+
+    Args:
+        port: Of a service with one worker of one thread, a process of its own.
+        rounds: Calls of each.
+    """
     from mobileface.serve.picture_analysis import analyze_picture
-    from mobileface.serve.server import Server
     from mobileface.serve.service import Service
     from mobileface.serve.settings import read_settings
 
-    import socket
-
     service = Service(read_settings(None, {"workers": 1, "threads": 1}))
-    server = Server(service)
-    place = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
-    thread.start()
     data = picture(240)
     body, headers = body_of(data)
-    connection = http.client.HTTPConnection("127.0.0.1", place.getsockname()[1], timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def plain() -> None:
         json.dumps(analyze_picture(service, (data, "a.jpg"), ("detection",)))
@@ -182,10 +180,7 @@ def overhead(rounds: int = 300) -> dict[str, float]:
             if number >= 20:
                 times[name].append(1000 * (time.perf_counter() - start))
     connection.close()
-    server.should_exit = True
-    thread.join()
     service.close()
-    place.close()
     medians = {f"{name}_ms": round(float(np.median(values)), 3) for name, values in times.items()}
     return {**medians, "overhead_ms": round(medians["http_ms"] - medians["plain_ms"], 3)}
 
@@ -209,9 +204,15 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
-    document: dict[str, Any] = {"overhead": overhead()}
-    with service_process() as (port, pid):
-        load = run_load(port, pid, options.requests, options.clients)
+    document: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "serve.toml"
+        config.write_text("workers = 1\nthreads = 1\n")
+        with service_process("--config", str(config)) as (port, _):
+            document["overhead"] = overhead(port)
+        gallery = Path(folder) / "people.gallery"
+        with service_process("--gallery", str(gallery)) as (port, pid):
+            load = run_load(port, pid, options.requests, options.clients)
     document["load"] = load.document()
     print(json.dumps(document, indent=1))
     return bool(load.errors)

@@ -47,8 +47,8 @@ ERRORS = errors()
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def service_of(request: Request) -> Service:
-    """The service of the application."""
+async def service_of(request: Request) -> Service:
+    """The service of the application. Async, else FastAPI calls it on a thread of its pool."""
     service: Service = request.app.state.service
     return service
 
