@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import python_multipart  # noqa: F401  # what FastAPI raises without it is no ImportError
 from fastapi import FastAPI, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader
@@ -34,31 +36,38 @@ _KEY = APIKeyHeader(name="x-api-key", auto_error=False, description="One of the 
 
 
 class Application:
-    """The routes behind their layers: counting, guard, limits of bodies.
+    """The routes behind their layers: counting, other origins, limits of bodies, guard.
 
     Args:
         service: The service.
 
     Attributes:
         api: The FastAPI application.
+        bodies: The layer that limits bodies.
     """
 
     def __init__(self, service: Service) -> None:
         self.api = make_app(service)
-        inner: ASGIApp = BodyLimits(self.api, service.settings.limits)
-        guard = Guard(inner, service)
-        self.api.state.guard = guard
-        self._outer = Measured(guard, service.metrics)
+        guard = self.api.state.guard = Guard(self.api, service)
+        self.bodies = BodyLimits(guard, service.settings.limits)
+        origins = service.settings.allowed_origins
+        layers: ASGIApp = _with_origins(self.bodies, origins) if origins else self.bodies
+        self._outer = Measured(layers, service.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
         await self._outer(scope, receive, send)
 
+    def end_streams(self) -> None:
+        """Ends the answers that would go on for ever."""
+        self._outer.end_streams()
+
 
 def make_app(service: Service) -> FastAPI:
     """The FastAPI application with all routes that the settings ask for."""
     # Uploads stay in memory: what is on a disk once may be found there later.
-    MultiPartParser.spool_max_size = service.settings.limits.body_bytes
+    most = max(MultiPartParser.spool_max_size, service.settings.limits.body_bytes)
+    MultiPartParser.spool_max_size = most
     shared: dict[str, Any] = {"dependencies": [Security(_KEY)]}
     app = FastAPI(
         title="mobileface",
@@ -67,6 +76,7 @@ def make_app(service: Service) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     app.state.service = service
@@ -82,12 +92,15 @@ def make_app(service: Service) -> FastAPI:
     if service.settings.compatible.deepstack:
         app.include_router(deepstack_routes.router)
     app.include_router(page_routes.page_router())
-    origins = list(service.settings.allowed_origins)
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["x-api-key", "authorization", "x-mobileface", "content-type"],
-        )
     return app
+
+
+def _with_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Lets pages of other origins read the answers, also those that are errors."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["x-api-key", "authorization", "x-mobileface", "content-type"],
+        expose_headers=["Retry-After"],
+    )
