@@ -18,7 +18,7 @@ from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..gallery.entries import check_embedding
 from ..gallery.subjects import read_face
-from ..models.kinds import AttributeSpec, HeadsSpec
+from ..tasks.age_range import age_range, class_years
 from ..types import Face, FloatArray
 from ..vision.image import Image
 from .client_faces import NoFaceError, face_box, only_one, seen_faces
@@ -43,8 +43,6 @@ PLUGINS = ("age", "gender", "landmarks", "calculator", "pose")
 """Plugins that add something; others, such as "mask", are left out."""
 
 _POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-_TAIL = 0.1
-"""Probability below the range of an age, and above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +210,7 @@ def _face(service: Service, seen: _Seen, face: Face, wishes: Wishes) -> dict[str
     for plugin in wishes.plugins:
         value: Any = None
         if plugin == "age" and known is not None:
-            value = _age_range(service.analyzer, known.age_probs)
+            value = _age(service.analyzer, known.age_probs)
         elif plugin == "gender" and known is not None and known.gender_probs is not None:
             value = {"value": known.gender, "probability": float(known.gender_probs.max())}
         elif plugin == "landmarks" and face.landmarks is not None:
@@ -312,25 +310,10 @@ def _milliseconds(seconds: float) -> float:
     return round(1000 * seconds, 1)
 
 
-def _age_range(analyzer: FaceAnalyzer, shares: FloatArray | None) -> dict[str, Any] | None:
-    """The middle 80 % of the probabilities of ages, in whole years; None if there are none."""
-    years = None if shares is None else _years(analyzer)
-    if shares is None or years is None or len(years) != len(shares):
+def _age(analyzer: FaceAnalyzer, shares: FloatArray | None) -> dict[str, Any] | None:
+    """The range of an age in whole years; None if the model tells none."""
+    years = class_years(analyzer.sessions.get("attributes", ()))
+    if shares is None or len(years) != len(shares):
         return None
-    total = np.cumsum(shares.astype(np.float64)) / float(shares.sum(dtype=np.float64))
-    low, high = (int(np.searchsorted(total, share)) for share in (_TAIL, 1 - _TAIL))
-    inside = float(total[high] - (total[low - 1] if low else 0.0))
-    return {"low": round(years[low]), "high": round(years[high]), "probability": min(inside, 1.0)}
-
-
-def _years(analyzer: FaceAnalyzer) -> list[float] | None:
-    """The years that the classes of ages stand for, ascending; None without such a model."""
-    for session in analyzer.sessions.get("attributes", ()):
-        section = session.spec.section
-        if isinstance(section, AttributeSpec):
-            return list(map(float, section.ages))
-        if isinstance(section, HeadsSpec):
-            for head in section.heads:
-                if head.attribute == "age":
-                    return list(map(float, head.years))
-    return None
+    low, high, share = age_range(shares, years)
+    return {"low": round(low), "high": round(high), "probability": share}
