@@ -100,8 +100,16 @@ def empty_gallery(folder: Path, **given: Any) -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def compat(tmp_path: Path) -> Iterator[Running]:
-    """A server without keys, with an empty gallery of its own."""
-    with empty_gallery(tmp_path) as server:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with empty_gallery(tmp_path_factory.mktemp("compat")) as server:
         yield server
+
+
+@pytest.fixture
+def compat(shared: Running) -> Running:
+    """A server without keys, with an empty gallery."""
+    with shared.service.gallery() as gallery:
+        for person in gallery.people():
+            gallery.remove(person.name)
+    return shared

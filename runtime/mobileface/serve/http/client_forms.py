@@ -28,7 +28,7 @@ _COMPREFACE = tuple(
 )
 _DEEPSTACK = ("/v1/vision/",)
 
-_NUMBERS = {401: 10, 413: 21, 422: 26}
+_NUMBERS = {400: 21, 401: 10, 413: 21, 422: 26}
 """CompreFace's numbers of errors by status; 0 for others: "undefined"."""
 
 _UNUSABLE, _NO_FACE, _SEVERAL = 21, 28, 31
