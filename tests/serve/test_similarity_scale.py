@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +66,23 @@ def test_it_rises_strictly_where_it_matters(calibration: Calibration) -> None:
 def test_without_a_calibration_there_is_no_scale() -> None:
     with pytest.raises(ModelNotFoundError, match=r"no calibration of other@0123"):
         SimilarityScale.of(None, "other@0123")
+
+
+def test_the_table_of_the_document_is_that_of_the_calibration() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "compatibility.md").read_text(encoding="utf-8")
+    calibration = Calibration.load(FOLDER / "embedding_dlib.calibration.json")
+    scale = SimilarityScale.of(calibration, calibration.model)
+    rows = re.findall(r"^\| (0\.\d+) \| (0\.\d+) \| ([^|]+) \| (\d+) % \|$", text, re.MULTILINE)
+    assert len(rows) == 6
+    for similarity, cosine, accepted, missed in rows:
+        exact = scale.threshold + math.atanh(2 * float(similarity) - 1) / scale.steepness
+        false = 100 * calibration.false_match_rate(exact).value
+        lost = 100 * calibration.false_non_match_rate(exact).value
+        print(similarity, exact, false, lost)
+        assert abs(exact - float(cosine)) <= 0.00051
+        assert abs(lost - int(missed)) <= 0.51
+        if accepted.startswith("none of 19,800"):
+            assert false == 0
+            assert calibration.basis.impostor_pairs == 19_800
+        else:
+            assert abs(false - float(accepted.partition(" ")[0])) <= 0.0051

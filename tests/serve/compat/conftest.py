@@ -50,19 +50,21 @@ def clients() -> Path:
     mark = hashlib.sha256("\n".join((sys.version, *CLIENTS, *NEEDS)).encode()).hexdigest()[:12]
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"mobileface-clients-{owner}-{mark}"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "installed"
-    if not done.exists():
-        pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
-        try:
-            run(sys.executable, "-m", "venv", folder)
-            run(*pip, *NEEDS)
-            run(*pip, "--no-deps", *CLIENTS)
-        except (OSError, subprocess.SubprocessError) as error:
-            text = getattr(error, "stderr", "") or str(error)
-            unavailable(f"no environment for the clients: {text.strip()[-300:]}")
-        done.touch()
-    return python
+    place = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not (folder / place).exists():
+        with tempfile.TemporaryDirectory(prefix=folder.name, dir=folder.parent) as made:
+            pip = (Path(made) / place, "-m", "pip", "install", "-q", "--disable-pip-version-check")
+            try:
+                run(sys.executable, "-m", "venv", made)
+                run(*pip, *NEEDS)
+                run(*pip, "--no-deps", *CLIENTS)
+            except (OSError, subprocess.SubprocessError) as error:
+                text = getattr(error, "stderr", "") or str(error)
+                unavailable(f"no environment for the clients: {text.strip()[-300:]}")
+            with contextlib.suppress(OSError):  # another process was faster
+                Path(made).rename(folder)
+                Path(made).mkdir()
+    return folder / place
 
 
 def run(*command: object) -> str:

@@ -174,6 +174,8 @@ def test_examples(client: httpx.Client, example: str, portrait: bytes) -> None:
     assert image.content.startswith(b"\xff\xd8\xff")
     assert image.headers["content-type"] == "image/jpeg"
     assert client.get(f"/api/v1/static/any/images/{example}").content == image.content
+    odd = client.post(f"{R}/faces/delete", content=rb'["\ud800", "", "\u0000", "\u00e4"]')
+    assert (odd.status_code, odd.json()) == (200, [])
     deleted = client.post(f"{R}/faces/delete", json=[example, ANY_ID, example]).json()
     assert deleted == [{"image_id": example, "subject": "Eileen"}]
     assert client.get(f"{R}/subjects").json() == {"subjects": ["Ann", "Eileen"]}
