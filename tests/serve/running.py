@@ -31,6 +31,7 @@ class Running:
 def serving(settings: ServeSettings | None = None, **given: Any) -> Iterator[Running]:
     """Serves with these settings, on any free port."""
     service = Service(settings or read_settings(None, given))
+    service.live.start()
     place = socket.create_server(("127.0.0.1", 0))
     server = Server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)

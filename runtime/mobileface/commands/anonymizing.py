@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..analyzer import FaceAnalyzer
-from ..effects.anonymize import AnonymizeMethod, AnonymizeShape, anonymize, check_anonymize
+from ..effects.anonymize import (
+    NOTHING_COVERED,
+    AnonymizeMethod,
+    AnonymizeShape,
+    anonymize,
+    check_anonymize,
+)
 from ..errors import shown
-from ..tasks.detection import Detector
-from ..tasks.loading import load_detector
+from ..tasks.loading import load_thorough_detector
 from ..tracking.covering import FaceCover
 from ..types import Face
 from ..vision.image import Image
@@ -104,7 +109,10 @@ def run_anonymize(options: argparse.Namespace) -> int:
     }
     FaceCover(lambda _: [], **cover_options)  # refuses what is out of range before any work
     targets = planned_outputs(options)
-    analyzer = FaceAnalyzer(tasks=("detection",), detector=_detector(options))
+    detector = load_thorough_detector(
+        options.detector, models=options.models, **detector_options(options)
+    )
+    analyzer = FaceAnalyzer(tasks=("detection",), detector=detector)
     settings = {"method": options.method, "strength": options.strength, "shape": options.shape}
     files = ImageFiles([path for path in targets if not is_video(path)])
     for path, image in files:
@@ -136,20 +144,6 @@ def _cover_video(path: Path, target: Path, cover: FaceCover, settings: dict[str,
     return code
 
 
-def _detector(options: argparse.Namespace) -> Detector:
-    """The detector, with the values of its options that miss fewer faces than the defaults."""
-    given = detector_options(options)
-    detector = load_detector(options.detector, models=options.models, **given)
-    thorough = {
-        option.name: option.thorough
-        for option in detector.spec.kind.options
-        if option.thorough is not None
-    }
-    build: Any = type(detector)
-    found: Detector = build(detector.session, **{**thorough, **given})
-    return found
-
-
 def _covered_frames(
     video: VideoReader, cover: FaceCover, settings: dict[str, Any]
 ) -> Iterator[tuple[Image, float]]:
@@ -164,4 +158,4 @@ def _count(number: int, what: str) -> str:
 
 
 def _warn(path: Path) -> None:
-    print(f"mobileface: {shown(path)}: no face found; nothing is covered", file=sys.stderr)
+    print(f"mobileface: {shown(path)}: {NOTHING_COVERED}", file=sys.stderr)

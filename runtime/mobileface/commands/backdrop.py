@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from ..effects.backdrops import COLORS, Backdrop
-from ..effects.background import change_background, shows_person, with_heads
-from ..effects.background_video import BackgroundChanger, small_mask
-from ..errors import ImageError, shown
+from ..effects.background_picture import NobodyError, change_behind
+from ..effects.background_video import BackgroundChanger
+from ..errors import shown
 from ..tasks.loading import load, load_detector
 from ..tasks.person_segmenter import PersonSegmenter
 from ..vision.picture_files import read_image
@@ -59,13 +59,13 @@ def run_background(options: argparse.Namespace) -> int:
     files = ImageFiles([path for path in targets if not is_video(path)])
     empty = 0
     for path, image in files:
-        mask = with_heads(small_mask(segmenter, image), detector.detect(image).boxes, image.shape)
-        if not (backdrop.unchanged or shows_person(mask)):
+        try:
+            changed = change_behind(image, backdrop, segmenter, detector, where=str(path))
+        except NobodyError as error:
             empty += 1
-            error = ImageError("no person found; nothing is written", where=str(path))
             print(f"mobileface: error: {error}", file=sys.stderr)
             continue
-        write_picture(targets[path], change_background(image, mask, backdrop))
+        write_picture(targets[path], changed)
         print_text(str(targets[path]))
     for path in filter(is_video, targets):
         interrupted = _change_video(

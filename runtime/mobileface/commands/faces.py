@@ -7,10 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
-
 from ..analyzer import FaceAnalyzer
-from ..errors import InputError, ModelNotFoundError, OutputError, shown
+from ..errors import InputError, ModelNotFoundError, shown
 from ..host.files import write_aside
 from ..host.output_options import OutputFile, OutputFolder
 from ..host.outputs import check_outputs, unique_stems
@@ -20,9 +18,9 @@ from ..tasks.drawing import draw_faces
 from ..tasks.records import face_record
 from ..tasks.table import TASKS, with_needs
 from ..types import Face
-from ..vision.comments import commented_picture
 from ..vision.crops import CROPS
 from ..vision.image import Image
+from ..vision.written_pictures import encode_picture
 from .inputs import ImageFiles, find_pictures
 from .options import (
     add_detector_options,
@@ -161,14 +159,7 @@ def write_picture(path: Path, image: Image, *, comment: str = "") -> None:
         OutputError: If OpenCV does not support the format, it has no place for a comment, or the
             file cannot be written.
     """
-    try:
-        done, data = cv2.imencode(path.suffix or ".png", image)
-    except cv2.error as error:
-        raise OutputError(f"unknown image format '{path.suffix}'", where=str(path)) from error
-    if not done:
-        raise OutputError("the image cannot be encoded", where=str(path))
-    content = data.tobytes()
-    write_aside(path, commented_picture(content, comment) if comment else content)
+    write_aside(path, encode_picture(image, path.suffix, comment=comment, where=str(path)))
 
 
 def _first_crop(analyzer: FaceAnalyzer) -> str:

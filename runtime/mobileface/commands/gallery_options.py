@@ -72,6 +72,9 @@ def _add_people_actions(add: _Add) -> None:
     option = add("rename", "rename a person", "gallery_people")
     option("name", metavar="NAME", help="current name")
     option("new", metavar="NEW", help="new name")
+    option = add("merge", "make two people one", "gallery_people")
+    option("name", metavar="NAME", help="name of the person whose faces are moved")
+    option("into", metavar="INTO", help="name of the person who gets them")
     option = add("list", "list the enrolled people", "gallery_people")
     option("name", nargs="?", metavar="NAME", help="list the faces of this person instead")
 

@@ -1,4 +1,7 @@
-"""``mobileface gallery create | add | add-folder | remove | rename | list | stats | calibrate``."""
+"""The commands of ``mobileface gallery`` about people.
+
+They are ``create | add | add-folder | remove | rename | merge | list | stats | calibrate``.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ __all__ = [
     "run_calibrate",
     "run_create",
     "run_list",
+    "run_merge",
     "run_remove",
     "run_rename",
     "run_stats",
@@ -124,11 +128,7 @@ def run_remove(options: argparse.Namespace) -> int:
     else:
         print_text(f"{options.name}: {_count(done.faces, 'face')} removed")
     if not done.erased:
-        print(
-            "mobileface: another process still reads an older state; the removed data is erased "
-            "from the log when it finishes",
-            file=sys.stderr,
-        )
+        _say_delayed()
     return 0
 
 
@@ -141,13 +141,25 @@ def run_rename(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_merge(options: argparse.Namespace) -> int:
+    """Moves the faces of one person to another."""
+    with open_gallery(options) as gallery:
+        done = gallery.merge(options.name, options.into)
+    if options.json:
+        print_json({"name": options.into, **asdict(done)})
+    else:
+        dropped = f", {done.dropped} of the same files removed" if done.dropped else ""
+        print_text(f"{options.into}: {_count(done.moved, 'face')} of {options.name}{dropped}")
+    if not done.erased:
+        _say_delayed()
+    return 0
+
+
 def run_list(options: argparse.Namespace) -> int:
     """Lists the enrolled people, or the faces of one person."""
     with open_gallery(options) as gallery:
         if options.name is not None:
-            rows = [
-                _face_row(record.face, record.face_id) for record in gallery.faces(options.name)
-            ]
+            rows = [record.to_dict() for record in gallery.faces(options.name)]
             if options.json:
                 print_json({"name": options.name, "faces": rows})
             for row in () if options.json else rows:
@@ -204,6 +216,14 @@ def run_calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _say_delayed() -> None:
+    print(
+        "mobileface: the removed data is still in the gallery's log: another process reads an "
+        "older state, or the disk is full; it is erased as soon as neither holds",
+        file=sys.stderr,
+    )
+
+
 def _at(error: InputError, folder: Path) -> str:
     """The error with the folder it is about, if it does not say."""
     return str(error) if error.where else f"{folder}: {error}"
@@ -236,16 +256,7 @@ def _report(done: Enrolment, as_json: bool) -> None:
     for other in done.lookalikes:
         print(f"mobileface: warning: {other}", file=sys.stderr)
     if as_json:
-        print_json(
-            {
-                "name": done.name,
-                "faces": list(done.faces),
-                "known": list(done.known),
-                "refused": [str(error) for error in done.refused],
-                "images": [asdict(image) for image in done.images],
-                "lookalikes": [asdict(other) for other in done.lookalikes],
-            }
-        )
+        print_json(done.to_dict())
         return
     parts = [f"{_count(len(done.faces), 'face')} enrolled"]
     if done.known:
@@ -292,19 +303,6 @@ def _print_stamp(gallery: Gallery, as_json: bool, numbers: dict[str, Any] | None
     print_text(str(gallery.path))
     for name, value in rows:
         print_text(f"  {name:<14} {value}")
-
-
-def _face_row(face: Any, number: int) -> dict[str, Any]:
-    return {
-        "face_id": number,
-        "uid": face.uid,
-        "source": face.source,
-        "bbox": face.bbox,
-        "det_score": face.det_score,
-        "quality": dict(face.quality or {}),
-        "created": face.created,
-        "crop": face.crop is not None,
-    }
 
 
 def _count(number: int, word: str) -> str:

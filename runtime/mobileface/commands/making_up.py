@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..analyzer import FaceAnalyzer
-from ..effects.makeup_transfer import MakeupTransfer
-from ..effects.mesh_faces import check_mesh_face
+from ..effects.makeup_transfer import MakeupTransfer, makeup_of
+from ..effects.mesh_faces import MESH_MODELS, MESH_TASKS, sorted_out
 from ..errors import InputError, shown
 from ..tasks.face_choice import only_face
 from ..tracking.mesh_follower import MeshFollower
@@ -18,7 +18,7 @@ from ..vision.picture_files import read_image
 from ..vision.video import VideoReader, is_video
 from .faces import write_picture
 from .inputs import ImageFiles
-from .mesh_choice import DETECT_EVERY, accepted_faces, add_detect_every, sorted_out
+from .mesh_choice import DETECT_EVERY, accepted_faces, add_detect_every
 from .options import add_face_choice
 from .output import print_text
 from .rewriting import planned_outputs, rewrite_video
@@ -53,8 +53,7 @@ def mesh_analyzer(options: argparse.Namespace) -> FaceAnalyzer:
     Raises:
         ModelNotFoundError: If there is no model of meshes, or no detector.
     """
-    tasks = ("detection", "landmarks", "pose")
-    return FaceAnalyzer(options.models, tasks, pose="pose_mesh", precision=options.precision)
+    return FaceAnalyzer(options.models, MESH_TASKS, precision=options.precision, **MESH_MODELS)
 
 
 def run_like(options: argparse.Namespace) -> int:
@@ -106,11 +105,7 @@ def _reference(analyzer: FaceAnalyzer, options: argparse.Namespace) -> MakeupTra
     where = shown(options.like)
     image = read_image(options.like)
     face = only_face(analyzer(image), options.like_face, where, "--face")
-    check_mesh_face(face, where)
-    try:
-        return MakeupTransfer(image, face)
-    except InputError as error:
-        raise InputError(error.what, where=where, hint=error.hint) from error
+    return makeup_of(image, face, where)
 
 
 def _video(

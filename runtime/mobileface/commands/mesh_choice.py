@@ -6,12 +6,11 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from ..effects.mesh_faces import check_mesh_face
-from ..errors import InputError, shown
-from ..tasks.face_choice import describe_box
+from ..effects.mesh_faces import usable_faces
+from ..errors import shown
 from ..types import Face
 
-__all__ = ["DETECT_EVERY", "accepted_faces", "add_detect_every", "sorted_out"]
+__all__ = ["DETECT_EVERY", "accepted_faces", "add_detect_every"]
 
 DETECT_EVERY = 10
 """Frames of a video from one detection to the next, unless another number is passed."""
@@ -42,23 +41,7 @@ def accepted_faces(faces: Iterable[Face], where: str) -> list[Face]:
     Raises:
         InputError: If none is left: why the first is refused.
     """
-    left, errors = sorted_out(faces, where)
-    if not left:
-        raise errors[0] if errors else InputError("no face found", where=where)
+    left, errors = usable_faces(faces, where)
     for error in errors:
         print(f"mobileface: a face is left as it is: {shown(error)}", file=sys.stderr)
     return left
-
-
-def sorted_out(faces: Iterable[Face], where: str) -> tuple[list[Face], list[InputError]]:
-    """The faces that can be changed, and why the others are refused."""
-    left: list[Face] = []
-    errors = []
-    for face in faces:
-        try:
-            check_mesh_face(face, f"{where}, face {describe_box(face.bbox)}")
-        except InputError as error:
-            errors.append(error)
-        else:
-            left.append(face)
-    return left, errors

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..analyzer import FaceAnalyzer
-from ..effects.mesh_faces import check_mesh_face
-from ..effects.mesh_triangles import load_triangles
-from ..effects.swap import FaceSwapper
+from ..effects.mesh_faces import MESH_MODELS, MESH_TASKS, check_mesh_face, sorted_out
+from ..effects.swap import MARK, FaceSwapper
 from ..errors import InputError
-from ..tasks.face_choice import CHOICES, check_choice, only_face
+from ..tasks.face_choice import CHOICES, check_choice, chosen_faces
 from ..tracking.mesh_follower import MeshFollower
 from ..types import Face
 from ..vision.comments import holds_comment
@@ -24,7 +23,7 @@ from ..vision.picture_files import read_image
 from ..vision.video import VideoReader, is_video
 from .faces import write_picture
 from .inputs import ImageFiles
-from .mesh_choice import accepted_faces, add_detect_every, sorted_out
+from .mesh_choice import accepted_faces, add_detect_every
 from .options import (
     add_detector_options,
     add_face_choice,
@@ -36,12 +35,7 @@ from .output import print_text
 from .progress import Progress
 from .rewriting import add_rewritten, planned_outputs, rewrite_video
 
-__all__ = ["MARK", "add_swap"]
-
-MARK = "mobileface swap; digitally altered"
-"""What the metadata of a result say."""
-
-_POSE = "pose_mesh"
+__all__ = ["add_swap"]
 
 
 def add_swap(parser: argparse.ArgumentParser) -> None:
@@ -94,16 +88,15 @@ def run_swap(options: argparse.Namespace) -> int:
             )
     analyzer = FaceAnalyzer(
         options.models,
-        ("detection", "landmarks", "pose"),
-        landmarks=load_triangles().mesh,
-        pose=_POSE,
+        MESH_TASKS,
         detector=options.detector,
+        **MESH_MODELS,
         **detector_options(options),
     )
     MeshFollower(analyzer, detect_every=options.detect_every)  # refuses what is out of range
     source = read_image(options.source)
     where = str(options.source)
-    faces = _chosen(analyzer(source), options.face, where, "--source-face")
+    faces = chosen_faces(analyzer(source), options.face, where, "--source-face")
     check_mesh_face(faces[0], where)
     swapper = FaceSwapper(source, faces[0])
     code = _swap_pictures(targets, analyzer, swapper, options.to, comment)
@@ -131,7 +124,7 @@ def _swap_pictures(
     files, code = ImageFiles([path for path in targets if not is_video(path)]), 0
     for path, image in files:
         try:
-            faces = _chosen(analyzer(image), choice, str(path), "--to")
+            faces = chosen_faces(analyzer(image), choice, str(path), "--to")
             faces = accepted_faces(faces, str(path))
         except InputError as error:
             code = _report(error)
@@ -173,7 +166,7 @@ class _SwappedVideo:
                     reason = errors[0] if errors else reason
                     continue
                 progress.end()
-                faces = _chosen(list(found.values()), self._choice, str(self._path), "--to")
+                faces = chosen_faces(list(found.values()), self._choice, str(self._path), "--to")
                 if self._choice != "all":
                     check_mesh_face(faces[0], str(self._path))
                     self._tracks = {n for n, face in found.items() if face is faces[0]}
@@ -204,19 +197,6 @@ class _SwappedVideo:
 
     def _note(self) -> str:
         return f"a face swapped in {_count(self._swapped, 'frame')}"
-
-
-def _chosen(faces: Sequence[Face], choice: str | None, where: str, option: str) -> list[Face]:
-    """The faces that an option chooses.
-
-    Raises:
-        InputError: If there are none, or several and no choice.
-    """
-    if choice == "all":
-        if not faces:
-            raise InputError("no face found", where=where)
-        return list(faces)
-    return [only_face(faces, choice, where, option)]
 
 
 def _report(error: InputError) -> int:

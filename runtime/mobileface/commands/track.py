@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +33,10 @@ from ..tasks.drawing import draw_faces
 from ..tasks.records import face_values
 from ..tracking.follower import FaceFollower, FollowedFace, FollowedFrame
 from ..tracking.tracker import Confirmation
-from ..vision.draw import write_note
+from ..vision.draw import plain_text, write_note
 from ..vision.image import Image
 from ..vision.video import VideoReader, VideoWriter
-from ..vision.video_source import is_url, shown_url
+from ..vision.video_source import is_url, shown_url, source_place
 from .faces import report_damaged
 from .json_lines import JsonLines
 from .options import (
@@ -151,10 +150,8 @@ def run_track(options: argparse.Namespace) -> int:
         raise InputError(
             "no output specified", hint="pass --output OUT.mp4, --tracks OUT.jsonl or both"
         )
-    number = options.video.isdecimal() and len(options.video) < 10
-    source = int(options.video) if number else options.video
     with contextlib.ExitStack() as stack:
-        video = stack.enter_context(VideoReader(source))
+        video = stack.enter_context(VideoReader(source_place(options.video)))
         names = None
         if options.gallery is None:
             for name in thresholds_given(options):
@@ -343,12 +340,11 @@ def _drawn(frame: Image, found: FollowedFrame, people: People, rate: float | Non
 
 
 def _label(track_id: int, people: People) -> str:
-    """The label of a face, in ASCII: OpenCV's font has no other characters."""
+    """The label of a face, in ASCII."""
     identity = None if people is None else people.get(track_id)
     if identity is None or identity.name is None:
         return f"#{track_id}"
-    plain = unicodedata.normalize("NFKD", identity.name).encode("ascii", "ignore").decode()
-    return f"#{track_id} {plain}".rstrip()
+    return f"#{track_id} {plain_text(identity.name)}".rstrip()
 
 
 def _text(options: argparse.Namespace, summary: dict[str, Any], rate: float, sound: str) -> str:

@@ -36,6 +36,7 @@ from .mesh_shape import MEAN_SHAPE
 
 __all__ = [
     "MAX_MARGIN",
+    "NOTHING_COVERED",
     "AnonymizeMethod",
     "AnonymizeShape",
     "anonymize",
@@ -57,6 +58,9 @@ _EDGE = 0.15
 
 MAX_MARGIN = 10.0
 """Largest margin of a face box, as a share of its sides."""
+
+NOTHING_COVERED = "no face found; nothing is covered"
+"""What is said of a picture without a face."""
 
 _MAX_STRENGTH = 4.0
 _MAX_COORDINATE = 1e6

@@ -31,7 +31,7 @@ from .mesh_faces import check_mesh_face
 from .mesh_regions import inward, mesh_box, mesh_size, region_mask, soft_mask
 from .mesh_triangles import load_triangles
 
-__all__ = ["MakeupTransfer"]
+__all__ = ["MakeupTransfer", "makeup_of"]
 
 _COLORLESS = 2
 """A face whose channels differ by at most so much, in grey levels, is of a gray picture."""
@@ -183,6 +183,24 @@ class MakeupTransfer:
             source, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         return _to_lab(np.asarray(warped, np.uint8)), seen & inside
+
+
+def makeup_of(reference: Image, face: Face, where: str) -> MakeupTransfer:
+    """The makeup of a face in a reference photo; errors name the photo.
+
+    Args:
+        reference: uint8 (H, W, 3) BGR.
+        face: Its face, with a mesh.
+        where: Name of the photo.
+
+    Raises:
+        InputError: As `MakeupTransfer`.
+    """
+    check_mesh_face(face, where)
+    try:
+        return MakeupTransfer(reference, face)
+    except InputError as error:
+        raise InputError(error.what, where=where, hint=error.hint) from error
 
 
 def _skin(

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..errors import InputError
+from ..tasks.face_choice import describe_box
 from ..types import Face, Landmarks
 from ..vision.head_rotation import best_rotation
 from .mesh_shape import MEAN_SHAPE
 
-__all__ = ["MOST_TURNED", "SMALLEST_FACE", "check_mesh_face", "turned_by"]
+__all__ = [
+    "MESH_MODELS",
+    "MESH_TASKS",
+    "MOST_TURNED",
+    "SMALLEST_FACE",
+    "check_mesh_face",
+    "sorted_out",
+    "turned_by",
+    "usable_faces",
+]
+
+MESH_TASKS = ("detection", "landmarks", "pose")
+MESH_MODELS = {"landmarks": "landmark_mesh", "pose": "pose_mesh"}
+"""Tasks and models of a `FaceAnalyzer` that finds the meshes these effects need."""
 
 SMALLEST_FACE = 32.0
 """Pixels of the shorter side of the box around a mesh, below which a face is refused."""
@@ -46,6 +62,32 @@ def check_mesh_face(face: Face, where: str = "") -> Landmarks:
             hint="choose a picture in which it looks more towards the camera",
         )
     return mesh
+
+
+def usable_faces(faces: Iterable[Face], where: str) -> tuple[list[Face], list[InputError]]:
+    """The faces that `check_mesh_face` accepts, at least one, and why others are refused.
+
+    Raises:
+        InputError: If none is accepted: why the first is refused.
+    """
+    left, errors = sorted_out(faces, where)
+    if not left:
+        raise errors[0] if errors else InputError("no face found", where=where)
+    return left, errors
+
+
+def sorted_out(faces: Iterable[Face], where: str) -> tuple[list[Face], list[InputError]]:
+    """The faces that `check_mesh_face` accepts, and why the others are refused."""
+    left: list[Face] = []
+    errors = []
+    for face in faces:
+        try:
+            check_mesh_face(face, f"{where}, face {describe_box(face.bbox)}")
+        except InputError as error:
+            errors.append(error)
+        else:
+            left.append(face)
+    return left, errors
 
 
 def turned_by(face: Face, where: str = "") -> float:

@@ -36,7 +36,10 @@ from .face_warp import Booleans, FaceMap, extent, facing, hidden, map_face, sett
 from .mesh_faces import check_mesh_face
 from .mesh_triangles import load_triangles
 
-__all__ = ["FaceSwapper"]
+__all__ = ["MARK", "FaceSwapper"]
+
+MARK = "mobileface swap; digitally altered"
+"""What the metadata of a result say, in commands and over HTTP."""
 
 _FEATHER = 0.05
 _CERTAIN = 0.5

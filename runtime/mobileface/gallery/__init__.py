@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .backup import backup
 from .enrol import EnrolledImage, Enroller, Enrolment, Lookalike
-from .entries import FaceRecord, Identification, Match, NewFace, Person, Removal
+from .entries import FaceRecord, Identification, Match, Merger, NewFace, Person, Removal
 from .gallery import Gallery
 from .integrity import DamagedFace, find_damaged, repair
 from .migrate import MigrationReport, migrate
@@ -33,6 +33,7 @@ __all__ = [
     "Imported",
     "Lookalike",
     "Match",
+    "Merger",
     "MigrationReport",
     "NewFace",
     "Person",

@@ -196,8 +196,16 @@ class Database:
         return None if row is None else row[0]
 
     def empty_log(self) -> bool:
-        """Checkpoints and truncates the WAL; False if a process still reads an older state."""
-        busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
+        """Checkpoints and truncates the WAL.
+
+        Returns:
+            False if that was not possible: a process still reads an older state, or the disk is
+            full. What was committed is stored all the same, in the log.
+        """
+        try:
+            busy, _, _ = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
+        except OutputError:
+            return False
         return not busy
 
     def copy_to(self, target: Database, progress: Any, pages: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +21,16 @@ from ..tasks.embedding import Embedder
 from ..tasks.face_choice import CHOICES, check_choice, choose_face
 from ..types import Face
 from ..vision.image import Image
-from ..vision.picture_files import read_image
+from ..vision.picture_files import decode_image, read_image
 from .enclosing import Enclosing, enclose, encode
 from .entries import NewFace, check_name
 from .gallery import Gallery
 from .quality import QualityLimits, measure, require_quality
 
-__all__ = ["EnrolledImage", "Enroller", "Enrolment", "Lookalike"]
+__all__ = ["EnrolledImage", "Enroller", "Enrolment", "Examined", "Lookalike"]
 
+_Reader = tuple[str, Callable[[], tuple[Image, str]]]
+"""The name of an image file, and what reads it: the image and the file's SHA-256."""
 
 _EQUAL = 1 - 1e-6
 """Cosine of an embedding with itself, less what float32 rounds off."""
@@ -84,6 +89,34 @@ class Enrolment:
     lookalikes: tuple[Lookalike, ...]
     images: tuple[EnrolledImage, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON types, without escapes of names."""
+        return {
+            "name": self.name,
+            "faces": list(self.faces),
+            "known": list(self.known),
+            "refused": [str(error) for error in self.refused],
+            "images": [asdict(image) for image in self.images],
+            "lookalikes": [asdict(other) for other in self.lookalikes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The images of one person, with the faces that meet the quality limits.
+
+    Attributes:
+        faces: The faces to enrol.
+        images: The image of each of them.
+        known: Files that were already enrolled.
+        refused: One error for each rejected file.
+    """
+
+    faces: tuple[NewFace, ...]
+    images: tuple[EnrolledImage, ...]
+    known: tuple[str, ...]
+    refused: tuple[MobileFaceError, ...]
+
 
 class Enroller:
     """Enrols faces in a gallery.
@@ -139,39 +172,100 @@ class Enroller:
             InputError: If the name or the choice is invalid.
             OutputError: If the gallery cannot be written.
         """
+        pictures = map(_read, map(Path, paths))
+        return self.store(name, self._examine_all(pictures, face, self.known(name)))
+
+    def known(self, name: str) -> set[str]:
+        """SHA-256 of the files that are already enrolled for a person, in hexadecimal."""
+        query = (
+            "SELECT source_sha256 FROM face JOIN person ON person.id = face.person "
+            "WHERE name = ? AND source_sha256 IS NOT NULL"
+        )
+        found = self.gallery.database.rows(query, (check_name(name),))
+        return {digest for (digest,) in found}
+
+    def examine_contents(
+        self,
+        pictures: Iterable[tuple[bytes, str]],
+        *,
+        face: str | int | None = None,
+        known: Collection[str] = (),
+        max_pixels: int | None = None,
+    ) -> Examined:
+        """Detects, checks and embeds the faces of one person's images, without the gallery.
+
+        Args:
+            pictures: The content of each image file, and its name.
+            face: Which face of an image to enrol, see `enrol`.
+            known: SHA-256 of files to skip, see `known`.
+            max_pixels: Refuse larger images, see `mobileface.vision.picture_files.decode_image`.
+
+        Returns:
+            What `store` adds to the gallery.
+
+        Raises:
+            InputError: If the choice is invalid.
+        """
+        read = (_decoder(*picture, max_pixels) for picture in pictures)
+        return self._examine_all(read, face, known)
+
+    def store(self, name: str, examined: Examined) -> Enrolment:
+        """Enrols examined faces, in one transaction.
+
+        Faces of files that were enrolled for the person meanwhile are skipped.
+
+        Args:
+            name: Name of the person.
+            examined: The faces, see `examine_contents`.
+
+        Raises:
+            InputError: If the name is invalid.
+            OutputError: If the gallery cannot be written.
+            GalleryError: If another process does not finish writing within the timeout.
+        """
         name = check_name(name)
+        faces, known = examined.faces, list(examined.known)
+        similar = self._lookalikes(name, faces) if faces else []
+        added: Sequence[int] = ()
+        with self.gallery.database.write() if faces else contextlib.nullcontext():
+            late = self.known(name)  # by another process, while we were looking
+            kept = [face.source_sha256 not in late for face in faces]
+            if any(kept):
+                added = self.gallery.add(name, list(compress(faces, kept)))
+        known += [image.file for image, new in zip(examined.images, kept, strict=True) if not new]
+        return Enrolment(
+            name,
+            tuple(added),
+            tuple(known),
+            examined.refused,
+            tuple(filter(None, compress(similar, kept))),
+            tuple(compress(examined.images, kept)),
+        )
+
+    def _examine_all(
+        self, pictures: Iterable[_Reader], face: str | int | None, known: Collection[str]
+    ) -> Examined:
+        """Examines images, which are read one by one; those with known hashes are skipped."""
         if face is not None:
             face = check_choice(face)
         faces: list[NewFace] = []
         images: list[EnrolledImage] = []
-        known: list[str] = []
+        skipped: list[str] = []
         refused: list[MobileFaceError] = []
-        before = self._hashes(name)
-        hashes = set(before)
-        for path in map(Path, paths):
+        hashes = set(known)
+        for source, read in pictures:
             try:
-                image = read_image(path)
-                digest = sha256(path)
+                image, digest = read()
                 if digest in hashes:
-                    known.append(str(path))
+                    skipped.append(source)
                     continue
                 hashes.add(digest)
-                new, count = self._examine(image, str(path), digest, face)
+                new, count = self._examine(image, source, digest, face)
                 faces.append(new)
-                images.append(EnrolledImage(str(path), count, new.bbox))
+                images.append(EnrolledImage(source, count, new.bbox))
             except InputError as error:
                 refused.append(error)
-        lookalikes = tuple(self._lookalikes(name, faces)) if faces else ()
-        with self.gallery.database.write() if faces else contextlib.nullcontext():
-            others = self._hashes(name) - before  # by another process, while we were looking
-            late = {face.source for face in faces if face.source_sha256 in others}
-            faces = [face for face in faces if face.source not in late]
-            added = tuple(self.gallery.add(name, faces)) if faces else ()
-        if late:
-            known += [file for file in map(str, paths) if file in late]
-            images = [image for image in images if image.file not in late]
-            lookalikes = tuple(other for other in lookalikes if other.file not in late)
-        return Enrolment(name, added, tuple(known), tuple(refused), lookalikes, tuple(images))
+        return Examined(tuple(faces), tuple(images), tuple(skipped), tuple(refused))
 
     def examine(
         self,
@@ -249,22 +343,15 @@ class Enroller:
             )
         return found[0]
 
-    def _hashes(self, name: str) -> set[str]:
-        """Hashes of the files that are already enrolled for a person."""
-        query = (
-            "SELECT source_sha256 FROM face JOIN person ON person.id = face.person "
-            "WHERE name = ? AND source_sha256 IS NOT NULL"
-        )
-        return {digest for (digest,) in self.gallery.database.rows(query, (name,))}
-
     def _lookalike_threshold(self, rate: float) -> float | None:
         calibration = self.gallery.stamp.calibration
         if calibration is None:
             return None
         return calibration.threshold(supported_fmr(calibration, rate))
 
-    def _lookalikes(self, name: str, faces: Sequence[NewFace]) -> Iterator[Lookalike]:
-        """New faces that are similar to another person."""
+    def _lookalikes(self, name: str, faces: Sequence[NewFace]) -> list[Lookalike | None]:
+        """For each new face, the other person it is similar to."""
+        similar: list[Lookalike | None] = []
         vectors = np.stack([face.embedding for face in faces])
         among = vectors @ vectors.T
         np.fill_diagonal(among, -1)
@@ -273,6 +360,7 @@ class Enroller:
         ):
             same = [match.similarity for match in found.matches if match.name == name]
             other = next((match for match in found.matches if match.name != name), None)
+            similar.append(None)
             if other is None:
                 continue
             threshold = self._lookalike
@@ -281,4 +369,20 @@ class Enroller:
                 same_person = max([float(own), *same])
                 threshold = same_person if len(faces) > 1 or same else _EQUAL
             if other.similarity >= threshold:
-                yield Lookalike(face.source or "image", other.name, other.similarity)
+                similar[-1] = Lookalike(face.source or "image", other.name, other.similarity)
+        return similar
+
+
+def _read(path: Path) -> _Reader:
+    """Reads an image file and its hash when it is called."""
+    return str(path), lambda: (read_image(path), sha256(path))
+
+
+def _decoder(data: bytes, source: str, max_pixels: int | None) -> _Reader:
+    """Decodes the content of an image file when it is called."""
+
+    def read() -> tuple[Image, str]:
+        image = decode_image(data, source, max_pixels=max_pixels)
+        return image, hashlib.sha256(data).hexdigest()
+
+    return source, read

@@ -21,6 +21,7 @@ __all__ = [
     "FaceRecord",
     "Identification",
     "Match",
+    "Merger",
     "NewFace",
     "Person",
     "Removal",
@@ -80,6 +81,20 @@ class FaceRecord:
     face_id: int
     face: NewFace
 
+    def to_dict(self) -> dict[str, Any]:
+        """What is known of the face as JSON types, without embedding, landmarks and crop."""
+        face = self.face
+        return {
+            "face_id": self.face_id,
+            "uid": face.uid,
+            "source": face.source,
+            "bbox": face.bbox,
+            "det_score": face.det_score,
+            "quality": dict(face.quality or {}),
+            "created": face.created,
+            "crop": face.crop is not None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -104,11 +119,27 @@ class Removal:
 
     Attributes:
         faces: Number of removed faces.
-        erased: True if no file of the gallery contains their data any more; False if another
-            process still reads an older state, whose data stay in the log until it has finished.
+        erased: True if no file of the gallery contains their data any more; False if they stay in
+            the log: another process still reads an older state, until it has finished, or the disk
+            is full, until the gallery is closed when it no longer is.
     """
 
     faces: int
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Merger:
+    """The result of merging two people.
+
+    Attributes:
+        moved: Number of faces that changed from one to the other.
+        dropped: Number of faces that were removed, because their files were enrolled for both.
+        erased: True if no file of the gallery contains the removed data any more; see `Removal`.
+    """
+
+    moved: int
+    dropped: int
     erased: bool
 
 

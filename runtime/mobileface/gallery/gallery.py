@@ -21,6 +21,7 @@ from .engine import SearchEngine
 from .entries import (
     FaceRecord,
     Identification,
+    Merger,
     NewFace,
     Person,
     Removal,
@@ -29,9 +30,18 @@ from .entries import (
 )
 from .erasing import derived_files, erase, require_absent, without_logs
 from .matrix import FaceMatrix
+from .merging import merge_people
+from .overview import check_file, count_all
 from .removal import remove_faces
-from .rows import REPAIR, FaceRows
-from .schema import check_model, check_schema, create_schema, seal_stamp, stamp_is_sealed
+from .rows import FaceRows
+from .schema import (
+    check_model,
+    check_schema,
+    create_schema,
+    insert_stamp,
+    seal_stamp,
+    stamp_is_sealed,
+)
 from .search import Searcher, Templates
 from .stamp import COLUMNS, Stamp, new_uid, now
 
@@ -105,12 +115,7 @@ class Gallery:
                 database.value("PRAGMA journal_mode = WAL")
                 with database.write():
                     create_schema(database)
-                    marks = ", ".join("?" * len(COLUMNS))
-                    columns = ", ".join(COLUMNS)
-                    sql = f"INSERT INTO stamp (id, {columns}) VALUES (1, {marks})"
-                    database.run(sql, stamp.to_row())
-                    seal_stamp(database)
-                    database.run("INSERT INTO state (id, epoch) VALUES (1, ?)", (new_uid(),))
+                    insert_stamp(database, COLUMNS, stamp.to_row(), new_uid())
             finally:
                 database.close()
         return cls.open(path, key=key)
@@ -172,14 +177,15 @@ class Gallery:
         Raises:
             GalleryError: If a row is damaged.
         """
-        query = (
-            "SELECT person.id, name, count(face.id), person.created, person.checksum FROM person "
-            "LEFT JOIN face ON face.person = person.id GROUP BY person.id ORDER BY name"
-        )
-        found = list(self.database.rows(query))
-        for row in found:
-            self._check_person(row[0], row[1], row[4])
-        return [Person(*row[:4]) for row in found]
+        return self._people()
+
+    def find(self, person_id: int) -> Person | None:
+        """The person with an ID; None if nobody has it.
+
+        Raises:
+            GalleryError: If the row is damaged.
+        """
+        return next(iter(self._people("WHERE person.id = ?", person_id)), None)
 
     def faces(self, name: str) -> Iterator[FaceRecord]:
         """The faces of one person, in the order of enrolment.
@@ -187,8 +193,7 @@ class Gallery:
         Raises:
             InputError: If no person of that name is enrolled.
         """
-        person = self._person(name)
-        return self.rows.of_person(person)
+        return self.rows.of_person(self._person(name))
 
     def add(self, name: str, faces: Sequence[NewFace]) -> list[int]:
         """Adds faces to a person, creating the person if needed: all faces, or none on an error.
@@ -256,6 +261,22 @@ class Gallery:
         with self.database.write():
             removal = remove_faces(self.database, self.rows, self._person(name), name, faces)
         return dataclasses.replace(removal, erased=self.database.empty_log())
+
+    def merge(self, name: str, into: str) -> Merger:
+        """Moves all faces of a person to another person, and erases the first as `remove` does.
+
+        Faces of files that are enrolled for both are kept once.
+
+        Raises:
+            InputError: If one of them is not enrolled, or both are the same person.
+            OutputError: If a file with a face that is not kept cannot be erased, or the disk is
+                full or read-only; nothing is changed then.
+            GalleryError: If another process does not finish writing within the timeout.
+        """
+        with self.database.write():
+            people = ((self._person(name), name), (self._person(into), into))
+            merger = merge_people(self.database, self.rows, *people)
+        return dataclasses.replace(merger, erased=self.database.empty_log())
 
     def search(
         self,
@@ -340,23 +361,7 @@ class Gallery:
 
     def stats(self) -> dict[str, Any]:
         """Statistics as JSON types: numbers of people, faces, crops and bytes."""
-        with self.database.read():
-            people, faces, crops = (
-                int(self.database.value(f"SELECT count(*) FROM {table}"))
-                for table in ("person", "face", "crop")
-            )
-            query = "SELECT max(n) FROM (SELECT count(*) AS n FROM face GROUP BY person)"
-            most = self.database.value(query) or 0
-        derived = derived_files(self.path)
-        return {
-            "people": people,
-            "faces": faces,
-            "most_faces": int(most),
-            "crops": crops,
-            "bytes": self.path.stat().st_size,
-            "derived_bytes": sum(path.stat().st_size for path in derived if path.exists()),
-            "encrypted": self.database.encrypted,
-        }
+        return count_all(self.database)
 
     def check(self) -> None:
         """Checks the integrity of the file, its references and all rows.
@@ -364,20 +369,17 @@ class Gallery:
         Raises:
             GalleryError: If something is corrupt; the error says what.
         """
-        where = str(self.path)
-        found = str(self.database.value("PRAGMA integrity_check"))
-        if found != "ok":
-            raise GalleryError(f"corrupt: {found}", where=where, hint="restore it from a backup")
-        orphan = self.database.row("PRAGMA foreign_key_check")
-        if orphan is not None:
-            raise GalleryError(
-                f"corrupt: a row of table '{orphan[0]}' refers to a missing row", where=where
-            )
-        count = int(self.database.value("SELECT count(*) FROM face NOT INDEXED"))
-        stored = int(self.database.value("SELECT faces FROM state"))
-        if count != stored:
-            text = f"corrupt: it has {count} faces, and {stored} were enrolled"
-            raise GalleryError(text, where=where, hint=REPAIR)
+        check_file(self.database)
+
+    def _people(self, where: str = "", *values: int) -> list[Person]:
+        query = (
+            "SELECT person.id, name, count(face.id), person.created, person.checksum FROM person "
+            f"LEFT JOIN face ON face.person = person.id {where} GROUP BY person.id ORDER BY name"
+        )
+        found = list(self.database.rows(query, values))
+        for row in found:
+            self._check_person(row[0], row[1], row[4])
+        return [Person(*row[:4]) for row in found]
 
     def _person(self, name: str) -> int:
         query = "SELECT id, name, checksum FROM person WHERE name = ?"

@@ -1,10 +1,10 @@
 """All embeddings of a gallery as one matrix: a memory-mapped file plus the faces added since.
 
 The file (`matrix_file`) is valid if its ID and epoch equal those of the gallery, and if the gallery
-has a face with its last ID and mark. The epoch changes whenever a face is removed or re-embedded,
-and the mark is random for each enrolment: then faces have only been added since, also if the file
-was made beside another copy of the gallery. Those are read from the gallery and kept in memory
-until a new file is worthwhile.
+has a face with its last ID and mark. The epoch changes whenever a face is removed, re-embedded or
+given to another person, and the mark is random for each enrolment: then faces have only been added
+since, also if the file was made beside another copy of the gallery. Those are read from the gallery
+and kept in memory until a new file is worthwhile.
 
 Damaged faces are left out, named in one warning, and counted.
 """

@@ -35,6 +35,14 @@ _FIELDS = (
 )
 _JSON = frozenset({"bbox", "kps", "quality"})
 
+_WHOLE = (
+    "SELECT face.id, person, embedding, face.checksum, "
+    f"{', '.join(f'face.{field}' for field in _FIELDS)}, "
+    "crop.jpeg, crop.bbox, crop.kps, crop.checksum "
+    "FROM face LEFT JOIN crop ON crop.face = face.id"
+)
+"""A face with its crop, as `FaceRows._record` reads it."""
+
 
 class FaceRows:
     """Reads and writes the faces of one gallery; the caller manages transactions.
@@ -50,14 +58,14 @@ class FaceRows:
 
     def of_person(self, person: int) -> Iterator[FaceRecord]:
         """The faces of one person, in the order of enrolment."""
-        query = (
-            "SELECT face.id, person, embedding, face.checksum, "
-            f"{', '.join(f'face.{field}' for field in _FIELDS)}, "
-            "crop.jpeg, crop.bbox, crop.kps, crop.checksum "
-            "FROM face LEFT JOIN crop ON crop.face = face.id WHERE person = ? ORDER BY face.id"
-        )
+        query = f"{_WHOLE} WHERE person = ? ORDER BY face.id"
         for row in self._database.rows(query, (person,), at_once=64):
             yield self._record(row)
+
+    def find(self, person: int, number: int) -> FaceRecord | None:
+        """One face of a person; None if the person has no such face."""
+        row = self._database.row(f"{_WHOLE} WHERE face.id = ? AND person = ?", (number, person))
+        return None if row is None else self._record(row)
 
     def insert(self, person: int, face: NewFace, vector: FloatArray) -> int | None:
         """Adds a face; returns its ID, or None if its uid is already enrolled."""

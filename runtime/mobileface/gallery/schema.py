@@ -5,6 +5,9 @@ docs/gallery.md describes the tables for readers who access the file with other 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from ..errors import GalleryError, OutputError
 from .database import Database
 
@@ -14,6 +17,7 @@ __all__ = [
     "check_model",
     "check_schema",
     "create_schema",
+    "insert_stamp",
     "seal_stamp",
     "stamp_is_sealed",
 ]
@@ -37,7 +41,7 @@ _FIRST = (
         calibration TEXT,
         created TEXT NOT NULL,
         software TEXT NOT NULL)""",
-    # The epoch changes whenever an existing face is removed or re-embedded.
+    # The epoch changes whenever an existing face is removed, re-embedded or gets another person.
     "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL)",
     """CREATE TABLE person (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -113,6 +117,16 @@ def create_schema(database: Database) -> None:
     """Creates the tables in an empty file; call it in a transaction."""
     database.run(f"PRAGMA application_id = {APPLICATION_ID}")
     _upgrade(database, 0)
+
+
+def insert_stamp(
+    database: Database, columns: Sequence[str], values: Sequence[Any], epoch: str
+) -> None:
+    """Stores the stamp and the state of a new gallery; call it in a transaction."""
+    marks = ", ".join("?" * len(columns))
+    database.run(f"INSERT INTO stamp (id, {', '.join(columns)}) VALUES (1, {marks})", values)
+    seal_stamp(database)
+    database.run("INSERT INTO state (id, epoch) VALUES (1, ?)", (epoch,))
 
 
 def check_schema(database: Database) -> None:

@@ -104,6 +104,7 @@ def run_server(settings: ServeSettings, started: Callable[[str], None]) -> None:
         address = f"http://{host}:{place.getsockname()[1]}"
         try:
             server = Server(service, lambda: started(address))
+            service.live.start()
             with _signals(server):
                 try:
                     server.run(sockets=[place])

@@ -15,9 +15,12 @@ from ..errors import GalleryError, InputError, ModelNotFoundError
 from ..gallery import Gallery, Stamp
 from ..gallery.database import KEY_VARIABLE
 from ..host.files import reason
+from ..live.camera_state import Observers
+from ..live.hub import Hub
 from ..matching.calibration import Calibration, find_calibration
 from ..models.lookup import list_models
 from .api_keys import ApiKeys, Sessions
+from .effect_models import EffectModels
 from .metrics import Metrics
 from .settings import ServeSettings
 from .work_queue import WorkQueue
@@ -46,16 +49,18 @@ class Service:
         keys: The API keys.
         sessions: The browsers' sessions.
         analyzer: The tasks that run unless others are asked for. Threads may share it.
+        effect_models: The models of effects, loaded when they are needed.
         posed: The same with pose, which needs a mesh of each face and so takes longer.
         queue: Where all work on pictures is done.
         metrics: Counters for Prometheus.
+        live: The live cameras; `Hub.start` starts them.
         started: Time of the start, by `time.monotonic`.
 
     Raises:
         InputError: If a file of the settings cannot be read.
         ModelNotFoundError: If the gallery's model is not there.
         GalleryError: If the gallery cannot be opened.
-        OutputError: If the gallery cannot be created.
+        OutputError: If the gallery or the folder of events cannot be created.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
@@ -71,8 +76,21 @@ class Service:
         self.posed = self._load_posed()
         if settings.gallery is not None and self._gallery is None:
             self._gallery = self._create(settings.gallery, key)
+        self.effect_models = EffectModels(settings.models, settings.thread_count)
         self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
-        self.metrics = Metrics(lambda: float(self.queue.depth))
+        metrics = self.metrics = Metrics(lambda: float(self.queue.depth))
+        self.live = Hub(
+            settings.cameras,
+            settings.events,
+            settings.mqtt,
+            self.analyzer,
+            None if self._gallery is None else self.gallery,
+            Observers(
+                frame=lambda camera, fate: metrics.frames.labels(camera, fate).inc(),
+                event=lambda camera, kind: metrics.events.labels(camera, kind).inc(),
+                reconnect=lambda camera: metrics.reconnects.labels(camera).inc(),
+            ),
+        )
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Runs a function on a worker's thread; see `WorkQueue.run`."""
@@ -85,7 +103,7 @@ class Service:
 
     @contextlib.contextmanager
     def gallery(self) -> Iterator[Gallery]:
-        """The gallery, for one thread at a time.
+        """The gallery, for one thread at a time; errors of what clients asked for do not name it.
 
         Raises:
             NoGalleryError: If the service runs without one.
@@ -95,10 +113,16 @@ class Service:
                 "the service runs without a gallery", hint="start it with --gallery FILE"
             )
         with self._lock:
-            yield self._gallery
+            try:
+                yield self._gallery
+            except InputError as error:
+                if str(self._gallery.path) not in error.where:
+                    raise
+                raise InputError(error.what, where="gallery", hint=error.hint) from error
 
     def close(self) -> None:
-        """Ends the work and closes the gallery."""
+        """Ends the cameras and the work, and closes the gallery."""
+        self.live.close()
         self.queue.close()
         with self._lock:
             if self._gallery is not None:

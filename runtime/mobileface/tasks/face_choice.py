@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from ..errors import InputError
 from ..types import Face, FloatArray
 
-__all__ = ["CHOICES", "check_choice", "choose_face", "describe_box", "only_face"]
+__all__ = ["CHOICES", "check_choice", "choose_face", "chosen_faces", "describe_box", "only_face"]
 
 CHOICES = "largest, surest, N (from the left, starting at 0) or X,Y"
 """The possible choices, for help texts and hints."""
@@ -107,6 +107,21 @@ def only_face(faces: Sequence[Face], choice: str | int | None, where: str, optio
             hint=f"choose with {option}, from left to right {boxes}",
         )
     return choose_face(faces, "largest" if choice is None else choice, where)
+
+
+def chosen_faces(
+    faces: Sequence[Face], choice: str | int | None, where: str, option: str
+) -> list[Face]:
+    """The faces that an option chooses: the one of `only_face`, or with "all" all of them.
+
+    Raises:
+        InputError: If there are none; otherwise see `only_face`.
+    """
+    if choice == "all":
+        if not faces:
+            raise InputError("no face found", where=where)
+        return list(faces)
+    return [only_face(faces, choice, where, option)]
 
 
 def describe_box(bbox: Sequence[float] | FloatArray) -> str:

@@ -36,6 +36,7 @@ __all__ = [
     "load_embedder",
     "load_landmarks",
     "load_pose",
+    "load_thorough_detector",
     "require_precision",
 ]
 
@@ -129,6 +130,25 @@ def load_detector(
         name, models=models, precision=precision, variant=variant, task="detection", **options
     )
     return found
+
+
+def load_thorough_detector(
+    name: str | Path | None = None, *, models: Folder = None, **options: Any
+) -> Detector:
+    """Loads a detector like `load_detector`, for uses in which a missed face is the worst.
+
+    Options of its kind that are not passed get their thorough values
+    (`mobileface.models.kinds.base.Option`), with which it misses fewer faces.
+    """
+    found = load_detector(name, models=models, **options)
+    thorough = {
+        option.name: option.thorough
+        for option in found.spec.kind.options
+        if option.thorough is not None
+    }
+    given = {key: value for key, value in options.items() if key not in SESSION_OPTIONS}
+    detector: Detector = found.spec.kind.runner_class()(found.session, **{**thorough, **given})
+    return detector
 
 
 def load_attributes(

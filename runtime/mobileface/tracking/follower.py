@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -109,6 +109,10 @@ class FaceFollower:
         confirmation: See `Tracker`.
         iou_threshold: See `Tracker`.
         same_person: See `Tracker`; needs an embedder.
+        tasks: Tasks of the analyzer to run; None for all.
+        look: Called with track ID and face in frames with a detection, when the embedding would be
+            kept from an earlier frame. If it returns True, the embedding of this frame is computed
+            and returned for this frame; a better view stays the one that is kept.
 
     Raises:
         InputError: If an option is out of range, or ``same_person`` is given without an embedder.
@@ -127,6 +131,8 @@ class FaceFollower:
         confirmation: Confirmation = "once",
         iou_threshold: float = 0.3,
         same_person: float | None = None,
+        tasks: Sequence[str] | None = None,
+        look: Callable[[int, Face], bool] | None = None,
     ) -> None:
         if detect_every != "auto" and not (isinstance(detect_every, int) and detect_every >= 1):
             raise InputError(
@@ -151,10 +157,17 @@ class FaceFollower:
         self._known: dict[int, _Known] = {}
         self._number = -1
         self._previous: list[Track] = []
-        per_track = tuple(task for task in ("attributes", "embedding") if task in analyzer.tasks)
+        self._look = look
+        run = analyzer.tasks if tasks is None else [t for t in analyzer.tasks if t in tasks]
+        per_track = tuple(task for task in ("attributes", "embedding") if task in run)
         others = (*per_track, "detection")
         self._per_track = per_track
-        self._per_frame = tuple(task for task in analyzer.tasks if task not in others)
+        self._per_frame = tuple(task for task in run if task not in others)
+
+    @property
+    def following(self) -> bool:
+        """True while there are tracks, also unconfirmed ones and ones that were just missed."""
+        return len(self._tracker) > 0
 
     def __call__(
         self, frame: Image, *, time: float | None = None, color: ChannelOrder = "bgr"
@@ -236,6 +249,10 @@ class FaceFollower:
             known.view, known.face, fresh = view, face, self._per_track
             if face.embedding is not None:
                 self._tracker.remember(track.track_id, face.embedding)
+        elif self._look is not None and known.face and self._look(track.track_id, face):
+            face = self.analyzer.describe(frame, [face], ("embedding",), color=color)[0]
+            face = dataclasses.replace(face, attributes=known.face.attributes)
+            fresh, kept = ("embedding",), ("attributes",)
         elif known.face is not None:
             face, kept = _keeping(face, known.face), self._per_track
         face = dataclasses.replace(face, bbox=track.bbox)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from ..types import FloatArray
 from .image import Image, check_image
 
-__all__ = ["Canvas", "write_note"]
+__all__ = ["Canvas", "plain_text", "write_note"]
 
 Color = tuple[int, int, int]
 
@@ -83,6 +84,11 @@ class Canvas:
         """Writes lines of text above a box, below it at the top of the image, or else inside."""
         left, top, _, bottom = (round(float(value)) for value in bbox)
         _write(self.pixels, lines, left, top, self.scale, bottom)
+
+
+def plain_text(text: str) -> str:
+    """A text in ASCII, without accents: OpenCV's font has no other characters."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
 
 
 def write_note(canvas: Image, text: str) -> None:

@@ -85,6 +85,7 @@ class VideoReader:
 
     Args:
         source: A file, the index of a camera, or the URL of a stream (``rtsp://…``, ``http://…``).
+        timeout: Seconds to wait for a stream's connection and for each of its frames.
 
     Attributes:
         fps: Nominal frames per second; 25 if unknown. With a variable rate, this is the mean or the
@@ -108,8 +109,9 @@ class VideoReader:
         ...     for number, time, image in video.frames(): ...
     """
 
-    def __init__(self, source: str | Path | int) -> None:
-        self._source = VideoSource(source)
+    def __init__(self, source: str | Path | int, *, timeout: float = 10.0) -> None:
+        self._source = VideoSource(source, timeout)
+        self._silence = min(timeout, _LONGEST_SILENCE)
         self._capture = self._source.open()
         self.broken = 0
         self._number = 0
@@ -170,7 +172,7 @@ class VideoReader:
                 if self._turn is not None:
                     image = cv2.rotate(image, self._turn)
                 return VideoFrame(self._number - 1, self._time(), np.asarray(image, np.uint8))
-            if self._source.is_stream and monotonic() - start > _LONGEST_SILENCE:
+            if self._source.is_stream and monotonic() - start > self._silence:
                 break
         return None
 

@@ -14,12 +14,12 @@ from ..errors import VideoError
 from ..host.files import reason, utf8_path
 from .video_header import HEAD_BYTES, is_container
 
-__all__ = ["VideoSource", "frame_rates", "is_url", "shown_url"]
+__all__ = ["VideoSource", "frame_rates", "is_url", "shown_url", "source_place"]
 
 _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 _DEVICE = re.compile(r"/dev/video([0-9]{1,4})")
-_STREAM_TIMEOUT_MS = 10_000
+_STREAM_TIMEOUT = 10.0
 _DEFAULT_FPS = 25.0
 _MOST_CAMERAS = 9999
 """Larger numbers mean something else to OpenCV, or are no numbers of C."""
@@ -46,6 +46,11 @@ def shown_url(source: str) -> str:
     return _LOGIN.sub(r"\1:***@", source) if is_url(source) else source
 
 
+def source_place(text: str) -> str | int:
+    """The source that a text names: digits are the index of a camera."""
+    return int(text) if text.isdecimal() and len(text) < 10 else text
+
+
 @dataclass(frozen=True)
 class VideoSource:
     """A file, a camera or a stream.
@@ -53,9 +58,11 @@ class VideoSource:
     Args:
         place: A file, the index of a camera, or a URL. A camera's device, such as ``/dev/video0``,
             is the same as its index.
+        timeout: Seconds to wait for the connection and for each frame of a stream.
     """
 
     place: str | Path | int
+    timeout: float = _STREAM_TIMEOUT
 
     def __post_init__(self) -> None:
         if isinstance(self.place, str | Path) and (found := _DEVICE.fullmatch(str(self.place))):
@@ -86,7 +93,7 @@ class VideoSource:
             capture = cv2.VideoCapture(self.place)
             what, hint = "cannot be opened", ""
         elif self.is_stream:
-            capture = _open_stream(str(self.place))
+            capture = _open_stream(str(self.place), self.timeout)
             what = "the stream cannot be opened"
             hint = "check the address, the login and the network"
         else:
@@ -141,14 +148,10 @@ def _first_stamps(path: Path) -> list[float]:
     return sorted(stamps)
 
 
-def _open_stream(url: str) -> cv2.VideoCapture:
-    """Opens a URL, with a time limit where OpenCV has one."""
-    limits = [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
-        _STREAM_TIMEOUT_MS,
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC,
-        _STREAM_TIMEOUT_MS,
-    ]
+def _open_stream(url: str, timeout: float) -> cv2.VideoCapture:
+    """Opens a URL, with a time limit in seconds where OpenCV has one."""
+    limit = round(1000 * timeout)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
     return capture if has_ffmpeg else cv2.VideoCapture(url)

@@ -43,7 +43,7 @@ pytestmark = [
 ]
 
 LIMITS = (0, 300, 5_000, 60_000)
-PEOPLE = ("Ada", "Ben")
+PEOPLE = ("Ada", "Ben", "Dan")
 TINY = ("--crops", "--models", str(ROOT / "tests" / "models"), "--embedder", "tiny_gray")
 G = ("--gallery", "people.gallery")
 
@@ -76,6 +76,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "gallery import": ("all.json", *G),
     "gallery remove": ("Ada", *G),
     "gallery rename": ("Ada", "Cyd", *G),
+    "gallery merge": ("Dan", "Ada", *G),
     "gallery migrate": (*G, *TINY[1:3], "--embedder", "tiny_color", "--drop-failed"),
     "gallery calibrate": ("calibration.json", *G),
 }
@@ -165,7 +166,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:
     """A photo, a video that does not compress, a gallery of two people, its export."""
     folder = tmp_path_factory.mktemp("inputs")
     image = read_image(portrait)[0:300, 80:380]
-    for name, shift in (("face.png", 0), ("second.png", 20), ("other.png", 40)):
+    for name, shift in (("face.png", 0), ("second.png", 20), ("third.png", 30), ("other.png", 40)):
         cv2.imwrite(str(folder / name), image[shift:, shift:])
     (folder / "folder" / "Cyd").mkdir(parents=True)
     shutil.copy(folder / "other.png", folder / "folder" / "Cyd")
@@ -176,7 +177,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:
     os.chdir(folder)
     try:
         steps: list[tuple[str, ...]] = [("gallery", "create", *G, *TINY[1:])]
-        for name, file in zip(PEOPLE, ("face.png", "second.png"), strict=True):
+        for name, file in zip(PEOPLE, ("face.png", "second.png", "third.png"), strict=True):
             steps.append(("gallery", "add", name, file, *TINY[:3], *G))
         steps.append(("gallery", "export", "all.json", *G))
         steps.append(("gallery", "remove", "Ben", *G))

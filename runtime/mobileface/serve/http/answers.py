@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Response, UploadFile
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
+from starlette.datastructures import UploadFile
 
 from ...errors import shown
 from ..picture_analysis import Picture

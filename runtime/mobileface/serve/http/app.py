@@ -14,7 +14,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ... import __version__
 from ..service import Service
-from . import analysis_routes, system_routes
+from . import (
+    analysis_routes,
+    check_routes,
+    compreface_routes,
+    compreface_subject_routes,
+    deepstack_routes,
+    effect_routes,
+    page_routes,
+    people_routes,
+    system_routes,
+)
 from .body_limits import BodyLimits
 from .failures import add_failures
 from .guard import Guard
@@ -72,7 +82,16 @@ def make_app(service: Service) -> FastAPI:
     app.state.service = service
     add_failures(app)
     app.include_router(system_routes.router, **shared)
+    app.include_router(check_routes.router, **shared)
     app.include_router(analysis_routes.router, **shared)
+    app.include_router(people_routes.router, **shared)
+    app.include_router(effect_routes.router, **shared)
+    if service.settings.compatible.compreface:
+        app.include_router(compreface_routes.router)
+        app.include_router(compreface_subject_routes.router)
+    if service.settings.compatible.deepstack:
+        app.include_router(deepstack_routes.router)
+    app.include_router(page_routes.page_router())
     return app
 
 

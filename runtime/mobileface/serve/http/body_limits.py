@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import Limits
 from ..work_queue import set_leaving
-from .failures import Problem, problem_answer
+from .client_forms import formed_answer
+from .failures import Problem
 
 __all__ = ["BodyLimits"]
 
@@ -48,7 +49,7 @@ class BodyLimits:
             if problem is None:
                 await self._app(scope, body.receive, body.send)
             else:
-                await problem_answer(problem)(scope, body.receive, body.send)
+                await formed_answer(problem, scope["path"])(scope, body.receive, body.send)
         finally:
             self.held -= body.counted
 

@@ -28,6 +28,7 @@ from ...errors import (
     OutputError,
     shown,
 )
+from ..people import NameTakenError, UnknownError
 from ..service import NoGalleryError
 from ..work_queue import CallerLeftError
 
@@ -113,6 +114,10 @@ def as_problem(error: MobileFaceError) -> Problem:
 
     Errors of the server's own files are logged whole, and answered without their paths.
     """
+    if isinstance(error, UnknownError):
+        return Problem(404, error.what, where=error.where, hint=error.hint)
+    if isinstance(error, NameTakenError):
+        return Problem(409, error.what, where=error.where, hint=error.hint)
     if isinstance(error, InputError):
         return Problem(400, error.what, where=error.where, hint=error.hint)
     if isinstance(error, BusyError):

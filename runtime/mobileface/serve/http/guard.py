@@ -20,15 +20,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..service import Service
 from ..settings import is_loopback
-from .failures import Problem, problem_answer
+from .client_forms import formed_answer
+from .failures import Problem
 
 __all__ = ["COOKIE", "Guard", "key_of", "token_of"]
 
 COOKIE = "mobileface_session"
 
 _OPEN = ("/health", "/ready", "/api/v1/session")
-_OWN_CHECK = ("/v1/vision/",)
-"""Routes whose key stands in the form, which they read themselves."""
+_OWN_CHECK = ("/v1/vision/", "/api/v1/static/")
+"""Routes whose key stands in the form or the address, which they read themselves."""
 
 _CLOSED = ("/api/", "/metrics")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -57,7 +58,7 @@ class Guard:
                 self._check_origin(scope, headers)
                 self._check_key(scope, headers, client)
             except Problem as problem:
-                await problem_answer(problem)(scope, receive, send)
+                await formed_answer(problem, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

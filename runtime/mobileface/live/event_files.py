@@ -1,0 +1,211 @@
+"""The files of events: a file of JSON lines for each day, and pictures in a folder of the day.
+
+::
+
+    events/20261127.jsonl
+    events/20261127/20261127T005400.123456-front-7.jpg        the frame, annotated
+    events/20261127/20261127T005400.123456-front-7.face.jpg   the face with surroundings
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from ..errors import OutputError
+from ..host.files import reason, replacing
+from ..host.outputs import check_folder
+from .camera_events import CameraEvent, is_event_id, read_event
+
+__all__ = ["EventFiles", "Kind"]
+
+_log = logging.getLogger("mobileface.live")
+
+Kind = Literal["snapshot", "face"]
+
+_SUFFIXES: dict[Kind, str] = {"snapshot": ".jpg", "face": ".face.jpg"}
+_DAY = re.compile(r"\d{8}")
+_MOST_BYTES_A_DAY = 256_000_000
+"""Size up to which a day's file is read."""
+
+
+class EventFiles:
+    """Reads and writes the files of events. One thread at a time.
+
+    Args:
+        folder: The folder; it is created.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        check_folder(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise OutputError(f"cannot be written ({reason(error)})", where=str(folder)) from error
+        self._damaged_said = False
+        found = sorted(self._found_pictures(), key=lambda pair: pair[0].name)
+        self._sizes = dict(found)  # in the order of time, also of what is added
+        self._used = sum(self._sizes.values())
+
+    @property
+    def used(self) -> int:
+        """Bytes of all pictures."""
+        return self._used
+
+    def days(self) -> list[str]:
+        """The days that have files, oldest first."""
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except OSError:
+            return []
+        stems = {name.removesuffix(".jsonl") for name in names}
+        return sorted(stem for stem in stems if _DAY.fullmatch(stem))
+
+    def read(self, day: str) -> Iterator[CameraEvent]:
+        """The events of a day, oldest first; damaged lines are left out."""
+        path = self._lines(day)
+        try:
+            if path.stat().st_size > _MOST_BYTES_A_DAY:
+                _log.warning("%s: is too large and is not read", path)
+                return
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.warning("%s: cannot be read (%s)", path, reason(error))
+            return
+        for line in text.split("\n"):
+            if not line.strip():
+                continue
+            try:
+                yield read_event(line)
+            except (ValueError, RecursionError):
+                if not self._damaged_said:
+                    self._damaged_said = True
+                    _log.warning("%s: damaged lines are left out", path)
+
+    def append(self, event: CameraEvent) -> None:
+        """Adds a line to the file of its day: all of it, or nothing.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        path = self._lines(event.day)
+        data = (event.to_json() + "\n").encode()
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                size = os.fstat(handle).st_size
+                if size:  # a line that a crash has cut off ends here
+                    os.lseek(handle, size - 1, os.SEEK_SET)
+                    data = data if os.read(handle, 1) == b"\n" else b"\n" + data
+                try:
+                    os.lseek(handle, size, os.SEEK_SET)
+                    written = 0
+                    while written < len(data):
+                        written += os.write(handle, data[written:])
+                except OSError:
+                    os.ftruncate(handle, size)
+                    raise
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
+
+    def rewrite(self, day: str, change: Callable[[CameraEvent], CameraEvent | None]) -> None:
+        """Changes the events of a day; None leaves one out. Damaged lines are lost.
+
+        Raises:
+            OutputError: If the file cannot be written; it is as before then.
+        """
+        before = list(self.read(day))
+        after = [found for event in before if (found := change(event)) is not None]
+        if after == before:
+            return
+        path = self._lines(day)
+        if not after:
+            _remove(path)
+            return
+        with replacing(path, private=True) as temporary:
+            temporary.write_text("".join(event.to_json() + "\n" for event in after), "utf-8")
+
+    def write_pictures(self, event_id: str, pictures: dict[Kind, bytes]) -> None:
+        """Writes the pictures of an event: all of them, or none.
+
+        Raises:
+            OutputError: If one cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            for kind, data in pictures.items():
+                path = self.picture(event_id, kind)
+                temporary = stack.enter_context(replacing(path, private=True))
+                try:
+                    temporary.write_bytes(data)
+                except OSError as error:
+                    text = f"cannot be written ({reason(error)})"
+                    raise OutputError(text, where=str(path)) from error
+        for kind, data in pictures.items():
+            self._sizes[self.picture(event_id, kind)] = len(data)
+            self._used += len(data)
+
+    def picture(self, event_id: str, kind: Kind) -> Path:
+        """Where a picture of an event lies."""
+        return self.folder / event_id[:8] / f"{event_id}{_SUFFIXES[kind]}"
+
+    def remove_pictures(self, event_id: str) -> None:
+        """Removes the pictures of an event."""
+        for kind in _SUFFIXES:
+            path = self.picture(event_id, kind)
+            _remove(path)
+            self._used -= self._sizes.pop(path, 0)
+        with contextlib.suppress(OSError):
+            (self.folder / event_id[:8]).rmdir()  # if it was the last one
+
+    def remove_day(self, day: str) -> None:
+        """Removes all files of a day."""
+        for path in [path for path in self._sizes if path.parent.name == day]:
+            _remove(path)
+            self._used -= self._sizes.pop(path, 0)
+        with contextlib.suppress(OSError):
+            (self.folder / day).rmdir()
+        _remove(self._lines(day))
+
+    def oldest_picture(self) -> str | None:
+        """The ID of the oldest event with pictures."""
+        path = next(iter(self._sizes), None)
+        return None if path is None else path.name.removesuffix(".jpg").removesuffix(".face")
+
+    def has_pictures(self, event_id: str) -> bool:
+        """True if the pictures of an event are kept."""
+        return self.picture(event_id, "snapshot") in self._sizes
+
+    def _lines(self, day: str) -> Path:
+        return self.folder / f"{day}.jsonl"
+
+    def _found_pictures(self) -> Iterator[tuple[Path, int]]:
+        for day in self.days():
+            folder = self.folder / day
+            if not folder.is_dir():
+                continue
+            for path in folder.iterdir():
+                name = path.name.removesuffix(".jpg").removesuffix(".face")
+                if path.name.endswith(".jpg") and is_event_id(name):
+                    with contextlib.suppress(OSError):
+                        yield path, path.stat().st_size
+
+
+def _remove(path: Path) -> None:
+    """Removes a file if it is there; what cannot be removed is logged."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: cannot be removed (%s)", path, reason(error))

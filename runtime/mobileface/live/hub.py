@@ -1,0 +1,113 @@
+"""`Hub`: all live cameras, their events and the MQTT broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from time import monotonic
+
+from ..analyzer import FaceAnalyzer
+from .camera import LiveCamera
+from .camera_state import Observers
+from .capture import Playback
+from .clock import SYSTEM_CLOCK, Clock
+from .event_log import EventLog
+from .live_options import CameraOptions, EventOptions, MqttOptions
+from .votes import OpenGallery
+
+__all__ = ["Hub"]
+
+_CLOSE_SECONDS = 2.0
+
+
+class Hub:
+    """Watches cameras from `start` to `close`.
+
+    Args:
+        cameras: The cameras.
+        events: What becomes of events.
+        mqtt: The broker that gets events; None for none.
+        analyzer: Detects and embeds faces; threads may share it.
+        gallery: Opens the gallery for one thread at a time, ``with gallery() as people: …``; None:
+            everybody is unknown.
+        observers: Who is told of frames, events and reconnections.
+        playback: How video files are played.
+        clock: The time to go by.
+
+    Attributes:
+        cameras: The cameras by name.
+        events: The events.
+
+    Raises:
+        OutputError: If the folder of events cannot be written.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[CameraOptions],
+        events: EventOptions,
+        mqtt: MqttOptions | None,
+        analyzer: FaceAnalyzer,
+        gallery: OpenGallery | None,
+        observers: Observers | None = None,
+        *,
+        playback: Playback | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.events = EventLog(events, clock=clock)
+        self.cameras = {
+            options.name: LiveCamera(
+                options,
+                analyzer,
+                gallery,
+                self.events,
+                cooldown=events.cooldown,
+                observers=observers,
+                playback=playback,
+                clock=clock,
+            )
+            for options in cameras
+        }
+        self.mqtt = mqtt
+        self._closed = threading.Event()
+
+    def start(self) -> None:
+        """Starts all cameras; one that cannot be opened is tried again and again."""
+        for camera in self.cameras.values():
+            camera.start()
+
+    def close(self) -> None:
+        """Ends all cameras, within three seconds."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        for camera in self.cameras.values():
+            camera.stop()
+        end = monotonic() + _CLOSE_SECONDS
+        for camera in self.cameras.values():
+            camera.close(max(end - monotonic(), 0.05) / 2)
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closed.is_set()
+
+    def forget(self, name: str) -> None:
+        """A person was deleted: removes their events and pictures, and forgets their tracks.
+
+        Raises:
+            OutputError: If a file of events cannot be written.
+        """
+        for camera in self.cameras.values():
+            camera.forget(name)
+        self.events.forget(name)
+
+    def rename(self, old: str, new: str) -> None:
+        """A person has another name, in events too.
+
+        Raises:
+            OutputError: If a file of events cannot be written.
+        """
+        for camera in self.cameras.values():
+            camera.rename(old, new)
+        self.events.rename(old, new)
