@@ -4,7 +4,7 @@ uvicorn has no time-out for a request's head and none for clients that do not re
 text when there are too many connections, and logs a line for each invalid request. This is its
 protocol over h11 with these mended. It is h11 and not httptools because h11 is what uvicorn always
 brings, is pure Python (no wheel to wait for on a new board), and refuses what RFC 9112 calls
-invalid; the parser's time is small beside a face detector's, see docs/serve.md.
+invalid; the parser's time is small beside a face detector's, see docs/deploy.md.
 """
 
 from __future__ import annotations
