@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 
 from mobileface.serve.http.app import Application
+from mobileface.serve.server import ServiceServer
 from mobileface.serve.service import Service
 from mobileface.serve.settings import ServeSettings, read_settings
 
@@ -41,7 +42,7 @@ def serving(settings: ServeSettings | None = None, **given: Any) -> Iterator[Run
         lifespan="off",
         timeout_graceful_shutdown=2,
     )
-    server = uvicorn.Server(config)
+    server = ServiceServer(config, service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
     thread.start()
     while not server.started:

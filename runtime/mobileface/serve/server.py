@@ -15,10 +15,28 @@ from .http.app import Application
 from .service import Service
 from .settings import ServeSettings
 
-__all__ = ["run_server"]
+__all__ = ["ServiceServer", "run_server"]
 
 _BACKLOG = 128
 _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 15, 5
+
+
+class ServiceServer(uvicorn.Server):
+    """A server that ends long answers when it shuts down, instead of waiting for their clients.
+
+    Args:
+        config: The server's options.
+        service: The service.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the answers, then the server."""
+        self._service.streams.end()
+        await super().shutdown(sockets)
 
 
 def run_server(settings: ServeSettings, started: Callable[[str], None]) -> None:
@@ -53,7 +71,7 @@ def run_server(settings: ServeSettings, started: Callable[[str], None]) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         service.live.start()
         started(f"http://{host}:{place.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[place])
+        ServiceServer(config, service).run(sockets=[place])
     finally:
         service.close()
         place.close()
