@@ -98,6 +98,7 @@ def rename_subject(service: Service, name: str, new: str) -> dict[str, Any]:
             merge_people(gallery, name, new)
         else:
             gallery.rename(name, new)
+    service.live.rename(name, new)
     return {"updated": True}
 
 
@@ -110,6 +111,7 @@ def delete_subject(service: Service, name: str) -> dict[str, Any]:
     with service.gallery() as gallery:
         name = _require_subject(gallery, name)
         gallery.remove(name)
+    service.live.forget(name)
     return {"subject": name}
 
 
@@ -119,6 +121,8 @@ def delete_subjects(service: Service) -> dict[str, Any]:
         people = gallery.people()
         for person in people:
             gallery.remove(person.name)
+    for person in people:
+        service.live.forget(person.name)
     return {"deleted": len(people)}
 
 
@@ -181,7 +185,10 @@ def delete_examples(service: Service, name: str | None) -> dict[str, Any]:
     with service.gallery() as gallery:
         wanted = None if name is None else check_name(name)
         people = [person for person in gallery.people() if wanted in (None, person.name)]
-        return {"deleted": sum(gallery.remove(person.name).faces for person in people)}
+        count = sum(gallery.remove(person.name).faces for person in people)
+    for person in people:
+        service.live.forget(person.name)
+    return {"deleted": count}
 
 
 def example_image(service: Service, image_id: str) -> bytes:

@@ -116,6 +116,7 @@ def delete_userid(service: Service, name: str) -> dict[str, Any]:
     with service.gallery() as gallery:
         if any(person.name == name for person in gallery.people()):
             gallery.remove(name)
+    service.live.forget(name)
     return {"success": True}
 
 

@@ -111,7 +111,9 @@ def rename_person(service: Service, person_id: int, name: str) -> dict[str, Any]
         if other not in (None, person_id):
             raise NameTakenError(f"'{name}' is already enrolled", where="name")
         gallery.rename(person.name, name)
-        return _detail(gallery, _person(gallery, person_id))
+        detail = _detail(gallery, _person(gallery, person_id))
+    service.live.rename(person.name, name)
+    return detail
 
 
 def merge_people(service: Service, person_id: int, into: int) -> dict[str, Any]:
@@ -124,7 +126,9 @@ def merge_people(service: Service, person_id: int, into: int) -> dict[str, Any]:
     with service.gallery() as gallery:
         person, target = _person(gallery, person_id), _person(gallery, into)
         gallery.merge(person.name, target.name)
-        return _detail(gallery, _person(gallery, into))
+        detail = _detail(gallery, _person(gallery, into))
+    service.live.rename(person.name, target.name)
+    return detail
 
 
 def remove_person(service: Service, person_id: int) -> dict[str, Any]:
@@ -205,6 +209,8 @@ def _removed(service: Service, person_id: int, face_id: int | None) -> dict[str,
             raise _no_face(person, face_id)
         faces = None if face_id is None else [face_id]
         done = gallery.remove(person.name, faces=faces)
+    if faces is None:  # without the gallery, which cameras may wait for
+        service.live.forget(person.name)
     return {"name": person.name, "faces": done.faces, "erased": done.erased}
 
 

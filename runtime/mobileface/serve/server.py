@@ -46,6 +46,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, service: Service, started: Callable[[], None] = lambda: None) -> None:
+        self._service = service
         self.application = Application(service)
         self._said = started
         config = uvicorn.Config(
@@ -75,6 +76,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what is under way, ends streams and closes the connections."""
+        self._service.streams.end()
         self.application.end_streams()
         await super().shutdown(sockets)
 

@@ -23,6 +23,7 @@ from .api_keys import ApiKeys, Sessions
 from .effect_models import EffectModels
 from .metrics import Metrics
 from .settings import ServeSettings
+from .streams import Streams
 from .work_queue import WorkQueue
 
 __all__ = ["NoGalleryError", "Service"]
@@ -54,6 +55,7 @@ class Service:
         queue: Where all work on pictures is done.
         metrics: Counters for Prometheus.
         live: The live cameras; `Hub.start` starts them.
+        streams: The places for long answers.
         started: Time of the start, by `time.monotonic`.
 
     Raises:
@@ -78,6 +80,7 @@ class Service:
             self._gallery = self._create(settings.gallery, key)
         self.effect_models = EffectModels(settings.models, settings.thread_count)
         self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
+        self.streams = Streams(settings.limits.streams)
         metrics = self.metrics = Metrics(lambda: float(self.queue.depth))
         self.live = Hub(
             settings.cameras,
@@ -122,6 +125,7 @@ class Service:
 
     def close(self) -> None:
         """Ends the cameras and the work, and closes the gallery."""
+        self.streams.close()
         self.live.close()
         self.queue.close()
         with self._lock:

@@ -53,6 +53,12 @@ class Visit:
         ]
         self.page.locator(f"{selector} input[type=file]").first.set_input_files(files)
 
+    def has(self, selector: str, count: int) -> None:
+        """Waits until there are this many of something."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator(selector)).to_have_count(count, timeout=20_000)
+
     def note(self, message: Any) -> None:
         """Keeps errors and warnings of the console."""
         expected = any(f"the status of {status}" in message.text for status in self.refusals) or (

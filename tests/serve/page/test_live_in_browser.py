@@ -33,12 +33,14 @@ def test_cameras_and_events(visit: Open, own: Running, portrait: bytes) -> None:
     assert "cannot be opened" in tab.page.get_by_role("region", name="yard").inner_text()
     rows = tab.page.locator(".events > li")
     rows.nth(2).wait_for()
-    assert ["Eileen Collins", "Unknown person", "Unknown person"] == [
-        rows.nth(i).locator("strong").inner_text() for i in range(3)
+    assert [rows.nth(i).locator("strong").inner_text() for i in range(3)] == [
+        "Eileen Collins",
+        "Unknown person",
+        "Unknown person",
     ]
     assert "left after 35 s" in rows.nth(1).inner_text()
     tab.page.get_by_label("Kind").select_option("Known people")
-    tab.page.wait_for_function("document.querySelectorAll('.events > li').length === 1")
+    tab.has(".events > li", 1)
 
 
 def test_an_unknown_face_gets_a_name(visit: Open, empty: Running, portrait: bytes) -> None:
@@ -61,7 +63,7 @@ def test_a_new_event_appears_and_is_said(visit: Open, own: Running, portrait: by
     pretend(tab.page, portrait, [NEW])
     tab.go("live")
     first = tab.page.locator(".events > li strong").first
-    tab.page.wait_for_function("document.querySelectorAll('.events > li').length === 4")
+    tab.has(".events > li", 4)
     assert first.inner_text() == "Ann"
     assert tab.page.locator(".event-panel > [role=status]").inner_text() == "Ann seen at front"
 
@@ -71,7 +73,7 @@ def test_an_event_is_deleted(visit: Open, own: Running, portrait: bytes) -> None
     written = pretend(tab.page, portrait, [])
     tab.go("live")
     tab.page.get_by_role("button", name="Delete this event").first.click()
-    tab.page.wait_for_function("document.querySelectorAll('.events > li').length === 2")
+    tab.has(".events > li", 2)
     assert written == [("DELETE", f"events/{EVENTS[0]['id']}", None)]
 
 

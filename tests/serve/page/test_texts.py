@@ -19,7 +19,7 @@ FORMAT = re.compile(r"\{(\w+)\}")
 
 SAID_BY_PROGRAMS = {
     "mobileface serve --gallery people.gallery",
-    '[[cameras]]\\nname = \\"front\\"\\nsource = \\"rtsp://192.168.1.20/stream\\"',
+    '[[cameras]]\\nname = \\"front\\"\\nsource = \\"rtsp://camera/stream\\"',
 }
 """What the user types, which is the same in all languages."""
 
@@ -70,7 +70,7 @@ def test_the_html_file_contains_only_the_name() -> None:
             if data.strip():
                 self.found.append(data.strip())
 
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        def handle_starttag(self, _: str, attrs: list[tuple[str, str | None]]) -> None:
             for name, value in attrs:
                 if name in ("alt", "title", "aria-label", "placeholder") and value:
                     self.found.append(value)

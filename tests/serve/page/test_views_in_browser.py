@@ -1,4 +1,4 @@
-"""The other views in a browser: what they show agrees with the API; errors, sign-in, large photos."""
+"""The other views in a browser agree with the API; errors, sign-in, large photos."""
 
 from __future__ import annotations
 
@@ -100,8 +100,9 @@ def test_an_effect_gives_the_services_picture(visit: Open, own: Running, portrai
     tab = visit(own)
     tab.go("effects")
     tab.page.get_by_role("radio", name="Anonymize").check()
+    tab.page.get_by_label("Method").select_option("pixelate")  # stays while the photo comes
     tab.upload(".effect-form", ("portrait.jpg", portrait))
-    tab.page.get_by_label("Method").select_option("pixelate")
+    tab.page.locator(".slot img").wait_for()
     tab.page.get_by_role("button", name="Apply").click()
     with tab.page.expect_download() as loaded:
         tab.page.get_by_role("link", name="Download").click()
@@ -210,4 +211,6 @@ def side_by_side(pictures: list[bytes]) -> bytes:
         cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         for data in (pictures[0], pictures[-1])
     ]
-    return cv2.imencode(".jpg", cv2.hconcat([image for image in images if image is not None]))[1].tobytes()
+    return cv2.imencode(".jpg", cv2.hconcat([image for image in images if image is not None]))[
+        1
+    ].tobytes()

@@ -16,11 +16,13 @@ from ... import __version__
 from ..service import Service
 from . import (
     analysis_routes,
+    camera_routes,
     check_routes,
     compreface_routes,
     compreface_subject_routes,
     deepstack_routes,
     effect_routes,
+    event_routes,
     page_routes,
     people_routes,
     system_routes,
@@ -86,6 +88,8 @@ def make_app(service: Service) -> FastAPI:
     app.include_router(analysis_routes.router, **shared)
     app.include_router(people_routes.router, **shared)
     app.include_router(effect_routes.router, **shared)
+    app.include_router(camera_routes.router, **shared)
+    app.include_router(event_routes.router, **shared)
     if service.settings.compatible.compreface:
         app.include_router(compreface_routes.router)
         app.include_router(compreface_subject_routes.router)

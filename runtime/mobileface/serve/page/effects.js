@@ -26,14 +26,19 @@ export async function show({ root, signal, cleanup }) {
   const state = { effect: known[0], first: null, second: null, urls: [], signal };
   cleanup(() => state.urls.forEach((url) => URL.revokeObjectURL(url)));
   const result = el("div", { "aria-live": "polite" });
+  const photos = el("div", { class: "option-group" });
   const options = el("div", { class: "option-group" });
   const run = el("button", { class: "button primary" }, text("effects.run"));
   run.type = "submit";
-  const draw = () => options.replaceChildren(
-    photoSlot(state, "first", "face", text("picture.choose"), draw), ...secondPhoto(state, draw),
-    ...optionFields(state.effect, Boolean(state.second)),
-  );
-  const form = el("form", { class: "effect-form" }, options, run);
+  let shown = "";
+  const draw = () => {
+    photos.replaceChildren(photoSlot(state, "first", "face", text("picture.choose"), draw), ...secondPhoto(state, draw));
+    const wanted = `${state.effect.name}/${Boolean(state.second)}`;
+    if (wanted === shown) return; // what was entered stays
+    shown = wanted;
+    options.replaceChildren(...optionFields(state.effect, Boolean(state.second)));
+  };
+  const form = el("form", { class: "effect-form" }, photos, options, run);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const missing = !state.first || (state.effect.second === "required" && !state.second);

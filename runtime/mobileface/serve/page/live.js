@@ -10,7 +10,7 @@ export async function show({ root, service, signal }) {
   if (!service.version.cameras) {
     root.append(emptyState(
       "live", text("live.no_cameras"), text("live.no_cameras_hint"),
-      el("pre", { class: "command" }, el("code", {}, "[[cameras]]\nname = \"front\"\nsource = \"rtsp://192.168.1.20/stream\"")),
+      el("pre", { class: "command", tabindex: "0" }, el("code", {}, "[[cameras]]\nname = \"front\"\nsource = \"rtsp://camera/stream\"")),
     ));
     return;
   }

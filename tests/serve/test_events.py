@@ -1,0 +1,142 @@
+"""Events over HTTP: list, stream, pictures, enrolment, removal; forgetting a person."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from mobileface.live.camera_events import CameraEvent
+from mobileface.live.live_options import CameraOptions, EventOptions
+from mobileface.serve.settings import ServeSettings
+from mobileface.vision.video import VideoWriter
+
+from .conftest import PORTRAIT
+from .running import Running, serving
+
+API = "/api/v1/events"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a portrait that sways."""
+    image = cv2.imread(str(PORTRAIT))
+    assert image is not None
+    image = cv2.resize(image, (480, 480))
+    path = tmp_path_factory.mktemp("film") / "portrait.avi"
+    with VideoWriter(path, 12.5, 480, 480) as video:
+        for number in range(25):
+            moved = np.roll(image, round(6 * np.sin(number / 4)), axis=1)
+            video.write(np.asarray(moved, np.uint8))
+    return path
+
+
+@pytest.fixture
+def watching(film: Path, tmp_path: Path) -> Iterator[Running]:
+    settings = ServeSettings(
+        gallery=tmp_path / "people.gallery",
+        cameras=(CameraOptions("front", str(film)),),
+        events=EventOptions(folder=tmp_path / "events", cooldown=0.5),
+    )
+    with serving(settings) as server:
+        yield server
+
+
+def wait_for(server: Running, kind: str, name: str | None = None) -> CameraEvent:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for event in server.service.live.events.recent(type=kind):  # type: ignore[arg-type]
+            if event.name == name:
+                return event
+        time.sleep(0.02)
+    raise AssertionError(f"no {kind} of {name}")
+
+
+def test_a_stranger_is_enrolled_from_an_event_and_named(watching: Running, tmp_path: Path) -> None:
+    """The whole way: unknown, enrolled, named, renamed, forgotten."""
+    event = wait_for(watching, "unknown_seen")
+    with watching.client() as client:
+        (listed,) = client.get(f"{API}?type=unknown_seen&camera=front&limit=1").json()["events"]
+        assert listed["id"] == event.id
+        assert listed["schema"] == 1
+        assert listed["snapshot"] is True
+        assert client.get(f"{API}?before={event.id}").json()["events"] == []
+        for kind in ("snapshot", "face"):
+            answer = client.get(f"{API}/{event.id}/{kind}")
+            assert answer.headers["content-type"] == "image/jpeg"
+            assert cv2.imdecode(np.frombuffer(answer.content, np.uint8), 1) is not None
+        answer = client.post(f"{API}/{event.id}/enrol", json={"name": "Eileen"})
+        assert answer.status_code == 201, answer.text
+        person = answer.json()
+        assert (person["name"], len(person["faces"])) == ("Eileen", 1)
+        seen = wait_for(watching, "person_seen", "Eileen")
+        assert seen.person_id == person["person_id"]
+        assert seen.threshold is not None
+        assert seen.similarity is not None
+        assert seen.similarity >= seen.threshold
+        assert seen.faces_used >= 2
+        address = f"/api/v1/people/{person['person_id']}"
+        assert client.patch(address, json={"name": "Collins"}).status_code == 200
+        wait_for(watching, "person_seen", "Collins")
+        assert "Eileen" not in client.get(API).text
+        assert client.delete(address).status_code == 200
+        assert "Collins" not in client.get(API).text
+        assert client.get(f"{API}/{seen.id}/face").status_code == 404
+    lines = b"".join(path.read_bytes() for path in tmp_path.rglob("*.jsonl"))
+    assert b"Collins" not in lines
+    assert b"Eileen" not in lines
+
+
+def test_deleting(watching: Running) -> None:
+    event = wait_for(watching, "unknown_seen")
+    with watching.client() as client:
+        assert client.delete(f"{API}/{event.id}").json() == {"deleted": 1}
+        assert client.delete(f"{API}/{event.id}").status_code == 404
+        assert client.get(f"{API}/{event.id}/snapshot").status_code == 404
+        assert client.post(f"{API}/{event.id}/enrol", json={"name": "A"}).status_code == 404
+        for bad in ("x", "..%2F..%2Fetc%2Fpasswd", "20270115T080000.000000-front-1"):
+            assert client.get(f"{API}/{bad}/face").status_code == 404
+
+
+def read_events(answer: httpx.Response) -> Iterator[dict[str, str]]:
+    """The events of a stream, by the fields of server-sent events."""
+    fields: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+            continue
+        if "data" in fields:
+            yield fields
+        fields = {}
+
+
+def test_the_stream_of_events_resumes(watching: Running) -> None:
+    log, seen = watching.service.live.events, wait_for(watching, "unknown_seen")
+    with watching.client() as client:
+        with client.stream("GET", f"{API}/stream") as answer:
+            log.add(dataclasses.replace(seen, id=log.new_id("front", 98)))
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            first = next(read_events(answer))
+        event = json.loads(first["data"])
+        assert (event["id"], event["type"]) == (first["id"], first["event"])
+        missed = log.add(dataclasses.replace(seen, id=log.new_id("front", 99)))
+        later = log.new_id("front", 100)
+        headers = {"Last-Event-ID": first["id"]}
+        ids = []
+        with client.stream("GET", f"{API}/stream", headers=headers) as answer:
+            for found in read_events(answer):
+                ids.append(found["id"])
+                if found["id"] == missed.id:
+                    log.add(dataclasses.replace(missed, id=later))
+                if found["id"] == later:
+                    break
+    assert ids == sorted(set(ids))
+    assert ids[0] > first["id"]
