@@ -20,6 +20,12 @@ SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "m
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
 
+
+def find_mosquitto() -> str | None:
+    """The MQTT broker's program, which systems keep where only root's PATH leads."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
 _NEEDS = {
     "needs_source": (
         (SOURCE / "MobileFace_Identification").is_dir(),
@@ -73,6 +79,10 @@ _NEEDS = {
     "needs_chromium": (
         importlib.util.find_spec("playwright") is not None and CHROMIUM is not None,
         "no browser: apt-get install chromium && pip install playwright",
+    ),
+    "needs_mosquitto": (
+        find_mosquitto() is not None and importlib.util.find_spec("paho") is not None,
+        "no MQTT broker: apt-get install mosquitto && pip install '.[mqtt]'",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),

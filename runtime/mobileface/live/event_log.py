@@ -90,6 +90,7 @@ class EventLog:
         self._events: deque[CameraEvent] = deque(maxlen=_IN_MEMORY)
         self._pictures: dict[str, dict[Kind, bytes]] = {}
         self._subscribers: list[Subscription] = []
+        self._listeners: list[Callable[[CameraEvent], None]] = []
         self._last_moment = 0
         self._full_said = False
         self._today = ""
@@ -135,6 +136,8 @@ class EventLog:
             subscribers = list(self._subscribers)
         for subscriber in subscribers:
             subscriber.put(event)
+        for listener in self._listeners:
+            listener(event)
         if event.day != self._today:
             self._rotate()
         return event
@@ -185,6 +188,11 @@ class EventLog:
         with self._memory:
             self._subscribers.append(subscriber)
         return subscriber
+
+    def listen(self, listener: Callable[[CameraEvent], None]) -> None:
+        """Has a function called with each event, on the camera's thread; it must not block."""
+        with self._memory:
+            self._listeners.append(listener)
 
     def unsubscribe(self, subscriber: Subscription) -> None:
         """Ends a subscription."""

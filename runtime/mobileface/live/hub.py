@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ..analyzer import FaceAnalyzer
 from .camera import LiveCamera
-from .camera_state import Observers
+from .camera_state import Observers, Seen
 from .capture import Playback
 from .clock import SYSTEM_CLOCK, Clock
 from .event_log import EventLog
 from .live_options import CameraOptions, EventOptions, MqttOptions
 from .votes import OpenGallery
 
+if TYPE_CHECKING:
+    from .mqtt import MqttPublisher
+
 __all__ = ["Hub"]
 
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.8
 
 
 class Hub:
@@ -37,8 +42,10 @@ class Hub:
     Attributes:
         cameras: The cameras by name.
         events: The events.
+        mqtt: What publishes them; None without a broker.
 
     Raises:
+        InputError: If the package for MQTT is missing, or the password's file cannot be read.
         OutputError: If the folder of events cannot be written.
     """
 
@@ -55,6 +62,10 @@ class Hub:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.events = EventLog(events, clock=clock)
+        self.mqtt = None if mqtt is None else _publisher(mqtt, cameras)
+        told = observers or Observers()
+        if self.mqtt is not None:
+            told = dataclasses.replace(told, people=_both(told.people, self.mqtt.people))
         self.cameras = {
             options.name: LiveCamera(
                 options,
@@ -62,17 +73,19 @@ class Hub:
                 gallery,
                 self.events,
                 cooldown=events.cooldown,
-                observers=observers,
+                observers=told,
                 playback=playback,
                 clock=clock,
             )
             for options in cameras
         }
-        self.mqtt = mqtt
         self._closed = threading.Event()
 
     def start(self) -> None:
         """Starts all cameras; one that cannot be opened is tried again and again."""
+        if self.mqtt is not None:
+            self.events.listen(self.mqtt.event)
+            self.mqtt.start()
         for camera in self.cameras.values():
             camera.start()
 
@@ -86,6 +99,8 @@ class Hub:
         end = monotonic() + _CLOSE_SECONDS
         for camera in self.cameras.values():
             camera.close(max(end - monotonic(), 0.05) / 2)
+        if self.mqtt is not None:
+            self.mqtt.close()
 
     @property
     def closed(self) -> bool:
@@ -111,3 +126,22 @@ class Hub:
         for camera in self.cameras.values():
             camera.rename(old, new)
         self.events.rename(old, new)
+
+
+def _publisher(options: MqttOptions, cameras: Sequence[CameraOptions]) -> MqttPublisher:
+    """The publisher, whose module is imported only if it is needed."""
+    from .mqtt import MqttPublisher
+
+    return MqttPublisher(options, [camera.name for camera in cameras])
+
+
+def _both(
+    one: Callable[[str, tuple[Seen, ...]], None], other: Callable[[str, tuple[Seen, ...]], None]
+) -> Callable[[str, tuple[Seen, ...]], None]:
+    """A function that calls two."""
+
+    def call(camera: str, people: tuple[Seen, ...]) -> None:
+        one(camera, people)
+        other(camera, people)
+
+    return call

@@ -18,7 +18,7 @@ _SHARE = 0.002
 """Share of the points that must differ: a face of 1/20 of the picture's width that comes or goes
 changes about as many."""
 
-_LEARNING = 0.1
+_LEARNING_SECONDS = 0.5
 """How fast the picture that is compared with follows: light that changes slowly does not count."""
 
 _HOLD_SECONDS = 1.0
@@ -39,6 +39,7 @@ class MotionGate:
         self._check = check_seconds
         self._before: FloatArray | None = None
         self._moved = self._detected = -np.inf
+        self._time = 0.0
 
     def __call__(self, frame: Image, now: float, following: bool) -> bool:
         """True if a frame is to be analysed.
@@ -48,7 +49,7 @@ class MotionGate:
             now: Its time in seconds.
             following: True while a face is followed.
         """
-        if self._differs(frame):
+        if self._differs(frame, now):
             self._moved = now
         return following or now - self._moved < _HOLD_SECONDS or now - self._detected >= self._check
 
@@ -56,12 +57,14 @@ class MotionGate:
         """A detection has run on a frame of this time."""
         self._detected = now
 
-    def _differs(self, frame: Image) -> bool:
+    def _differs(self, frame: Image, now: float) -> bool:
         small = cv2.resize(frame, _SIZE, interpolation=cv2.INTER_LINEAR)
         gray = cv2.blur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (3, 3)).astype(np.float32)
         if self._before is None:
-            self._before = gray
+            self._before, self._time = gray, now
             return True
         share = float(np.mean(np.abs(gray - self._before) > _STEP))
-        cv2.accumulateWeighted(gray, self._before, _LEARNING)
+        passed, self._time = now - self._time, now
+        learned = min(max(passed / _LEARNING_SECONDS, 0.0), 1.0)
+        cv2.accumulateWeighted(gray, self._before, learned)
         return share >= _SHARE
