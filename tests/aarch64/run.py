@@ -122,10 +122,8 @@ def verify(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
         say("running the installed command")
         certified = use_command(board, work / "cases" / "portrait.png", cpus[0])
         say("serving over HTTP")
-        known = board.files()
-        packages = board.install_extra(project[0], "serve")
-        before |= board.files() - known
-        served = use_service(work, board, packages, cpus[0])
+        served, more = use_service(work, board, project[0], cpus[0])
+        before |= more
         report = {
             "schema": 1,
             "packages": board.dependencies,
@@ -217,19 +215,24 @@ def use_command(board: Installation, portrait: Path, cpu: str) -> dict[str, str]
     return {f"{item['model']}.{item['variant']}": item["state"] for item in replayed}
 
 
-def use_service(work: Path, board: Installation, packages: list[str], cpu: str) -> dict[str, Any]:
+def use_service(
+    work: Path, board: Installation, wheel: Path, cpu: str
+) -> tuple[dict[str, Any], set[Path]]:
     """Checks that the service answers about the portrait as it does on this machine.
 
     Args:
         work: The folder of this run.
-        board: The emulated board, with the packages of the extra ``[serve]``.
-        packages: ``name==version`` of these packages.
+        board: The emulated board, which gets the packages of the extra ``[serve]``.
+        wheel: The project's wheel.
         cpu: The board's CPU.
 
     Returns:
         The packages of the extra, and the largest difference of any number in the answers, as a
-        share of that number where it is above 1.
+        share of that number where it is above 1; and the files of the packages.
     """
+    known = board.files()
+    packages = board.install_extra(wheel, "serve")
+    files = board.files() - known
     python = work / "native" / "bin" / "python"
     subprocess.run(
         [python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *packages],
@@ -247,7 +250,7 @@ def use_service(work: Path, board: Installation, packages: list[str], cpu: str) 
     assert not texts, texts[:3]
     largest = max(abs(a - b) / max(1, abs(a)) for a, b in pairs if isinstance(a, float))
     assert largest <= SERVED_TOLERANCE, f"answers differ by {largest}"
-    return {"packages": packages, "largest": largest, "values": len(pairs)}
+    return {"packages": packages, "largest": largest, "values": len(pairs)}, files
 
 
 def numbers_of(document: Any) -> Iterator[Any]:
