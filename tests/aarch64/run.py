@@ -122,8 +122,7 @@ def verify(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
         say("running the installed command")
         certified = use_command(board, work / "cases" / "portrait.png", cpus[0])
         say("serving over HTTP")
-        served, more = use_service(work, board, project[0], cpus[0])
-        before |= more
+        served = use_service(work, board, project[0], cpus[0], before)
         report = {
             "schema": 1,
             "packages": board.dependencies,
@@ -216,8 +215,8 @@ def use_command(board: Installation, portrait: Path, cpu: str) -> dict[str, str]
 
 
 def use_service(
-    work: Path, board: Installation, wheel: Path, cpu: str
-) -> tuple[dict[str, Any], set[Path]]:
+    work: Path, board: Installation, wheel: Path, cpu: str, before: set[Path]
+) -> dict[str, Any]:
     """Checks that the service answers about the portrait as it does on this machine.
 
     Args:
@@ -225,14 +224,15 @@ def use_service(
         board: The emulated board, which gets the packages of the extra ``[serve]``.
         wheel: The project's wheel.
         cpu: The board's CPU.
+        before: Files that do not count as left behind; the packages' files are added.
 
     Returns:
         The packages of the extra, and the largest difference of any number in the answers, as a
-        share of that number where it is above 1; and the files of the packages.
+        share of that number where it is above 1.
     """
     known = board.files()
     packages = board.install_extra(wheel, "serve")
-    files = board.files() - known
+    before |= board.files() - known
     python = work / "native" / "bin" / "python"
     subprocess.run(
         [python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *packages],
@@ -250,7 +250,7 @@ def use_service(
     assert not texts, texts[:3]
     largest = max(abs(a - b) / max(1, abs(a)) for a, b in pairs if isinstance(a, float))
     assert largest <= SERVED_TOLERANCE, f"answers differ by {largest}"
-    return {"packages": packages, "largest": largest, "values": len(pairs)}, files
+    return {"packages": packages, "largest": largest, "values": len(pairs)}
 
 
 def numbers_of(document: Any) -> Iterator[Any]:
