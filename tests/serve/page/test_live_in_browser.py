@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from ..running import Running
+from mobileface.live.live_options import CameraOptions
+from mobileface.serve.settings import ServeSettings
+from mobileface.vision.video import VideoWriter
+
+from ..running import Running, serving
 from .conftest import Visit
 from .pretended_cameras import EVENTS, SEEN, pretend
 
@@ -84,3 +91,26 @@ def test_streams_end_with_the_view(visit: Open, own: Running, portrait: bytes) -
     image = tab.page.get_by_role("region", name="front").locator("img").element_handle()
     tab.go("people")
     assert image.get_attribute("src") is None
+
+
+def test_a_real_camera(visit: Open, tmp_path: Path, portrait: bytes) -> None:
+    """A film of the portrait: the stream is shown, the unknown person gets a name."""
+    film, gallery = tmp_path / "film.avi", tmp_path / "people.gallery"
+    image = cv2.imdecode(np.frombuffer(portrait, np.uint8), cv2.IMREAD_COLOR)
+    with VideoWriter(film, 25, 360, 360) as video:
+        for shift in range(60):
+            video.write(np.roll(image, shift // 4, axis=1))
+    settings = ServeSettings(gallery=gallery, cameras=(CameraOptions("front", str(film)),))
+    with serving(settings) as server:
+        tab = visit(server)
+        tab.go("live")
+        tab.page.locator("img.ready").first.wait_for()
+        tab.page.get_by_role("button", name="Who is this?").first.click()
+        tab.page.get_by_role("textbox", name="Name").fill("Eileen Collins")
+        tab.page.keyboard.press("Enter")
+        tab.page.locator(".events strong", has_text="Eileen Collins").wait_for()
+        with server.client() as client:
+            (person,) = client.get("/api/v1/people").json()["people"]
+        assert (person["name"], person["faces"]) == ("Eileen Collins", 1)
+        tab.go("people")
+        tab.page.locator(".person-card").wait_for()

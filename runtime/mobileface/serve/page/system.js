@@ -89,14 +89,13 @@ function findingRow({ kind, area, name, text: what, hint }) {
 }
 
 function modelTable({ models }) {
-  const heads = [text("system.model"), text("system.task"), text("system.licence"), text("system.precision"), text("system.size")];
-  const rows = models.map((model) => [
-    model.name, model.task, licence(model.license ?? model.licence), model.precision, bytes(model.bytes),
-  ]);
-  return table(text("system.models"), heads, rows);
-}
-
-function licence(found) {
-  if (!found) return "–";
-  return typeof found === "string" ? found : found.name ?? found.spdx ?? Object.values(found)[0];
+  const licensed = models.some(({ license }) => license);
+  const columns = [
+    [text("system.model"), (model) => model.name], [text("system.task"), (model) => model.task],
+    ...(licensed ? [[text("system.licence"), (model) => model.license ?? ""]] : []),
+    [text("system.precision"), (model) => model.precision],
+    [text("system.size"), (model) => bytes(model.bytes)],
+  ];
+  const rows = models.map((model) => columns.map(([, value]) => value(model)));
+  return table(text("system.models"), columns.map(([head]) => head), rows);
 }
