@@ -31,6 +31,10 @@ IN_WHEEL = (
     "mobileface_convert/golden/embedding_dlib.npz",
     "mobileface_convert/licenses/MIT.txt",
     "mobileface/py.typed",
+    *(
+        path.relative_to(ROOT / "runtime").as_posix()
+        for path in sorted((ROOT / "runtime" / "mobileface" / "serve" / "page").rglob("*.*"))
+    ),
 )
 LARGEST_WHEEL = 24 << 20
 """Bytes that a wheel may have: it is downloaded to boards."""

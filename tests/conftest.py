@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
 
 
@@ -74,6 +75,10 @@ _NEEDS = {
     "needs_ffmpeg": (
         all(shutil.which(name) for name in ("ffmpeg", "ffprobe")),
         "no ffmpeg: apt-get install ffmpeg",
+    ),
+    "needs_chromium": (
+        importlib.util.find_spec("playwright") is not None and CHROMIUM is not None,
+        "no browser: apt-get install chromium && pip install playwright",
     ),
     "needs_mosquitto": (
         find_mosquitto() is not None and importlib.util.find_spec("paho") is not None,

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.aarch64.emulator import Emulator, UnavailableError
@@ -41,10 +41,10 @@ class Installation:
         self.names = [wheel.name.split("-")[0].replace("_", "-") for wheel in project]
         self._download(project)
 
-    def _download(self, project: list[Path]) -> None:
+    def _download(self, project: Sequence[Path | str], folder: Path | None = None) -> None:
         """Downloads the wheels; the emulated pip selects those for aarch64."""
         kept = {key: value for key, value in os.environ.items() if NETWORK.fullmatch(key)}
-        options = ["--only-binary=:all:", "--dest", str(self.wheels)]
+        options = ["--only-binary=:all:", "--dest", str(folder or self.wheels)]
         result = self.pip("download", *options, *map(str, project), more=kept, check=False)
         if result.returncode:
             raise UnavailableError(f"pip download failed: {result.stderr.strip()[-1000:]}")
@@ -62,6 +62,19 @@ class Installation:
     def install(self, *names: str) -> None:
         """Installs packages from the folder of wheels only."""
         self.pip("install", "--no-index", "--find-links", str(self.wheels), *names)
+
+    def install_extra(self, wheel: Path, extra: str) -> list[str]:
+        """Installs what an extra of the project's wheel needs besides the project's dependencies.
+
+        Returns:
+            ``name==version`` of each package of the extra.
+        """
+        folder = self.folder / extra
+        self._download([f"{wheel}[{extra}]"], folder)
+        here = {path.name for path in self.wheels.glob("*.whl")}
+        more = [path for path in sorted(folder.glob("*.whl")) if path.name not in here]
+        self.pip("install", "--no-index", "--no-deps", *map(str, more))
+        return ["==".join(path.name.split("-")[:2]) for path in more]
 
     def uninstall(self) -> None:
         """Uninstalls the project's own packages."""

@@ -46,6 +46,10 @@ from tests.run_runtime_environments import build_wheel
 HERE = Path(__file__).resolve().parent
 BLOCKED = "com.microsoft.nchwc"
 STARTER = ROOT / "models_onnx"
+SERVED_TOLERANCE = 0.02
+"""Largest difference of a number in the service's answers, as a share of it where it is above 1:
+points are rounded to 0.01 pixels, and ages and angles vary more than the embeddings."""
+
 MORE_MODELS = ROOT / "tests" / "models" / "yolo"
 
 
@@ -117,6 +121,8 @@ def verify(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
         ]
         say("running the installed command")
         certified = use_command(board, work / "cases" / "portrait.png", cpus[0])
+        say("serving over HTTP")
+        served = use_service(work, board, project[0], cpus[0], before)
         report = {
             "schema": 1,
             "packages": board.dependencies,
@@ -132,6 +138,7 @@ def verify(folder: Path, cpus: list[str], say: Clock) -> dict[str, Any]:
                 for item in model.variants
             },
             "certificates": certified,
+            "served": served,
             "platforms": platforms,
         }
         say("uninstalling")
@@ -205,6 +212,59 @@ def use_command(board: Installation, portrait: Path, cpu: str) -> dict[str, str]
     # The exit code is 2 if certificates hold no record; broken ones are recognised by their state.
     replayed = json.loads(board.command("certify", "--json", cpu=cpu, check=False))["variants"]
     return {f"{item['model']}.{item['variant']}": item["state"] for item in replayed}
+
+
+def use_service(
+    work: Path, board: Installation, wheel: Path, cpu: str, before: set[Path]
+) -> dict[str, Any]:
+    """Checks that the service answers about the portrait as it does on this machine.
+
+    Args:
+        work: The folder of this run.
+        board: The emulated board, which gets the packages of the extra ``[serve]``.
+        wheel: The project's wheel.
+        cpu: The board's CPU.
+        before: Files that do not count as left behind; the packages' files are added.
+
+    Returns:
+        The packages of the extra, and the largest difference of any number in the answers, as a
+        share of that number where it is above 1.
+    """
+    known = board.files()
+    packages = board.install_extra(wheel, "serve")
+    before |= board.files() - known
+    python = work / "native" / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *packages],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    portrait = work / "cases" / "portrait.png"
+    here, there = work / "here.json", work / "there.json"
+    run_here(work, HERE / "serving.py", portrait, here)
+    board.run(HERE / "serving.py", portrait, there, cpu=cpu)
+    pairs = list(zip(*(numbers_of(json.loads(p.read_text())) for p in (here, there)), strict=True))
+    differing = [pair for pair in pairs if type(pair[0]) is not type(pair[1])]
+    texts = [(a, b) for a, b in pairs if not isinstance(a, float) and a != b]
+    assert not differing, differing[:3]
+    assert not texts, texts[:3]
+    largest = max(abs(a - b) / max(1, abs(a)) for a, b in pairs if isinstance(a, float))
+    assert largest <= SERVED_TOLERANCE, f"answers differ by {largest}"
+    return {"packages": packages, "largest": largest, "values": len(pairs)}
+
+
+def numbers_of(document: Any) -> Iterator[Any]:
+    """The leaves of a JSON document in order, with the keys; numbers as float."""
+    if isinstance(document, dict):
+        for key in document:
+            yield key
+            yield from numbers_of(document[key])
+    elif isinstance(document, list):
+        for item in document:
+            yield from numbers_of(item)
+    else:
+        number = isinstance(document, int | float) and not isinstance(document, bool)
+        yield float(document) if number else document
 
 
 def count_blocked(python: Callable[..., object], work: Path) -> int:

@@ -85,6 +85,14 @@ def test_usearch_finds_what_the_exact_search_finds(few: Gallery, given: np.ndarr
         assert names(other, given[:3], engine=again) == names(few, given[:3], engine=engine)
 
 
+def test_an_index_made_before_a_merger_is_not_used(few: Gallery, given: np.ndarray) -> None:
+    engine = UsearchEngine(expansion_search=256)
+    assert names(few, given[17], engine=engine)[0][0] == "person 17"
+    few.merge("person 17", "person 3")
+    assert names(few, given[17], engine=engine)[0][0] == "person 3"
+    assert names(few, given[17], engine=engine) == names(few, given[17])
+
+
 def test_a_corrupt_index_is_rebuilt(few: Gallery, given: np.ndarray) -> None:
     names(few, given[:1], engine=UsearchEngine())
     (index,) = few.path.parent.glob("*-usearch-*")

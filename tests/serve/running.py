@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import uvicorn
 
-from mobileface.serve.http.app import Application
-from mobileface.serve.server import ServiceServer
+from mobileface.serve.server import Server
 from mobileface.serve.service import Service
 from mobileface.serve.settings import ServeSettings, read_settings
 
@@ -21,8 +19,8 @@ from mobileface.serve.settings import ServeSettings, read_settings
 class Running:
     """A server, its service, and a client of it."""
 
-    def __init__(self, service: Service, port: int) -> None:
-        self.service, self.port = service, port
+    def __init__(self, service: Service, server: Server, port: int) -> None:
+        self.service, self.server, self.port = service, server, port
         self.address = f"http://127.0.0.1:{port}"
 
     def client(self, **options: Any) -> httpx.Client:
@@ -35,21 +33,14 @@ def serving(settings: ServeSettings | None = None, **given: Any) -> Iterator[Run
     service = Service(settings or read_settings(None, given))
     service.live.start()
     place = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        Application(service),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-    )
-    server = ServiceServer(config, service)
+    server = Server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
     try:
-        yield Running(service, place.getsockname()[1])
+        yield Running(service, server, place.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(20)

@@ -11,9 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
-from mobileface import read_image
+from mobileface import FaceAnalyzer, read_image
 from mobileface.commands.main import main
+from mobileface.effects.makeup import makeup
 from mobileface.effects.swap import MARK
+from mobileface.errors import ModelNotFoundError
 from mobileface.serve.effect_models import EffectModels
 from mobileface.serve.effects_on_request import EFFECTS
 
@@ -136,7 +138,7 @@ def test_errors_are_those_of_the_command(running: Running, second: Path, case: s
 
 
 def test_a_rate_out_of_range(running: Running, portrait: bytes) -> None:
-    answer = sent(running, "makeup", {"whiten": -1}, portrait)
+    answer = sent(running, "makeup", {"whiten": -2}, portrait)
     assert (answer.status_code, "rate" in answer.json()["error"]["what"]) == (400, True)
 
 
@@ -187,6 +189,28 @@ def test_models_are_loaded_once_by_many_threads() -> None:
     assert {
         session.threads for group in models.meshes().sessions.values() for session in group
     } == {1}
+
+
+def test_makeup_without_a_model_of_meshes(portrait: bytes) -> None:
+    """As the command: landmarks find the skin; effects that need meshes say what is missing."""
+
+    class Without(EffectModels):
+        def meshes(self) -> FaceAnalyzer:
+            raise ModelNotFoundError("no model 'landmark_mesh'")
+
+    models = Without(None, 1)
+    assert models.skin() is models.skin()
+    with serving() as server:
+        server.service.effect_models = models
+        found = sent(server, "makeup", {"format": "png"}, portrait)
+        missing = sent(server, "swap", {}, portrait, PORTRAIT)
+    image = read_image(PORTRAIT)
+    faces = FaceAnalyzer(tasks=("detection", "landmarks"))(image)
+    assert all(face.mesh is None for face in faces)
+    expected = cv2.imencode(".png", makeup(image, faces))[1].tobytes()
+    assert found.content == expected
+    assert missing.status_code == 503
+    assert missing.json()["error"]["what"] == "no model 'landmark_mesh'"
 
 
 def test_many_pixels(portrait: bytes) -> None:

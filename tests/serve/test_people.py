@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,25 @@ def test_another_process_that_writes(
         other.close()
     assert everyone(path) == [("Ann", 1, 1)]
     assert enrolled(client, "Bob", photos[1])["faces"]
+
+
+def test_the_same_picture_at_the_same_time(photos: list[Path], server: Running) -> None:
+    """Two requests examine it; it is stored once, and known to the other."""
+    answers: list[dict[str, Any]] = []
+
+    def ask() -> None:
+        with server.client() as client:
+            answers.append(enrolled(client, "Ann", *photos))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(number for answer in answers for number in answer["faces"]) == [1, 2, 3]
+    assert sum(len(answer["known"]) for answer in answers) == 6
+    assert {answer["person_id"] for answer in answers} == {1}
+    assert everyone(server.service.settings.gallery or Path()) == [("Ann", 3, 3)]
 
 
 def test_a_full_disk(client: httpx.Client, photos: list[Path], server: Running) -> None:

@@ -15,17 +15,13 @@ the check. If a check failed, ``healthy`` is false and the exit code is 1.
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
-from .. import __version__
-from ..diagnostics.findings import FAILED, Finding
+from ..diagnostics.findings import FAILED, Finding, findings_document
 from ..diagnostics.health import examine
 from .output import print_json, print_text
 
 __all__ = ["add_doctor"]
-
-_SCHEMA = 1
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +41,7 @@ def _run(options: argparse.Namespace) -> int:
         findings.append(finding)
     failed = [finding for finding in findings if finding.state == FAILED]
     if options.json:
-        document = {"schema": _SCHEMA, "version": __version__, "healthy": not failed}
-        print_json({**document, "findings": [asdict(finding) for finding in findings]})
+        print_json(findings_document(findings))
     else:
         print_text(f"{len(failed)} failed" if failed else "healthy")
     return 1 if failed else 0

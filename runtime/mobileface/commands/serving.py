@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, shown
+from ..errors import InputError, OutputError, shown
 from ..host.extras import run_with_extra
 from .options import GALLERY_VARIABLE
 from .output import print_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..serve.service import Service
     from ..serve.settings import ServeSettings
 
 __all__ = ["add_serve"]
 
 _PACKAGES = (
     "fastapi",
-    "multipart",
     "prometheus_client",
     "pydantic",
+    "python_multipart",
     "starlette",
     "tomli",
     "uvicorn",
@@ -47,7 +52,16 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     add("--api-key-file", type=Path, metavar="FILE", help="file with one API key a line")
     add("--insecure", action="store_true", help="serve other machines without an API key")
     add("--models", type=Path, metavar="DIR", help="folder to search for models")
-    add("--check", action="store_true", help="check the settings, keys, models and gallery; exit")
+    once = parser.add_mutually_exclusive_group()
+    once.add_argument(
+        "--check", action="store_true", help="check the settings, keys, models and gallery; exit"
+    )
+    once.add_argument(
+        "--new-key",
+        type=Path,
+        metavar="FILE",
+        help="add a new API key to a file, which is created readable by its owner only; exit",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -56,6 +70,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    if options.new_key is not None:
+        from ..serve.api_keys import add_key
+
+        add_key(options.new_key)
+        print_text(f"a new API key is the last line of {options.new_key}")
+        return 0
     from ..serve.settings import read_settings
 
     settings = read_settings(options.config, _given(options))
@@ -72,24 +92,53 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _check(settings: ServeSettings) -> int:
     """Loads everything that the service needs, and says what it found."""
+    from ..serve.api_keys import readable_by_others
+    from ..serve.server import check_address
     from ..serve.service import Service
 
-    service = Service(settings)
+    check_address(settings.host, settings.port)
+    wanted = settings.gallery
+    absent = wanted is not None and not wanted.exists()
+    if wanted is not None and absent and not os.access(wanted.parent, os.W_OK):
+        raise OutputError("cannot be created in this folder", where=str(wanted))
+    service = Service(dataclasses.replace(settings, gallery=None) if absent else settings)
     try:
-        print_text(f"address   {settings.host}:{settings.port}")
-        print_text(f"keys      {'required' if service.keys.required else 'not required'}")
-        for task, models in service.analyzer.models.items():
-            print_text(f"{task:<10}{', '.join(models)}")
-        for task, why in service.analyzer.missing.items():
-            print_text(f"{task:<10}missing: {why}")
-        if service.has_gallery:
-            with service.gallery() as gallery:
-                print_text(f"gallery   {gallery.path}: {len(gallery)} people")
-        for camera in settings.cameras:
-            print_text(f"camera    {camera.name}: {shown(camera.source)}")
+        for name, text in _found(settings, service):
+            print_text(f"{name:<12}{text}")
     finally:
         service.close()
+    for path in (settings.api_key_file, settings.gallery_key_file):
+        if path is not None and readable_by_others(path):
+            text = f"{shown(path)} can be read by other users; run: chmod 600 {shown(path)}"
+            warnings.warn(text, stacklevel=2)
     return 0
+
+
+def _found(settings: ServeSettings, service: Service) -> Iterator[tuple[str, str]]:
+    """What ``--check`` prints."""
+    from ..vision.video_source import shown_url
+
+    yield "address", f"{settings.host}:{settings.port}"
+    keys = "required" if service.keys.required else "not required"
+    yield "API keys", f"{service.keys.count}, {keys}"
+    yield "workers", f"{settings.worker_count}, {settings.thread_count} threads each"
+    for task, models in service.analyzer.models.items():
+        yield task, ", ".join(models)
+    for task, why in service.analyzer.missing.items():
+        yield task, f"missing: {why}"
+    if service.has_gallery:
+        with service.gallery() as gallery:
+            yield "gallery", f"{gallery.path}: {len(gallery)} people"
+    elif settings.gallery is not None:
+        yield "gallery", f"{settings.gallery}: will be created"
+    else:
+        yield "gallery", "none: nobody has a name"
+    for camera in settings.cameras:
+        yield "camera", f"{camera.name}: {shown_url(camera.source)}"
+    if settings.events.folder is not None:
+        yield "events", str(settings.events.folder)
+    if settings.mqtt is not None:
+        yield "mqtt", f"{settings.mqtt.host}:{settings.mqtt.port}"
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

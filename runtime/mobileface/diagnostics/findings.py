@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-__all__ = ["FAILED", "MISSING", "NOTE", "OK", "Finding"]
+from .. import __version__
+
+__all__ = ["FAILED", "MISSING", "NOTE", "OK", "Finding", "findings_document"]
 
 OK, NOTE, MISSING, FAILED = "ok", "note", "missing", "failed"
 """States of a finding: works; works with a remark; not available, but the rest works; broken."""
@@ -30,3 +33,16 @@ class Finding:
     text: str
     hint: str = ""
     data: Mapping[str, object] = field(default_factory=dict)
+
+
+_SCHEMA = 1
+
+
+def findings_document(findings: Sequence[Finding]) -> dict[str, Any]:
+    """What ``mobileface doctor --json`` prints, see `mobileface.commands.doctor`, as JSON types."""
+    return {
+        "schema": _SCHEMA,
+        "version": __version__,
+        "healthy": all(finding.state != FAILED for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+    }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import GalleryError
+from ..host.files import reason
 from .database import Database
 from .erasing import derived_files
 from .rows import REPAIR
 
-__all__ = ["check_file", "count_all"]
+__all__ = ["check_file", "count_all", "require_readable"]
 
 
 def count_all(database: Database) -> dict[str, Any]:
@@ -31,6 +32,22 @@ def count_all(database: Database) -> dict[str, Any]:
         "derived_bytes": sum(path.stat().st_size for path in derived if path.exists()),
         "encrypted": database.encrypted,
     }
+
+
+def require_readable(database: Database) -> None:
+    """Checks, in a moment, that the file is still there and can be read.
+
+    Raises:
+        GalleryError: If it cannot.
+    """
+    try:
+        with database.path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        text = f"cannot be read ({reason(error)})"
+        raise GalleryError(text, where=str(database.path)) from error
+    if empty or database.value("SELECT count(*) FROM state") != 1:
+        raise GalleryError("corrupt: it is empty", where=str(database.path))
 
 
 def check_file(database: Database) -> None:

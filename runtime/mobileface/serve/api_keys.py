@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import re
 import secrets
 from collections import OrderedDict
 from pathlib import Path
 from time import monotonic
 
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from ..host.files import reason
 
-__all__ = ["ApiKeys", "Sessions"]
+__all__ = ["ApiKeys", "Sessions", "add_key", "readable_by_others"]
 
 _LEAST_LENGTH, _MOST_LENGTH = 16, 256
+_KEY = re.compile(rf"[!-~]{{{_LEAST_LENGTH},{_MOST_LENGTH}}}")
+_MOST_BYTES = 1 << 20
+"""Size up to which a file of keys is read."""
+
 _MOST_KEYS = 1000
 _SESSION_SECONDS = 7 * 24 * 3600.0
 _MOST_SESSIONS = 256
@@ -34,7 +40,7 @@ class ApiKeys:
 
     def __init__(self, keys: tuple[str, ...] = ()) -> None:
         for number, key in enumerate(keys, 1):
-            if not _LEAST_LENGTH <= len(key) <= _MOST_LENGTH or not key.isascii() or " " in key:
+            if not _KEY.fullmatch(key):
                 raise InputError(
                     f"must be {_LEAST_LENGTH} to {_MOST_LENGTH} ASCII characters without spaces",
                     where=f"API key {number}",
@@ -52,10 +58,12 @@ class ApiKeys:
         if path is None:
             return cls()
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            with path.open("rb") as file:
+                lines = file.read(_MOST_BYTES).decode().splitlines()
         except (OSError, ValueError) as error:
             raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        stripped = [line.strip() for line in lines]
+        keys = [line for line in stripped if line and not line.startswith("#")]
         if not keys or len(keys) > _MOST_KEYS:
             raise InputError(f"contains {len(keys)} keys", where=str(path), hint="one key a line")
         try:
@@ -68,6 +76,11 @@ class ApiKeys:
         """True if a key is needed."""
         return bool(self._digests)
 
+    @property
+    def count(self) -> int:
+        """Number of keys."""
+        return len(self._digests)
+
     def accept(self, key: str | None) -> bool:
         """True if no key is needed, or this is one."""
         if not self.required:
@@ -77,6 +90,31 @@ class ApiKeys:
         for known in self._digests:
             found |= hmac.compare_digest(known, digest)
         return found and key is not None
+
+
+def add_key(path: Path) -> None:
+    """Adds a new key of 256 bits to a file; a new file is readable by its owner only.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
+            content = file.read()
+            begin = b"" if not content or content.endswith(b"\n") else b"\n"
+            file.write(begin + secrets.token_hex(32).encode() + b"\n")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
+
+
+def readable_by_others(path: Path) -> bool:
+    """True if all users may read a file (always False on Windows).
+
+    Raises:
+        OSError: If there is no such file.
+    """
+    return os.name == "posix" and bool(path.stat().st_mode & 0o004)
 
 
 class Sessions:

@@ -214,8 +214,11 @@ def require_face(gallery: Gallery, image_id: str) -> ListedFace:
 
 
 def _uid_of(image_id: str) -> str:
+    """The uid that an image ID stands for; one that no face has if it is no ID."""
     found = _ID.fullmatch(image_id.lower())
-    return "".join(found.groups()) if found else image_id
+    if found:
+        return "".join(found.groups())
+    return image_id if image_id.isascii() else ""
 
 
 def _listed(face: ListedFace) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class EffectModels:
 
     def __init__(self, models: Path | None, threads: int) -> None:
         self._models, self._threads = models, threads
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._loaded: dict[str, object] = {}
 
     def covering(self) -> FaceAnalyzer:
@@ -73,10 +73,14 @@ class EffectModels:
 
     def skin(self) -> FaceAnalyzer:
         """An analyzer for makeup: with meshes if there is a model of them."""
-        try:
-            return self.meshes()
-        except ModelError:
-            return self._once("skin", lambda: self._analyzer(("detection", "landmarks")))
+
+        def make() -> FaceAnalyzer:
+            try:
+                return self.meshes()
+            except ModelError:
+                return self._analyzer(("detection", "landmarks"))
+
+        return self._once("skin", make)
 
     def _analyzer(self, tasks: tuple[str, ...], **models: str) -> FaceAnalyzer:
         return FaceAnalyzer(self._models, tasks, intra_op_num_threads=self._threads, **models)

@@ -266,7 +266,7 @@ EFFECTS: Mapping[str, Effect] = {
             _makeup,
             (
                 _STRENGTH,
-                EffectOption("whiten", "Brightness increase of the skin; default: 0.15", low=0),
+                EffectOption("whiten", "Brightness increase of the skin; default: 0.15", low=-1),
                 EffectOption("smooth", "Share of the smoothed skin; default: 0.7", low=0, high=1),
                 _region("skin", "skin"),
                 _region("lips", "lips"),

@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+from types import FrameType
 
 import uvicorn
 
 from ..errors import InputError
+from ..host.ending import remove_leftovers
 from ..host.files import reason
 from .http.app import Application
+from .http.connections import connection_class
 from .service import Service
 from .settings import ServeSettings
 
-__all__ = ["ServiceServer", "run_server"]
+__all__ = ["Server", "check_address", "run_server"]
 
 _BACKLOG = 128
-_KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 15, 5
+_KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 15, 3
+_HEAD_BYTES = 32 * 1024
+"""Most bytes of a request's line and headers."""
+
+_SAME_REQUEST = 0.5
+"""Seconds within which further signals count as the first one, see `mobileface.host.ending`."""
 
 
-class ServiceServer(uvicorn.Server):
-    """A server that ends long answers when it shuts down, instead of waiting for their clients.
+class Server(uvicorn.Server):
+    """The service behind uvicorn.
 
     Args:
-        config: The server's options.
         service: The service.
+        started: Called once requests are answered.
+
+    Attributes:
+        application: What answers.
     """
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
+    def __init__(self, service: Service, started: Callable[[], None] = lambda: None) -> None:
         self._service = service
+        self.application = Application(service)
+        self._said = started
+        config = uvicorn.Config(
+            self.application,
+            http=connection_class(service.settings.limits),
+            ws="none",
+            loop="asyncio",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            proxy_headers=False,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        # They log a warning for what clients do wrong, and the layers answer and log all errors.
+        for name in ("uvicorn.error", "python_multipart"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to answer."""
+        await super().startup(sockets)
+        self._said()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends the answers, then the server."""
+        """Answers what is under way, ends streams and closes the connections."""
         self._service.streams.end()
+        self.application.end_streams()
         await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the caller's."""
+        yield
 
 
 def run_server(settings: ServeSettings, started: Callable[[str], None]) -> None:
-    """Serves until a signal comes.
+    """Serves until a signal comes, and raises it again when all is closed.
 
     Args:
         settings: The settings.
@@ -49,36 +96,72 @@ def run_server(settings: ServeSettings, started: Callable[[str], None]) -> None:
     Raises:
         InputError: If the address cannot be listened on, or a file of the settings is not usable.
         MobileFaceError: As `Service`.
+        KeyboardInterrupt: After a signal, as the program's handlers raise it.
     """
     place = _listen(settings.host, settings.port)
     logging.basicConfig(stream=sys.stderr, format="mobileface: %(message)s", level=logging.WARNING)
     try:
         service = Service(settings)
-    except BaseException:
-        place.close()
-        raise
-    try:
-        config = uvicorn.Config(
-            Application(service),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            proxy_headers=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        service.live.start()
-        started(f"http://{host}:{place.getsockname()[1]}")
-        ServiceServer(config, service).run(sockets=[place])
+        address = f"http://{host}:{place.getsockname()[1]}"
+        try:
+            server = Server(service, lambda: started(address))
+            service.live.start()
+            with _signals(server):
+                try:
+                    server.run(sockets=[place])
+                finally:
+                    service.close()
+        finally:
+            service.close()
     finally:
-        service.close()
         place.close()
+
+
+@contextlib.contextmanager
+def _signals(server: Server) -> Iterator[None]:
+    """The first signal ends the server; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    first: list[tuple[int, float]] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if first and monotonic() - first[0][1] > _SAME_REQUEST:
+            remove_leftovers()
+            os._exit(128 + number)
+        first.append((number, monotonic()))
+        server.should_exit = True
+
+    kinds = [
+        getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in vars(signal)
+    ]
+    before = {
+        kind: signal.signal(kind, handle)
+        for kind in kinds
+        if signal.getsignal(kind) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+    if first:
+        signal.raise_signal(first[0][0])
+
+
+def check_address(host: str, port: int) -> None:
+    """Checks that an address can be listened on.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    _listen(host, port).close()
 
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens, before anything that takes long."""
+    place = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -87,7 +170,9 @@ def _listen(host: str, port: int) -> socket.socket:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
         place.listen(_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        if place is not None:
+            place.close()
         hint = "choose another with --port" if port else ""
         text = f"cannot be listened on ({reason(error)})"
         raise InputError(text, where=f"{host}:{port}", hint=hint) from error

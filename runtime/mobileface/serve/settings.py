@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,9 @@ _MOST_BYTES = 1 << 20
 
 _MOST_WORKERS = 64
 
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,260}")
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -40,24 +45,33 @@ class Limits:
 
     Attributes:
         body_bytes: Most bytes of a request's body.
+        held_bytes: Most bytes of all requests' bodies at a time; further ones get 503.
         pixels: Most pixels of a picture, checked before it is decoded.
         waiting: Requests that may wait for a worker; further ones get 503 with ``Retry-After``.
+        head_seconds: Seconds in which a request's line and headers must have arrived.
         body_seconds: Seconds in which a request's body must have arrived.
-        connections: Most connections at a time.
+        answer_seconds: Seconds after which a client is cut off that takes nothing of its answer.
+        connections: Most connections at a time. A further one takes the place of one that waits
+            for its next request, or gets 503.
         streams: Most MJPEG and event streams at a time.
     """
 
     body_bytes: int = 20_000_000
+    held_bytes: int = 200_000_000
     pixels: int = 40_000_000
     waiting: int = 32
+    head_seconds: float = 10.0
     body_seconds: float = 30.0
+    answer_seconds: float = 30.0
     connections: int = 200
     streams: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "pixels", "waiting", "body_seconds", "connections", "streams"):
-            if not getattr(self, name) > 0:
-                raise InputError("must be positive", where=f"limits, {name}")
+        for each in dataclasses.fields(self):
+            if not 0 < getattr(self, each.name) < math.inf:
+                raise InputError("must be a positive number", where=f"limits, {each.name}")
+        if self.held_bytes < self.body_bytes:
+            raise InputError("must be at least body_bytes", where="limits, held_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,18 @@ class ServeSettings:
             raise InputError(f"{self.port} is no port", where="port")
         if self.workers is not None and not 1 <= self.workers <= _MOST_WORKERS:
             raise InputError(f"must be 1 to {_MOST_WORKERS}", where="workers")
+        if self.threads is not None and not 1 <= self.threads <= _MOST_WORKERS:
+            raise InputError(f"must be 1 to {_MOST_WORKERS}", where="threads")
+        for name in self.allowed_hosts:
+            if not _HOST.fullmatch(name):
+                raise InputError(
+                    f"'{name}' is no host's name, without a port", where="allowed_hosts"
+                )
+        for name in self.allowed_origins:
+            if not _ORIGIN.fullmatch(name):
+                raise InputError(
+                    f"'{name}' is no origin such as https://example.org", where="allowed_origins"
+                )
         names = [camera.name for camera in self.cameras]
         for name in names:
             if names.count(name) > 1:

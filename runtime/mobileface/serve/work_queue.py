@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
 
-from ..errors import BusyError
+from ..errors import BusyError, MobileFaceError
 
-__all__ = ["WorkQueue"]
+__all__ = ["CallerLeftError", "Turn", "WorkQueue", "set_leaving"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+_CLOSE_SECONDS = 1.0
+"""Time that what runs gets to end when the queue is closed."""
+
+_leaving: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("leaving", default=None)
+
+
+class CallerLeftError(MobileFaceError):
+    """Who asked for the work has gone before it began."""
+
+
+def set_leaving(left: Callable[[], Awaitable[None]]) -> None:
+    """Says how the current task learns that nobody waits for its result any more.
+
+    Args:
+        left: Returns when the caller has gone. It may be cancelled and called again.
+    """
+    _leaving.set(left)
+
+
+class Turn:
+    """Work that is done once at a time; who comes meanwhile is refused, and does not wait.
+
+    Args:
+        what: What is being done, for the error.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what, self._lock = what, threading.Lock()
+
+    def __enter__(self) -> None:
+        """Begins the work.
+
+        Raises:
+            BusyError: If it is being done already.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise BusyError(f"{self._what} is under way", hint="try again in a few seconds")
+
+    def __exit__(self, *_: object) -> None:
+        """Ends it."""
+        self._lock.release()
 
 
 class WorkQueue:
@@ -25,18 +70,24 @@ class WorkQueue:
     Attributes:
         workers: Number of threads.
         refused: How many functions were refused so far.
+        dropped: How many were taken out of the queue because the caller had gone.
     """
 
     def __init__(self, workers: int, waiting: int) -> None:
         self.workers, self._most = workers, workers + waiting
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="mobileface-work")
-        self._inside = 0
-        self.refused = 0
+        self._inside: set[Future[Any]] = set()
+        self.refused, self.dropped = 0, 0
 
     @property
     def depth(self) -> int:
         """Functions that run or wait."""
-        return self._inside
+        return len(self._inside)
+
+    @property
+    def full(self) -> bool:
+        """True if a further function would be refused."""
+        return len(self._inside) >= self._most
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Runs a function on one of the threads, and returns what it returns.
@@ -45,27 +96,47 @@ class WorkQueue:
         goes on, and what still waits is taken out of the queue.
 
         Raises:
-            BusyError: If the queue is full.
+            BusyError: If the queue is full or closed.
+            CallerLeftError: If the caller goes before the function begins; see `set_leaving`.
         """
-        if self._inside >= self._most:
+        if self.full:
             self.refused += 1
             raise BusyError(
-                f"{self._inside} requests are being worked on or wait", hint="try again in a second"
+                f"{self.depth} requests are being worked on or wait", hint="try again in a second"
             )
-        self._inside += 1
-        future = self._threads.submit(function, *args, **kwargs)
+        waits = self.depth >= self.workers
+        try:
+            future = self._threads.submit(function, *args, **kwargs)
+        except RuntimeError as error:
+            raise BusyError("the service is ending") from error
+        self._inside.add(future)
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: self._leave(loop))
-        return await asyncio.wrap_future(future)
+        future.add_done_callback(lambda ended: self._leave(loop, ended))
+        left = _leaving.get()
+        if not waits or left is None:
+            return await asyncio.wrap_future(future)
+        watcher = loop.create_task(_drop(future, left))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if watcher.done() and not watcher.cancelled():
+                self.dropped += 1
+                raise CallerLeftError("the caller has gone") from None
+            raise
+        finally:
+            watcher.cancel()
 
     def close(self) -> None:
-        """Ends the threads when what runs is done; what waits is dropped."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Drops what waits, and gives what runs a second to end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        wait(list(self._inside), timeout=_CLOSE_SECONDS)
 
-    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop.is_closed():
-            return
-        loop.call_soon_threadsafe(self._left)
+    def _leave(self, loop: asyncio.AbstractEventLoop, future: Future[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may be closed
+            loop.call_soon_threadsafe(self._inside.discard, future)
 
-    def _left(self) -> None:
-        self._inside -= 1
+
+async def _drop(future: Future[Any], left: Callable[[], Awaitable[None]]) -> None:
+    """Takes work out of the queue when its caller has gone; what runs already goes on."""
+    await left()
+    future.cancel()

@@ -50,19 +50,21 @@ def clients() -> Path:
     mark = hashlib.sha256("\n".join((sys.version, *CLIENTS, *NEEDS)).encode()).hexdigest()[:12]
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"mobileface-clients-{owner}-{mark}"
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "installed"
-    if not done.exists():
-        pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check")
-        try:
-            run(sys.executable, "-m", "venv", folder)
-            run(*pip, *NEEDS)
-            run(*pip, "--no-deps", *CLIENTS)
-        except (OSError, subprocess.SubprocessError) as error:
-            text = getattr(error, "stderr", "") or str(error)
-            unavailable(f"no environment for the clients: {text.strip()[-300:]}")
-        done.touch()
-    return python
+    place = Path("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not (folder / place).exists():
+        with tempfile.TemporaryDirectory(prefix=folder.name, dir=folder.parent) as made:
+            pip = (Path(made) / place, "-m", "pip", "install", "-q", "--disable-pip-version-check")
+            try:
+                run(sys.executable, "-m", "venv", made)
+                run(*pip, *NEEDS)
+                run(*pip, "--no-deps", *CLIENTS)
+            except (OSError, subprocess.SubprocessError) as error:
+                text = getattr(error, "stderr", "") or str(error)
+                unavailable(f"no environment for the clients: {text.strip()[-300:]}")
+            with contextlib.suppress(OSError):  # another process was faster
+                Path(made).rename(folder)
+                Path(made).mkdir()
+    return folder / place
 
 
 def run(*command: object) -> str:
@@ -100,8 +102,16 @@ def empty_gallery(folder: Path, **given: Any) -> Iterator[Running]:
         yield server
 
 
-@pytest.fixture
-def compat(tmp_path: Path) -> Iterator[Running]:
-    """A server without keys, with an empty gallery of its own."""
-    with empty_gallery(tmp_path) as server:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with empty_gallery(tmp_path_factory.mktemp("compat")) as server:
         yield server
+
+
+@pytest.fixture
+def compat(shared: Running) -> Running:
+    """A server without keys, with an empty gallery."""
+    with shared.service.gallery() as gallery:
+        for person in gallery.people():
+            gallery.remove(person.name)
+    return shared

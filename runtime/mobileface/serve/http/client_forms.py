@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException as StarletteError
 from ...errors import InputError, MobileFaceError
 from ..client_faces import NoFaceError, SeveralFacesError
 from ..compreface_subjects import CompreFaceError
+from ..service import NoGalleryError
 from .failures import Problem, as_problem, problem_answer
 
 __all__ = ["CompreFaceRoute", "DeepStackRoute", "formed_answer"]
@@ -27,7 +28,7 @@ _COMPREFACE = tuple(
 )
 _DEEPSTACK = ("/v1/vision/",)
 
-_NUMBERS = {401: 10, 413: 21, 422: 26}
+_NUMBERS = {400: 21, 401: 10, 413: 21, 422: 26}
 """CompreFace's numbers of errors by status; 0 for others: "undefined"."""
 
 _UNUSABLE, _NO_FACE, _SEVERAL = 21, 28, 31
@@ -71,6 +72,8 @@ class DeepStackRoute(APIRoute):
         async def handler(request: Request) -> Response:
             try:
                 return await inner(request)
+            except NoGalleryError as error:  # as DeepStack without faces; 404 is "bad URL" there
+                return _deepstack(Problem(403, error.what, hint=error.hint))
             except (MobileFaceError, RequestValidationError, StarletteError) as error:
                 return _deepstack(_problem_of(error))
 

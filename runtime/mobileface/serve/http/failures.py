@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -29,6 +30,7 @@ from ...errors import (
 )
 from ..people import NameTakenError, UnknownError
 from ..service import NoGalleryError
+from ..work_queue import CallerLeftError
 
 __all__ = ["Failure", "FailureAnswer", "Problem", "add_failures", "as_problem", "problem_answer"]
 
@@ -45,11 +47,17 @@ _CODES = {
     413: "too_large",
     422: "invalid",
     429: "too_many",
+    499: "left",
     500: "internal",
     503: "unavailable",
 }
 _AGAIN = {429: "60", 503: "1"}
 """Seconds of ``Retry-After``."""
+
+_MOST = 300
+"""Characters of what a client sent that an answer repeats."""
+
+_PATH = re.compile(r"(?<![\w:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":;,]+[/\\])+(?=[^\s/\\]|$)")
 
 
 class Failure(BaseModel):
@@ -114,15 +122,17 @@ def as_problem(error: MobileFaceError) -> Problem:
         return Problem(400, error.what, where=error.where, hint=error.hint)
     if isinstance(error, BusyError):
         return Problem(503, error.what, hint=error.hint, code="busy")
+    if isinstance(error, CallerLeftError):
+        return Problem(499, error.what)  # nobody reads it; it is counted
     if isinstance(error, NoGalleryError):
         return Problem(404, error.what, hint=error.hint, code="no_gallery")
     _log.error("%s", error)
-    if isinstance(error, GalleryError):
-        return Problem(503, error.what, hint=error.hint, code="gallery")
-    if isinstance(error, OutputError):
-        return Problem(503, error.what, hint=error.hint, code="storage")
-    if isinstance(error, ModelError):
-        return Problem(503, error.what, hint=error.hint, code="model")
+    kinds = {GalleryError: "gallery", OutputError: "storage", ModelError: "model"}
+    for kind, code in kinds.items():
+        if isinstance(error, kind):
+            return Problem(
+                503, _PATH.sub("", error.what), hint=_PATH.sub("", error.hint), code=code
+            )
     return Problem(500, "an error inside of the service", hint="its log says more")
 
 
@@ -147,13 +157,13 @@ def add_failures(app: FastAPI) -> None:
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return problem_answer(Problem(422, str(first["msg"]), where=where))
+        return problem_answer(Problem(422, str(first["msg"])[:_MOST], where=where[:_MOST]))
 
     @app.exception_handler(StarletteError)
     async def _other(_: Request, error: StarletteError) -> JSONResponse:
         return problem_answer(Problem(error.status_code, str(error.detail), headers=error.headers))
 
     @app.exception_handler(Exception)
-    async def _unknown(_: Request, error: Exception) -> JSONResponse:
-        _log.error("an error inside of the service", exc_info=error)
+    async def _unknown(_: Request, __: Exception) -> JSONResponse:
+        # It is raised again after this, and `Measured` logs it.
         return problem_answer(Problem(500, "an error inside of the service"))

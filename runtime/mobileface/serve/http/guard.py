@@ -65,16 +65,20 @@ class Guard:
     def require_key(self, key: str | None, client: str) -> None:
         """Checks a key that a route has read itself.
 
+        A right key is accepted however many wrong ones came before: several clients may have one
+        address (a proxy, a router), and none of them shall lock the others out. What keeps keys
+        from being guessed is their length; 429 tells a client that is set up wrongly to stop.
+
         Raises:
             Problem: 401, or 429 after many wrong keys of one client.
         """
-        self._check_wrong(client)
         if not self._service.keys.accept(key):
-            self._note_wrong(client)
+            if key is not None and self._note_wrong(client) > _WRONG_KEYS:
+                raise Problem(429, "too many wrong API keys")
             raise Problem(401, "no valid API key", hint="send it in the header x-api-key")
 
     def _check_host(self, headers: Headers) -> None:
-        name = (urlsplit(f"//{headers.get('host', '')}").hostname or "").lower()
+        name = _host_name(headers.get("host", ""))
         settings = self._service.settings
         if is_loopback(name) or name in map(str.lower, settings.allowed_hosts):
             return
@@ -92,7 +96,7 @@ class Guard:
         if origin in self._service.settings.allowed_origins:
             return
         foreign = site is not None and site not in ("same-origin", "none")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and origin.partition("://")[2] != headers.get("host"):
             foreign = True
         if foreign:
             raise Problem(403, "refused to a page of another site", code="cross_site")
@@ -111,18 +115,14 @@ class Guard:
             return
         self.require_key(key_of(headers), client)
 
-    def _check_wrong(self, client: str) -> None:
+    def _note_wrong(self, client: str) -> int:
+        """Notes a wrong key; returns how many the client sent in the last minute."""
         now = monotonic()
-        times = [time for time in self._wrong.get(client, []) if now - time < _WRONG_SECONDS]
-        if len(times) >= _WRONG_KEYS:
-            raise Problem(429, "too many wrong API keys")
-
-    def _note_wrong(self, client: str) -> None:
-        now = monotonic()
-        times = self._wrong.pop(client, [])
-        self._wrong[client] = [*times, now][-_WRONG_KEYS:]
+        times = [time for time in self._wrong.pop(client, ()) if now - time < _WRONG_SECONDS]
+        self._wrong[client] = [*times, now][-_WRONG_KEYS - 1 :]
         while len(self._wrong) > _MOST_CLIENTS:
             self._wrong.popitem(last=False)
+        return len(self._wrong[client])
 
 
 def key_of(headers: Headers) -> str | None:
@@ -141,6 +141,14 @@ def token_of(headers: Headers) -> str | None:
     except CookieError:
         return None
     return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a ``Host`` header, in lower case; empty if it is none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
 
 
 def _is_address(name: str) -> bool:

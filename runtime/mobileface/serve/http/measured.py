@@ -1,17 +1,22 @@
-"""Counts requests, ASGI; adds the headers that every answer has."""
+"""The outermost layer, ASGI: counts requests, adds the headers of every answer, ends streams."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from time import perf_counter
+from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..metrics import Metrics
+from .failures import Problem, problem_answer
 
-__all__ = ["Measured"]
+__all__ = ["HEADERS", "Measured"]
 
-_HEADERS = {
+_log = logging.getLogger("mobileface.serve")
+
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -19,11 +24,17 @@ _HEADERS = {
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
     ),
+    "Cache-Control": "no-store",
 }
+"""Headers of every answer that does not have them already."""
+
+_RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
+_ENDLESS = (b"multipart/x-mixed-replace", b"text/event-stream")
 
 
 class Measured:
-    """The outermost layer.
+    """The outermost layer: whatever happens inside, a request has one answer.
 
     Args:
         app: The application.
@@ -32,27 +43,67 @@ class Measured:
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
+        self._streams: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = perf_counter(), 500
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
-
+        answer = _Answer(send, self._streams)
+        start = perf_counter()
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, answer.send)
+        except asyncio.CancelledError:  # only when the service ends
+            if not await answer.ended():
+                problem = Problem(503, "the service is ending", headers={"Connection": "close"})
+                await problem_answer(problem)(scope, receive, answer.send)
+        except Exception as error:
+            if answer.begun and not answer.whole:
+                raise  # the server closes the connection
+            _log.error("an error inside of the service", exc_info=error)
+            if not answer.begun:
+                problem = Problem(500, "an error inside of the service")
+                await problem_answer(problem)(scope, receive, answer.send)
         finally:
+            if answer.task is not None:
+                self._streams.discard(answer.task)
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._metrics.requests.labels(route, method, str(answer.status)).inc()
             self._metrics.seconds.labels(route).observe(perf_counter() - start)
+
+    def end_streams(self) -> None:
+        """Ends the answers that would go on for ever."""
+        for task in list(self._streams):
+            task.cancel()
+
+
+class _Answer:
+    """An answer on its way out."""
+
+    def __init__(self, send: Send, streams: set[asyncio.Task[Any]]) -> None:
+        self._send, self._streams = send, streams
+        self.task: asyncio.Task[Any] | None = None
+        self.begun, self.whole = False, False
+        self.status = 500
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun, self.status = True, message["status"]
+            there = {name.lower(): value for name, value in message["headers"]}
+            more = [pair for pair in _RAW if pair[0] not in there]
+            message = {**message, "headers": [*message["headers"], *more]}
+            if there.get(b"content-type", b"").startswith(_ENDLESS):
+                self.task = asyncio.current_task()
+                if self.task is not None:
+                    self._streams.add(self.task)
+        elif message["type"] == "http.response.body":
+            self.whole = not message.get("more_body", False)
+        await self._send(message)
+
+    async def ended(self) -> bool:
+        """Ends an answer that has begun; False if none has."""
+        if self.begun and not self.whole:
+            await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+        return self.begun

@@ -33,6 +33,8 @@ class Version(BaseModel):
     missing: dict[str, str]
     gallery: bool
     cameras: int
+    body_bytes: int = Field(description="Most bytes of a request's body")
+    pixels: int = Field(description="Most pixels of a picture")
 
 
 class SessionState(BaseModel):
@@ -70,6 +72,8 @@ async def version(service: TheService) -> Version:
         missing=service.analyzer.missing,
         gallery=service.has_gallery,
         cameras=len(service.settings.cameras),
+        body_bytes=service.settings.limits.body_bytes,
+        pixels=service.settings.limits.pixels,
     )
 
 
