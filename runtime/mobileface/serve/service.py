@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from ..analyzer import FaceAnalyzer
 from ..errors import GalleryError, InputError, ModelNotFoundError
@@ -23,6 +23,7 @@ from .api_keys import ApiKeys, Sessions
 from .effect_models import EffectModels
 from .metrics import Metrics
 from .settings import ServeSettings
+from .shared_work import SharedWork
 from .streams import Streams
 from .work_queue import WorkQueue
 
@@ -53,6 +54,8 @@ class Service:
         effect_models: The models of effects, loaded when they are needed.
         posed: The same with pose, which needs a mesh of each face and so takes longer.
         queue: Where all work on pictures is done.
+        examination: The doctor's examination that is under way.
+        measurement: The measurement of speeds that is under way.
         metrics: Counters for Prometheus.
         live: The live cameras; `Hub.start` starts them.
         streams: The places for long answers.
@@ -69,6 +72,8 @@ class Service:
         self.settings = settings
         self.started = monotonic()
         self.keys, self.sessions = ApiKeys.read(settings.api_key_file), Sessions()
+        self.examination: SharedWork[dict[str, Any]] = SharedWork()
+        self.measurement: SharedWork[dict[str, Any]] = SharedWork()
         self._lock = threading.RLock()
         self._gallery: Gallery | None = None
         key = _passphrase(settings.gallery_key_file)

@@ -20,15 +20,11 @@ from ..errors import MobileFaceError
 from ..gallery.overview import require_readable
 from ..models.lookup import list_models
 from .service import Service
-from .work_queue import Turn
 
 __all__ = ["doctor", "measure_speed", "model_list", "readiness", "without_paths"]
 
 _SECONDS = 2.0
 """Time for `measure_speed`; with warming up and the last turn it stays below 3 s."""
-
-_MEASURING = Turn("a measurement")
-_EXAMINING = Turn("an examination")
 
 _PATH = re.compile(r"(?<![\w./\\~])(?:~?/(?!/)|[A-Za-z]:[\\/])[^\s'\"()<>,;:]+")
 """Absolute paths in a text, as far as they can be told from the words around them."""
@@ -50,13 +46,8 @@ def readiness(service: Service) -> list[str]:
 
 
 def doctor(service: Service) -> dict[str, Any]:
-    """The document of ``mobileface doctor --json``, without paths.
-
-    Raises:
-        BusyError: If another one is being made.
-    """
-    with _EXAMINING:
-        findings = list(examine(service.settings.models))
+    """The document of ``mobileface doctor --json``, without paths."""
+    findings = list(examine(service.settings.models))
     document: dict[str, Any] = without_paths(findings_document(findings), _roots(service))
     return document
 
@@ -69,13 +60,8 @@ def model_list(service: Service) -> dict[str, Any]:
 
 
 def measure_speed(service: Service) -> dict[str, Any]:
-    """Run times of the service's tasks, see `measure_tasks`; takes two to three seconds.
-
-    Raises:
-        BusyError: If another measurement runs.
-    """
-    with _MEASURING:
-        return measure_tasks(service.analyzer, _SECONDS)
+    """Run times of the service's tasks, see `measure_tasks`; takes two to three seconds."""
+    return measure_tasks(service.analyzer, _SECONDS)
 
 
 def without_paths(document: Any, roots: tuple[str, ...] = ()) -> Any:

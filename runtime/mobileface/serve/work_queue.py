@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import ContextVar
@@ -12,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ..errors import BusyError, MobileFaceError
 
-__all__ = ["CallerLeftError", "Turn", "WorkQueue", "set_leaving"]
+__all__ = ["CallerLeftError", "WorkQueue", "set_leaving"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -34,30 +33,6 @@ def set_leaving(left: Callable[[], Awaitable[None]]) -> None:
         left: Returns when the caller has gone. It may be cancelled and called again.
     """
     _leaving.set(left)
-
-
-class Turn:
-    """Work that is done once at a time; who comes meanwhile is refused, and does not wait.
-
-    Args:
-        what: What is being done, for the error.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what, self._lock = what, threading.Lock()
-
-    def __enter__(self) -> None:
-        """Begins the work.
-
-        Raises:
-            BusyError: If it is being done already.
-        """
-        if not self._lock.acquire(blocking=False):
-            raise BusyError(f"{self._what} is under way", hint="try again in a few seconds")
-
-    def __exit__(self, *_: object) -> None:
-        """Ends it."""
-        self._lock.release()
 
 
 class WorkQueue:

@@ -108,7 +108,7 @@ def test_a_real_camera(visit: Open, tmp_path: Path, portrait: bytes) -> None:
         tab.page.get_by_role("button", name="Who is this?").first.click()
         tab.page.get_by_role("textbox", name="Name").fill("Eileen Collins")
         tab.page.keyboard.press("Enter")
-        tab.page.locator(".events strong", has_text="Eileen Collins").wait_for()
+        tab.page.locator(".events strong", has_text="Eileen Collins").first.wait_for()
         with server.client() as client:
             (person,) = client.get("/api/v1/people").json()["people"]
         assert (person["name"], person["faces"]) == ("Eileen Collins", 1)

@@ -9,15 +9,11 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from ..system_checks import doctor, measure_speed, model_list, readiness
-from ..work_queue import Turn
 from .answers import ERRORS, TheService
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["service"])
-
-_DOCTOR, _SPEED = Turn("an examination"), Turn("a measurement")
-"""Taken before the queue: who comes second is refused, and does not wait for a worker."""
 
 
 class Ready(BaseModel):
@@ -102,9 +98,8 @@ async def ready(service: TheService, response: Response) -> Ready:
 
 @router.get("/api/v1/system/doctor", responses=ERRORS)
 async def system_doctor(service: TheService) -> Doctor:
-    """Checks packages, machine, models and tasks; one at a time, takes some seconds."""
-    with _DOCTOR:
-        return Doctor.model_validate(await service.run(doctor, service))
+    """Checks packages, machine, models and tasks; takes some seconds, once for all who ask."""
+    return Doctor.model_validate(await service.examination(lambda: service.run(doctor, service)))
 
 
 @router.get("/api/v1/system/models", responses=ERRORS)
@@ -115,6 +110,6 @@ async def system_models(service: TheService) -> Models:
 
 @router.get("/api/v1/system/speed", responses=ERRORS)
 async def system_speed(service: TheService) -> Speed:
-    """Measures each task; one at a time, takes up to three seconds."""
-    with _SPEED:
-        return Speed.model_validate(await service.run(measure_speed, service))
+    """Measures each task; takes up to three seconds, once for all who ask."""
+    found = await service.measurement(lambda: service.run(measure_speed, service))
+    return Speed.model_validate(found)
