@@ -15,7 +15,7 @@ import pytest
 
 import mobileface
 from mobileface.commands.main import main
-from mobileface.serve.system_checks import without_paths
+from mobileface.serve.hidden_paths import without_paths
 
 from .running import Running, serving
 
