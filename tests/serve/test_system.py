@@ -45,6 +45,9 @@ def test_models_are_those_of_the_command(
     with running.client() as client:
         answer = client.get("/api/v1/system/models")
     assert answer.json() == named(command(capsys, "models"))
+    licences = {model["name"]: model["license"] for model in answer.json()["models"]}
+    assert licences["detection_yunet"] == "MIT"  # as its card and OpenCV Zoo say
+    assert None not in licences.values()
     assert not any(secret in answer.text for secret in SECRETS)
     assert "/" not in "".join(re.findall(r'"path":"([^"]*)"', answer.text))
 
