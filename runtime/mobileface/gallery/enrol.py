@@ -27,7 +27,8 @@ from ..tasks.face_choice import (
 from ..types import Face
 from ..vision.image import Image
 from ..vision.picture_files import decode_image, read_image
-from .enclosing import Enclosing, enclose, encode
+from ..vision.written_pictures import encode_jpeg
+from .enclosing import CROP_QUALITY, Enclosing, enclose
 from .enrolment import EnrolledImage, Enrolment, Examined, Lookalike
 from .entries import NewFace, check_name
 from .gallery import Gallery
@@ -228,7 +229,7 @@ class Enroller:
         if self._analyzer is None:
             values = measure(None, image)
             require_quality(values, self._limits, source)
-            crop = encode(image) if self.gallery.stamp.keeps_crops else None
+            crop = encode_jpeg(image, CROP_QUALITY) if self.gallery.stamp.keeps_crops else None
             vector = self.embedder.embed(image)[0]
             return NewFace(vector, source, digest, quality=values, crop=crop), 1
         found = [face for face in self._analyzer.detect(image) if face.det_score >= self._min_score]
@@ -252,7 +253,7 @@ class Enroller:
             face.det_score,
             {name: (round(float(x), 2), round(float(y), 2)) for name, (x, y) in points},
             values,
-            None if stored is None else encode(stored.image),
+            None if stored is None else encode_jpeg(stored.image, CROP_QUALITY),
             None if stored is None else stored.bbox,
             None if stored is None else stored.kps,
         )
