@@ -21,6 +21,7 @@ from mobileface.models.index import read_index
 from mobileface.models.lookup import list_models
 from mobileface.models.session import Session
 from mobileface.models.spec import ModelSpec
+from mobileface.models.stored_spec import read_stored_spec
 from mobileface.vision.picture_files import decode_image
 from mobileface.vision.video import VideoReader
 from mobileface_convert.exports.network_export import export_model
@@ -80,6 +81,10 @@ def _specs() -> list[bytes]:
 def _onnx() -> list[bytes]:
     tests = ROOT / "tests" / "models"
     return [path.read_bytes() for path in sorted(tests.glob("tiny_*.onnx"))]
+
+
+def _stored_specs() -> list[bytes]:
+    return [(MODELS / "expression.onnx").read_bytes()]
 
 
 def _videos() -> list[bytes]:
@@ -223,6 +228,7 @@ READERS = (
     Reader("tflite", _tflite, _build, ".tflite"),
     Reader("onnx", _onnx, read_onnx_file, ".onnx"),
     Reader("external", _onnx, has_external_weights, ".onnx"),
+    Reader("stored_spec", _stored_specs, read_stored_spec, ".onnx"),
     *MODEL_READERS,
 )
 

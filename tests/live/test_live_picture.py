@@ -10,14 +10,16 @@ import pytest
 
 from mobileface.live import live_picture
 from mobileface.live.live_picture import LivePicture
+from mobileface.vision.written_pictures import encode_jpeg
 
 BLACK = np.zeros((120, 160, 3), np.uint8)
 
 
 def test_encoded_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     picture, encoded = LivePicture(), []
-    encode = live_picture.encode_jpeg
-    monkeypatch.setattr(live_picture, "encode_jpeg", lambda *a: encoded.append(1) or encode(*a))
+    monkeypatch.setattr(
+        live_picture, "encode_jpeg", lambda *a: encoded.append(1) or encode_jpeg(*a)
+    )
     assert picture.latest() is None
     for number in range(1, 6):
         picture.put(number, BLACK, ())

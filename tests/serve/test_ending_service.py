@@ -32,15 +32,6 @@ def main():
                 time.sleep(float(sys.argv[1]))
                 return detect(image)
             service.analyzer.detect = slow
-            @self.application.api.get("/stream")
-            async def stream():
-                import asyncio
-                from fastapi.responses import StreamingResponse
-                async def parts():
-                    while True:
-                        yield b": still here\\n\\n"
-                        await asyncio.sleep(0.05)
-                return StreamingResponse(parts(), media_type="text/event-stream")
     original, server.Server = server.Server, Server
     say = lambda address: print("mobileface: serving on", address, file=sys.stderr, flush=True)
     server.run_server(read_settings(None, {"port": 0, "workers": 1}), say)
@@ -57,7 +48,7 @@ def test_a_signal_ends_it_when_all_is_answered(number: signal.Signals) -> None:
         half.sendall(b"GET /hea")
         idle.sendall(request("GET", "/health"))
         assert read(idle).status == 200
-        stream.sendall(request("GET", "/stream"))
+        stream.sendall(request("GET", "/api/v1/events/stream"))
         assert b"200 OK" in stream.recv(1000)
         places = [connect(process.port) for _ in range(3)]
         for place in places:
@@ -66,9 +57,11 @@ def test_a_signal_ends_it_when_all_is_answered(number: signal.Signals) -> None:
         start = time.monotonic()
         process.popen.send_signal(number)
         answers = [read(place) for place in places]
+        ending = b"".join(iter(lambda: stream.recv(1000), b""))
         _, errors = process.popen.communicate(timeout=20)
         seconds = time.monotonic() - start
         print(f"ended {seconds:.2f} s after {number.name}, {errors!r}")
+        assert ending.endswith(b"0\r\n\r\n")  # a whole answer, no broken one
         assert [answer.status for answer in answers] == [200] * 3
         assert process.popen.returncode == 128 + number
         what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"

@@ -16,7 +16,7 @@ import pytest
 
 import mobileface
 from mobileface.commands.main import main
-from mobileface.serve.system_checks import without_paths
+from mobileface.serve.hidden_paths import without_paths
 
 from .running import Running, serving
 
@@ -46,6 +46,9 @@ def test_models_are_those_of_the_command(
     with running.client() as client:
         answer = client.get("/api/v1/system/models")
     assert answer.json() == named(command(capsys, "models"))
+    licences = {model["name"]: model["license"] for model in answer.json()["models"]}
+    assert licences["detection_yunet"] == "MIT"  # as its card and OpenCV Zoo say
+    assert None not in licences.values()
     assert not any(secret in answer.text for secret in SECRETS)
     assert "/" not in "".join(re.findall(r'"path":"([^"]*)"', answer.text))
 

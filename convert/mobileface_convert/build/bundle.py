@@ -22,8 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from mobileface import __version__
 from mobileface.errors import ConversionError, ModelError, ModelIntegrityError, OutputError
 from mobileface.host.files import (
@@ -37,7 +35,8 @@ from mobileface.host.files import (
 from mobileface.host.output_options import OutputFolder
 from mobileface.host.places import MODELS_PACKAGE
 from mobileface.models.index import INDEX_FILE, IndexEntry, read_index
-from mobileface.models.spec import METADATA_KEY, License, ModelSpec
+from mobileface.models.spec import License
+from mobileface.models.stored_spec import read_stored_spec
 
 from .cards import LICENSES, license_text
 
@@ -156,15 +155,7 @@ def _files(record: Any) -> Iterator[tuple[str, str | None]]:
 
 def _license(model: Path) -> License:
     """The licence in a model's spec."""
-    if model.suffix == ".json":
-        text = _text(model)
-    else:
-        try:
-            metadata = onnx.load(str(model), load_external_data=False).metadata_props
-        except Exception as error:  # protobuf has its own error types
-            raise ModelError(f"cannot be read ({error})", where=str(model)) from error
-        text = next((item.value for item in metadata if item.key == METADATA_KEY), "{}")
-    terms = ModelSpec.from_json(text, where=str(model)).license
+    terms = read_stored_spec(model).license
     if not is_plain_name(terms.text_name):
         raise ModelError(
             f"the licence {terms.text_name!r} cannot be the name of a file",

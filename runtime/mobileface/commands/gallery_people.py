@@ -243,7 +243,7 @@ def _enroller(options: argparse.Namespace, gallery: Gallery) -> Enroller:
         name: getattr(defaults, name) if value is None else value for name, value in given.items()
     }
     analyzer = make_analyzer(options, gallery)
-    return Enroller(gallery, analyzer, limits=QualityLimits(**values))
+    return Enroller(gallery, analyzer, limits=QualityLimits(**values), option="--face")
 
 
 def _report(done: Enrolment, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from ..tasks.loading import load
 from ..tasks.person_segmenter import PersonSegmenter
 from ..vision.image import Image
 from ..vision.video import VideoReader, is_video
+from ..vision.written_pictures import encode_picture
 from .faces import report_damaged, write_picture
 from .inputs import ImageFiles
 from .options import add_models_folder
@@ -147,10 +148,9 @@ def _write(target: Path, drawn: Image) -> None:
         return
     import vtracer
 
-    done, data = cv2.imencode(".png", np.where(drawn < 128, 0, 255).astype(np.uint8))
-    if not done:
-        raise OutputError("the drawing cannot be encoded", where=str(target))
+    bilevel = np.where(drawn < 128, 0, 255).astype(np.uint8)
+    data = encode_picture(bilevel, ".png", where=str(target))
     text: str = vtracer.convert_raw_image_to_svg(
-        data.tobytes(), img_format="png", colormode="binary", mode="spline", filter_speckle=4
+        data, img_format="png", colormode="binary", mode="spline", filter_speckle=4
     )
     write_aside(target, text.encode("utf-8"))

@@ -12,6 +12,7 @@ from ..errors import ModelError
 from ..host.files import check_sha256
 from ..host.machine import this_machine
 from ..models.lookup import StoredModel, StoredVariant
+from ..models.stored_spec import read_stored_spec
 
 __all__ = ["Refused", "is_default", "models_document", "picked", "refusal"]
 
@@ -64,6 +65,7 @@ def _record(
     return {
         "name": model.name,
         "task": model.entry.task,
+        "license": _license(model),
         **_file(own, refused),
         "precision": model.entry.precision,
         "default": model.choose().variant.name,
@@ -71,6 +73,14 @@ def _record(
         "reason": model.entry.reason or None,
         "variants": [_variant_record(model, stored, refused) for stored in model.variants],
     }
+
+
+def _license(model: StoredModel) -> str | None:
+    """SPDX identifier of the licence in the spec; None if that cannot be read."""
+    try:
+        return read_stored_spec(model.path).license.name
+    except ModelError:
+        return None
 
 
 def _variant_record(

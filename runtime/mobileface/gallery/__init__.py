@@ -12,7 +12,8 @@ A gallery is one SQLite file that records which model computed its embeddings; s
 from __future__ import annotations
 
 from .backup import backup
-from .enrol import EnrolledImage, Enroller, Enrolment, Lookalike
+from .enrol import Enroller
+from .enrolment import EnrolledImage, Enrolment, Lookalike
 from .entries import FaceRecord, Identification, Match, Merger, NewFace, Person, Removal
 from .gallery import Gallery
 from .integrity import DamagedFace, find_damaged, repair

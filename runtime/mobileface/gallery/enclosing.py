@@ -13,18 +13,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..errors import GalleryError, OutputError
+from ..errors import GalleryError
 from ..tasks.align import crop_matrix
 from ..types import Face, FloatArray, Landmarks
 from ..vision.crops import CROPS
 from ..vision.image import Image
 
-__all__ = ["Enclosing", "decode", "enclose", "encode"]
+__all__ = ["CROP_QUALITY", "Enclosing", "decode", "enclose"]
 
 _BORDER = 0.4
 """Width of the border on each side, as a share of the crop's side."""
 
-_JPEG_QUALITY = 95
+CROP_QUALITY = 95
+"""JPEG quality of stored images, 0 to 100."""
+
 _MAX_SCALE = 2.0
 """Maximum side of the crop without its border, in sides of the network's input."""
 
@@ -97,18 +99,6 @@ def landmarks_of(kps: dict[str, tuple[float, float]] | None) -> Landmarks | None
     if not kps:
         return None
     return Landmarks(tuple(kps), np.array(list(kps.values()), np.float32).reshape(-1, 2))
-
-
-def encode(image: Image) -> bytes:
-    """Encodes an image as JPEG.
-
-    Raises:
-        OutputError: If the image cannot be encoded.
-    """
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    if not done:
-        raise OutputError("the image cannot be encoded as JPEG")
-    return data.tobytes()
 
 
 def decode(content: bytes, where: str) -> Image:

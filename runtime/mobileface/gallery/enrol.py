@@ -4,118 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..analyzer import FaceAnalyzer
-from ..errors import ImageError, InputError, MobileFaceError, ModelNotFoundError
+from ..errors import ImageError, InputError, ModelNotFoundError
 from ..host.files import sha256
 from ..matching.decisions import DEFAULT_FMR, supported_fmr
 from ..tasks.align import align
 from ..tasks.embedding import Embedder
-from ..tasks.face_choice import CHOICES, check_choice, choose_face
+from ..tasks.face_choice import (
+    CHOICES,
+    NoFaceError,
+    SeveralFacesError,
+    check_choice,
+    choose_face,
+)
 from ..types import Face
 from ..vision.image import Image
 from ..vision.picture_files import decode_image, read_image
-from .enclosing import Enclosing, enclose, encode
+from ..vision.written_pictures import encode_jpeg
+from .enclosing import CROP_QUALITY, Enclosing, enclose
+from .enrolment import EnrolledImage, Enrolment, Examined, Lookalike
 from .entries import NewFace, check_name
 from .gallery import Gallery
 from .quality import QualityLimits, measure, require_quality
 
-__all__ = ["EnrolledImage", "Enroller", "Enrolment", "Examined", "Lookalike"]
+__all__ = ["Enroller"]
 
 _Reader = tuple[str, Callable[[], tuple[Image, str]]]
 """The name of an image file, and what reads it: the image and the file's SHA-256."""
 
 _EQUAL = 1 - 1e-6
 """Cosine of an embedding with itself, less what float32 rounds off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lookalike:
-    """A new face that is similar to another person who is already enrolled.
-
-    Attributes:
-        file: The image file of the new face.
-        name: Name of the other person.
-        similarity: Cosine similarity to that person's most similar face.
-    """
-
-    file: str
-    name: str
-    similarity: float
-
-    def __str__(self) -> str:
-        return f"{self.file}: looks like '{self.name}' (similarity {self.similarity:.3f})"
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolledImage:
-    """The image of an enrolled face, and which of its faces it was.
-
-    Attributes:
-        file: The image file.
-        faces: Number of faces that were found in it; 1 for an aligned crop.
-        bbox: x1, y1, x2, y2 of the enrolled face in pixels of the image; None for an aligned crop.
-    """
-
-    file: str
-    faces: int
-    bbox: tuple[float, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """The result of enrolling images of one person.
-
-    Attributes:
-        name: Name of the person.
-        faces: IDs of the faces that were added.
-        known: Files that were already enrolled.
-        refused: One error for each rejected file.
-        lookalikes: Added faces that are similar to another person.
-        images: The image of each added face.
-    """
-
-    name: str
-    faces: tuple[int, ...]
-    known: tuple[str, ...]
-    refused: tuple[MobileFaceError, ...]
-    lookalikes: tuple[Lookalike, ...]
-    images: tuple[EnrolledImage, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON types, without escapes of names."""
-        return {
-            "name": self.name,
-            "faces": list(self.faces),
-            "known": list(self.known),
-            "refused": [str(error) for error in self.refused],
-            "images": [asdict(image) for image in self.images],
-            "lookalikes": [asdict(other) for other in self.lookalikes],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """The images of one person, with the faces that meet the quality limits.
-
-    Attributes:
-        faces: The faces to enrol.
-        images: The image of each of them.
-        known: Files that were already enrolled.
-        refused: One error for each rejected file.
-    """
-
-    faces: tuple[NewFace, ...]
-    images: tuple[EnrolledImage, ...]
-    known: tuple[str, ...]
-    refused: tuple[MobileFaceError, ...]
 
 
 class Enroller:
@@ -130,6 +55,9 @@ class Enroller:
             to another person; the lowest rate that the calibration supports is used if it is
             higher. Without a calibration, a face is reported if it is more similar to another
             person than to the other faces of the same person.
+        min_score: Lowest detection score of a face that counts; the detector's own limit holds as
+            well.
+        option: What the user chooses a face with, for hints, e.g. "--face"; "" if nothing does.
 
     Raises:
         InputError: If the gallery belongs to another model; the error names both models.
@@ -143,6 +71,8 @@ class Enroller:
         *,
         limits: QualityLimits | None = None,
         lookalike_fmr: float = DEFAULT_FMR,
+        min_score: float = -math.inf,
+        option: str = "face",
     ) -> None:
         self.gallery = gallery
         self._analyzer = analyzer if isinstance(analyzer, FaceAnalyzer) else None
@@ -153,6 +83,7 @@ class Enroller:
         gallery.stamp.require(embedder.identity, str(gallery.path))
         self._limits = limits or QualityLimits(**({} if self._analyzer else {"face_size": 0.0}))
         self._lookalike = self._lookalike_threshold(lookalike_fmr)
+        self._min_score, self._option = min_score, option
 
     def enrol(
         self, name: str, paths: Sequence[str | Path], *, face: str | int | None = None
@@ -251,7 +182,7 @@ class Enroller:
         faces: list[NewFace] = []
         images: list[EnrolledImage] = []
         skipped: list[str] = []
-        refused: list[MobileFaceError] = []
+        refused: list[InputError] = []
         hashes = set(known)
         for source, read in pictures:
             try:
@@ -298,10 +229,10 @@ class Enroller:
         if self._analyzer is None:
             values = measure(None, image)
             require_quality(values, self._limits, source)
-            crop = encode(image) if self.gallery.stamp.keeps_crops else None
+            crop = encode_jpeg(image, CROP_QUALITY) if self.gallery.stamp.keeps_crops else None
             vector = self.embedder.embed(image)[0]
             return NewFace(vector, source, digest, quality=values, crop=crop), 1
-        found = self._analyzer.detect(image)
+        found = [face for face in self._analyzer.detect(image) if face.det_score >= self._min_score]
         face = self._chosen_face(found, choice, source)
         face = self._analyzer.describe(image, [face], ("embedding",))[0]
         if face.embedding is None or face.landmarks is None:
@@ -322,24 +253,24 @@ class Enroller:
             face.det_score,
             {name: (round(float(x), 2), round(float(y), 2)) for name, (x, y) in points},
             values,
-            None if stored is None else encode(stored.image),
+            None if stored is None else encode_jpeg(stored.image, CROP_QUALITY),
             None if stored is None else stored.bbox,
             None if stored is None else stored.kps,
         )
         return new, len(found)
 
-    @staticmethod
-    def _chosen_face(found: Sequence[Face], choice: str | int | None, source: str) -> Face:
+    def _chosen_face(self, found: Sequence[Face], choice: str | int | None, source: str) -> Face:
         if not found:
-            raise ImageError("no face found", where=source, hint="use an image with one face")
+            raise NoFaceError("no face found", where=source, hint="use an image with one face")
         if choice is not None:
             return choose_face(found, choice, source)
         if len(found) > 1:
             sizes = ", ".join(f"{face.bbox[2] - face.bbox[0]:.0f}" for face in found[:5])
-            raise ImageError(
-                f"{len(found)} faces found ({sizes} pixels wide)",
-                where=source,
-                hint=f"use an image with exactly one face, or choose one with --face: {CHOICES}",
+            hint = "use an image with exactly one face"
+            if self._option:
+                hint += f", or choose one with {self._option}: {CHOICES}"
+            raise SeveralFacesError(
+                f"{len(found)} faces found ({sizes} pixels wide)", where=source, hint=hint
             )
         return found[0]
 

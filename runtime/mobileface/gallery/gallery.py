@@ -15,7 +15,6 @@ from ..host.outputs import final_place
 from ..matching.calibration import Calibration
 from ..matching.decisions import DecisionRule
 from ..types import FloatArray
-from .checksums import checksum
 from .database import Database
 from .engine import SearchEngine
 from .entries import (
@@ -32,6 +31,7 @@ from .erasing import derived_files, erase, require_absent, without_logs
 from .matrix import FaceMatrix
 from .merging import merge_people
 from .overview import check_file, count_all
+from .person_rows import PersonRows
 from .removal import remove_faces
 from .rows import FaceRows
 from .schema import (
@@ -43,7 +43,7 @@ from .schema import (
     stamp_is_sealed,
 )
 from .search import Searcher, Templates
-from .stamp import COLUMNS, Stamp, new_uid, now
+from .stamp import COLUMNS, Stamp, new_uid
 
 __all__ = ["Gallery"]
 
@@ -86,6 +86,7 @@ class Gallery:
             hint = "restore it from a backup"
             text = "corrupt: the checksum of its stamp is wrong"
             raise GalleryError(text, where=str(self.path), hint=hint)
+        self._persons = PersonRows(self.database)
         self.rows = FaceRows(self.database, self.stamp)
         self._searcher = Searcher(self.database, self.stamp)
 
@@ -177,15 +178,16 @@ class Gallery:
         Raises:
             GalleryError: If a row is damaged.
         """
-        return self._people()
+        return self._persons.all()
 
-    def find(self, person_id: int) -> Person | None:
-        """The person with an ID; None if nobody has it.
+    def find(self, person: int | str) -> Person | None:
+        """The person with an ID or a name; None if there is none.
 
         Raises:
+            InputError: If the name is invalid.
             GalleryError: If the row is damaged.
         """
-        return next(iter(self._people("WHERE person.id = ?", person_id)), None)
+        return self._persons.find(person)
 
     def faces(self, name: str) -> Iterator[FaceRecord]:
         """The faces of one person, in the order of enrolment.
@@ -193,7 +195,19 @@ class Gallery:
         Raises:
             InputError: If no person of that name is enrolled.
         """
-        return self.rows.of_person(self._person(name))
+        return self.rows.of_person(self._persons.require(name))
+
+    def add_person(self, name: str) -> bool:
+        """Adds a person without faces, whom no search can find yet; False if the name is enrolled.
+
+        Raises:
+            InputError: If the name is invalid.
+            OutputError: If the disk is full or read-only.
+            GalleryError: If another process does not finish writing within the timeout.
+        """
+        name = check_name(name)
+        with self.database.write():
+            return self._persons.ensure(name)[1]
 
     def add(self, name: str, faces: Sequence[NewFace]) -> list[int]:
         """Adds faces to a person, creating the person if needed: all faces, or none on an error.
@@ -217,11 +231,7 @@ class Gallery:
         vectors = [check_embedding(face.embedding, self.stamp.size, name) for face in faces]
         with self.database.write():
             check_model(self.database, self.stamp.model)
-            person = self.database.value("SELECT id FROM person WHERE name = ?", (name,))
-            if person is None:
-                sql = "INSERT INTO person (name, created) VALUES (?, ?)"
-                person = self.database.insert(sql, (name, now()))
-                self._seal_person(person, name)
+            person, _ = self._persons.ensure(name)
             found = [
                 self.rows.insert(person, face, vector)
                 for face, vector in zip(faces, vectors, strict=True)
@@ -239,12 +249,7 @@ class Gallery:
         """
         new = check_name(new)
         with self.database.write():
-            person = self._person(old)
-            other = self.database.value("SELECT id FROM person WHERE name = ?", (new,))
-            if other is not None and other != person:
-                raise InputError(f"'{new}' is already enrolled", where=str(self.path))
-            self.database.run("UPDATE person SET name = ? WHERE id = ?", (new, person))
-            self._seal_person(person, new)
+            self._persons.rename(old, new)
         self.database.empty_log()  # it contains the old name
 
     def remove(self, name: str, *, faces: Sequence[int] | None = None) -> Removal:
@@ -259,7 +264,9 @@ class Gallery:
             OutputError: If a file that contains the data cannot be erased; nothing is removed then.
         """
         with self.database.write():
-            removal = remove_faces(self.database, self.rows, self._person(name), name, faces)
+            removal = remove_faces(
+                self.database, self.rows, self._persons.require(name), name, faces
+            )
         return dataclasses.replace(removal, erased=self.database.empty_log())
 
     def merge(self, name: str, into: str) -> Merger:
@@ -274,7 +281,7 @@ class Gallery:
             GalleryError: If another process does not finish writing within the timeout.
         """
         with self.database.write():
-            people = ((self._person(name), name), (self._person(into), into))
+            people = ((self._persons.require(name), name), (self._persons.require(into), into))
             merger = merge_people(self.database, self.rows, *people)
         return dataclasses.replace(merger, erased=self.database.empty_log())
 
@@ -370,30 +377,3 @@ class Gallery:
             GalleryError: If something is corrupt; the error says what.
         """
         check_file(self.database)
-
-    def _people(self, where: str = "", *values: int) -> list[Person]:
-        query = (
-            "SELECT person.id, name, count(face.id), person.created, person.checksum FROM person "
-            f"LEFT JOIN face ON face.person = person.id {where} GROUP BY person.id ORDER BY name"
-        )
-        found = list(self.database.rows(query, values))
-        for row in found:
-            self._check_person(row[0], row[1], row[4])
-        return [Person(*row[:4]) for row in found]
-
-    def _person(self, name: str) -> int:
-        query = "SELECT id, name, checksum FROM person WHERE name = ?"
-        row = self.database.row(query, (check_name(name),))
-        if row is None:
-            raise InputError(f"no person named '{name}' is enrolled", where=str(self.path))
-        self._check_person(*row)
-        return int(row[0])
-
-    def _check_person(self, person: int, name: str, stored: int) -> None:
-        if stored != checksum(person, name):
-            text = f"corrupt: the checksum of person {person}, '{name}', is wrong"
-            raise GalleryError(text, where=str(self.path), hint="restore it from a backup")
-
-    def _seal_person(self, person: int, name: str) -> None:
-        sql = "UPDATE person SET checksum = ? WHERE id = ?"
-        self.database.run(sql, (checksum(person, name), person))

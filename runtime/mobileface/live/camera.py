@@ -12,6 +12,7 @@ from ..analyzer import FaceAnalyzer
 from ..errors import MobileFaceError
 from ..tracking.follower import FaceFollower, FollowedFace
 from ..types import Face
+from ..vision.written_pictures import encode_jpeg
 from .camera_events import CameraEvent, EventType
 from .camera_state import CameraState, Observers, Seen
 from .capture import Capture, CapturedFrame, Playback
@@ -19,7 +20,7 @@ from .clock import SYSTEM_CLOCK, Clock, iso_time
 from .event_files import Kind
 from .event_log import EventLog
 from .live_options import CameraOptions
-from .live_picture import LivePicture, annotated_picture, encode_jpeg
+from .live_picture import PICTURE_QUALITY, LivePicture, annotated_picture
 from .motion_gate import MotionGate
 from .presence import Presence, Presences
 from .votes import OpenGallery, TrackVotes, Voting
@@ -284,11 +285,8 @@ class LiveCamera:
         person = self._presences.due(votes.track_id, frame.taken)
         if person is None:
             return
-        pictures: dict[Kind, bytes] = {
-            "snapshot": encode_jpeg(
-                annotated_picture(frame.image, [(face.bbox, person.name or "unknown")])
-            )
-        }
+        annotated = annotated_picture(frame.image, [(face.bbox, person.name or "unknown")])
+        pictures: dict[Kind, bytes] = {"snapshot": encode_jpeg(annotated, PICTURE_QUALITY)}
         if votes.picture is not None:
             pictures["face"] = encode_jpeg(votes.picture, _FACE_QUALITY)
         kind: EventType = "unknown_seen" if person.name is None else "person_seen"

@@ -6,17 +6,15 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 
-import cv2
-import numpy as np
-
-from ..errors import OutputError
 from ..types import FloatArray
 from ..vision.draw import Canvas, plain_text
 from ..vision.image import Image
+from ..vision.written_pictures import encode_jpeg
 
-__all__ = ["LivePicture", "annotated_picture", "encode_jpeg"]
+__all__ = ["PICTURE_QUALITY", "LivePicture", "annotated_picture"]
 
-_QUALITY = 80
+PICTURE_QUALITY = 80
+"""JPEG quality of frames, 0 to 100."""
 
 Mark = tuple[FloatArray, str]
 """The box of a face, float32 (4,), and its label."""
@@ -62,7 +60,7 @@ class LivePicture:
             found = self._encoded.get(annotated)
             if found is None or found[1] != number:
                 drawn = annotated_picture(image, marks) if annotated else image
-                found = self._encoded[annotated] = (encode_jpeg(drawn), number)
+                found = self._encoded[annotated] = (encode_jpeg(drawn, PICTURE_QUALITY), number)
             return found
 
     def wait_for(self, number: int, timeout: float) -> bool:
@@ -88,17 +86,3 @@ def annotated_picture(image: Image, marks: Sequence[Mark]) -> Image:
         canvas.box(bbox)
         canvas.text([plain_text(label)], bbox)
     return canvas.pixels
-
-
-def encode_jpeg(image: Image, quality: int = _QUALITY) -> bytes:
-    """A picture as JPEG.
-
-    Raises:
-        OutputError: If it cannot be encoded.
-    """
-    done, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    if not done:
-        raise OutputError("a picture cannot be encoded as JPEG")
-    return data.tobytes()

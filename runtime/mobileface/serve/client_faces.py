@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 
-from ..errors import ImageError
-from ..gallery.enrol import Enroller
+from ..errors import InputError
 from ..gallery.entries import check_name
-from ..gallery.stamp import new_uid
-from ..gallery.subjects import find_source
+from ..gallery.face_lists import find_source
+from ..tasks.face_choice import NoFaceError, SeveralFacesError
 from ..types import Face
 from ..vision.image import Image
-from .picture_analysis import Picture, open_picture
+from .people import enrol
+from .picture_analysis import Picture
 from .service import Service
 
-__all__ = [
-    "NoFaceError",
-    "SeveralFacesError",
-    "enrol_example",
-    "face_box",
-    "only_one",
-    "seen_faces",
-]
-
-
-class NoFaceError(ImageError):
-    """A picture has no face."""
-
-
-class SeveralFacesError(ImageError):
-    """A picture has several faces, and only one is wanted."""
+__all__ = ["detector_score", "enrol_example", "face_box", "only_one", "seen_faces"]
 
 
 def seen_faces(service: Service, image: Image, least: float = 0.0) -> list[Face]:
@@ -84,31 +68,23 @@ def enrol_example(service: Service, name: str, picture: Picture, least: float = 
         least: Lowest detection score of a face that counts.
 
     Raises:
-        InputError: If the name is invalid.
         NoFaceError: If there is no face.
         SeveralFacesError: If there are several.
-        ImageError: If it is not a picture, or the face does not meet the quality limits.
+        InputError: As `enrol`, or if another client removes the face at once.
         NoGalleryError: If there is no gallery.
     """
-    name, (data, source) = check_name(name), picture
-    digest = hashlib.sha256(data).hexdigest()
+    name = check_name(name)
+    enrol(service, name, [picture], min_score=least, option="")
     with service.gallery() as gallery:
-        enroller = Enroller(gallery, service.analyzer)
-        known = find_source(gallery, name, digest)
-    if known is not None:
-        return known.uid
-    image = open_picture(service, picture)
-    face = only_one(seen_faces(service, image, least), source)
-    left, top, right, bottom = map(float, face.bbox)
-    point = f"{(left + right) / 2:.2f},{(top + bottom) / 2:.2f}"
-    new = enroller.examine(image, source, digest, face=point)
-    new = dataclasses.replace(new, uid=new_uid())
-    with service.gallery() as gallery:
-        known = find_source(gallery, name, digest)  # enrolled while we were looking
-        if known is not None:
-            return known.uid
-        gallery.add(name, [new])
-    return new.uid
+        face = find_source(gallery, name, hashlib.sha256(picture[0]).hexdigest())
+    if face is None:
+        raise InputError("the face is not enrolled any more", where=picture[1])
+    return face.uid
+
+
+def detector_score(face: Face) -> float:
+    """The detection score of a face, within 0 and 1."""
+    return min(max(float(face.det_score), 0.0), 1.0)
 
 
 def _area(face: Face) -> float:

@@ -17,11 +17,12 @@ import numpy as np
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError
 from ..gallery.entries import check_embedding
-from ..gallery.subjects import read_face
+from ..gallery.face_lists import read_face
 from ..tasks.age_range import age_range, class_years
+from ..tasks.face_choice import NoFaceError
 from ..types import Face, FloatArray
 from ..vision.image import Image
-from .client_faces import NoFaceError, face_box, only_one, seen_faces
+from .client_faces import detector_score, face_box, only_one, seen_faces
 from .compreface_subjects import CompreFaceError, require_face
 from .picture_analysis import Picture, open_picture, require_embedder
 from .service import Service
@@ -204,8 +205,8 @@ def _look(service: Service, picture: Picture, wishes: Wishes, embed: bool = True
 
 def _face(service: Service, seen: _Seen, face: Face, wishes: Wishes) -> dict[str, Any]:
     """One face: its box and the plugins' results."""
-    score = min(max(float(face.det_score), 0.0), 1.0)
-    result: dict[str, Any] = {"box": {"probability": score, **face_box(face, seen.image)}}
+    box = {"probability": detector_score(face), **face_box(face, seen.image)}
+    result: dict[str, Any] = {"box": box}
     known = face.attributes
     for plugin in wishes.plugins:
         value: Any = None

@@ -9,14 +9,7 @@ from typing import Any
 from ..errors import InputError
 from ..gallery import Gallery
 from ..gallery.entries import check_name
-from ..gallery.subjects import (
-    ListedFace,
-    add_person,
-    find_face,
-    list_faces,
-    merge_people,
-    read_face,
-)
+from ..gallery.face_lists import ListedFace, find_face, list_faces, read_face
 from .client_faces import enrol_example
 from .picture_analysis import Picture
 from .service import Service
@@ -72,7 +65,7 @@ def add_subject(service: Service, name: str) -> dict[str, Any]:
     """
     name = check_name(name)
     with service.gallery() as gallery:
-        if not add_person(gallery, name):
+        if not gallery.add_person(name):
             raise CompreFaceError(f"the subject '{name}' exists", number=43)
     return {"subject": name}
 
@@ -86,6 +79,8 @@ def list_subjects(service: Service) -> dict[str, Any]:
 def rename_subject(service: Service, name: str, new: str) -> dict[str, Any]:
     """Renames a subject; if the new name exists, its examples are moved there.
 
+    A file that both have stays once, that of the new name.
+
     Raises:
         CompreFaceError: If the subject does not exist.
         InputError: If the new name is invalid.
@@ -93,11 +88,10 @@ def rename_subject(service: Service, name: str, new: str) -> dict[str, Any]:
     new = check_name(new)
     with service.gallery() as gallery:
         name = _require_subject(gallery, name)
-        others = {person.name for person in gallery.people()} - {name}
-        if new in others:
-            merge_people(gallery, name, new)
-        else:
+        if new == name or gallery.find(new) is None:
             gallery.rename(name, new)
+        else:
+            gallery.merge(name, new)
     service.live.rename(name, new)
     return {"updated": True}
 
@@ -183,8 +177,8 @@ def delete_listed(service: Service, image_ids: Sequence[str]) -> list[dict[str, 
 def delete_examples(service: Service, name: str | None) -> dict[str, Any]:
     """Deletes a subject with all its examples, or all subjects; gives the number of examples."""
     with service.gallery() as gallery:
-        wanted = None if name is None else check_name(name)
-        people = [person for person in gallery.people() if wanted in (None, person.name)]
+        found = gallery.people() if name is None else [gallery.find(check_name(name))]
+        people = [person for person in found if person is not None]
         count = sum(gallery.remove(person.name).faces for person in people)
     for person in people:
         service.live.forget(person.name)
@@ -227,6 +221,6 @@ def _listed(face: ListedFace) -> dict[str, Any]:
 
 def _require_subject(gallery: Gallery, name: str) -> str:
     name = check_name(name)
-    if all(person.name != name for person in gallery.people()):
+    if gallery.find(name) is None:
         raise CompreFaceError(f"there is no subject '{name}'", number=42, status=404)
     return name

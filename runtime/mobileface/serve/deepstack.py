@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, InputError
+from ..errors import InputError
 from ..gallery.entries import check_name
+from ..tasks.face_choice import NoFaceError
 from ..types import Face
 from ..vision.image import Image
-from .client_faces import NoFaceError, enrol_example, face_box, seen_faces
+from .client_faces import detector_score, face_box, seen_faces
+from .people import enrol
 from .picture_analysis import Picture, open_picture, require_embedder
 from .service import Service
 from .similarity_scale import scale_of
@@ -45,7 +47,9 @@ def predict_faces(service: Service, picture: Picture, least: float) -> dict[str,
     """
     image = open_picture(service, picture)
     faces = seen_faces(service, image, least)
-    return _predictions([{"confidence": _score(face), **face_box(face, image)} for face in faces])
+    return _predictions(
+        [{"confidence": detector_score(face), **face_box(face, image)} for face in faces]
+    )
 
 
 def predict_userids(service: Service, picture: Picture, least: float) -> dict[str, Any]:
@@ -83,24 +87,15 @@ def register_face(service: Service, name: str, pictures: Sequence[Picture]) -> d
     Pictures that cannot be enrolled are left out and listed, unless none can be.
 
     Raises:
-        InputError: If the name is invalid or stands for unknown faces.
-        ImageError: If no picture can be enrolled: the reason of the first.
+        InputError: As `enrol`, or if the name stands for unknown faces.
+        NoGalleryError: If there is no gallery.
     """
     name = check_name(name)
     if name.lower() == UNKNOWN:
         raise InputError(f"'{name}' stands for faces that are nobody's", hint="use another userid")
-    refused: list[ImageError] = []
-    for picture in pictures:
-        try:
-            enrol_example(service, name, picture)
-        except ImageError as error:
-            refused.append(error)
-    if len(refused) == len(pictures):
-        raise refused[0]
+    refused = enrol(service, name, pictures, option="")["refused"]
     answer: dict[str, Any] = {"success": True, "message": "face added"}
-    if refused:
-        answer["refused"] = [f"{error.where}: {error.what}" for error in refused]
-    return answer
+    return {**answer, "refused": refused} if refused else answer
 
 
 def list_userids(service: Service) -> dict[str, Any]:
@@ -114,7 +109,7 @@ def delete_userid(service: Service, name: str) -> dict[str, Any]:
     """The answer of ``/v1/vision/face/delete``; as in DeepStack, nobody has to have the name."""
     name = check_name(name)
     with service.gallery() as gallery:
-        if any(person.name == name for person in gallery.people()):
+        if gallery.find(name) is not None:
             gallery.remove(name)
     service.live.forget(name)
     return {"success": True}
@@ -150,7 +145,3 @@ def _predictions(predictions: list[dict[str, Any]]) -> dict[str, Any]:
     count = len(predictions)
     message = f"{count} face{'' if count == 1 else 's'} found" if count else "no faces found"
     return {"success": True, "message": message, "count": count, "predictions": predictions}
-
-
-def _score(face: Face) -> float:
-    return min(max(float(face.det_score), 0.0), 1.0)

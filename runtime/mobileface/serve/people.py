@@ -6,10 +6,11 @@ examined before the gallery is taken, so that searches do not wait for that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import InputError, MobileFaceError
+from ..errors import InputError
 from ..gallery import Enroller, Gallery, Person
 from ..gallery.entries import check_name
 from .picture_analysis import Picture
@@ -60,7 +61,13 @@ def person_detail(service: Service, person_id: int) -> dict[str, Any]:
 
 
 def enrol(
-    service: Service, name: str, pictures: Sequence[Picture], face: str | None = None
+    service: Service,
+    name: str,
+    pictures: Sequence[Picture],
+    face: str | None = None,
+    *,
+    min_score: float = -math.inf,
+    option: str = "face",
 ) -> dict[str, Any]:
     """Enrols the pictures of one person: the document of ``mobileface gallery add --json``.
 
@@ -69,6 +76,8 @@ def enrol(
         name: Name of the person, who is created if needed.
         pictures: The pictures.
         face: Which face of a picture with several, see `mobileface.tasks.face_choice`.
+        min_score: Lowest detection score of a face that counts.
+        option: Form field that chooses a face, for hints; "" if there is none.
 
     Returns:
         The document, and ``person_id``.
@@ -80,7 +89,9 @@ def enrol(
         GalleryError: If another process keeps writing.
         NoGalleryError: If there is no gallery.
     """
-    return _enrol(service, check_name(name), None, pictures, face)
+    with service.gallery() as gallery:
+        enroller = Enroller(gallery, service.analyzer, min_score=min_score, option=option)
+    return _enrol(service, enroller, check_name(name), None, pictures, face)
 
 
 def add_faces(
@@ -93,7 +104,8 @@ def add_faces(
     """
     with service.gallery() as gallery:
         name = _person(gallery, person_id).name
-    return _enrol(service, name, person_id, pictures, face)
+        enroller = Enroller(gallery, service.analyzer)
+    return _enrol(service, enroller, name, person_id, pictures, face)
 
 
 def rename_person(service: Service, person_id: int, name: str) -> dict[str, Any]:
@@ -107,8 +119,8 @@ def rename_person(service: Service, person_id: int, name: str) -> dict[str, Any]
     name = check_name(name)
     with service.gallery() as gallery:
         person = _person(gallery, person_id)
-        other = gallery.database.value("SELECT id FROM person WHERE name = ?", (name,))
-        if other not in (None, person_id):
+        other = gallery.find(name)
+        if other is not None and other.person_id != person_id:
             raise NameTakenError(f"'{name}' is already enrolled", where="name")
         gallery.rename(person.name, name)
         detail = _detail(gallery, _person(gallery, person_id))
@@ -173,33 +185,28 @@ def thumbnail(service: Service, person_id: int, face_id: int | None = None) -> b
 
 def _enrol(
     service: Service,
+    enroller: Enroller,
     name: str,
     person_id: int | None,
     pictures: Sequence[Picture],
     face: str | None,
 ) -> dict[str, Any]:
-    with service.gallery() as gallery:
-        enroller = Enroller(gallery, service.analyzer)
+    with service.gallery():
         known = enroller.known(name)
     found = enroller.examine_contents(
         pictures, face=face, known=known, max_pixels=service.settings.limits.pixels
     )
     service.metrics.faces.inc(sum(image.faces for image in found.images))
     if found.refused and not found.faces and not found.known:
-        raise _as_input(found.refused[0])
+        raise found.refused[0]
     with service.gallery() as gallery, gallery.database.write():
         if person_id is not None:  # the person may have been renamed or removed meanwhile
             name = _person(gallery, person_id).name
         document = enroller.store(name, found).to_dict()
-        number = gallery.database.value("SELECT id FROM person WHERE name = ?", (name,))
-        if number is None:
+        person = gallery.find(name)
+        if person is None:
             raise UnknownError(f"no person named '{name}' is enrolled any more")
-    return {"person_id": int(number), **document}
-
-
-def _as_input(error: MobileFaceError) -> InputError:
-    """The reason why a picture was refused; `Enroller` refuses with nothing else."""
-    return error if isinstance(error, InputError) else InputError(error.what, where=error.where)
+    return {"person_id": person.person_id, **document}
 
 
 def _removed(service: Service, person_id: int, face_id: int | None) -> dict[str, Any]:

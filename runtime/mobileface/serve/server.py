@@ -77,7 +77,6 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what is under way, ends streams and closes the connections."""
         self._service.streams.end()
-        self.application.end_streams()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ModelNotFoundError
 from ..matching.calibration import Calibration
 from ..matching.decisions import decision_rule
+from .picture_analysis import require_embedder
 from .service import Service
 
 __all__ = ["SAME_FROM", "SimilarityScale", "scale_of"]
@@ -75,9 +76,7 @@ def scale_of(service: Service) -> SimilarityScale:
     Raises:
         ModelNotFoundError: If there is no identification model, or no calibration of it.
     """
-    embedder = service.analyzer.embedder
-    if embedder is None:
-        raise ModelNotFoundError("there is no identification model")
+    embedder = require_embedder(service)
     calibration = service.calibration
     if service.has_gallery:
         with service.gallery() as gallery:

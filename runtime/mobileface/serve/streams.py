@@ -117,13 +117,11 @@ async def picture_parts(
     """
     sent, due = 0, 0.0
     while not streams.ended:
-        if camera.picture.number <= sent:
-            await place.wait(_HEARTBEAT_SECONDS)
+        pause = due - monotonic() if camera.picture.number > sent else _HEARTBEAT_SECONDS
+        if pause > 0:
+            await place.wait(pause)
             continue
         if fps is not None:
-            pause = due - monotonic()
-            if pause > 0:
-                await asyncio.sleep(pause)
             due = max(due, monotonic()) + 1 / fps
         found = await streams.encoded(camera.picture.latest, annotated)
         if found is None:

@@ -13,10 +13,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
 from ..types import Face, FloatArray
 
-__all__ = ["CHOICES", "check_choice", "choose_face", "chosen_faces", "describe_box", "only_face"]
+__all__ = [
+    "CHOICES",
+    "NoFaceError",
+    "SeveralFacesError",
+    "check_choice",
+    "choose_face",
+    "chosen_faces",
+    "describe_box",
+    "only_face",
+]
 
 CHOICES = "largest, surest, N (from the left, starting at 0) or X,Y"
 """The possible choices, for help texts and hints."""
@@ -25,6 +34,14 @@ _ALL = (
     "'all' is not a choice: a single face is needed, because all faces of a group photo would be "
     "treated as the same person"
 )
+
+
+class NoFaceError(ImageError):
+    """An image has no face."""
+
+
+class SeveralFacesError(ImageError):
+    """An image has several faces, and none is chosen."""
 
 
 def check_choice(choice: str | int) -> str:

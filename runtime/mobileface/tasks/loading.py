@@ -18,6 +18,7 @@ from ..models.kinds import kinds_for
 from ..models.lookup import Precision, StoredModel, candidate_models, find_model
 from ..models.session import Session, runtime_version
 from ..models.spec import ModelSpec
+from ..models.stored_spec import SPEC_ONLY, read_stored_spec
 from ..vision.crops import CROPS
 
 if TYPE_CHECKING:
@@ -42,10 +43,7 @@ __all__ = [
 
 Folder = str | Path | None
 
-_SPEC_ONLY = ".json"
-"""Suffix of models that consist only of a spec: a linear model needs no graph."""
-
-_FILES = (".onnx", ".ort", _SPEC_ONLY)
+_FILES = (".onnx", ".ort", SPEC_ONLY)
 """Suffixes of names that are file paths."""
 
 SESSION_OPTIONS = frozenset(Session.__init__.__kwdefaults__ or ()) - {"expected_sha256", "variant"}
@@ -327,10 +325,10 @@ def _open(
     Tuned settings are used only if the caller passes no precision, variant or session option. For a
     model without a network, returns its spec.
     """
-    if stored.path.suffix == _SPEC_ONLY:
+    if stored.path.suffix == SPEC_ONLY:
         stored.choose(precision, variant=variant)
         check_sha256(stored.path, stored.entry.sha256)
-        return _read_spec(stored.path)
+        return read_stored_spec(stored.path)
     chosen_options = dict(options)
     asked = {"precision": precision, "variant": variant, **options}
     if not any(value is not None for name, value in asked.items() if name != "stream"):
@@ -374,13 +372,4 @@ def _open_file(
             "precision and variant cannot be used with the path of a file, only with stored models",
             where=str(path),
         )
-    return _read_spec(path) if path.suffix == _SPEC_ONLY else Session(path, **options)
-
-
-def _read_spec(path: Path) -> ModelSpec:
-    """Reads a spec that is stored as a JSON file."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelNotFoundError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    return ModelSpec.from_json(content.decode("utf-8", "replace"), where=str(path))
+    return read_stored_spec(path) if path.suffix == SPEC_ONLY else Session(path, **options)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from ..errors import OutputError
 from .comments import commented_picture
 from .image import Image
 
-__all__ = ["encode_picture"]
+__all__ = ["encode_jpeg", "encode_picture"]
 
 
 def encode_picture(image: Image, suffix: str, *, comment: str = "", where: str = "image") -> bytes:
@@ -32,3 +33,20 @@ def encode_picture(image: Image, suffix: str, *, comment: str = "", where: str =
         raise OutputError("the image cannot be encoded", where=where)
     content = data.tobytes()
     return commented_picture(content, comment) if comment else content
+
+
+def encode_jpeg(image: Image, quality: int) -> bytes:
+    """The content of a JPEG file with an image.
+
+    Args:
+        image: uint8 (H, W, 3) BGR or (H, W).
+        quality: 0 to 100.
+
+    Raises:
+        OutputError: If it cannot be encoded.
+    """
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(image), settings)
+    if not done:
+        raise OutputError("the image cannot be encoded as JPEG")
+    return data.tobytes()

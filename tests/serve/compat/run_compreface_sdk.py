@@ -7,7 +7,7 @@ import sys
 
 from compreface import CompreFace
 
-port, key, portrait, variants = sys.argv[1:]
+port, key, portrait, another, variants = sys.argv[1:]
 client = CompreFace("http://127.0.0.1", port, {"det_prob_threshold": 0.8})
 recognition = client.init_face_recognition(key)
 faces, subjects = recognition.get_face_collection(), recognition.get_subjects()
@@ -26,12 +26,13 @@ said = {
     "renamed": subjects.update("Eileen", "Collins"),
     "after": subjects.list(),
 }
-second = faces.add(portrait, "Other")
+same, second = faces.add(portrait, "Other"), faces.add(another, "Other")
 said |= {
     "merged": subjects.update("Other", "Collins"),
     "both": faces.list(),
     "removed": faces.delete(second["image_id"]),
     "missing": faces.delete(second["image_id"]),
+    "once": faces.delete(same["image_id"]),
     "emptied": faces.delete_all("Collins"),
     "left": subjects.list(),
     "added": subjects.add("Third"),

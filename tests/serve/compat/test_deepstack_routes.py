@@ -71,6 +71,7 @@ def test_detection(client: httpx.Client, portrait: bytes) -> None:
     none = success(client.post(FACE, files={"image": portrait}, data=form))
     assert none["predictions"] == []
     assert success(client.post(FACE, files={"image": EMPTY}))["predictions"] == []
+    assert client.post(f"{FACE}/", files={"image": portrait}).status_code == 404
 
 
 def test_people(client: httpx.Client, portrait: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from ..conftest import PORTRAIT
@@ -42,8 +43,12 @@ def keyed(tmp_path: Path) -> Any:
         yield server
 
 
-def test_compreface_sdk(keyed: Running, client_says: Says) -> None:
-    said = client_says("run_compreface_sdk.py", keyed.port, KEY, PORTRAIT, VARIANTS)
+def test_compreface_sdk(keyed: Running, client_says: Says, tmp_path: Path) -> None:
+    mirrored = tmp_path / "mirrored.png"
+    photo = cv2.imread(str(PORTRAIT))
+    assert photo is not None
+    cv2.imwrite(str(mirrored), photo[:, ::-1])
+    said = client_says("run_compreface_sdk.py", keyed.port, KEY, PORTRAIT, mirrored, VARIANTS)
     (own,) = document(keyed, PORTRAIT)["faces"]
     assert said["subject"] == {"subject": "Eileen"}
     assert said["again"]["code"] == 43
@@ -83,6 +88,7 @@ def test_compreface_sdk(keyed: Running, client_says: Says) -> None:
     assert [face["subject"] for face in said["both"]["faces"]] == ["Collins", "Collins"]
     assert said["removed"]["subject"] == "Collins"
     assert said["missing"]["code"] == 44
+    assert said["once"]["code"] == 44  # the same file as Collins's own, which stays
     assert said["emptied"] == {"deleted": 1}
     assert said["left"] == {"subjects": []}
     assert said["deleted"] == {"subject": "Third"}

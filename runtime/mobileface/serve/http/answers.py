@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -31,15 +32,20 @@ _TEXTS = {
 }
 
 
-def errors(*more: int, answer: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
+def errors(
+    *more: int, answer: type[BaseModel] | None = None, media: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
     """The answers of a route, for its documentation.
 
     Args:
         more: Statuses of errors besides those that all routes have.
         answer: What the answer 200 looks like, for handlers that return a `document`.
+        media: Media types of the answer 200, for handlers that return something else than JSON.
     """
     statuses = sorted({400, 401, 403, 408, 413, 422, 429, 500, 503, *more})
     found: dict[int | str, dict[str, Any]] = {} if answer is None else {200: {"model": answer}}
+    if media:
+        found[200] = {"description": "The content", "content": {kind: {} for kind in media}}
     return found | {s: {"model": FailureAnswer, "description": _TEXTS[s]} for s in statuses}
 
 

@@ -60,10 +60,6 @@ class Application:
         """Answers a request."""
         await self._outer(scope, receive, send)
 
-    def end_streams(self) -> None:
-        """Ends the answers that would go on for ever."""
-        self._outer.end_streams()
-
 
 def make_app(service: Service) -> FastAPI:
     """The FastAPI application with all routes that the settings ask for."""

@@ -62,7 +62,7 @@ async def cameras(service: TheService) -> Cameras:
 @router.get(
     "/{name}/snapshot",
     response_class=Response,
-    responses={**errors(404), 200: {"content": {"image/jpeg": {}}}},
+    responses=errors(404, media=["image/jpeg"]),
 )
 async def camera_snapshot(service: TheService, name: str, annotated: Annotation = True) -> Response:
     """The newest picture of a camera; 503 before the first one."""
@@ -77,7 +77,7 @@ async def camera_snapshot(service: TheService, name: str, annotated: Annotation 
 @router.get(
     "/{name}/stream",
     response_class=Response,
-    responses={**errors(404), 200: {"content": {"multipart/x-mixed-replace": {}}}},
+    responses=errors(404, media=["multipart/x-mixed-replace"]),
 )
 async def camera_stream(
     service: TheService,

@@ -61,6 +61,7 @@ class ModelFacts(BaseModel):
 
     name: str
     task: str
+    license: str | None = Field(description="SPDX identifier; null if the file cannot be read")
     path: str = Field(description="Name of the file")
     bytes: int
     sha256: str

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as StarletteError
 
 from ...errors import InputError, MobileFaceError
-from ..client_faces import NoFaceError, SeveralFacesError
+from ...tasks.face_choice import NoFaceError, SeveralFacesError
 from ..compreface_subjects import CompreFaceError
 from ..service import NoGalleryError
 from .failures import Problem, as_problem, problem_answer

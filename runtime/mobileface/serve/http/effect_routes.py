@@ -71,10 +71,6 @@ def _options(
 
 
 Options = Annotated[dict[str, Any], Depends(_options)]
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/jpeg": {}, "image/png": {}}, "description": "The picture"},
-    **errors(404),
-}
 
 
 @router.get("", responses=errors())
@@ -83,7 +79,9 @@ async def list_effects() -> Effects:
     return Effects.model_validate({"effects": list(EFFECTS.values())}, from_attributes=True)
 
 
-@router.post("/{name}", response_class=Response, responses=_PICTURE)
+@router.post(
+    "/{name}", response_class=Response, responses=errors(404, media=["image/jpeg", "image/png"])
+)
 async def apply(
     service: TheService,
     name: Annotated[str, Path(max_length=50)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
@@ -13,7 +13,7 @@ from ..streams import event_lines
 from .answers import ERRORS, TheService, errors
 from .failures import Problem
 from .long_answers import LongAnswer
-from .people_routes import Enrolled
+from .people_routes import Enrolled, NewName
 
 __all__ = ["router"]
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
 EventId = Annotated[str, Path(max_length=100)]
 
-_JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+_PICTURE = errors(404, media=["image/jpeg"])
 
 
 class EventFacts(BaseModel):
@@ -53,12 +53,6 @@ class Events(BaseModel):
     events: list[EventFacts]
 
 
-class NewName(BaseModel):
-    """Whom to enrol."""
-
-    name: Annotated[str, Field(max_length=1000)]
-
-
 class Deleted(BaseModel):
     """How many events were deleted."""
 
@@ -81,7 +75,7 @@ async def list_events(
 @router.get(
     "/stream",
     response_class=Response,
-    responses={**ERRORS, 200: {"content": {"text/event-stream": {}}}},
+    responses=errors(media=["text/event-stream"]),
 )
 async def event_stream(
     service: TheService, last_event_id: Annotated[str | None, Header(max_length=100)] = None
@@ -100,13 +94,13 @@ async def event_stream(
     return LongAnswer(lines, "text/event-stream", ended)
 
 
-@router.get("/{event_id}/snapshot", response_class=Response, responses={**errors(404), **_JPEG})
+@router.get("/{event_id}/snapshot", response_class=Response, responses=_PICTURE)
 async def event_snapshot(service: TheService, event_id: EventId) -> Response:
     """The frame of an event, with the face marked."""
     return _picture(await service.run(service.live.events.snapshot, event_id), event_id)
 
 
-@router.get("/{event_id}/face", response_class=Response, responses={**errors(404), **_JPEG})
+@router.get("/{event_id}/face", response_class=Response, responses=_PICTURE)
 async def event_face(service: TheService, event_id: EventId) -> Response:
     """The face of an event, with its surroundings."""
     return _picture(await service.run(service.live.events.face, event_id), event_id)

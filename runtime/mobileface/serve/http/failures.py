@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -28,6 +27,7 @@ from ...errors import (
     OutputError,
     shown,
 )
+from ..hidden_paths import without_paths
 from ..people import NameTakenError, UnknownError
 from ..service import NoGalleryError
 from ..work_queue import CallerLeftError
@@ -56,8 +56,6 @@ _AGAIN = {429: "60", 503: "1"}
 
 _MOST = 300
 """Characters of what a client sent that an answer repeats."""
-
-_PATH = re.compile(r"(?<![\w:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\":;,]+[/\\])+(?=[^\s/\\]|$)")
 
 
 class Failure(BaseModel):
@@ -131,7 +129,7 @@ def as_problem(error: MobileFaceError) -> Problem:
     for kind, code in kinds.items():
         if isinstance(error, kind):
             return Problem(
-                503, _PATH.sub("", error.what), hint=_PATH.sub("", error.hint), code=code
+                503, without_paths(error.what), hint=without_paths(error.hint), code=code
             )
     return Problem(500, "an error inside of the service", hint="its log says more")
 

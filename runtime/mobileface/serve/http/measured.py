@@ -1,11 +1,10 @@
-"""The outermost layer, ASGI: counts requests, adds the headers of every answer, ends streams."""
+"""The outermost layer, ASGI: counts requests, adds the headers of every answer."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from time import perf_counter
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +29,6 @@ HEADERS = {
 
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-_ENDLESS = (b"multipart/x-mixed-replace", b"text/event-stream")
 
 
 class Measured:
@@ -43,14 +41,13 @@ class Measured:
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
-        self._streams: set[asyncio.Task[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, self._streams)
+        answer = _Answer(send)
         start = perf_counter()
         try:
             await self._app(scope, receive, answer.send)
@@ -66,25 +63,17 @@ class Measured:
                 problem = Problem(500, "an error inside of the service")
                 await problem_answer(problem)(scope, receive, answer.send)
         finally:
-            if answer.task is not None:
-                self._streams.discard(answer.task)
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._metrics.requests.labels(route, method, str(answer.status)).inc()
             self._metrics.seconds.labels(route).observe(perf_counter() - start)
 
-    def end_streams(self) -> None:
-        """Ends the answers that would go on for ever."""
-        for task in list(self._streams):
-            task.cancel()
-
 
 class _Answer:
     """An answer on its way out."""
 
-    def __init__(self, send: Send, streams: set[asyncio.Task[Any]]) -> None:
-        self._send, self._streams = send, streams
-        self.task: asyncio.Task[Any] | None = None
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self.begun, self.whole = False, False
         self.status = 500
 
@@ -94,10 +83,6 @@ class _Answer:
             there = {name.lower(): value for name, value in message["headers"]}
             more = [pair for pair in _RAW if pair[0] not in there]
             message = {**message, "headers": [*message["headers"], *more]}
-            if there.get(b"content-type", b"").startswith(_ENDLESS):
-                self.task = asyncio.current_task()
-                if self.task is not None:
-                    self._streams.add(self.task)
         elif message["type"] == "http.response.body":
             self.whole = not message.get("more_body", False)
         await self._send(message)

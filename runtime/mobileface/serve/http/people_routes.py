@@ -24,7 +24,6 @@ Choice = Annotated[
 Pictures = list[UploadFile]
 
 _MOST_FILES = 20
-_JPEG = "image/jpeg"
 
 
 class PersonFacts(BaseModel):
@@ -182,10 +181,7 @@ async def remove_face(service: TheService, person_id: Number, face_id: Number) -
     return Removed.model_validate(done)
 
 
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {_JPEG: {}}, "description": "The stored crop of the face"},
-    **errors(404),
-}
+_PICTURE = errors(404, media=["image/jpeg"])
 
 
 @router.get("/{person_id}/thumbnail", response_class=Response, responses=_PICTURE)
@@ -209,4 +205,4 @@ def _person(found: dict[str, Any]) -> PersonDetail:
 
 
 def _jpeg(content: bytes) -> Response:
-    return Response(content, media_type=_JPEG, headers={"Cache-Control": "no-store"})
+    return Response(content, media_type="image/jpeg")

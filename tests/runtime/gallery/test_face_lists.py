@@ -1,4 +1,4 @@
-"""People without faces, faces by their uid, and merging."""
+"""People without faces, and faces by page, uid and file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ import pytest
 
 from mobileface.errors import InputError
 from mobileface.gallery import Gallery, NewFace
-from mobileface.gallery.subjects import (
-    add_person,
-    find_face,
-    find_source,
-    list_faces,
-    merge_people,
-    read_face,
-)
+from mobileface.gallery.face_lists import find_face, find_source, list_faces, read_face
 
 from .gallery_helpers import SIZE, stamp, vectors
 
@@ -42,20 +35,24 @@ def gallery(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Gallery]
 
 
 def test_a_person_without_faces(gallery: Gallery) -> None:
-    assert add_person(gallery, " Zoë ")
-    assert not add_person(gallery, "Zoë")
-    assert not add_person(gallery, "Ann")
+    assert gallery.add_person(" Zoë ")
+    assert not gallery.add_person("Zoë")
+    assert not gallery.add_person("Ann")
+    found = gallery.find("Zoë")
+    assert found is not None
+    assert found == gallery.find(found.person_id)
+    assert gallery.find("Nobody") is None
     people = [(person.name, person.faces) for person in gallery.people()]
     assert people == [("Ann", 2), ("Ben", 3), ("Zoë", 0)]
     assert list(gallery.faces("Zoë")) == []
-    (found,) = gallery.search(vectors(1, SIZE, 3), top=10)
-    assert [match.name for match in found.matches] == ["Ann", "Ben"]
+    (result,) = gallery.search(vectors(1, SIZE, 3), top=10)
+    assert [match.name for match in result.matches] == ["Ann", "Ben"]
     gallery.rename("Zoë", "Zoe")
     gallery.check()
-    assert gallery.remove("Zoe").faces == 0
+    assert gallery.merge("Zoe", "Ann").moved == 0
     assert len(gallery) == 2
     with pytest.raises(InputError, match="is a path"):
-        add_person(gallery, "../a")
+        gallery.add_person("../a")
 
 
 def test_faces_are_listed_in_pages(gallery: Gallery) -> None:
@@ -89,34 +86,3 @@ def test_a_face_is_found_by_its_uid_and_its_file(gallery: Gallery) -> None:
     gone = dataclasses.replace(face, face_id=999)
     with pytest.raises(InputError, match="face 999 is not enrolled any more"):
         read_face(gallery, gone)
-
-
-def test_merging_moves_everything(gallery: Gallery) -> None:
-    before = {record.face.uid: record.face for record in gallery.faces("Ann")}
-    assert merge_people(gallery, "Ann", "Ben") == 2
-    assert [person.name for person in gallery.people()] == ["Ben"]
-    after = {record.face.uid: record.face for record in gallery.faces("Ben")}
-    assert sorted(after) == UIDS
-    for uid, face in before.items():
-        kept = after[uid]
-        assert np.array_equal(kept.embedding, face.embedding)
-        assert (kept.crop, kept.source, kept.created) == (face.crop, face.source, face.created)
-    gallery.check()
-    found = gallery.search(vectors(5, SIZE, 3), top=1)
-    assert {result.matches[0].name for result in found} == {"Ben"}
-    least = min(result.matches[0].similarity for result in found)
-    print(f"least similarity with itself {least:.6f}")
-    assert least > 0.999
-    assert b"Ann" not in gallery.path.with_name("people.gallery-wal").read_bytes()
-
-
-def test_merging_into_a_new_name_and_nobody(gallery: Gallery) -> None:
-    assert merge_people(gallery, "Ann", "Cem") == 2
-    add_person(gallery, "Dan")
-    assert merge_people(gallery, "Dan", "Cem") == 0
-    assert [person.name for person in gallery.people()] == ["Ben", "Cem"]
-    with pytest.raises(InputError, match="no person named 'Ann'"):
-        merge_people(gallery, "Ann", "Ben")
-    with pytest.raises(InputError, match="is a path"):
-        merge_people(gallery, "Ben", "a/b")
-    assert len(list(gallery.faces("Ben"))) == 3
