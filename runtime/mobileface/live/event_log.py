@@ -279,10 +279,7 @@ class EventLog:
             return None
         if self._files is None:
             return self._pictures.get(event_id, {}).get(kind)
-        try:
-            return self._files.picture(event_id, kind).read_bytes()
-        except OSError:
-            return None
+        return self._files.read_picture(event_id, kind)
 
     def _keep_pictures(self, event: CameraEvent, pictures: dict[Kind, bytes]) -> bool:
         """Keeps pictures; False if they are not wanted or cannot be kept."""
