@@ -166,6 +166,28 @@ def test_a_broker_that_comes_back_gets_what_was_missed(
     wait_for(lambda: listener.last["mobileface/status"] == "online")
 
 
+@pytest.mark.needs_mosquitto
+def test_more_than_waits_for_a_broker(hub: Hub, broker: Broker, listener: Listener) -> None:
+    """A full queue of events must not keep back that the service is online, and who is there."""
+    assert hub.mqtt is not None
+    wait_for(lambda: hub.mqtt.connected)
+    wait_for(lambda: "mobileface/status" in listener.last)
+    broker.stop()
+    wait_for(lambda: not hub.mqtt.connected)
+    for number in range(1200):
+        hub.mqtt.people("front", (Seen(1, f"person {number}", ""),))
+        hub.events.add(event(hub.events, f"person {number}"))
+    hub.mqtt.people("front", ())
+    listener.last.clear()
+    broker.start()
+    wait_for(lambda: listener.last.get("mobileface/status") == "online", 20)
+    wait_for(lambda: listener.counts.get("mobileface/front/event", 0) >= 900, 20)
+    assert listener.last["mobileface/front/person"] == "nobody"
+    assert listener.last["mobileface/front/somebody"] == "OFF"
+    topic = "homeassistant/sensor/mobileface_front/person/config"
+    assert topic in listener.last
+
+
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(InputError, match=r"pip install 'mobileface\[mqtt\]'"):

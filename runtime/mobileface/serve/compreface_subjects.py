@@ -98,7 +98,8 @@ def rename_subject(service: Service, name: str, new: str) -> dict[str, Any]:
             merge_people(gallery, name, new)
         else:
             gallery.rename(name, new)
-    service.live.rename(name, new)
+        number = next(p.person_id for p in gallery.people() if p.name == new)
+    service.live.rename(name, new, number)
     return {"updated": True}
 
 

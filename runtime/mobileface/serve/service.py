@@ -111,8 +111,8 @@ class Service:
 
         Raises:
             NoGalleryError: If the service runs without one.
-            GalleryError: If its file was removed or replaced: SQLite would write on to the old one, and
-                what is written would be lost.
+            GalleryError: If its file was removed or replaced: SQLite would write on to the old one,
+                and what is written would be lost.
         """
         if self._gallery is None:
             raise NoGalleryError(
