@@ -60,7 +60,7 @@ def test_waiting_and_watching() -> None:
 
 
 def test_a_label_vanishes_without_a_further_picture() -> None:
-    """A camera that has fallen silent keeps its last picture, but not the name of who was deleted."""
+    """A silent camera keeps its last picture, but not the name of who was deleted."""
     picture, unknown = LivePicture(), LivePicture()
     box = np.array([20, 40, 60, 80], np.float32)
     picture.put(1, BLACK, [(box, "Zoë")])

@@ -122,6 +122,8 @@ def test_events_people_and_status(hub: Hub, listener: Listener) -> None:
         ((Seen(1, None, ""),), "unknown", "ON"),
         ((Seen(1, None, ""), Seen(2, "Zoë", "")), "Zoë", "ON"),
         ((), "nobody", "OFF"),
+        ((Seen(3, "nobody", ""),), "nobody", "ON"),
+        ((), "nobody", "OFF"),
     ):
         hub.mqtt.people("front", people)
         wait_for(lambda p=person: listener.last["mobileface/front/person"] == p)  # type: ignore[misc]

@@ -36,7 +36,7 @@ _SILENT_SECONDS = 3.0
 """Without a frame for so long, everybody has left."""
 
 _CHECK_SECONDS = 1.0
-"""Time from one look at the gallery, whether those who are named are still enrolled, to the next."""
+"""Time from one look at the gallery, whether who is named is still enrolled, to the next."""
 
 _LOOKS_A_FRAME = 2
 """Most faces that are embedded again in one frame, so that many people do not delay it."""

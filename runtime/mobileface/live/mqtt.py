@@ -56,7 +56,7 @@ class MqttPublisher:
 
     def __init__(self, options: MqttOptions, cameras: Sequence[str]) -> None:
         self._options, self._cameras = options, tuple(cameras)
-        self._people: dict[str, str] = dict.fromkeys(cameras, "nobody")
+        self._people: dict[str, tuple[str, bool]] = dict.fromkeys(cameras, ("nobody", False))
         self._connected = self._said = False
         self._client = self._made_client()
 
@@ -91,16 +91,16 @@ class MqttPublisher:
         """Publishes who is at a camera, if that has changed."""
         named = [person.name for person in people if person.name is not None]
         decided = [person for person in people if person.decided]
-        found = named[-1] if named else "unknown" if decided else "nobody"
+        person = named[-1] if named else "unknown" if decided else "nobody"
+        found = (person, bool(decided))  # a person may be called "nobody"
         if found != self._people.get(camera):
             self._people[camera] = found
             self._publish_person(camera)
 
     def _publish_person(self, camera: str) -> None:
-        found = self._people[camera]
-        self._publish(f"{camera}/person", found, retain=True)
-        somebody = "OFF" if found == "nobody" else "ON"
-        self._publish(f"{camera}/somebody", somebody, retain=True)
+        person, there = self._people[camera]
+        self._publish(f"{camera}/person", person, retain=True)
+        self._publish(f"{camera}/somebody", "ON" if there else "OFF", retain=True)
 
     def _publish(self, topic: str, text: str, *, retain: bool = False) -> Any:
         qos = 0 if retain else 1
