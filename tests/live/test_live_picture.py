@@ -59,3 +59,17 @@ def test_waiting_and_watching() -> None:
     picture.unwatch(watcher)
     picture.put(8, BLACK, ())
     assert told == [7]
+
+
+def test_a_label_vanishes_without_a_further_picture() -> None:
+    """A silent camera keeps its last picture, but not the name of who was deleted."""
+    picture, unknown = LivePicture(), LivePicture()
+    box = np.array([20, 40, 60, 80], np.float32)
+    picture.put(1, BLACK, [(box, "Zoë")])
+    unknown.put(1, BLACK, [(box, "unknown")])
+    before = picture.latest(True)
+    assert before != unknown.latest(True)
+    picture.relabel("Zoë", "unknown")
+    assert picture.latest(True) == unknown.latest(True)
+    picture.relabel("Zoë", "Ann")
+    assert picture.latest(True) == unknown.latest(True)

@@ -122,6 +122,8 @@ def test_events_people_and_status(hub: Hub, listener: Listener) -> None:
         ((Seen(1, None, ""),), "unknown", "ON"),
         ((Seen(1, None, ""), Seen(2, "Zoë", "")), "Zoë", "ON"),
         ((), "nobody", "OFF"),
+        ((Seen(3, "nobody", ""),), "nobody", "ON"),
+        ((), "nobody", "OFF"),
     ):
         hub.mqtt.people("front", people)
         wait_for(lambda p=person: listener.last["mobileface/front/person"] == p)  # type: ignore[misc]
@@ -164,6 +166,28 @@ def test_a_broker_that_comes_back_gets_what_was_missed(
     wait_for(lambda: listener.last.get("mobileface/front/person") == "Ann", 20)
     wait_for(lambda: added.id in listener.last.get("mobileface/front/event", ""), 20)
     wait_for(lambda: listener.last["mobileface/status"] == "online")
+
+
+@pytest.mark.needs_mosquitto
+def test_more_than_waits_for_a_broker(hub: Hub, broker: Broker, listener: Listener) -> None:
+    """A full queue of events must not keep back that the service is online, and who is there."""
+    assert hub.mqtt is not None
+    wait_for(lambda: hub.mqtt.connected)
+    wait_for(lambda: "mobileface/status" in listener.last)
+    broker.stop()
+    wait_for(lambda: not hub.mqtt.connected)
+    for number in range(1200):
+        hub.mqtt.people("front", (Seen(1, f"person {number}", ""),))
+        hub.events.add(event(hub.events, f"person {number}"))
+    hub.mqtt.people("front", ())
+    listener.last.clear()
+    broker.start()
+    wait_for(lambda: listener.last.get("mobileface/status") == "online", 20)
+    wait_for(lambda: listener.counts.get("mobileface/front/event", 0) >= 900, 20)
+    assert listener.last["mobileface/front/person"] == "nobody"
+    assert listener.last["mobileface/front/somebody"] == "OFF"
+    topic = "homeassistant/sensor/mobileface_front/person/config"
+    assert topic in listener.last
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

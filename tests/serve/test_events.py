@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
+from mobileface.gallery import Gallery
 from mobileface.live.camera_events import CameraEvent
 from mobileface.live.live_options import CameraOptions, EventOptions
 from mobileface.serve.settings import ServeSettings
@@ -47,6 +48,15 @@ def watching(film: Path, tmp_path: Path) -> Iterator[Running]:
     )
     with serving(settings) as server:
         yield server
+
+
+def seconds_until(condition: Callable[[], bool], most: float = 10) -> float:
+    """How long it takes until a condition holds."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < most
+        time.sleep(0.02)
+    return time.monotonic() - start
 
 
 def wait_for(server: Running, kind: str, name: str | None = None) -> CameraEvent:
@@ -92,6 +102,63 @@ def test_a_stranger_is_enrolled_from_an_event_and_named(watching: Running, tmp_p
     lines = b"".join(path.read_bytes() for path in tmp_path.rglob("*.jsonl"))
     assert b"Collins" not in lines
     assert b"Eileen" not in lines
+
+
+def test_another_process_removes_a_person(watching: Running, tmp_path: Path) -> None:
+    """The name vanishes from the state and from further events, as soon as the gallery is read."""
+    unknown = wait_for(watching, "unknown_seen")
+    state = lambda client: client.get("/api/v1/cameras").json()["cameras"][0]  # noqa: E731
+    with watching.client() as client:
+        client.post(f"{API}/{unknown.id}/enrol", json={"name": "Eileen"}).raise_for_status()
+        seen = wait_for(watching, "person_seen", "Eileen")
+        with Gallery.open(tmp_path / "people.gallery") as gallery:
+            gallery.rename("Eileen", "Collins")
+            renamed = seconds_until(lambda: "Eileen" not in str(state(client)["people"]))
+            assert "Collins" in str(state(client)["people"])
+            gallery.remove("Collins")
+        gone = seconds_until(lambda: "Collins" not in str(state(client)["people"]))
+        print(f"renamed after {renamed:.2f} s, gone after {gone:.2f} s")
+        last = watching.service.live.events.recent(limit=1)[0]
+        events = watching.service.live.events
+        seconds_until(lambda: len(events.recent(after=last.id)) >= 1)
+        assert {event.name for event in events.recent(after=last.id)} == {None}
+        assert seen.id <= last.id
+
+
+def test_an_event_that_was_enrolled_goes_with_the_person(watching: Running, tmp_path: Path) -> None:
+    """The first picture of somebody is of an event without a name."""
+    unknown = wait_for(watching, "unknown_seen")
+    subscriber = watching.service.live.events.subscribe()
+    with watching.client() as client:
+        person = client.post(f"{API}/{unknown.id}/enrol", json={"name": "Eileen"}).json()
+        (event,) = [e for e in client.get(API).json()["events"] if e["id"] == unknown.id]
+        assert (event["name"], event["person_id"]) == ("Eileen", person["person_id"])
+        wait_for(watching, "person_seen", "Eileen")
+        assert client.delete(f"/api/v1/people/{person['person_id']}").status_code == 200
+        for kind in ("face", "snapshot"):
+            assert client.get(f"{API}/{unknown.id}/{kind}").status_code == 404
+    assert not list(tmp_path.rglob(f"{unknown.id}*"))
+    waiting = iter(subscriber.get, None)
+    assert "Eileen" not in {event.name for event in waiting}
+
+
+def test_after_a_merger_events_have_the_other_id(watching: Running) -> None:
+    unknown = wait_for(watching, "unknown_seen")
+    with watching.client() as client:
+        one = client.post(f"{API}/{unknown.id}/enrol", json={"name": "Eileen"}).json()
+        wait_for(watching, "person_seen", "Eileen")
+        data, files = {"name": "Collins"}, {"files": ("other.jpg", PORTRAIT.read_bytes())}
+        other = client.post("/api/v1/people", data=data, files=files).json()
+        merged = client.post(
+            f"/api/v1/people/{one['person_id']}/merge", json={"into": other["person_id"]}
+        )
+        assert merged.status_code == 200
+        found = client.get(API).json()["events"]
+    assert {(e["name"], e["person_id"]) for e in found} <= {
+        (None, None),
+        ("Collins", other["person_id"]),
+    }
+    assert "Collins" in {event["name"] for event in found}
 
 
 def test_deleting(watching: Running) -> None:

@@ -23,7 +23,7 @@ from .live_options import CameraOptions
 from .live_picture import PICTURE_QUALITY, LivePicture, annotated_picture
 from .motion_gate import MotionGate
 from .presence import Presence, Presences
-from .votes import OpenGallery, TrackVotes, Voting
+from .votes import Decision, OpenGallery, TrackVotes, Voting
 
 __all__ = ["LiveCamera"]
 
@@ -35,6 +35,9 @@ _ENDED_SECONDS = 1.0
 
 _SILENT_SECONDS = 3.0
 """Without a frame for so long, everybody has left."""
+
+_CHECK_SECONDS = 1.0
+"""Time from one look at the gallery, whether who is named is still enrolled, to the next."""
 
 _LOOKS_A_FRAME = 2
 """Most faces that are embedded again in one frame, so that many people do not delay it."""
@@ -95,7 +98,7 @@ class LiveCamera:
         self._votes: dict[int, TrackVotes] = {}
         self._follower: FaceFollower | None = None
         self._frame: CapturedFrame | None = None
-        self._analysed = -math.inf
+        self._analysed = self._checked = -math.inf
         self._times: deque[float] = deque(maxlen=50)
         self._still = self._skipped = self._looks = 0
         self._size = (0, 0)
@@ -140,23 +143,51 @@ class LiveCamera:
     def forget(self, name: str) -> None:
         """Forgets a person who was deleted: the looks of their tracks, too."""
         with self._lock:
-            self._presences.forget(name)
-            for votes in self._votes.values():
-                if votes.decision is not None and votes.decision.name == name:
-                    votes.decision, votes.voted = None, 0
-                    votes.looks.clear()
-            self._tell_people()
+            self._forget(name)
 
-    def rename(self, old: str, new: str) -> None:
-        """A person has another name."""
+    def rename(self, old: str, new: str, person_id: int | None = None) -> None:
+        """A person has another name, and after a merger another ID."""
         with self._lock:
-            for votes in self._votes.values():
-                if votes.decision is not None and votes.decision.name == old:
-                    votes.decision = dataclasses.replace(votes.decision, name=new)
-            for person in self._presences.present:
-                if person.name == old:
-                    self._presences.rename(old, dataclasses.replace(person.decision, name=new))
-            self._tell_people()
+            self._rename(old, new, person_id)
+
+    def _forget(self, name: str) -> None:
+        self._presences.forget(name)
+        for votes in self._votes.values():
+            if votes.decision is not None and votes.decision.name == name:
+                votes.decision, votes.voted = None, 0
+                votes.looks.clear()
+        self.picture.relabel(name, "unknown")
+        self._tell_people()
+
+    def _rename(self, old: str, new: str, person_id: int | None = None) -> None:
+        def renamed(decision: Decision) -> Decision:
+            number = decision.person_id if person_id is None else person_id
+            return dataclasses.replace(decision, name=new, person_id=number)
+
+        for votes in self._votes.values():
+            if votes.decision is not None and votes.decision.name == old:
+                votes.decision = renamed(votes.decision)
+        for person in self._presences.present:
+            if person.name == old:
+                self._presences.rename(old, renamed(person.decision))
+        self.picture.relabel(old, new)
+        self._tell_people()
+
+    def _check_names(self) -> None:
+        """Follows what other processes change in the gallery."""
+        now = self._clock.monotonic()
+        if now - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = now
+        known = {(p.decision.person_id, p.name) for p in self._presences.present}
+        for person_id, name in known:
+            if person_id is None or name is None:
+                continue
+            found = self._voting.name_now(person_id, name)
+            if found is None:
+                self._forget(name)
+            elif found != name:
+                self._rename(name, found)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -169,6 +200,7 @@ class LiveCamera:
                         self._process(frame)
                     else:
                         self._silence()
+                    self._check_names()
             except MobileFaceError as error:
                 self._say(str(error))
             except Exception as error:

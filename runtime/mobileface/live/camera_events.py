@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -13,7 +14,8 @@ __all__ = ["CameraEvent", "EventType", "is_event_id", "read_event"]
 EventType = Literal["person_seen", "unknown_seen", "left"]
 
 _SCHEMA = 1
-_ID = re.compile(r"(\d{8})T\d{6}\.\d{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,31}-\d{1,12}")
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,31}-[0-9]{1,12}")
+_MOST_COUNT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +90,54 @@ def read_event(line: str) -> CameraEvent:
         raise ValueError("not an event")
     try:
         values = {field.name: data[field.name] for field in dataclasses.fields(CameraEvent)}
-        values["bbox"] = tuple(float(value) for value in values["bbox"])
+        values["bbox"] = tuple(_number(value) for value in values["bbox"])
         for name in ("delay_ms", "seconds"):
-            values[name] = float(values[name])
-    except (KeyError, TypeError) as error:
+            values[name] = _number(values[name])
+        for name in ("similarity", "threshold", "det_score"):
+            values[name] = None if values[name] is None else _number(values[name])
+        if values["false_match_rate"] is not None:
+            rate = values["false_match_rate"].items()
+            values["false_match_rate"] = {_text(key): _number(value) for key, value in rate}
+        for name in ("id", "camera", "time", "since"):
+            _text(values[name])
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an event ({error})") from error
-    texts = (values["id"], values["camera"], values["time"], values["since"])
     if (
-        not all(isinstance(text, str) for text in texts)
-        or not is_event_id(values["id"])
+        not is_event_id(values["id"])
         or values["type"] not in get_args(EventType)
-        or not isinstance(values["name"], str | None)
+        or not (values["name"] is None or _text(values["name"]))
+        or not (values["person_id"] is None or _is_count(values["person_id"]))
+        or not (_is_count(values["track_id"]) and _is_count(values["faces_used"]))
+        or len(values["bbox"]) != 4
+        or not isinstance(values["snapshot"], bool)
     ):
         raise ValueError("not an event")
     return CameraEvent(**values)
+
+
+def _number(value: object) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: If it is something else, or not finite.
+        OverflowError: If it is too large for a float.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("not an event (no number)")
+    return float(value)
+
+
+def _text(value: object) -> str:
+    """A text that can be written as UTF-8.
+
+    Raises:
+        ValueError: If it is something else, or has half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise ValueError("not an event (no text)")
+    value.encode()
+    return value
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_COUNT

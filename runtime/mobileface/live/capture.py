@@ -1,7 +1,7 @@
 """Reads the frames of one camera on a thread; the newest wins.
 
 A camera that cannot be opened, falls silent or ends is opened again, after pauses that grow from a
-quarter of a second to two. A video file is played by its time stamps, again and again.
+quarter of a second to one and a half. A video file is played by its time stamps, again and again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HANGING_SECONDS = 6.0
 """Silence after which the reading thread itself is given up."""
 
 _MOST_HANGING = 4
-_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 2.0, 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 1.5, 0.25
 
 _TURNS = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -166,6 +166,7 @@ class Capture:
         while self._mine():
             try:
                 before = self.frames
+                self._heard = self._clock.monotonic()  # a camera that is away is not one that hangs
                 with self._open() as video:
                     if not self._mine():
                         return
@@ -190,6 +191,7 @@ class Capture:
                 self._wait_for(str(error))
             except Exception as error:  # of OpenCV or a driver: no reason to give the camera up
                 self._wait_for(f"{type(error).__name__} in the camera's driver")
+            self._heard = self._clock.monotonic()
             wait = min(pause * delays.uniform(1 - _JITTER, 1 + _JITTER), _LONGEST_PAUSE)
             self._stop.wait(wait)
             pause = min(2 * pause, _LONGEST_PAUSE)

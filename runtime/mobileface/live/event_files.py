@@ -5,6 +5,9 @@
     events/20261127.jsonl
     events/20261127/20261127T005400.123456-front-7.jpg        the frame, annotated
     events/20261127/20261127T005400.123456-front-7.face.jpg   the face with surroundings
+
+Only regular files of these names in the folder itself are read or removed: what else lies there,
+such as a link, belongs to somebody else.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import contextlib
 import logging
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -29,9 +34,12 @@ _log = logging.getLogger("mobileface.live")
 Kind = Literal["snapshot", "face"]
 
 _SUFFIXES: dict[Kind, str] = {"snapshot": ".jpg", "face": ".face.jpg"}
-_DAY = re.compile(r"\d{8}")
+_DAY = re.compile(r"[0-9]{8}")
 _MOST_BYTES_A_DAY = 256_000_000
 """Size up to which a day's file is read."""
+
+_MOST_PICTURE_BYTES = 64_000_000
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class EventFiles:
@@ -64,30 +72,33 @@ class EventFiles:
     def days(self) -> list[str]:
         """The days that have files, oldest first."""
         try:
-            names = [path.name for path in self.folder.iterdir()]
+            paths = list(self.folder.iterdir())
         except OSError:
             return []
-        stems = {name.removesuffix(".jsonl") for name in names}
-        return sorted(stem for stem in stems if _DAY.fullmatch(stem))
+        files = {p.stem for p in paths if p.suffix == ".jsonl" and _is_day(p.stem) and _is_file(p)}
+        return sorted(files | {p.name for p in paths if _is_day(p.name) and _is_folder(p)})
 
     def read(self, day: str) -> Iterator[CameraEvent]:
         """The events of a day, oldest first; damaged lines are left out."""
         path = self._lines(day)
         try:
-            if path.stat().st_size > _MOST_BYTES_A_DAY:
-                _log.warning("%s: is too large and is not read", path)
+            data = _read(path, _MOST_BYTES_A_DAY)
+            if data is None:
+                _log.warning("%s: is too large, or no file, and is not read", path)
                 return
-            text = path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return
         except OSError as error:
             _log.warning("%s: cannot be read (%s)", path, reason(error))
             return
-        for line in text.split("\n"):
+        for line in data.split(b"\n"):
             if not line.strip():
                 continue
             try:
-                yield read_event(line)
+                event = read_event(line.decode())
+                if event.day != day:
+                    raise ValueError("an event of another day")
+                yield event
             except (ValueError, RecursionError):
                 if not self._damaged_said:
                     self._damaged_said = True
@@ -102,9 +113,12 @@ class EventFiles:
         path = self._lines(event.day)
         data = (event.to_json() + "\n").encode()
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
             try:
-                size = os.fstat(handle).st_size
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode):
+                    raise OutputError("is no regular file", where=str(path))
+                size = status.st_size
                 if size:  # a line that a crash has cut off ends here
                     os.lseek(handle, size - 1, os.SEEK_SET)
                     data = data if os.read(handle, 1) == b"\n" else b"\n" + data
@@ -144,6 +158,9 @@ class EventFiles:
         Raises:
             OutputError: If one cannot be written.
         """
+        folder = self.folder / event_id[:8]
+        if folder.is_symlink():
+            raise OutputError("is a link, not a folder of events", where=str(folder))
         with contextlib.ExitStack() as stack:
             for kind, data in pictures.items():
                 path = self.picture(event_id, kind)
@@ -161,12 +178,21 @@ class EventFiles:
         """Where a picture of an event lies."""
         return self.folder / event_id[:8] / f"{event_id}{_SUFFIXES[kind]}"
 
+    def read_picture(self, event_id: str, kind: Kind) -> bytes | None:
+        """A picture of an event; None if there is none."""
+        path = self.picture(event_id, kind)
+        try:
+            return None if path.parent.is_symlink() else _read(path, _MOST_PICTURE_BYTES)
+        except OSError:
+            return None
+
     def remove_pictures(self, event_id: str) -> None:
         """Removes the pictures of an event."""
         for kind in _SUFFIXES:
             path = self.picture(event_id, kind)
-            _remove(path)
-            self._used -= self._sizes.pop(path, 0)
+            if path in self._sizes:
+                _remove(path)
+                self._used -= self._sizes.pop(path)
         with contextlib.suppress(OSError):
             (self.folder / event_id[:8]).rmdir()  # if it was the last one
 
@@ -194,13 +220,17 @@ class EventFiles:
     def _found_pictures(self) -> Iterator[tuple[Path, int]]:
         for day in self.days():
             folder = self.folder / day
-            if not folder.is_dir():
+            try:
+                paths = list(folder.iterdir()) if _is_folder(folder) else []
+            except OSError as error:
+                _log.warning("%s: cannot be read (%s)", folder, reason(error))
                 continue
-            for path in folder.iterdir():
+            for path in paths:
                 name = path.name.removesuffix(".jpg").removesuffix(".face")
-                if path.name.endswith(".jpg") and is_event_id(name):
+                its = path.name.endswith(".jpg") and is_event_id(name) and name[:8] == day
+                if its and _is_file(path):
                     with contextlib.suppress(OSError):
-                        yield path, path.stat().st_size
+                        yield path, path.lstat().st_size
 
 
 def _remove(path: Path) -> None:
@@ -209,3 +239,35 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         _log.warning("%s: cannot be removed (%s)", path, reason(error))
+
+
+def _is_day(text: str) -> bool:
+    """True for a date such as ``20261127``."""
+    try:
+        return _DAY.fullmatch(text) is not None and bool(datetime.strptime(text, "%Y%m%d"))
+    except ValueError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    """True for a regular file, not for a link to one."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_folder(path: Path) -> bool:
+    """True for a folder, not for a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def _read(path: Path, most: int) -> bytes | None:
+    """The content of a regular file; None if it is too large, or no regular file.
+
+    Raises:
+        OSError: If it cannot be read, or is a link.
+    """
+    flags = os.O_RDONLY | _NO_LINK | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            return None
+        return file.read(most)

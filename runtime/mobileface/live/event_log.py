@@ -59,6 +59,12 @@ class Subscription:
         if self._notify is not None:
             self._notify()
 
+    def change(self, change: Callable[[CameraEvent], CameraEvent | None]) -> None:
+        """Changes the events that wait; None leaves one out."""
+        with self._changed:
+            found = map(change, self._waiting)
+            self._waiting = deque(event for event in found if event is not None)
+
     def get(self, timeout: float = 0.0) -> CameraEvent | None:
         """The next event; None if there is none within ``timeout`` seconds."""
         with self._changed:
@@ -227,15 +233,39 @@ class EventLog:
         """
         self._change(lambda event: None if event.name == name else event)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, person_id: int | None = None) -> None:
         """Renames a person in all events.
+
+        Args:
+            old: The name.
+            new: The new one.
+            person_id: The new ID, if it changes.
 
         Raises:
             OutputError: If a file cannot be written.
         """
-        self._change(
-            lambda event: dataclasses.replace(event, name=new) if event.name == old else event
-        )
+
+        def renamed(event: CameraEvent) -> CameraEvent:
+            if event.name != old:
+                return event
+            number = event.person_id if person_id is None else person_id
+            return dataclasses.replace(event, name=new, person_id=number)
+
+        self._change(renamed)
+
+    def assign(self, event_id: str, name: str, person_id: int) -> None:
+        """Says who it was that an event did not know, so that `forget` finds it.
+
+        Raises:
+            OutputError: If the file of its day cannot be written.
+        """
+
+        def named(event: CameraEvent) -> CameraEvent:
+            if event.id != event_id:
+                return event
+            return dataclasses.replace(event, name=name, person_id=person_id)
+
+        self._change(named, [event_id[:8]])
 
     def _change(
         self,
@@ -257,6 +287,9 @@ class EventLog:
                 self._events = deque(kept, maxlen=_IN_MEMORY)
                 for event_id in gone:
                     self._pictures.pop(event_id, None)
+                subscribers = list(self._subscribers)
+            for subscriber in subscribers:
+                subscriber.change(change)
             if self._files is None:
                 return
             for day in self._files.days() if days is None else days:
@@ -279,10 +312,7 @@ class EventLog:
             return None
         if self._files is None:
             return self._pictures.get(event_id, {}).get(kind)
-        try:
-            return self._files.picture(event_id, kind).read_bytes()
-        except OSError:
-            return None
+        return self._files.read_picture(event_id, kind)
 
     def _keep_pictures(self, event: CameraEvent, pictures: dict[Kind, bytes]) -> bool:
         """Keeps pictures; False if they are not wanted or cannot be kept."""

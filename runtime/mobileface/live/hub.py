@@ -117,15 +117,15 @@ class Hub:
             camera.forget(name)
         self.events.forget(name)
 
-    def rename(self, old: str, new: str) -> None:
-        """A person has another name, in events too.
+    def rename(self, old: str, new: str, person_id: int | None = None) -> None:
+        """A person has another name, and after a merger another ID; in events too.
 
         Raises:
             OutputError: If a file of events cannot be written.
         """
         for camera in self.cameras.values():
-            camera.rename(old, new)
-        self.events.rename(old, new)
+            camera.rename(old, new, person_id)
+        self.events.rename(old, new, person_id)
 
 
 def _publisher(options: MqttOptions, cameras: Sequence[CameraOptions]) -> MqttPublisher:

@@ -63,6 +63,13 @@ class LivePicture:
                 found = self._encoded[annotated] = (encode_jpeg(drawn, PICTURE_QUALITY), number)
             return found
 
+    def relabel(self, old: str, new: str) -> None:
+        """Replaces a label in the picture, also if no further one comes."""
+        with self._encoding, self._changed:
+            if any(label == old for _, label in self._marks):
+                self._marks = [(box, new if label == old else label) for box, label in self._marks]
+                self._encoded.pop(True, None)
+
     def wait_for(self, number: int, timeout: float) -> bool:
         """Waits for a frame later than the one of a number; False if none comes in time."""
         with self._changed:

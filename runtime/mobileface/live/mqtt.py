@@ -7,6 +7,9 @@ Topics, with the first part ``mobileface`` and a camera ``front``::
     mobileface/front/person       who is there, retained: a name, "unknown" or "nobody"
     mobileface/front/somebody     "ON" or "OFF", retained
 
+Events wait while the broker is away (QoS 1). What is retained does not (QoS 0): it is told anew
+with each connection, and an older state that came after it would stay.
+
 Discovery (https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery) announces for each
 camera a sensor "last person" and a binary sensor "somebody here"; again whenever Home Assistant
 says "online".
@@ -34,7 +37,7 @@ __all__ = ["MqttPublisher"]
 _log = logging.getLogger("mobileface.live")
 
 _MOST_WAITING = 1000
-"""Messages that wait while the broker is away; further ones are dropped."""
+"""Events that wait while the broker is away; further ones are dropped."""
 
 _KEEP_ALIVE_SECONDS, _LONGEST_PAUSE = 30, 30
 _ID = re.compile(r"[^A-Za-z0-9_-]")
@@ -53,7 +56,7 @@ class MqttPublisher:
 
     def __init__(self, options: MqttOptions, cameras: Sequence[str]) -> None:
         self._options, self._cameras = options, tuple(cameras)
-        self._people: dict[str, str] = dict.fromkeys(cameras, "nobody")
+        self._people: dict[str, tuple[str, bool]] = dict.fromkeys(cameras, ("nobody", False))
         self._connected = self._said = False
         self._client = self._made_client()
 
@@ -88,19 +91,20 @@ class MqttPublisher:
         """Publishes who is at a camera, if that has changed."""
         named = [person.name for person in people if person.name is not None]
         decided = [person for person in people if person.decided]
-        found = named[-1] if named else "unknown" if decided else "nobody"
+        person = named[-1] if named else "unknown" if decided else "nobody"
+        found = (person, bool(decided))  # a person may be called "nobody"
         if found != self._people.get(camera):
             self._people[camera] = found
             self._publish_person(camera)
 
     def _publish_person(self, camera: str) -> None:
-        found = self._people[camera]
-        self._publish(f"{camera}/person", found, retain=True)
-        somebody = "OFF" if found == "nobody" else "ON"
-        self._publish(f"{camera}/somebody", somebody, retain=True)
+        person, there = self._people[camera]
+        self._publish(f"{camera}/person", person, retain=True)
+        self._publish(f"{camera}/somebody", "ON" if there else "OFF", retain=True)
 
     def _publish(self, topic: str, text: str, *, retain: bool = False) -> Any:
-        return self._client.publish(f"{self._options.topic}/{topic}", text, qos=1, retain=retain)
+        qos = 0 if retain else 1
+        return self._client.publish(f"{self._options.topic}/{topic}", text, qos=qos, retain=retain)
 
     def _made_client(self) -> Any:
         """A client of paho-mqtt, which is imported only here."""
@@ -161,7 +165,7 @@ class MqttPublisher:
         for camera in self._cameras:
             if self._options.discovery is not None:
                 for topic, entity in self._entities(camera):
-                    self._client.publish(topic, json.dumps(entity), qos=1, retain=True)
+                    self._client.publish(topic, json.dumps(entity), retain=True)
             self._publish_person(camera)
         self._publish("status", "online", retain=True)
 

@@ -182,6 +182,22 @@ class Voting:
             return None
         return _elected(votes.looks, found) or _unknown(found, len(votes.looks))
 
+    def name_now(self, person_id: int, name: str) -> str | None:
+        """The name of a person who had one; None if they are not enrolled any more.
+
+        Args:
+            person_id: The person.
+            name: The name so far; it stays if the gallery cannot be read.
+        """
+        if self._gallery is None:
+            return name
+        try:
+            with self._gallery() as gallery:
+                person = gallery.find(person_id)
+        except MobileFaceError:
+            return name
+        return None if person is None else person.name
+
     def _search(self, votes: TrackVotes) -> list[Identification] | None:
         """What the gallery says of each look; empty without a gallery, None if that fails."""
         if self._gallery is None:

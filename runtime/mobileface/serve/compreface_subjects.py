@@ -92,7 +92,9 @@ def rename_subject(service: Service, name: str, new: str) -> dict[str, Any]:
             gallery.rename(name, new)
         else:
             gallery.merge(name, new)
-    service.live.rename(name, new)
+        found = gallery.find(new)
+    assert found is not None
+    service.live.rename(name, new, found.person_id)
     return {"updated": True}
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "UnknownError",
     "add_faces",
     "enrol",
+    "enrol_event",
     "list_people",
     "merge_people",
     "person_detail",
@@ -108,6 +109,30 @@ def add_faces(
     return _enrol(service, enroller, name, person_id, pictures, face)
 
 
+def enrol_event(service: Service, event_id: str, name: str) -> dict[str, Any]:
+    """Enrols the face of an event, which is the person's from then on: it goes when they do.
+
+    Args:
+        service: The service.
+        event_id: ID of the event.
+        name: Name of the person, who is created if needed.
+
+    Returns:
+        As `enrol`.
+
+    Raises:
+        UnknownError: If there is no such event, or no picture of it.
+        InputError: If the name is invalid, or the face cannot be enrolled.
+    """
+    events = service.live.events
+    data = events.face(event_id)
+    if data is None:
+        raise UnknownError("there is no such event, or no picture of it", where=event_id[:100])
+    document = enrol(service, name, [(data, f"{event_id}.jpg")], "largest")
+    events.assign(event_id, document["name"], document["person_id"])
+    return document
+
+
 def rename_person(service: Service, person_id: int, name: str) -> dict[str, Any]:
     """Renames a person; returns the person.
 
@@ -139,7 +164,7 @@ def merge_people(service: Service, person_id: int, into: int) -> dict[str, Any]:
         person, target = _person(gallery, person_id), _person(gallery, into)
         gallery.merge(person.name, target.name)
         detail = _detail(gallery, _person(gallery, into))
-    service.live.rename(person.name, target.name)
+    service.live.rename(person.name, target.name, into)
     return detail
 
 

@@ -83,6 +83,7 @@ class Service:
         self.posed = self._load_posed()
         if settings.gallery is not None and self._gallery is None:
             self._gallery = self._create(settings.gallery, key)
+        self._file = None if self._gallery is None else _file_of(self._gallery.path)
         self.effect_models = EffectModels(settings.models, settings.thread_count)
         self.queue = WorkQueue(settings.worker_count, settings.limits.waiting)
         self.streams = Streams(settings.limits.streams)
@@ -115,12 +116,20 @@ class Service:
 
         Raises:
             NoGalleryError: If the service runs without one.
+            GalleryError: If its file was removed or replaced: SQLite would write on to the old one,
+                and what is written would be lost.
         """
         if self._gallery is None:
             raise NoGalleryError(
                 "the service runs without a gallery", hint="start it with --gallery FILE"
             )
         with self._lock:
+            if _file_of(self._gallery.path) != self._file:
+                raise GalleryError(
+                    "was removed or replaced while it is in use",
+                    where=str(self._gallery.path),
+                    hint="put it back, or restart the service as docs/deploy.md says",
+                )
             try:
                 yield self._gallery
             except InputError as error:
@@ -189,6 +198,15 @@ class Service:
             return find_calibration(embedder.identity, self.settings.models)
         except ModelNotFoundError:
             return None
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """Which file has a path: its device and number; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _passphrase(path: Path | None) -> str | None:

@@ -17,7 +17,13 @@ from .video_header import HEAD_BYTES, is_container
 __all__ = ["VideoSource", "frame_rates", "is_url", "shown_url", "source_place"]
 
 _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+_LOGIN = re.compile(r"(?<=://)([^/@:?#]*):(?![0-9]{1,5}[/?#]).*@", re.DOTALL)
+"""A login; up to the last "@", as passwords with "@" and "/" are often not escaped. What follows
+the colon in ``host:8080/@`` is a port."""
+
+_SECRET = re.compile(r"((?:pass|pwd|token|secret|key|auth|psw)[^=&/?#]*=)[^&#]*", re.IGNORECASE)
+"""A field of an address, of those that many cameras are logged in by: ``?user=me&password=…``."""
+
 _DEVICE = re.compile(r"/dev/video([0-9]{1,4})")
 _STREAM_TIMEOUT = 10.0
 _DEFAULT_FPS = 25.0
@@ -42,8 +48,8 @@ def is_url(source: str) -> bool:
 
 
 def shown_url(source: str) -> str:
-    """The source for messages and results: a password in a URL is replaced by ``***``."""
-    return _LOGIN.sub(r"\1:***@", source) if is_url(source) else source
+    """The source for messages and results: passwords in a URL are replaced by ``***``."""
+    return _SECRET.sub(r"\1***", _LOGIN.sub(r"\1:***@", source)) if is_url(source) else source
 
 
 def source_place(text: str) -> str | int:

@@ -125,6 +125,14 @@ def test_urls() -> None:
     for path in ("a.mp4", "/a//b", "rtsp:/a", "C://x", "file:///a"):
         assert not is_url(path)
     assert shown_url("rtsp://me:secret@host:554/x") == "rtsp://me:***@host:554/x"
+    assert shown_url("rtsp://me:se@cr/et@host:554/x") == "rtsp://me:***@host:554/x"
+    assert shown_url("http://host:8080/@me/x") == "http://host:8080/@me/x"
+    assert shown_url("http://host/v?user=a&Password=b&pwd=c#d") == (
+        "http://host/v?user=a&Password=***&pwd=***#d"
+    )
+    assert shown_url("rtsp://host/user=a&password=b&channel=1") == (
+        "rtsp://host/user=a&password=***&channel=1"
+    )
     assert shown_url("rtsp://me@host/x:y@z") == "rtsp://me@host/x:y@z"
     assert shown_url("a:b@c.mp4") == "a:b@c.mp4"
 

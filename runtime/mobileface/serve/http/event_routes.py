@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from ...live.camera_events import EventType, is_event_id
-from ..people import enrol
+from .. import people
 from ..streams import event_lines
 from .answers import ERRORS, TheService, errors
 from .failures import Problem
@@ -107,13 +107,9 @@ async def event_face(service: TheService, event_id: EventId) -> Response:
 
 
 @router.post("/{event_id}/enrol", status_code=201, responses=errors(404))
-async def enrol_event(service: TheService, event_id: EventId, given: NewName) -> Enrolled:
-    """Enrols the face of an event in the gallery."""
-    data = await service.run(service.live.events.face, event_id)
-    if data is None:
-        raise _none(event_id)
-    picture = (data, f"{event_id}.jpg")
-    document = await service.run(enrol, service, given.name, [picture], "largest")
+async def enrol_seen(service: TheService, event_id: EventId, given: NewName) -> Enrolled:
+    """Enrols the face of an event in the gallery; the event is the person's from then on."""
+    document = await service.run(people.enrol_event, service, event_id, given.name)
     return Enrolled.model_validate(document)
 
 
