@@ -18,6 +18,12 @@ __all__ = ["LivePicture", "annotated_picture", "encode_jpeg"]
 
 _QUALITY = 80
 
+_LABELS = 2.0
+"""Factor of the size of labels: pictures of cameras are shown at about half their size."""
+
+_UNWRITABLE = "known"
+"""Label of a person whose name has no character that OpenCV's font has."""
+
 Mark = tuple[FloatArray, str]
 """The box of a face, float32 (4,), and its label."""
 
@@ -82,11 +88,12 @@ class LivePicture:
 
 
 def annotated_picture(image: Image, marks: Sequence[Mark]) -> Image:
-    """A copy of a picture with boxes and labels."""
+    """A copy of a picture with boxes and labels, which are large enough to be read on a phone."""
     canvas = Canvas(image)
+    canvas.scale *= _LABELS
     for bbox, label in marks:
         canvas.box(bbox)
-        canvas.text([plain_text(label)], bbox)
+        canvas.text([plain_text(label).strip() or _UNWRITABLE], bbox)
     return canvas.pixels
 
 
