@@ -49,6 +49,21 @@ def test_annotation_is_on_a_copy() -> None:
     assert BLACK.max() == 0
 
 
+@pytest.mark.parametrize("label", ["Ann", "王小明"])
+def test_labels_can_be_read_on_a_phone(label: str) -> None:
+    """At least 5 of its 346 CSS pixels high; a name that cannot be drawn leaves another word."""
+    picture = LivePicture()
+    image = np.zeros((720, 1280, 3), np.uint8)
+    picture.put(1, image, [(np.array([400, 300, 500, 420], np.float32), label)])
+    drawn = picture.latest(True)
+    assert drawn is not None
+    white = cv2.imdecode(np.frombuffer(drawn[0], np.uint8), 1).min(axis=2) > 200
+    rows = np.flatnonzero(white.any(axis=1))
+    height = (rows[-1] - rows[0] + 1) * 346 / 1280
+    print(f"{label}: {height:.1f} CSS pixels")
+    assert 5 <= height <= 12
+
+
 def test_waiting_and_watching() -> None:
     picture, told = LivePicture(), []
     assert not picture.wait_for(0, 0.01)

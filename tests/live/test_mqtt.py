@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import mobileface
 from mobileface.errors import InputError
 from mobileface.live.camera_state import Seen
 from mobileface.live.hub import Hub
@@ -147,6 +148,7 @@ def test_discovery_and_birth(hub: Hub, listener: Listener) -> None:
         assert entity["state_topic"] in listener.last  # what it refers to is there
         assert entity["device"]["identifiers"] == ["mobileface_front"]
         assert entity["unique_id"].startswith("mobileface_front_")
+        assert entity["origin"] == {"name": "mobileface", "sw_version": mobileface.__version__}
     before = dict(listener.counts)
     listener.client.publish("homeassistant/status", "online", qos=1)
     wait_for(lambda: all(listener.counts[topic] > before[topic] for topic in topics))

@@ -28,11 +28,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def serving(settings: ServeSettings | None = None, **given: Any) -> Iterator[Running]:
-    """Serves with these settings, on any free port."""
+def serving(
+    settings: ServeSettings | None = None, *, at: int = 0, **given: Any
+) -> Iterator[Running]:
+    """Serves with these settings, on any free port or ``at`` one."""
     service = Service(settings or read_settings(None, given))
     service.live.start()
-    place = socket.create_server(("127.0.0.1", 0))
+    place = socket.create_server(("127.0.0.1", at))
     server = Server(service)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
     thread.start()

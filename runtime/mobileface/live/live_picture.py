@@ -16,6 +16,12 @@ __all__ = ["PICTURE_QUALITY", "LivePicture", "annotated_picture"]
 PICTURE_QUALITY = 80
 """JPEG quality of frames, 0 to 100."""
 
+_LABELS = 2.0
+"""Factor of the size of labels: pictures of cameras are shown at about half their size."""
+
+_UNWRITABLE = "known"
+"""Label of a person whose name has no character that OpenCV's font has."""
+
 Mark = tuple[FloatArray, str]
 """The box of a face, float32 (4,), and its label."""
 
@@ -87,9 +93,10 @@ class LivePicture:
 
 
 def annotated_picture(image: Image, marks: Sequence[Mark]) -> Image:
-    """A copy of a picture with boxes and labels."""
+    """A copy of a picture with boxes and labels, which are large enough to be read on a phone."""
     canvas = Canvas(image)
+    canvas.scale *= _LABELS
     for bbox, label in marks:
         canvas.box(bbox)
-        canvas.text([plain_text(label)], bbox)
+        canvas.text([plain_text(label).strip() or _UNWRITABLE], bbox)
     return canvas.pixels

@@ -175,6 +175,7 @@ class MqttPublisher:
         node = _ID.sub("_", topic)
         shared = {
             "availability_topic": f"{topic}/status",
+            "origin": {"name": "mobileface", "sw_version": __version__},
             "device": {
                 "identifiers": [f"{node}_{camera}"],
                 "name": f"Camera {camera}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = ["EVENTS", "pretend"]
@@ -69,18 +70,25 @@ CAMERAS = [
 ]
 
 
-def pretend(page: Any, picture: bytes, new: list[dict[str, Any]]) -> list[tuple[str, str, Any]]:
+def pretend(
+    page: Any, picture: bytes, new: list[dict[str, Any]], names: Sequence[str | None] | None = None
+) -> list[tuple[str, str, Any]]:
     """Answers a page's requests for cameras and events.
 
     Args:
         page: Playwright's page.
         picture: The picture of all cameras and events, JPEG.
         new: Events of the stream.
+        names: Who is at the camera "front"; Eileen Collins if it is left out.
 
     Returns:
         Method, path and JSON of each writing request, as they come.
     """
     written: list[tuple[str, str, Any]] = []
+    cameras = CAMERAS
+    if names is not None:
+        people = [{**_SEEN_NOW[0], "track_id": i, "name": name} for i, name in enumerate(names)]
+        cameras = [{**CAMERAS[0], "people": people}, *CAMERAS[1:]]
 
     def answer(route: Any) -> None:
         request = route.request
@@ -91,7 +99,7 @@ def pretend(page: Any, picture: bytes, new: list[dict[str, Any]]) -> list[tuple[
             done = {"deleted": 1} if sent is None else {"person_id": 2, "lookalikes": [], **sent}
             route.fulfill(json=done)
         elif path == "cameras":
-            route.fulfill(json={"cameras": CAMERAS})
+            route.fulfill(json={"cameras": cameras})
         elif path == "events":
             kind = request.url.partition("type=")[2].partition("&")[0]
             route.fulfill(json={"events": [e for e in EVENTS if kind in ("", e["type"])]})

@@ -14,7 +14,7 @@ from mobileface.serve.settings import ServeSettings
 from mobileface.vision.video import VideoWriter
 
 from ..running import Running, serving
-from .conftest import Visit
+from .conftest import PHONE, Visit
 from .pretended_cameras import EVENTS, SEEN, pretend
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
@@ -93,14 +93,19 @@ def test_streams_end_with_the_view(visit: Open, own: Running, portrait: bytes) -
     assert image.get_attribute("src") is None
 
 
-def test_a_real_camera(visit: Open, tmp_path: Path, portrait: bytes) -> None:
-    """A film of the portrait: the stream is shown, the unknown person gets a name."""
-    film, gallery = tmp_path / "film.avi", tmp_path / "people.gallery"
+def film_of(portrait: bytes, path: Path) -> CameraOptions:
+    """A camera before which the portrait moves."""
     image = cv2.imdecode(np.frombuffer(portrait, np.uint8), cv2.IMREAD_COLOR)
-    with VideoWriter(film, 25, 360, 360) as video:
+    with VideoWriter(path, 25, 360, 360) as video:
         for shift in range(60):
             video.write(np.roll(image, shift // 4, axis=1))
-    settings = ServeSettings(gallery=gallery, cameras=(CameraOptions("front", str(film)),))
+    return CameraOptions("front", str(path))
+
+
+def test_a_real_camera(visit: Open, tmp_path: Path, portrait: bytes) -> None:
+    """A film of the portrait: the stream is shown, the unknown person gets a name."""
+    gallery, camera = tmp_path / "people.gallery", film_of(portrait, tmp_path / "film.avi")
+    settings = ServeSettings(gallery=gallery, cameras=(camera,))
     with serving(settings) as server:
         tab = visit(server)
         tab.go("live")
@@ -114,3 +119,59 @@ def test_a_real_camera(visit: Open, tmp_path: Path, portrait: bytes) -> None:
         assert (person["name"], person["faces"]) == ("Eileen Collins", 1)
         tab.go("people")
         tab.page.locator(".person-card").wait_for()
+
+
+def test_picture_and_events_come_back_after_the_service_was_away(
+    visit: Open, tmp_path: Path, portrait: bytes
+) -> None:
+    camera = film_of(portrait, tmp_path / "film.avi")
+    settings = ServeSettings(gallery=tmp_path / "people.gallery", cameras=(camera,))
+    with serving(settings) as server:
+        tab = visit(server)
+        tab.go("live")
+        tab.page.locator("img.ready").wait_for()
+        tab.page.get_by_text("1 unknown person").wait_for()
+        tab.has(".events > li", 1)
+        assert tab.page.locator(".camera-people").inner_text() == "1 unknown person"
+        port = server.port
+    tab.page.locator(".camera .badge", has_text="No connection").wait_for()
+    tab.page.get_by_text("The connection is interrupted").wait_for()
+    assert tab.page.locator("img.ready").count() == 0
+    with serving(settings, at=port):
+        tab.page.locator(".camera .badge.running").wait_for()
+        tab.page.locator("img.ready").wait_for()
+        tab.page.get_by_text("The connection is interrupted").wait_for(state="detached")
+        tab.has(".events > li", 2)
+        tab.go("people")
+    tab.messages = [one for one in tab.messages if "ERR_" not in one]
+
+
+def test_people_at_a_camera_are_counted(visit: Open, own: Running, portrait: bytes) -> None:
+    tab = visit(own)
+    pretend(tab.page, portrait, [], names=[None, "Ann", None, "Ann", None])
+    tab.go("live")
+    people = tab.page.get_by_role("region", name="front").locator(".camera-people")
+    tab.page.get_by_text("3 unknown people").wait_for()
+    assert people.inner_text() == "Ann, 3 unknown people"
+
+
+def test_a_refused_event_says_what_to_do_and_its_dialog_goes_with_the_view(
+    visit: Open, empty: Running, portrait: bytes
+) -> None:
+    tab = visit(empty, viewport=PHONE)
+    tab.refusals = {400}
+    pretend(tab.page, portrait, [])
+    error = {"code": "bad_input", "what": "the face is blurred", "where": "e-3.jpg", "hint": "h"}
+    tab.page.route("**/enrol", lambda route: route.fulfill(status=400, json={"error": error}))
+    tab.go("people")
+    tab.go("live")
+    tab.page.get_by_role("button", name="Who is this?").click()
+    dialog = tab.page.get_by_role("dialog")
+    dialog.get_by_role("textbox", name="Name").fill("Ann")
+    tab.page.keyboard.press("Enter")
+    dialog.get_by_text("Try another event of this person").wait_for()
+    assert "the face is blurred" in dialog.inner_text()
+    assert "e-3.jpg" not in dialog.inner_text()
+    tab.page.go_back()
+    tab.page.get_by_role("heading", name="People").wait_for()
+    tab.has("dialog", 0)

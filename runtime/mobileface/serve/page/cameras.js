@@ -31,7 +31,10 @@ export async function cameraGrid(signal, onnames) {
   };
   onnames((await update()).map((camera) => camera.name));
   const timer = setInterval(() => {
-    if (!document.hidden) update().catch(() => {});
+    if (document.hidden) return;
+    update().catch(() => {
+      if (!signal.aborted) for (const card of cards.values()) card.lose();
+    });
   }, POLL_MILLISECONDS);
   signal.addEventListener("abort", () => clearInterval(timer));
   return grid;
@@ -43,24 +46,45 @@ function cameraCard(name, streams, signal) {
   const numbers = el("span", { class: "help" });
   const people = el("p", { class: "camera-people" });
   const node = el(
-    "section", { class: "card camera", "aria-label": name }, el("div", { class: "camera-view" }, view),
+    "section", { class: "card camera", "aria-label": name }, el("div", { class: "camera-view" }, view.image),
     el("div", { class: "camera-head" }, el("h2", {}, name), state), people, numbers,
   );
+  let lost = false;
   const update = (camera) => {
+    view.check(lost);
+    lost = false;
     state.textContent = text(STATES[camera.state] ?? "live.state_waiting");
     state.className = `badge ${camera.state}`;
     state.title = camera.why;
-    const names = camera.people.map((person) => person.name ?? text("live.unknown"));
     people.textContent = camera.state === "running"
-      ? names.join(", ") || text("live.nobody")
+      ? whoIsThere(camera.people) || text("live.nobody")
       : camera.why || text("live.no_picture");
     const size = { width: camera.width, height: camera.height, fps: number(camera.fps ?? 0, 1) };
     numbers.textContent = camera.width ? text("live.numbers", size) : "";
   };
-  return { node, update };
+  const lose = () => {
+    lost = true;
+    view.image.classList.remove("ready");
+    state.textContent = text("live.state_lost");
+    state.className = "badge waiting";
+    people.textContent = text("error.offline");
+    numbers.textContent = "";
+  };
+  return { node, update, lose };
 }
 
-/** An MJPEG stream, or a picture each two seconds; tries again when it breaks off. */
+/** The names, each once, then how many others there are. */
+function whoIsThere(people) {
+  const names = new Set(people.map((person) => person.name).filter((name) => name !== null));
+  const count = people.filter((person) => person.name === null).length;
+  return [...names, ...(count ? [text("live.unknown_people", { count })] : [])].join(", ");
+}
+
+/**
+ * An MJPEG stream, or a picture each two seconds; tries again when it breaks off. Chromium does not
+ * report the end of a stream whose first picture it has shown, so `check` looks at it: call it when
+ * the service has answered, with whether it was away before.
+ */
 function picture(name, streams, signal) {
   const path = `cameras/${encodeURIComponent(name)}`;
   const image = el("img", { alt: text("live.camera_alt", { name }), class: "camera-image" });
@@ -85,6 +109,10 @@ function picture(name, streams, signal) {
     clearTimeout(timer);
     image.removeAttribute("src"); // closes the connection
   });
+  const check = (wasLost) => {
+    const broken = image.classList.contains("ready") && image.naturalWidth === 0;
+    if (streams && (wasLost || broken)) load();
+  };
   load();
-  return image;
+  return { image, check };
 }

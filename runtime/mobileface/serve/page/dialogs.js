@@ -42,7 +42,10 @@ export function ask({ title, body, action, kind = "primary", submit, closable = 
     dialog.addEventListener("click", (event) => {
       if (closable && event.target === dialog) dialog.close();
     });
+    const leave = () => dialog.close();
+    if (closable) addEventListener("hashchange", leave); // as by the back button of a phone
     dialog.addEventListener("close", () => {
+      removeEventListener("hashchange", leave);
       dialog.remove();
       resolve(result);
     });

@@ -9,6 +9,13 @@ const LABELS = {
   darkness: "option.darkness", keep_background: "option.keep_background", skin: "option.skin",
   lips: "option.lips", eyes: "option.eyes", whiten: "option.whiten", smooth: "option.smooth",
 };
+const HELP = {
+  "anonymize.strength": "help.cells", "enhance.strength": "help.strength",
+  "enhance.gamma": "help.gamma", "makeup.strength": "help.strength", "makeup.whiten": "help.whiten",
+  "makeup.smooth": "help.smooth", "makeup.skin": "help.copied", "makeup.lips": "help.copied",
+  "makeup.eyes": "help.copied", "background.blur": "help.blur", "background.color": "help.color",
+  "portrait.line_width": "help.line_width", "portrait.darkness": "help.darkness",
+};
 const CHOICES = {
   blur: "option.method_blur", pixelate: "option.method_pixelate",
   fill: "option.method_fill", average: "option.method_average",
@@ -18,11 +25,17 @@ const WITHOUT_SECOND = new Set(["whiten", "smooth", "blur", "color"]);
 const STEPS = 20;
 
 /** The fields; faces are chosen in the pictures, and options that this page does not know are left out. */
-export function optionFields({ options, second }, hasSecond) {
+export function optionFields({ name: effect, options, second }, hasSecond) {
   return options
     .filter(({ name }) => name in LABELS)
     .filter(({ name }) => second === "none" || !(hasSecond ? WITHOUT_SECOND : WITH_SECOND).has(name))
-    .map((option) => MAKERS[option.kind](text(LABELS[option.name]), option));
+    .map((option) => MAKERS[option.kind](text(LABELS[option.name]), { ...option, text: helpOf(effect, option) }));
+}
+
+/** What an option does, in the page's words; the service's are for programs. */
+function helpOf(effect, { name, text: words }) {
+  const key = HELP[`${effect}.${name}`];
+  return key ? text(key) : words;
 }
 
 const MAKERS = {

@@ -4,7 +4,7 @@ import { address, call, get, post } from "./api.js";
 import { ask } from "./dialogs.js";
 import { faceCanvas, middle } from "./face_canvas.js";
 import { prepare } from "./pictures.js";
-import { number, text } from "./texts.js";
+import { inOrder, number, text } from "./texts.js";
 import { el, field, icon, note, portrait, toast } from "./ui.js";
 
 /**
@@ -99,7 +99,7 @@ function refusal(why, name) {
  * @returns {Promise<object | undefined>} the service's document
  */
 export async function askWho({ picture, face, event }) {
-  const { people } = await get("people");
+  const people = (await get("people")).people.sort((a, b) => inOrder(a.name, b.name));
   const input = el("input", { name: "name", required: true, maxlength: 200, autocomplete: "off", autofocus: true });
   const choices = people.map((person) =>
     el(
@@ -118,7 +118,7 @@ export async function askWho({ picture, face, event }) {
   ].filter(Boolean);
   const submit = async (form) => {
     const name = form.get("name").trim();
-    if (event) return call("POST", `events/${encodeURIComponent(event.id)}/enrol`, { json: { name } });
+    if (event) return enrolEvent(event, name);
     const done = await post("people", { name, files: [picture], face: middle(face) });
     if (!done.faces.length && done.refused.length) throw refusal(done.refused[0], picture.name);
     return done;
@@ -131,6 +131,16 @@ export async function askWho({ picture, face, event }) {
     }
   }
   return done;
+}
+
+/** Enrols the face of an event. Its picture's file says nothing to people, nor does advice for files. */
+async function enrolEvent({ id }, name) {
+  try {
+    return await call("POST", `events/${encodeURIComponent(id)}/enrol`, { json: { name } });
+  } catch (error) {
+    if (error.code !== "bad_input") throw error;
+    throw Object.assign(error, { where: "", hint: text("who.other_event") });
+  }
 }
 
 /** Asks for a name; `save` sends it. */

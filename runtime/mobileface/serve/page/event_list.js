@@ -7,6 +7,7 @@ import { busyWith, button, el, emptyState, field, iconButton, note, portrait } f
 
 const PAGE = 30;
 const MOST = 300;
+const AGAIN_MILLISECONDS = 3000;
 const TYPES = {
   person_seen: "live.type_seen", unknown_seen: "live.type_unknown", left: "live.type_left",
 };
@@ -30,9 +31,9 @@ export function eventList({ signal, gallery }) {
   function add(event, first) {
     if (shown.has(event.id) || !fits(event)) return;
     const row = eventRow(event, gallery, () => forget(event.id));
+    const before = [...shown.keys()].filter((id) => id < event.id).sort().at(-1);
+    list.insertBefore(row, shown.get(before) ?? null);
     shown.set(event.id, row);
-    if (first) list.prepend(row);
-    else list.append(row);
     if (first && shown.size > MOST) forget(oldest());
     refresh();
   }
@@ -57,7 +58,11 @@ export function eventList({ signal, gallery }) {
     await busyWith(more, link, () => load());
   }
   for (const control of [camera, type]) control.addEventListener("change", restart);
-  follow(signal, link, (event) => {
+  const missed = async () => {
+    const { events } = await get("events", { camera: camera.value, type: type.value, limit: PAGE }, signal);
+    events.forEach((event) => add(event, true));
+  };
+  follow(signal, link, missed, (event) => {
     add(event, true);
     if (fits(event)) spoken.textContent = sentence(event);
   });
@@ -70,15 +75,35 @@ export function eventList({ signal, gallery }) {
   return { node, names, load: restart };
 }
 
-/** Listens to new events; says when the connection is lost. The browser connects again by itself. */
-function follow(signal, place, onevent) {
-  const source = new EventSource(address("events/stream"));
-  for (const name of Object.keys(TYPES)) {
-    source.addEventListener(name, (message) => onevent(JSON.parse(message.data)));
-  }
-  source.addEventListener("open", () => place.replaceChildren());
-  source.addEventListener("error", () => place.replaceChildren(note("warning", text("live.reconnecting"))));
-  signal.addEventListener("abort", () => source.close());
+/**
+ * Listens to new events; says when the connection is lost, and calls `onback` when it is back. The
+ * browser connects again by itself, except after an answer that is an error.
+ */
+function follow(signal, place, onback, onevent) {
+  let source;
+  let timer;
+  let lost = false;
+  const open = () => {
+    source = new EventSource(address("events/stream"));
+    for (const name of Object.keys(TYPES)) {
+      source.addEventListener(name, (message) => onevent(JSON.parse(message.data)));
+    }
+    source.addEventListener("open", () => {
+      place.replaceChildren();
+      if (lost) onback().catch(() => {});
+      lost = false;
+    });
+    source.addEventListener("error", () => {
+      lost = true;
+      place.replaceChildren(note("warning", text("live.reconnecting")));
+      if (source.readyState === EventSource.CLOSED && !signal.aborted) timer = setTimeout(open, AGAIN_MILLISECONDS);
+    });
+  };
+  open();
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    source.close();
+  });
 }
 
 function sentence({ type, name, camera, seconds }) {

@@ -3,7 +3,7 @@
 import { address, get } from "./api.js";
 import { enrolPhotos } from "./enrolment.js";
 import { picker } from "./pictures.js";
-import { text } from "./texts.js";
+import { inOrder, text } from "./texts.js";
 import { busyWith, button, el, emptyState, field, heading, noGallery, note, portrait } from "./ui.js";
 
 const MOST_FILES = 200;
@@ -35,14 +35,15 @@ export async function show({ root, service, signal }) {
   await refresh();
 }
 
-function peopleGrid(people) {
+function peopleGrid(found) {
+  const people = [...found].sort((a, b) => inOrder(a.name, b.name));
   const cards = people.map((person) =>
     el(
       "li", {},
       el(
         "a", { class: "card person-card", href: `#people/${person.person_id}` },
         portrait(address(`people/${person.person_id}/thumbnail`, { v: person.faces }), text("people.portrait", { name: person.name })),
-        el("strong", {}, person.name), el("span", { class: "help" }, text("people.faces", { count: person.faces })),
+        el("strong", { title: person.name }, person.name), el("span", { class: "help" }, text("people.faces", { count: person.faces })),
       ),
     ));
   const count = el("p", { class: "summary", role: "status" }, text("people.count", { count: people.length }));

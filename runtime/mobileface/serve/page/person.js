@@ -4,7 +4,7 @@ import { address, call, get } from "./api.js";
 import { ask } from "./dialogs.js";
 import { askName, enrolPhotos } from "./enrolment.js";
 import { picker } from "./pictures.js";
-import { day, number, text } from "./texts.js";
+import { day, inOrder, number, text } from "./texts.js";
 import { button, card, el, field, heading, icon, iconButton, portrait, toast } from "./ui.js";
 
 export async function show({ root, argument, signal, reload, title }) {
@@ -60,7 +60,8 @@ async function rename(person, reload) {
 
 async function merge(person) {
   const { people } = await get("people");
-  const others = people.filter((other) => other.person_id !== person.person_id);
+  const others = people.filter((other) => other.person_id !== person.person_id)
+    .sort((one, other) => inOrder(one.name, other.name));
   if (!others.length) {
     toast(text("person.nobody_else"), "info");
     return;

@@ -5,6 +5,11 @@ import { bytes, number, text } from "./texts.js";
 import { busyWith, button, card, el, errorNote, facts, heading, icon, table, waiting } from "./ui.js";
 
 const KINDS = { ok: "ok", note: "info", missing: "warning", failed: "bad" };
+const TASKS = {
+  detection: "task.detection", landmarks: "task.landmarks", attributes: "task.attributes",
+  embedding: "task.embedding", pose: "task.pose", segmentation: "task.segmentation",
+};
+const taskName = (task) => (task in TASKS ? text(TASKS[task]) : task);
 
 export async function show({ root, service, signal }) {
   const { version } = service;
@@ -47,7 +52,7 @@ function about(version) {
       [text("system.version"), version.version],
       [text("system.gallery"), yes(version.gallery)],
       [text("system.cameras"), number(version.cameras)],
-      [text("system.tasks"), Object.keys(version.models).join(", ")],
+      [text("system.tasks"), Object.keys(version.models).map(taskName).join(", ")],
     ]),
     el("p", {}, el("a", { href: address("openapi.json") }, text("system.api"))),
   );
@@ -58,7 +63,7 @@ function speedCard(signal) {
   const measure = button(text("system.measure"), () => busyWith(measure, result, async () => {
     result.replaceChildren(waiting(text("system.measuring")));
     const found = await get("system/speed", {}, signal);
-    const rows = Object.entries(found.tasks).map(([task, time]) => [task, text("system.milliseconds", { value: number(time, 1) })]);
+    const rows = Object.entries(found.tasks).map(([task, time]) => [taskName(task), text("system.milliseconds", { value: number(time, 1) })]);
     result.replaceChildren(
       el("p", { class: "score" }, el("strong", { class: "score-value" }, number(found.frames_per_second, 1)), el("span", {}, text("system.fps"))),
       facts(rows),
@@ -91,7 +96,7 @@ function findingRow({ kind, area, name, text: what, hint }) {
 function modelTable({ models }) {
   const licensed = models.some(({ license }) => license);
   const columns = [
-    [text("system.model"), (model) => model.name], [text("system.task"), (model) => model.task],
+    [text("system.model"), (model) => model.name], [text("system.task"), (model) => taskName(model.task)],
     ...(licensed ? [[text("system.licence"), (model) => model.license ?? ""]] : []),
     [text("system.precision"), (model) => model.precision],
     [text("system.size"), (model) => bytes(model.bytes)],

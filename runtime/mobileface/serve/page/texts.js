@@ -40,6 +40,9 @@ export function number(value, decimals = 0, least = decimals) {
   return new Intl.NumberFormat("en", { ...digits, signDisplay: "negative" }).format(value);
 }
 
+/** Compares names for sorting as people expect it: Ann, bob, Person 2, Person 10. */
+export const inOrder = new Intl.Collator("en", { numeric: true }).compare;
+
 /** A size in bytes. */
 export function bytes(value) {
   return value >= 1e6
