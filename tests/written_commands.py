@@ -22,6 +22,9 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "mobileface serve --gallery people.gallery": (
         "mobileface serve --gallery served.gallery --check",
     ),
+    "mobileface serve --gallery people.gallery --camera 0": (
+        "mobileface serve --gallery served.gallery --camera 0 --check",
+    ),
     # README.md, docs/board.md, docs/convert.md
     "mobileface-convert all": (
         f"mobileface-convert all --source {SOURCE} --only identification_v3",

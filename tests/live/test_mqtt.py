@@ -155,6 +155,19 @@ def test_discovery_and_birth(hub: Hub, listener: Listener) -> None:
 
 
 @pytest.mark.needs_mosquitto
+@pytest.mark.parametrize("off", ["", None])
+def test_no_discovery(broker: Broker, listener: Listener, tmp_path: Path, off: str | None) -> None:
+    cameras = [CameraOptions("front", str(tmp_path / "none.mp4"))]
+    options = MqttOptions("127.0.0.1", broker.port, discovery=off)
+    hub = Hub(cameras, EventOptions(), options, None, None)  # type: ignore[arg-type]
+    hub.start()
+    wait_for(lambda: listener.last.get("mobileface/status") == "online")
+    hub.close()
+    assert listener.last["mobileface/front/person"] == "nobody"
+    assert not [topic for topic in listener.last if topic.startswith("homeassistant/")]
+
+
+@pytest.mark.needs_mosquitto
 def test_a_broker_that_comes_back_gets_what_was_missed(
     hub: Hub, broker: Broker, listener: Listener
 ) -> None:

@@ -121,6 +121,22 @@ def test_enrolment_is_that_of_the_command(
     assert hashes == [hashlib.sha256(path.read_bytes()).hexdigest() for path in photos]
 
 
+def test_a_hint_names_the_form_field(client: httpx.Client, tmp_path: Path) -> None:
+    """The command's names the option; other services' routes, which have no field, name none."""
+    pair = tmp_path / "pair.jpg"
+    cv2.imwrite(str(pair), np.hstack([read_image(PORTRAIT)] * 2))
+    files = [("files", ("pair.jpg", pair.read_bytes()))]
+    error = client.post(PEOPLE, data={"name": "Ann"}, files=files).json()["error"]
+    assert error["what"].startswith("2 faces found")
+    assert "or choose one with face: largest" in error["hint"]
+    assert "--" not in error["hint"]
+    chosen = client.post(PEOPLE, data={"name": "Ann", "face": "0"}, files=files)
+    assert chosen.status_code == 201, chosen.text
+    route = "/v1/vision/face/register"
+    answer = client.post(route, data={"userid": "Ben"}, files=[("image", files[0][1])]).json()
+    assert answer["error"].endswith("use an image with exactly one face")
+
+
 def test_rename_merge_and_remove(client: httpx.Client, photos: list[Path], server: Running) -> None:
     first = enrolled(client, "Ann", photos[0])["person_id"]
     second = enrolled(client, "Anne", *photos)["person_id"]

@@ -92,7 +92,7 @@ class MqttOptions:
         user: User name; None for none.
         password_file: File with the password; None for none.
         topic: First part of all topics.
-        discovery: First part of Home Assistant's discovery topics; None switches discovery off.
+        discovery: First part of Home Assistant's discovery topics; None or "" switches it off.
         tls: Use TLS, with the certificates that the system trusts.
     """
 
@@ -109,6 +109,6 @@ class MqttOptions:
             raise InputError("must not be empty", where="mqtt, host")
         if not 1 <= self.port <= 65535:
             raise InputError(f"{self.port} is no port", where="mqtt, port")
-        for name, topic in (("topic", self.topic), ("discovery", self.discovery)):
+        for name, topic in (("topic", self.topic), ("discovery", self.discovery or None)):
             if topic is not None and not _TOPIC.fullmatch(topic):
                 raise InputError("is no MQTT topic", where=f"mqtt, {name}")

@@ -146,7 +146,7 @@ class MqttPublisher:
             self._say(f"refused the connection ({code})")
             return
         self._connected, self._said = True, False
-        if self._options.discovery is not None:
+        if self._options.discovery:
             client.subscribe(f"{self._options.discovery}/status", qos=1)
         self._announce()
 
@@ -163,7 +163,7 @@ class MqttPublisher:
     def _announce(self) -> None:
         """Says that the cameras are there, what they are, and who is before them."""
         for camera in self._cameras:
-            if self._options.discovery is not None:
+            if self._options.discovery:
                 for topic, entity in self._entities(camera):
                     self._client.publish(topic, json.dumps(entity), retain=True)
             self._publish_person(camera)
