@@ -137,3 +137,21 @@ def test_what_is_not_its_own_stays(tmp_path: Path) -> None:
     assert folder.is_dir()
     assert again.snapshot(first.id) is None
     assert f"{first.day}.jsonl" not in found
+
+
+def test_a_killed_process_leaves_no_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files of pictures are removed by the next start; nobody would find them later."""
+    log = opened(tmp_path)
+    written = log.add(event(log), PICTURES)
+    left: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda self, _: left.append(self))
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        log.add(event(log), PICTURES)
+    assert {path.read_bytes() for path in left} == set(PICTURES.values())
+    foreign = tmp_path / written.day / ".notes.abcdefgh.jpg"
+    foreign.touch()
+    opened(tmp_path)
+    assert not any(path.exists() for path in left)
+    assert foreign.exists()
+    assert opened(tmp_path).snapshot(written.id) == PICTURES["snapshot"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mobileface.serve import api_keys
 from mobileface.serve.api_keys import ApiKeys
 from mobileface.serve.settings import ServeSettings, read_settings
 
-from .raw import exchange, form, request
+from .raw import exchange, form, request, until
 from .running import Running, serving
 
 KEY, OTHER = "k" * 10 + "0123456789", "m" * 10 + "0123456789"
@@ -251,6 +252,23 @@ def test_a_session_stands_for_the_key(keyed: Running) -> None:
         assert client.get("/api/v1/version").status_code in (401, 429)
     for cookie in ("mobileface_session=", "mobileface_session=\x7f", "=;=", '"', "a" * 9000):
         assert status(keyed, "GET", "/api/v1/version", Cookie=cookie) in (400, 401, 429)
+
+
+def test_streams_end_with_their_session(keyed: Running) -> None:
+    own = {"X-Mobileface": "1", "Sec-Fetch-Site": "same-origin"}
+    with keyed.client(headers=own) as client, keyed.client(headers={"x-api-key": KEY}) as other:
+        client.post("/api/v1/session", json={"key": KEY}).raise_for_status()
+        stream = "/api/v1/events/stream"
+        with client.stream("GET", stream) as answer, other.stream("GET", stream) as kept:
+            lines = answer.iter_bytes()
+            assert next(lines).startswith(b"retry")
+            start = time.monotonic()
+            client.delete("/api/v1/session").raise_for_status()
+            assert list(lines) == []
+            print(f"ended after {time.monotonic() - start:.3f} s")
+            assert time.monotonic() - start < 2
+            assert next(kept.iter_bytes()).startswith(b"retry")
+            until(lambda: keyed.service.streams.count == 1)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,9 @@ Kind = Literal["snapshot", "face"]
 
 _SUFFIXES: dict[Kind, str] = {"snapshot": ".jpg", "face": ".face.jpg"}
 _DAY = re.compile(r"[0-9]{8}")
+_LEFTOVER = re.compile(r"\.([0-9]{8}T[\w.-]+?)(\.face)?\.[a-z0-9_]{8}\.jpg")
+"""A picture that was being written when the process was killed; see `host.files.replacing`."""
+
 _MOST_BYTES_A_DAY = 256_000_000
 """Size up to which a day's file is read."""
 
@@ -226,6 +229,9 @@ class EventFiles:
                 _log.warning("%s: cannot be read (%s)", folder, reason(error))
                 continue
             for path in paths:
+                left = _LEFTOVER.fullmatch(path.name)
+                if left is not None and is_event_id(left[1]) and _is_file(path):
+                    _remove(path)
                 name = path.name.removesuffix(".jpg").removesuffix(".face")
                 its = path.name.endswith(".jpg") and is_event_id(name) and name[:8] == day
                 if its and _is_file(path):

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..host.ending import remove_leftovers
 from ..host.files import reason
 from .http.app import Application
+from .http.body_limits import HEAD_BYTES
 from .http.connections import connection_class
 from .service import Service
 from .settings import ServeSettings
@@ -27,9 +28,6 @@ __all__ = ["Server", "check_address", "run_server"]
 
 _BACKLOG = 128
 _KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 15, 3
-_HEAD_BYTES = 32 * 1024
-"""Most bytes of a request's line and headers."""
-
 _SAME_REQUEST = 0.5
 """Seconds within which further signals count as the first one, see `mobileface.host.ending`."""
 
@@ -60,7 +58,7 @@ class Server(uvicorn.Server):
             server_header=False,
             lifespan="off",
             proxy_headers=False,
-            h11_max_incomplete_event_size=_HEAD_BYTES,
+            h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

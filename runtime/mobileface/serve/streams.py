@@ -26,9 +26,17 @@ BOUNDARY = "frame"
 
 
 class Place:
-    """One of the places for long answers; made on the event loop."""
+    """One of the places for long answers; made on the event loop.
 
-    def __init__(self) -> None:
+    Args:
+        allowed: Whether the client may still have the answer, whose session may end.
+
+    Attributes:
+        allowed: The same.
+    """
+
+    def __init__(self, allowed: Callable[[], bool]) -> None:
+        self.allowed = allowed
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
@@ -68,15 +76,18 @@ class Streams:
         """Number of answers that run."""
         return len(self._places)
 
-    def enter(self) -> Place:
+    def enter(self, allowed: Callable[[], bool] = lambda: True) -> Place:
         """Takes a place; call `leave` at the end.
+
+        Args:
+            allowed: Whether the client may still have the answer.
 
         Raises:
             BusyError: If all are taken, or the service ends.
         """
         if self.ended or len(self._places) >= self._most:
             raise BusyError(f"{len(self._places)} streams are open", hint="close another one")
-        place = Place()
+        place = Place(allowed)
         self._places.add(place)
         return place
 
@@ -91,9 +102,17 @@ class Streams:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._encoders, function, annotated)
 
+    def go_on(self, place: Place) -> bool:
+        """False once an answer is to end."""
+        return not self.ended and place.allowed()
+
     def end(self) -> None:
         """Ends all answers; call it on the event loop."""
         self.ended = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Has all answers see whether they go on; call it on the event loop."""
         for place in self._places:
             place.wake()
 
@@ -116,7 +135,7 @@ async def picture_parts(
         fps: Most pictures per second; None for all.
     """
     sent, due = 0, 0.0
-    while not streams.ended:
+    while streams.go_on(place):
         pause = due - monotonic() if camera.picture.number > sent else _HEARTBEAT_SECONDS
         if pause > 0:
             await place.wait(pause)
@@ -152,12 +171,12 @@ async def event_lines(
         for event in reversed(log.recent(after=last, limit=1_000_000)):
             last = event.id
             yield _event_text(event)
-    while not streams.ended:
+    while streams.go_on(place):
         event_or_none = waiting()
         if event_or_none is not None:
             if last is None or event_or_none.id > last:
                 yield _event_text(event_or_none)
-        elif not await place.wait(_HEARTBEAT_SECONDS) and not streams.ended:
+        elif not await place.wait(_HEARTBEAT_SECONDS) and streams.go_on(place):
             yield b": still here\n\n"
 
 

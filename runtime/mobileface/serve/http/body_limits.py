@@ -12,7 +12,10 @@ from ..work_queue import set_leaving
 from .client_forms import formed_answer
 from .failures import Problem
 
-__all__ = ["BodyLimits"]
+__all__ = ["HEAD_BYTES", "BodyLimits"]
+
+HEAD_BYTES = 32 * 1024
+"""Most bytes of a request's line and headers. The parser checks only heads that come in parts."""
 
 _DRAIN_SECONDS = 2.0
 """Time in which what is left of a body is dropped after an answer: a client that still sends when
@@ -65,7 +68,9 @@ class _Body:
         self._owner, self._limits = owner, owner.limits
         self._receive, self._send = receive, send
         self._length, self._chunked = 0, False
+        self._head = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
         for name, value in scope["headers"]:
+            self._head += len(name) + len(value)
             if name == b"content-length":
                 # The protocol has checked that these are digits; more than 20 are too many anyway.
                 self._length = int(value[:20])
@@ -79,6 +84,8 @@ class _Body:
 
     def problem(self) -> Problem | None:
         """What the headers say is wrong."""
+        if self._head > HEAD_BYTES:
+            return _closing(f"line and headers have more than {HEAD_BYTES:,} bytes")
         if self._chunked and self._length:
             # One of two servers in a row may believe the one, the other the other (smuggling).
             return _closing("both Content-Length and Transfer-Encoding are given")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from ...live.camera import LiveCamera
@@ -12,6 +12,7 @@ from ..service import Service
 from ..streams import BOUNDARY, picture_parts
 from .answers import ERRORS, TheService, errors
 from .failures import Problem
+from .guard import still_allowed
 from .long_answers import LongAnswer
 
 __all__ = ["router"]
@@ -81,13 +82,14 @@ async def camera_snapshot(service: TheService, name: str, annotated: Annotation 
 )
 async def camera_stream(
     service: TheService,
+    request: Request,
     name: str,
     annotated: Annotation = True,
     fps: Annotated[float | None, Query(gt=0, le=100, description="Most pictures a second")] = None,
 ) -> Response:
     """The pictures of a camera, one after the other (MJPEG); slow clients get fewer."""
     camera = require_camera(service, name)
-    place = service.streams.enter()
+    place = service.streams.enter(still_allowed(service, request.headers))
 
     def ended() -> None:
         camera.picture.unwatch(place.wake)

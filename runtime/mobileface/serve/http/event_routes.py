@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from ...live.camera_events import EventType, is_event_id
@@ -12,6 +12,7 @@ from .. import people
 from ..streams import event_lines
 from .answers import ERRORS, TheService, errors
 from .failures import Problem
+from .guard import still_allowed
 from .long_answers import LongAnswer
 from .people_routes import Enrolled, NewName
 
@@ -78,11 +79,13 @@ async def list_events(
     responses=errors(media=["text/event-stream"]),
 )
 async def event_stream(
-    service: TheService, last_event_id: Annotated[str | None, Header(max_length=100)] = None
+    service: TheService,
+    request: Request,
+    last_event_id: Annotated[str | None, Header(max_length=100)] = None,
 ) -> Response:
     """Events as they come (server-sent events); ``Last-Event-ID`` resumes after one."""
     last = last_event_id if last_event_id and is_event_id(last_event_id) else None
-    place = service.streams.enter()
+    place = service.streams.enter(still_allowed(service, request.headers))
     log = service.live.events
     subscriber = log.subscribe(place.wake)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from time import monotonic
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from ..settings import is_loopback
 from .client_forms import formed_answer
 from .failures import Problem
 
-__all__ = ["COOKIE", "Guard", "key_of", "token_of"]
+__all__ = ["COOKIE", "Guard", "key_of", "still_allowed", "token_of"]
 
 COOKIE = "mobileface_session"
 
@@ -141,6 +142,14 @@ def token_of(headers: Headers) -> str | None:
     except CookieError:
         return None
     return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def still_allowed(service: Service, headers: Headers) -> Callable[[], bool]:
+    """Whether a long answer may go on: not after the end of the session that it was asked with."""
+    token = token_of(headers)
+    if not service.keys.required or not service.sessions.accept(token):
+        return lambda: True
+    return lambda: service.sessions.accept(token)
 
 
 def _host_name(host: str) -> str:

@@ -105,7 +105,8 @@ async def sign_in(
 
 @router.delete("/api/v1/session", responses=ERRORS)
 async def sign_out(service: TheService, request: Request, response: Response) -> SessionState:
-    """Ends the browser's session."""
+    """Ends the browser's session, and the streams that it has open."""
     service.sessions.close(token_of(request.headers))
+    service.streams.wake()
     response.delete_cookie(COOKIE)
     return SessionState(required=service.keys.required, signed_in=False)
