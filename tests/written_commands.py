@@ -25,6 +25,11 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "mobileface serve --gallery people.gallery --camera 0": (
         "mobileface serve --gallery served.gallery --camera 0 --check",
     ),
+    "mobileface serve --host 0.0.0.0 --api-key-file api_keys --gallery people.gallery "
+    "--camera front=0": (
+        "mobileface serve --host 0.0.0.0 --api-key-file api_keys --gallery served.gallery "
+        "--camera front=0 --check",
+    ),
     # README.md, docs/board.md, docs/convert.md
     "mobileface-convert all": (
         f"mobileface-convert all --source {SOURCE} --only identification_v3",

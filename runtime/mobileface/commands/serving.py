@@ -125,10 +125,11 @@ def _found(settings: ServeSettings, service: Service) -> Iterator[tuple[str, str
     for task, models in service.analyzer.models.items():
         yield task, ", ".join(models)
     for task, why in service.analyzer.missing.items():
-        yield task, f"missing: {why}"
+        yield task, f"not loaded: {why}"
     if service.has_gallery:
         with service.gallery() as gallery:
-            yield "gallery", f"{gallery.path}: {len(gallery)} people"
+            count = len(gallery)
+            yield "gallery", f"{gallery.path}: {count} {'person' if count == 1 else 'people'}"
     elif settings.gallery is not None:
         yield "gallery", f"{settings.gallery}: will be created"
     else:

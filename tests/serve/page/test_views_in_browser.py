@@ -175,7 +175,7 @@ def test_a_key_is_asked_for(visit: Open, tmp_path: Path) -> None:
         field = tab.page.get_by_label("API key")
         field.fill("a wrong key")
         tab.page.keyboard.press("Enter")
-        tab.page.get_by_role("alert").get_by_text("no valid API key").wait_for()
+        tab.page.get_by_role("alert").get_by_text("does not know this key").wait_for()
         field.fill(KEY)
         tab.page.keyboard.press("Enter")
         tab.page.get_by_role("heading", name="Live", exact=True).wait_for()

@@ -109,9 +109,19 @@ async function askForKey() {
   await ask({
     title: text("sign_in.title"), closable: false, action: text("sign_in.action"),
     body: [el("p", {}, text("sign_in.lead")), field(text("sign_in.key"), key, text("sign_in.help"))],
-    submit: (form) => call("POST", "session", { json: { key: form.get("key") } }),
+    submit: (form) => tryKey(form.get("key")),
   });
   return true;
+}
+
+/** Signs in. What the service says about a wrong key is for programs. */
+async function tryKey(key) {
+  try {
+    return await call("POST", "session", { json: { key } });
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    throw Object.assign(error, { what: text("sign_in.wrong"), where: "", hint: text("sign_in.wrong_hint") });
+  }
 }
 
 handlers.signIn = signIn;

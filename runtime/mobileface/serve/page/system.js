@@ -96,7 +96,7 @@ function findingRow({ kind, area, name, text: what, hint }) {
 function modelTable({ models }) {
   const licensed = models.some(({ license }) => license);
   const columns = [
-    [text("system.model"), (model) => model.name], [text("system.task"), (model) => taskName(model.task)],
+    [text("system.model"), (model) => model.name], [text("system.task"), (model) => model.task],
     ...(licensed ? [[text("system.licence"), (model) => model.license ?? ""]] : []),
     [text("system.precision"), (model) => model.precision],
     [text("system.size"), (model) => bytes(model.bytes)],
