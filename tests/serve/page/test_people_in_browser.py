@@ -165,3 +165,15 @@ def decoded(data: bytes) -> cv2.typing.MatLike:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None
     return image
+
+
+def test_names_are_sorted_as_people_do(visit: Open, empty: Running, portrait: bytes) -> None:
+    with empty.client() as client:
+        for name in ("Person 10", "bob", "Person 2", "Ann", "Äbbi"):
+            files = {"files": (f"{name}.jpg", portrait)}
+            client.post("/api/v1/people", data={"name": name}, files=files).raise_for_status()
+    tab = visit(empty)
+    tab.go("people")
+    tab.has(".person-card", 5)
+    names = tab.page.locator(".person-card strong").all_inner_texts()
+    assert names == ["Äbbi", "Ann", "bob", "Person 2", "Person 10"]

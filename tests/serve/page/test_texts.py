@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mobileface.serve.effects_on_request import EFFECTS
 from mobileface.serve.http.page_routes import FOLDER
 
 TEXTS: dict[str, dict[str, Any]] = json.loads((FOLDER / "texts" / "en.json").read_text("utf-8"))
@@ -100,3 +101,16 @@ def test_plurals_have_the_forms_of_english() -> None:
     forms = [set(text) for names in TEXTS.values() for text in names.values() if type(text) is dict]
     assert len(forms) > 5
     assert all(form == {"one", "other"} for form in forms)
+
+
+def test_each_number_and_colour_of_an_effect_is_explained_to_people() -> None:
+    """What the service says about an option is for programs."""
+    script = (FOLDER / "effect_options.js").read_text("utf-8")
+    explained = set(re.findall(r'"(\w+\.\w+)": "help\.', script))
+    options = {
+        f"{name}.{option.name}"
+        for name, effect in EFFECTS.items()
+        for option in effect.options
+        if option.kind == "number" or option.name == "color"
+    }
+    assert explained == options

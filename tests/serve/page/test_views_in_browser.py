@@ -214,3 +214,22 @@ def side_by_side(pictures: list[bytes]) -> bytes:
     return cv2.imencode(".jpg", cv2.hconcat([image for image in images if image is not None]))[
         1
     ].tobytes()
+
+
+def test_checks_go_on_when_the_system_view_is_left(visit: Open, own: Running) -> None:
+    """The service makes one at a time: coming back waits for that, instead of being refused."""
+    tab, asked, held = visit(own), [], []
+
+    def hold(route: Any) -> None:
+        asked.append(route.request.url)
+        held.append(route)
+
+    tab.page.route("**/api/v1/system/doctor", hold)
+    tab.go("system")
+    tab.page.get_by_text("Checking…").first.wait_for()
+    tab.go("people")
+    tab.go("system")
+    tab.page.locator("table").wait_for()
+    assert len(asked) == 1
+    held[0].fulfill(json={"healthy": True, "findings": []})
+    tab.page.get_by_text("Everything works.").wait_for()

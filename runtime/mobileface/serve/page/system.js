@@ -21,7 +21,7 @@ export async function show({ root, service, signal }) {
     doctor, models,
   );
   await Promise.all([
-    part(doctor, async () => doctorParts(await get("system/doctor", {}, signal))),
+    part(doctor, async () => doctorParts(await examined())),
     part(models, async () => [modelTable(await get("system/models", {}, signal))]),
   ]);
 }
@@ -33,6 +33,16 @@ async function part(place, make) {
   } catch (error) {
     if (error.name !== "AbortError") place.replaceChildren(place.firstChild, errorNote(error));
   }
+}
+
+let examining = null;
+
+/** The service's checks; it makes one at a time, also when this view is left and shown again. */
+function examined() {
+  examining ??= get("system/doctor").finally(() => {
+    examining = null;
+  });
+  return examining;
 }
 
 function signOut({ session }) {
