@@ -75,6 +75,21 @@ def test_a_visit(visit: Path, analyzer: FaceAnalyzer, every: int) -> None:
     assert state.people == ()
 
 
+def test_a_slow_machine(tmp_path: Path, analyzer: FaceAnalyzer) -> None:
+    """Frames 1.4 s apart: who is not found in one of them has not left."""
+    portrait = cv2.resize(np.asarray(cv2.imread(str(ROOT / "docs/astronaut.jpg"))), (320, 320))
+    empty = np.full((320, 320, 3), 90, np.uint8)
+    with VideoWriter(tmp_path / "slow.avi", 0.7, 320, 320) as video:
+        for number in range(20):
+            there = 2 <= number <= 12 and number != 7
+            video.write(np.asarray(portrait, np.uint8) if there else empty)
+    _, log = play(tmp_path / "slow.avi", analyzer, motion=False)
+    left, seen = log.recent()
+    assert (seen.type, left.type) == ("unknown_seen", "left")
+    print(f"stayed {left.seconds:.2f} s of {10 / 0.7:.2f}")
+    assert abs(left.seconds - 10 / 0.7) < 0.1
+
+
 def test_without_the_gate_all_frames_are_analysed(visit: Path, analyzer: FaceAnalyzer) -> None:
     camera, log = play(visit, analyzer, motion=False)
     assert camera.state().still == 0

@@ -159,7 +159,7 @@ def test_ready(tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert answer.json() == {
             "ready": False,
-            "reasons": ["the gallery: cannot be read (No such file or directory)"],
+            "reasons": ["the gallery: was removed or replaced while it is in use"],
         }
         (tmp_path / "moved").rename(path)
         assert client.get("/ready").status_code == 200

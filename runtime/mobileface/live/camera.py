@@ -31,7 +31,7 @@ _log = logging.getLogger("mobileface.live")
 
 _TAKE_SECONDS = 0.25
 _ENDED_SECONDS = 1.0
-"""A track that was not seen for so long has ended."""
+"""A track that was not seen for so long has ended; or for 2.5 frames, if they take longer."""
 
 _SILENT_SECONDS = 3.0
 """Without a frame for so long, everybody has left."""
@@ -100,6 +100,7 @@ class LiveCamera:
         self._frame: CapturedFrame | None = None
         self._analysed = self._checked = -math.inf
         self._times: deque[float] = deque(maxlen=50)
+        self._patience = 0.0
         self._still = self._skipped = self._looks = 0
         self._size = (0, 0)
         self._people: tuple[Seen, ...] = ()
@@ -227,6 +228,7 @@ class LiveCamera:
             self.picture.put(frame.number, frame.image, ())
             self._leave(frame.taken)
             return
+        self._patience = 2.5 * min(frame.taken - self._analysed, _SILENT_SECONDS)
         self._analysed, self._looks = frame.taken, 0
         self._observers.frame(self.name, "analysed")
         found = follower(frame.image, time=frame.taken)
@@ -285,9 +287,10 @@ class LiveCamera:
 
     def _leave(self, now: float) -> None:
         """Ends tracks and people that were not seen for a while."""
-        for votes in [v for v in self._votes.values() if now - v.seen >= _ENDED_SECONDS]:
+        ended = max(_ENDED_SECONDS, self._patience)
+        for votes in [v for v in self._votes.values() if now - v.seen >= ended]:
             self._end(votes)
-        for person in self._presences.left(now):
+        for person in self._presences.left(now, self._patience):
             self._announce_left(person)
 
     def _end(self, votes: TrackVotes) -> None:
@@ -308,7 +311,7 @@ class LiveCamera:
         self._frame, self._follower = None, None
         for votes in list(self._votes.values()):
             self._end(votes)
-        for person in self._presences.left(self._clock.monotonic(), all_of_them=True):
+        for person in self._presences.left(math.inf):
             self._announce_left(person)
         self._tell_people()
 

@@ -115,11 +115,15 @@ class Presences:
             found.seen, found.seen_at = votes.seen, votes.seen_at
             found.bbox, found.det_score = bbox, det_score
 
-    def left(self, now: float, *, all_of_them: bool = False) -> list[Presence]:
-        """Those who have left by now, and were announced."""
-        gone = [
-            person for person in self.present if all_of_them or now - person.seen >= _LEFT_SECONDS
-        ]
+    def left(self, now: float, patience: float = 0.0) -> list[Presence]:
+        """Those who have left by now, and were announced.
+
+        Args:
+            now: When, by the clock's `monotonic`; infinity: all of them.
+            patience: Seconds in which nobody has left yet, if more than two.
+        """
+        most = max(_LEFT_SECONDS, patience)
+        gone = [person for person in self.present if now - person.seen >= most]
         for person in gone:
             self._drop(person)
         return [person for person in gone if person.announced]
