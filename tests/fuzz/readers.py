@@ -38,6 +38,7 @@ from tests.convert.frontends.dlib_writer import random_shape_predictor, shape_pr
 
 from .model_readers import MODEL_READERS
 from .reader import Reader
+from .service_readers import SERVICE_READERS
 
 __all__ = ["READERS"]
 
@@ -230,6 +231,7 @@ READERS = (
     Reader("external", _onnx, has_external_weights, ".onnx"),
     Reader("stored_spec", _stored_specs, read_stored_spec, ".onnx"),
     *MODEL_READERS,
+    *SERVICE_READERS,
 )
 
 

@@ -13,6 +13,7 @@ from ..errors import InputError
 __all__ = ["CameraOptions", "EventOptions", "MqttOptions"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_MOST_DAYS = 36_500
 _TOPIC = re.compile(r"[^\x00-\x1f#+/\x7f-\x9f][^\x00-\x1f#+\x7f-\x9f]{0,127}")
 
 
@@ -74,8 +75,8 @@ class EventOptions:
     stdout: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep_days < math.inf:
-            raise InputError("must be a positive number", where="events, keep_days")
+        if not 0 < self.keep_days <= _MOST_DAYS:
+            raise InputError(f"must be above 0 and at most {_MOST_DAYS}", where="events, keep_days")
         if self.keep_bytes < 0:
             raise InputError("must not be negative", where="events, keep_bytes")
         if not 0 <= self.cooldown < math.inf:
