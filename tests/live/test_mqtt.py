@@ -24,14 +24,17 @@ from .test_event_log import event
 
 
 class Broker:
-    """mosquitto on a free port, which can be stopped and started again."""
+    """mosquitto on a free port, which can be stopped and started again.
 
-    def __init__(self, folder: Path) -> None:
+    If root starts it, it stays root: else it could not keep its sessions in the folder.
+    """
+
+    def __init__(self, folder: Path, access: str = "allow_anonymous true\n") -> None:
         with socket.create_server(("127.0.0.1", 0)) as place:
             self.port: int = place.getsockname()[1]
         self._settings = folder / "mosquitto.conf"
         self._settings.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
+            f"user root\nlistener {self.port} 127.0.0.1\n{access}"
             f"persistence true\npersistence_location {folder}/\n"
         )
         self._process: subprocess.Popen[bytes] | None = None

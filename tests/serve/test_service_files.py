@@ -102,7 +102,10 @@ def test_all_name_the_same_paths() -> None:
         f"{STATE}/models",
         *PATHS.values(),
     }
-    assert set(named) <= known | {"/etc/mobileface/gallery_key", "/etc/mobileface/mqtt_password"}
+    secrets = {
+        f"/etc/mobileface/{name}" for name in ("gallery_key", "mqtt_password", "mqtt_ca.pem")
+    }
+    assert set(named) <= known | secrets
 
 
 def test_nobody_else_reaches_it_by_default() -> None:

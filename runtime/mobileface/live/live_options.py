@@ -95,6 +95,7 @@ class MqttOptions:
         topic: First part of all topics.
         discovery: First part of Home Assistant's discovery topics; None or "" switches it off.
         tls: Use TLS, with the certificates that the system trusts.
+        ca_file: Certificates in PEM that TLS trusts instead, such as a household's own.
     """
 
     host: str
@@ -104,6 +105,7 @@ class MqttOptions:
     topic: str = "mobileface"
     discovery: str | None = "homeassistant"
     tls: bool = False
+    ca_file: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.host:

@@ -21,6 +21,7 @@ import contextlib
 import json
 import logging
 import re
+import ssl
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -117,20 +118,31 @@ class MqttPublisher:
                 where="mqtt",
                 hint="run: pip install 'mobileface[mqtt]'",
             ) from error
-        options = self._options
+        options, trusted = self._options, self._tls()
         client = Client(CallbackAPIVersion.VERSION2)
         client.max_queued_messages_set(_MOST_WAITING)
         client.reconnect_delay_set(1, _LONGEST_PAUSE)
         client.will_set(f"{options.topic}/status", "offline", qos=1, retain=True)
         if options.user is not None:
             client.username_pw_set(options.user, self._password())
-        if options.tls:
-            client.tls_set()
+        if trusted is not None:
+            client.tls_set_context(trusted)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = lambda *_: self._say("cannot be reached")
         client.on_message = lambda *_: self._announce()
         return client
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """What TLS trusts; None without TLS."""
+        if not self._options.tls:
+            return None
+        path = self._options.ca_file
+        try:
+            return ssl.create_default_context(cafile=path)
+        except OSError as error:  # also if it holds no certificate
+            text = f"cannot be used as certificates ({reason(error)})"
+            raise InputError(text, where=str(path)) from error
 
     def _password(self) -> str | None:
         path = self._options.password_file

@@ -242,10 +242,10 @@ def _with_folder(settings: ServeSettings, folder: Path, given: set[str]) -> Serv
         changed["events"] = dataclasses.replace(
             settings.events, folder=folder / settings.events.folder
         )
-    if settings.mqtt is not None and settings.mqtt.password_file is not None:
-        changed["mqtt"] = dataclasses.replace(
-            settings.mqtt, password_file=folder / settings.mqtt.password_file
-        )
+    if settings.mqtt is not None:
+        files = {name: getattr(settings.mqtt, name) for name in ("password_file", "ca_file")}
+        there = {name: folder / path for name, path in files.items() if path is not None}
+        changed["mqtt"] = dataclasses.replace(settings.mqtt, **there)
     return dataclasses.replace(settings, **changed)
 
 

@@ -1,0 +1,107 @@
+"""Brokers that ask for a password and speak TLS: a real one, with certificates made here."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mobileface.errors import InputError
+from mobileface.live.live_options import MqttOptions
+from mobileface.live.mqtt import MqttPublisher
+
+from .test_mqtt import Broker, wait_for
+
+pytestmark = pytest.mark.needs_mosquitto
+
+PASSWORD = "a pass word, äöü"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that only itself vouches for, and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
+    found, key = folder / "broker.pem", folder / "broker.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(found)]
+    subprocess.run(command, check=True, capture_output=True)
+    return found, key
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, certificate: tuple[Path, Path]) -> Iterator[Broker]:
+    """A broker with TLS and one user."""
+    program = shutil.which("mosquitto_passwd")
+    assert program is not None, "apt-get install mosquitto"
+    users = tmp_path / "users"
+    users.touch()
+    subprocess.run([program, "-b", str(users), "mobileface", PASSWORD], check=True)
+    made = Broker(
+        tmp_path,
+        f"allow_anonymous false\npassword_file {users}\n"
+        f"certfile {certificate[0]}\nkeyfile {certificate[1]}\n",
+    )
+    yield made
+    made.stop()
+
+
+def options(broker: Broker, folder: Path, password: str, ca_file: Path | None) -> MqttOptions:
+    secret = folder / "password"
+    secret.write_text(password + "\n", encoding="utf-8")
+    return MqttOptions("127.0.0.1", broker.port, "mobileface", secret, tls=True, ca_file=ca_file)
+
+
+def test_password_and_own_certificate(
+    guarded: Broker, tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    publisher = MqttPublisher(options(guarded, tmp_path, PASSWORD, certificate[0]), ["front"])
+    publisher.start()
+    try:
+        wait_for(lambda: publisher.connected)
+    finally:
+        publisher.close()
+
+
+# paho leaves a socket whose handshake failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("password", "trusted", "said"),
+    [("wrong", True, "Not authorized"), (PASSWORD, False, "cannot be reached")],
+)
+def test_it_says_once_why_not(
+    guarded: Broker,
+    tmp_path: Path,
+    certificate: tuple[Path, Path],
+    caplog: pytest.LogCaptureFixture,
+    password: str,
+    trusted: bool,
+    said: str,
+) -> None:
+    found = options(guarded, tmp_path, password, certificate[0] if trusted else None)
+    publisher = MqttPublisher(found, ["front"])
+    publisher.start()
+    try:
+        wait_for(lambda: bool(caplog.records))
+        assert not publisher.connected
+    finally:
+        publisher.close()
+    gc.collect()
+    texts = [record.getMessage() for record in caplog.records]
+    print(texts)
+    assert len(texts) == 1
+    assert said in texts[0]
+    assert password not in texts[0]
+
+
+def test_what_is_no_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    for content in (None, b"no certificate"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(InputError, match=r"ca\.pem: cannot be used as certificates"):
+            MqttPublisher(MqttOptions("127.0.0.1", tls=True, ca_file=path), ["front"])
