@@ -173,3 +173,11 @@ def test_ready(tmp_path: Path) -> None:
 def test_ready_without_a_gallery() -> None:
     with serving() as server, server.client() as client:
         assert client.get("/ready").json() == {"ready": True, "reasons": []}
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_monitors_may_ask_for_the_head_alone(running: Running, path: str) -> None:
+    with running.client() as client:
+        whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]

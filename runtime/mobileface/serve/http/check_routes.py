@@ -85,6 +85,7 @@ class Speed(BaseModel):
     frames_per_second: float = Field(description="Images with one face through all tasks")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     responses={503: {"model": Ready, "description": "Not ready: ``reasons`` says why"}},

@@ -50,6 +50,7 @@ class SignIn(BaseModel):
     key: Annotated[str, Field(max_length=1000)]
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health")
 async def health() -> Health:
     """Answers as long as the process does."""
