@@ -150,7 +150,7 @@ def test_models_json(capsys: Output, models: Path) -> None:
     assert [model["name"] for model in found] == ["tiny_color", "tiny_gray"]
     for model in found:
         facts = {"name", "task", "path", "bytes", "sha256", "precision", "default", "variants"}
-        assert set(model) == facts | {"preferred", "reason"}
+        assert set(model) == facts | {"preferred", "reason", "license"}
         assert model["reason"] is None
         assert Path(model["path"]).stat().st_size == model["bytes"]
         assert model["task"] == "embedding"

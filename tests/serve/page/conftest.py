@@ -31,11 +31,13 @@ class Visit:
         page: Playwright's page.
         server: The service.
         refusals: Statuses that the test provokes, which the browser's console reports.
+        away: The test stops the service, and the browser's console reports that.
     """
 
     page: Any
     server: Running
     refusals: set[int] = dataclasses.field(default_factory=set)
+    away: bool = False
     messages: list[str] = dataclasses.field(default_factory=list)
     foreign: list[str] = dataclasses.field(default_factory=list)
 
@@ -64,6 +66,7 @@ class Visit:
         expected = any(f"the status of {status}" in message.text for status in self.refusals) or (
             any(f"a status of {status}" in message.text for status in self.refusals)
         )
+        expected |= self.away and "net::ERR_" in message.text
         if message.type in ("error", "warning") and not expected:
             self.messages.append(f"{message.text} ({message.location.get('url')})")
 

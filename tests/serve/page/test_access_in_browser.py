@@ -81,13 +81,16 @@ def test_all_words_come_from_the_file_of_texts(
     }
     tab = visit(own)
     tab.page.route("**/texts/en.json", lambda route: route.fulfill(json=marked))
-    heard: list[str] = []
-    tab.page.on("response", lambda answer: heard.append(said(answer)))
+    answers: list[Any] = []
+    tab.page.on("response", answers.append)
     fill_view(tab, view, portrait)
-    known = "\n".join(heard) + "mobileface p.jpg mobileface serve --gallery people.gallery"
+    words = list(map(str.strip, tab.page.evaluate(WORDS)))
+    known = (
+        "\n".join(map(said, answers)) + "mobileface p.jpg mobileface serve --gallery people.gallery"
+    )
     foreign = [
         word
-        for word in map(str.strip, tab.page.evaluate(WORDS))
+        for word in words
         if any(map(str.isalpha, word))
         and "⟦" not in word
         and not all(part in known for part in re.split(r"[\s,]+", word.replace('"', '\\"')))
