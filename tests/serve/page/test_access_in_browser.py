@@ -81,13 +81,12 @@ def test_all_words_come_from_the_file_of_texts(
     }
     tab = visit(own)
     tab.page.route("**/texts/en.json", lambda route: route.fulfill(json=marked))
-    answers: list[Any] = []
-    tab.page.on("response", answers.append)
+    heard: list[str] = []
+    tab.page.on("response", lambda answer: heard.append(said(answer)))
     fill_view(tab, view, portrait)
     words = list(map(str.strip, tab.page.evaluate(WORDS)))
-    known = (
-        "\n".join(map(said, answers)) + "mobileface p.jpg mobileface serve --gallery people.gallery"
-    )
+    tab.page.wait_for_timeout(500)  # answers are heard some time after the page has them
+    known = "\n".join(heard) + "mobileface p.jpg mobileface serve --gallery people.gallery"
     foreign = [
         word
         for word in words
