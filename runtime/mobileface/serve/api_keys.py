@@ -13,6 +13,7 @@ from time import monotonic
 
 from ..errors import InputError, OutputError
 from ..host.files import reason
+from ..host.outputs import write_all
 
 __all__ = ["ApiKeys", "Sessions", "add_key", "readable_by_others"]
 
@@ -96,14 +97,21 @@ def add_key(path: Path) -> None:
     """Adds a new key of 256 bits to a file; a new file is readable by its owner only.
 
     Raises:
-        OutputError: If the file cannot be written.
+        OutputError: If the file cannot be written; it is as it was then.
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    new = not path.exists()
     try:
-        with os.fdopen(os.open(path, flags, 0o600), "r+b") as file:
+        with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
             content = file.read()
             begin = b"" if not content or content.endswith(b"\n") else b"\n"
-            file.write(begin + secrets.token_hex(32).encode() + b"\n")
+            try:
+                write_all(file, begin + secrets.token_hex(32).encode() + b"\n")
+            except OSError:
+                file.truncate(len(content))
+                if new:
+                    path.unlink()
+                raise
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
 

@@ -79,6 +79,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "gallery merge": ("Dan", "Ada", *G),
     "gallery migrate": (*G, *TINY[1:3], "--embedder", "tiny_color", "--drop-failed"),
     "gallery calibrate": ("calibration.json", *G),
+    "serve --new-key": ("--new-key", "keys"),
 }
 """What each command is given, by its name and the argument that names the output."""
 
