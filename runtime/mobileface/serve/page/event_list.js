@@ -52,10 +52,11 @@ export function eventList({ signal, gallery }) {
     more.hidden = events.length < PAGE;
     refresh();
   }
+  const begin = () => busyWith(more, link, () => load());
   async function restart() {
     list.replaceChildren();
     shown.clear();
-    await busyWith(more, link, () => load());
+    await begin();
   }
   for (const control of [camera, type]) control.addEventListener("change", restart);
   const missed = async () => {
@@ -72,7 +73,7 @@ export function eventList({ signal, gallery }) {
     link, spoken, list, empty, more,
   );
   const names = (all) => camera.append(...all.map((name) => el("option", { value: name }, name)));
-  return { node, names, load: restart };
+  return { node, names, load: begin };
 }
 
 /**
