@@ -18,9 +18,9 @@ from mobileface.live.camera import LiveCamera
 from mobileface.live.capture import CapturedFrame, Playback
 from mobileface.live.event_log import EventLog
 from mobileface.live.live_options import CameraOptions
-from mobileface.live.votes import Decision, may_vote, view_score
+from mobileface.live.votes import Decision, may_vote
 from mobileface.matching.calibration import find_calibration
-from mobileface.tracking.follower import FollowedFace
+from mobileface.tracking.follower import FollowedFace, view_score
 from mobileface.tracking.motion import iou
 from mobileface.types import Face
 from mobileface.vision.image import ChannelOrder, Image

@@ -11,9 +11,8 @@ from pathlib import Path
 from ..analyzer import FaceAnalyzer
 from ..errors import InputError, ModelNotFoundError
 from ..gallery import Gallery
-from ..gallery.database import KEY_VARIABLE
 from ..gallery.engine import SearchEngine
-from ..host.files import reason
+from ..gallery.passphrase import read_passphrase
 from ..matching.calibration import Calibration, find_calibration
 from ..models.lookup import list_models
 from ..tasks.embedding import Embedder
@@ -48,21 +47,8 @@ def gallery_path(options: argparse.Namespace) -> Path:
 
 
 def read_key(options: argparse.Namespace) -> str | None:
-    """The passphrase, from a file or the environment; other users can see command lines.
-
-    Raises:
-        InputError: If the file cannot be read, or is empty.
-    """
-    if options.key_file is None:
-        return os.environ.get(KEY_VARIABLE) or None
-    try:
-        key: str = options.key_file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        text = f"cannot be read ({reason(error)})"
-        raise InputError(text, where=str(options.key_file)) from error
-    if not key:
-        raise InputError("contains no passphrase", where=str(options.key_file))
-    return key
+    """The passphrase, from a file or the environment; see `read_passphrase`."""
+    return read_passphrase(options.key_file)
 
 
 @contextlib.contextmanager

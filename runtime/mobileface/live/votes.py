@@ -31,20 +31,22 @@ import numpy as np
 from ..errors import MobileFaceError
 from ..gallery.entries import Identification, Match
 from ..gallery.gallery import Gallery
+from ..gallery.quality import QualityLimits
 from ..matching.decisions import DecisionRule
 from ..matching.error_rates import Rate
+from ..tracking.follower import view_score
 from ..types import Face, FloatArray
 from ..vision.frontality import frontality
 from ..vision.image import Image
 from .capture import CapturedFrame
 
-__all__ = ["Decision", "Look", "TrackVotes", "Voting", "may_vote", "view_score"]
+__all__ = ["Decision", "Look", "TrackVotes", "Voting", "may_vote"]
 
 _log = logging.getLogger("mobileface.live")
 
 OpenGallery = Callable[[], AbstractContextManager[Gallery]]
 
-_LEAST_SIDE, _LEAST_FRONTALITY = 32.0, 0.4
+_LEAST_SIDE, _LEAST_FRONTALITY = 32.0, QualityLimits().frontality
 _MOST_LOOKS = 5
 _LOOKS_TO_DECIDE, _LOOKS_AT_END, _LOOKS_FOR_NAME = 3, 2, 2
 _LISTED = 5
@@ -213,14 +215,6 @@ class Voting:
             return None
         self._said = ""
         return found
-
-
-def view_score(face: Face) -> float:
-    """Side length of a face in pixels, times its frontality if that is known."""
-    width, height = (float(value) for value in face.bbox[2:] - face.bbox[:2])
-    side = float(np.sqrt(max(width, 0.0) * max(height, 0.0)))
-    ratio = None if face.landmarks is None else frontality(face.landmarks)
-    return side if ratio is None else side * ratio
 
 
 def may_vote(face: Face, image: Image) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from ..analyzer import FaceAnalyzer
 from ..errors import GalleryError, InputError, ModelNotFoundError
 from ..gallery import Gallery, Stamp
-from ..gallery.database import KEY_VARIABLE
-from ..host.files import reason
+from ..gallery.passphrase import read_passphrase
 from ..live.camera_state import Observers
 from ..live.hub import Hub
 from ..matching.calibration import Calibration, find_calibration
@@ -76,7 +75,7 @@ class Service:
         self.measurement: SharedWork[dict[str, Any]] = SharedWork()
         self._lock = threading.RLock()
         self._gallery: Gallery | None = None
-        key = _passphrase(settings.gallery_key_file)
+        key = read_passphrase(settings.gallery_key_file)
         if settings.gallery is not None and settings.gallery.exists():
             self._gallery = Gallery.open(settings.gallery, key=key, timeout=_LOCK_SECONDS)
         self.analyzer = self._load()
@@ -188,7 +187,7 @@ class Service:
         Gallery.create(path, stamp, key=key).close()
         return Gallery.open(path, key=key, timeout=_LOCK_SECONDS)
 
-    @property
+    @functools.cached_property
     def calibration(self) -> Calibration | None:
         """The calibration of the identification model; None if there is none."""
         embedder = self.analyzer.embedder
@@ -207,16 +206,3 @@ def _file_of(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _passphrase(path: Path | None) -> str | None:
-    """The gallery's passphrase, from a file or the environment."""
-    if path is None:
-        return os.environ.get(KEY_VARIABLE) or None
-    try:
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
-    if not text:
-        raise InputError("contains no passphrase", where=str(path))
-    return text

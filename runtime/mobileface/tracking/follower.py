@@ -19,7 +19,7 @@ from .motion import iou
 from .schedule import DetectionSchedule, Interval
 from .tracker import Confirmation, Tracker
 
-__all__ = ["FaceFollower", "FollowedFace", "FollowedFrame"]
+__all__ = ["FaceFollower", "FollowedFace", "FollowedFrame", "view_score"]
 
 _FULL_MEASUREMENT = 25
 """Every so many frames the roll of a face is measured without that of the frame before."""
@@ -240,7 +240,7 @@ class FaceFollower:
         """Adds embedding and attributes: new ones if the view is better, else the kept ones."""
         known = self._known.setdefault(track.track_id, _Known())
         known.last_seen, known.roll = self._number, face.roll
-        view = _view(face)
+        view = view_score(face)
         kept: tuple[str, ...] = ()
         fresh: tuple[str, ...] = ()
         if self._per_track and (known.face is None or view >= _BETTER_VIEW * known.view):
@@ -331,7 +331,7 @@ def _present(face: Face, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in names if present[name])
 
 
-def _view(face: Face) -> float:
+def view_score(face: Face) -> float:
     """View score of a face: its side length in pixels, times its frontality if known."""
     width, height = face.bbox[2:] - face.bbox[:2]
     side = float(np.sqrt(max(width, 0) * max(height, 0)))
