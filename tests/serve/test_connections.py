@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 import struct
@@ -148,16 +149,18 @@ def test_all_bodies_together_are_limited(hurried: Running) -> None:
     """Two announced bodies fit, the third does not; when one client leaves, its place is free."""
     body, kind = form(b"x" * 190_000)
     head = request("POST", "/api/v1/detect", Content_Type=kind, Content_Length=str(len(body)))
+    bodies = hurried.server.application.bodies
+    until(lambda: not bodies.held)
     with connect(hurried.port) as first, connect(hurried.port) as second:
         first.sendall(head + body[:1000])
         second.sendall(head + body[:1000])
-        time.sleep(0.2)
+        until(lambda: bodies.held > len(body))
         answer = exchange(hurried.port, head + body)
         assert answer.status == 503
         assert answer.headers["retry-after"] == "1"
         assert answer.error["code"] == "busy"
         second.close()
-        time.sleep(0.2)
+        until(lambda: bodies.held <= len(body))
         assert exchange(hurried.port, head + body).status == 400  # no picture
 
 
@@ -171,24 +174,44 @@ def test_half_an_upload_leaves_nothing(hurried: Running) -> None:
                 time.sleep(0.05)
                 if reset:
                     place.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    time.sleep(0.3)
-    assert hurried.server.application.bodies.held == 0
-    assert hurried.service.queue.depth == 0
+    until(lambda: not hurried.server.application.bodies.held)
+    until(lambda: not hurried.service.queue.depth)
     until(lambda: not hurried.server.server_state.tasks)
 
 
 def test_a_client_that_does_not_read_is_cut_off(hurried: Running) -> None:
     """It asks for much and takes nothing: its buffers fill, and its connection ends."""
-    before = len(hurried.server.server_state.connections)
+    connections = hurried.server.server_state.connections
+    until(lambda: not connections)  # those of other tests are gone
     with socket.socket() as place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         place.settimeout(5)
         place.connect(("127.0.0.1", hurried.port))
-        until(lambda: len(hurried.server.server_state.connections) > before)
+        until(lambda: bool(connections))
         with contextlib.suppress(OSError):
             for _ in range(3000):
                 place.sendall(request("GET", "/api/v1/openapi.json"))
-        until(lambda: len(hurried.server.server_state.connections) <= before)
+        until(lambda: not connections)
+
+
+def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
+    """The service cuts it off after the time of grace, and no socket stays open."""
+    with socket.socket() as place:
+        with serving() as server:
+            connections = server.server.server_state.connections
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            place.settimeout(1)
+            place.connect(("127.0.0.1", server.port))
+            with contextlib.suppress(OSError):
+                for _ in range(3000):
+                    place.sendall(request("GET", "/api/v1/openapi.json"))
+            until(lambda: any(one.transport.get_write_buffer_size() for one in set(connections)))
+            start = time.monotonic()
+        passed = time.monotonic() - start
+        print(f"the service ended {passed:.2f} s after it was told to")
+        assert passed < 6
+        assert connections == set()
+        gc.collect()  # a socket that nobody closed would be a ResourceWarning, thus an error, here
 
 
 def test_waiting_connections_make_room(hurried: Running) -> None:
@@ -206,10 +229,11 @@ def test_waiting_connections_make_room(hurried: Running) -> None:
 def test_too_many_connections_get_503(hurried: Running) -> None:
     body, kind = form(b"x" * 100)
     head = request("POST", "/api/v1/detect", Content_Type=kind, Content_Length=str(len(body)))
+    connections = hurried.server.server_state.connections
     with contextlib.ExitStack() as stack:
         for _ in range(8):
             stack.enter_context(connect(hurried.port)).sendall(head)
-        time.sleep(0.2)
+        until(lambda: sum(one.under_way for one in set(connections)) == 8)
         answer = exchange(hurried.port, request("GET", "/health"))
     assert answer.status == 503
     assert answer.error["what"] == "too many connections"

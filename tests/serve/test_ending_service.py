@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 
 from .conftest import PORTRAIT
 from .processes import PROGRAM, started
-from .raw import connect, exchange, read, request, upload
+from .raw import connect, exchange, read, request, until, upload
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+METRICS = request("GET", "/metrics")
 
 SLOW = """
 import sys, time
@@ -41,6 +44,13 @@ sys.exit(run_program("mobileface", main, final=True))
 """
 
 
+def at_work(port: int) -> int:
+    """Requests that are worked on or wait."""
+    found = re.search(rb"^mobileface_queue_depth (\d+)", exchange(port, METRICS).body, re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_when_all_is_answered(number: signal.Signals) -> None:
     with started(command=[sys.executable, "-c", SLOW, "0.5"]) as process:
@@ -53,7 +63,7 @@ def test_a_signal_ends_it_when_all_is_answered(number: signal.Signals) -> None:
         places = [connect(process.port) for _ in range(3)]
         for place in places:
             place.sendall(upload("/api/v1/detect", PORTRAIT.read_bytes()))
-        time.sleep(0.3)
+        until(lambda: at_work(process.port) == 3)
         start = time.monotonic()
         process.popen.send_signal(number)
         answers = [read(place) for place in places]
@@ -76,7 +86,7 @@ def test_what_takes_too_long_is_answered_503() -> None:
         with connect(process.port) as first, connect(process.port) as second:
             for place in (first, second):
                 place.sendall(upload("/api/v1/detect", PORTRAIT.read_bytes()))
-            time.sleep(0.5)
+            until(lambda: at_work(process.port) == 2)
             start = time.monotonic()
             process.popen.terminate()
             answers = [read(first), read(second)]
@@ -96,7 +106,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
         connect(process.port) as place,
     ):
         place.sendall(upload("/api/v1/detect", PORTRAIT.read_bytes()))
-        time.sleep(0.3)
+        until(lambda: at_work(process.port) == 1)
         process.popen.terminate()
         time.sleep(0.7)  # signals half a second apart are two
         start = time.monotonic()

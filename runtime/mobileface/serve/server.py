@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -27,7 +28,7 @@ from .settings import ServeSettings
 __all__ = ["Server", "check_address", "run_server"]
 
 _BACKLOG = 128
-_KEEP_ALIVE_SECONDS, _GRACE_SECONDS = 15, 3
+_KEEP_ALIVE_SECONDS, _GRACE_SECONDS, _CUT_SECONDS = 15, 3, 0.5
 _SAME_REQUEST = 0.5
 """Seconds within which further signals count as the first one, see `mobileface.host.ending`."""
 
@@ -73,9 +74,22 @@ class Server(uvicorn.Server):
         self._said()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answers what is under way, ends streams and closes the connections."""
+        """Answers what is under way, ends streams and closes the connections.
+
+        Connections that are left after the time of grace are cut off: uvicorn cancels their tasks
+        but keeps their sockets, and a task that waits for a client to read goes on waiting.
+        """
         self._service.streams.end()
         await super().shutdown(sockets)
+        await self._connections_end()  # cancelled requests still answer
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await self._connections_end()
+
+    async def _connections_end(self) -> None:
+        until = monotonic() + _CUT_SECONDS
+        while self.server_state.connections and monotonic() < until:
+            await asyncio.sleep(0.01)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

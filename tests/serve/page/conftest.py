@@ -66,7 +66,8 @@ class Visit:
         expected = any(f"the status of {status}" in message.text for status in self.refusals) or (
             any(f"a status of {status}" in message.text for status in self.refusals)
         )
-        expected |= self.away and "net::ERR_" in message.text
+        away = self.away or self.server.server.should_exit
+        expected |= away and "net::ERR_" in message.text
         if message.type in ("error", "warning") and not expected:
             self.messages.append(f"{message.text} ({message.location.get('url')})")
 
