@@ -180,6 +180,10 @@ class Gallery:
         """
         return self._persons.all()
 
+    def last_person_id(self) -> int:
+        """The highest ID that a person ever had; 0 if nobody was enrolled yet."""
+        return self._persons.last_id()
+
     def find(self, person: int | str) -> Person | None:
         """The person with an ID or a name; None if there is none.
 

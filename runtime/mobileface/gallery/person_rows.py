@@ -40,6 +40,12 @@ class PersonRows:
             self._check(row[0], row[1], row[4])
         return [Person(*row[:4]) for row in found]
 
+    def last_id(self) -> int:
+        """The highest ID that was given so far; 0 before the first."""
+        return int(
+            self._database.value("SELECT max(seq) FROM sqlite_sequence WHERE name = 'person'") or 0
+        )
+
     def find(self, person: int | str) -> Person | None:
         """The person with an ID or a name; None if there is none.
 

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
 __all__ = ["CameraEvent", "EventType", "is_event_id", "read_event"]
@@ -64,6 +65,12 @@ class CameraEvent:
     def day(self) -> str:
         """The day of the event, ``20261127``."""
         return self.id[:8]
+
+    @property
+    def seconds_since_1970(self) -> float:
+        """When it was noted, in whole seconds."""
+        moment = datetime.strptime(self.id[:15], "%Y%m%dT%H%M%S")
+        return moment.replace(tzinfo=timezone.utc).timestamp()
 
     def to_dict(self) -> dict[str, Any]:
         """The event as JSON types."""

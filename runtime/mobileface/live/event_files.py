@@ -5,6 +5,7 @@
     events/20261127.jsonl
     events/20261127/20261127T005400.123456-front-7.jpg        the frame, annotated
     events/20261127/20261127T005400.123456-front-7.face.jpg   the face with surroundings
+    events/gallery.txt                                        ID of the gallery, see `Stamp`
 
 Only regular files of these names in the folder itself are read or removed: what else lies there,
 such as a link, belongs to somebody else.
@@ -41,6 +42,7 @@ _LEFTOVER = re.compile(r"\.([0-9]{8}T[\w.-]+?)(\.face)?\.[a-z0-9_]{8}\.jpg")
 _MOST_BYTES_A_DAY = 256_000_000
 """Size up to which a day's file is read."""
 
+_GALLERY, _MOST_GALLERY_BYTES = "gallery.txt", 1000
 _MOST_PICTURE_BYTES = 64_000_000
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -152,8 +154,23 @@ class EventFiles:
         if not after:
             _remove(path)
             return
-        with replacing(path, private=True) as temporary:
-            temporary.write_text("".join(event.to_json() + "\n" for event in after), "utf-8")
+        _write(path, "".join(event.to_json() + "\n" for event in after).encode())
+
+    def gallery(self) -> str | None:
+        """ID of the gallery that the events' people are from; None if it is not known."""
+        try:
+            data = _read(self.folder / _GALLERY, _MOST_GALLERY_BYTES)
+        except OSError:
+            return None
+        return None if data is None else data.decode(errors="replace").strip()
+
+    def write_gallery(self, gallery: str) -> None:
+        """Keeps the ID of the gallery.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        _write(self.folder / _GALLERY, f"{gallery}\n".encode())
 
     def write_pictures(self, event_id: str, pictures: dict[Kind, bytes]) -> None:
         """Writes the pictures of an event: all of them, or none.
@@ -245,6 +262,21 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         _log.warning("%s: cannot be removed (%s)", path, reason(error))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Writes a file, whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written; it is as before then.
+    """
+    if path.is_symlink():
+        raise OutputError("is a link, not a file of events", where=str(path))
+    with replacing(path, private=True) as temporary:
+        try:
+            temporary.write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"cannot be written ({reason(error)})", where=str(path)) from error
 
 
 def _is_day(text: str) -> bool:

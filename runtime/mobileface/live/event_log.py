@@ -222,7 +222,7 @@ class EventLog:
         if not is_event_id(event_id):
             return False
         found = self.find(event_id) is not None
-        self._change(lambda event: None if event.id == event_id else event, [event_id[:8]])
+        self.change(lambda event: None if event.id == event_id else event, [event_id[:8]])
         return found
 
     def forget(self, name: str) -> None:
@@ -231,48 +231,22 @@ class EventLog:
         Raises:
             OutputError: If a file cannot be written.
         """
-        self._change(lambda event: None if event.name == name else event)
+        self.change(lambda event: None if event.name == name else event)
 
-    def rename(self, old: str, new: str, person_id: int | None = None) -> None:
-        """Renames a person in all events.
-
-        Args:
-            old: The name.
-            new: The new one.
-            person_id: The new ID, if it changes.
-
-        Raises:
-            OutputError: If a file cannot be written.
-        """
-
-        def renamed(event: CameraEvent) -> CameraEvent:
-            if event.name != old:
-                return event
-            number = event.person_id if person_id is None else person_id
-            return dataclasses.replace(event, name=new, person_id=number)
-
-        self._change(renamed)
-
-    def assign(self, event_id: str, name: str, person_id: int) -> None:
-        """Says who it was that an event did not know, so that `forget` finds it.
-
-        Raises:
-            OutputError: If the file of its day cannot be written.
-        """
-
-        def named(event: CameraEvent) -> CameraEvent:
-            if event.id != event_id:
-                return event
-            return dataclasses.replace(event, name=name, person_id=person_id)
-
-        self._change(named, [event_id[:8]])
-
-    def _change(
+    def change(
         self,
         change: Callable[[CameraEvent], CameraEvent | None],
         days: list[str] | None = None,
     ) -> None:
-        """Applies a change to all events, or those of some days, in memory and in the files."""
+        """Applies a change to all events, in memory and in the files.
+
+        Args:
+            change: Returns what becomes of an event; None removes it and its pictures.
+            days: Only events of these days, as in `CameraEvent.day`.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
         gone: set[str] = set()
 
         def noting(event: CameraEvent) -> CameraEvent | None:
@@ -296,6 +270,57 @@ class EventLog:
                 self._files.rewrite(day, noting)
             for event_id in gone:
                 self._files.remove_pictures(event_id)
+
+    def rename(self, old: str, new: str, person_id: int | None = None) -> None:
+        """Renames a person in all events.
+
+        Args:
+            old: The name.
+            new: The new one.
+            person_id: The new ID, if it changes.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+
+        def renamed(event: CameraEvent) -> CameraEvent:
+            if event.name != old:
+                return event
+            number = event.person_id if person_id is None else person_id
+            return dataclasses.replace(event, name=new, person_id=number)
+
+        self.change(renamed)
+
+    def belong_to(self, gallery: str) -> None:
+        """Says whose IDs events have from now on. Those of another gallery lose their IDs.
+
+        Args:
+            gallery: `Stamp.gallery`.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        if self._files is None:
+            return
+        with self._disk:
+            if self._files.gallery() == gallery:
+                return
+            self.change(lambda event: dataclasses.replace(event, person_id=None))
+            self._files.write_gallery(gallery)
+
+    def assign(self, event_id: str, name: str, person_id: int) -> None:
+        """Says who it was that an event did not know, so that `forget` finds it.
+
+        Raises:
+            OutputError: If the file of its day cannot be written.
+        """
+
+        def named(event: CameraEvent) -> CameraEvent:
+            if event.id != event_id:
+                return event
+            return dataclasses.replace(event, name=name, person_id=person_id)
+
+        self.change(named, [event_id[:8]])
 
     def _as_kept(self, event: CameraEvent) -> CameraEvent:
         """An event that says whether its pictures are still there."""

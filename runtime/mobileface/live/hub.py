@@ -14,6 +14,7 @@ from .camera_state import Observers, Seen
 from .capture import Playback
 from .clock import SYSTEM_CLOCK, Clock
 from .event_log import EventLog
+from .event_people import EventPeople
 from .live_options import CameraOptions, EventOptions, MqttOptions
 from .votes import OpenGallery
 
@@ -79,10 +80,13 @@ class Hub:
             )
             for options in cameras
         }
+        self._people = None if gallery is None else EventPeople(self.events, gallery)
         self._closed = threading.Event()
 
     def start(self) -> None:
         """Starts all cameras; one that cannot be opened is tried again and again."""
+        if self._people is not None:
+            self._people.start()
         if self.mqtt is not None:
             self.events.listen(self.mqtt.event)
             self.mqtt.start()
@@ -96,6 +100,8 @@ class Hub:
         self._closed.set()
         for camera in self.cameras.values():
             camera.stop()
+        if self._people is not None:
+            self._people.close()
         end = monotonic() + _CLOSE_SECONDS
         for camera in self.cameras.values():
             camera.close(max(end - monotonic(), 0.05) / 2)
