@@ -21,9 +21,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
 
 
-def find_mosquitto() -> str | None:
-    """The MQTT broker's program, which systems keep where only root's PATH leads."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+def find_daemon(name: str) -> str | None:
+    """A server's program, which systems keep where only root's PATH leads."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
 
 
 _NEEDS = {
@@ -81,8 +81,12 @@ _NEEDS = {
         "no browser: apt-get install chromium && pip install playwright",
     ),
     "needs_mosquitto": (
-        find_mosquitto() is not None and importlib.util.find_spec("paho") is not None,
+        find_daemon("mosquitto") is not None and importlib.util.find_spec("paho") is not None,
         "no MQTT broker: apt-get install mosquitto && pip install '.[mqtt]'",
+    ),
+    "needs_proxies": (
+        find_daemon("nginx") is not None and find_daemon("caddy") is not None,
+        "no web servers: apt-get install nginx caddy",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),

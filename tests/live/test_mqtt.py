@@ -18,7 +18,7 @@ from mobileface.errors import InputError
 from mobileface.live.camera_state import Seen
 from mobileface.live.hub import Hub
 from mobileface.live.live_options import CameraOptions, EventOptions, MqttOptions
-from tests.conftest import find_mosquitto
+from tests.conftest import find_daemon
 
 from .test_event_log import event
 
@@ -41,7 +41,7 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        program = find_mosquitto()
+        program = find_daemon("mosquitto")
         assert program is not None
         self._process = subprocess.Popen([program, "-c", str(self._settings)], stderr=-3)
         wait_for(self._listens)

@@ -13,6 +13,7 @@ import pytest
 from mobileface.errors import InputError
 from mobileface.live.live_options import MqttOptions
 from mobileface.live.mqtt import MqttPublisher
+from tests.certificates import make_certificate
 
 from .test_mqtt import Broker, wait_for
 
@@ -23,14 +24,7 @@ PASSWORD = "a pass word, äöü"
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that only itself vouches for, and its key."""
-    folder = tmp_path_factory.mktemp("certificate")
-    found, key = folder / "broker.pem", folder / "broker.key"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command += ["-keyout", str(key), "-out", str(found)]
-    subprocess.run(command, check=True, capture_output=True)
-    return found, key
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
@@ -90,6 +84,7 @@ import logging, sys, time
 from pathlib import Path
 from mobileface.live.live_options import MqttOptions
 from mobileface.live.mqtt import MqttPublisher
+from tests.certificates import make_certificate
 logging.basicConfig(format="%(message)s")
 found = MqttOptions("127.0.0.1", int(sys.argv[1]), "mobileface", Path(sys.argv[2]), tls=True)
 publisher = MqttPublisher(found, ["front"])

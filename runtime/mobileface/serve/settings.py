@@ -102,6 +102,8 @@ class ServeSettings:
         allowed_hosts: Names in the ``Host`` header that are answered, besides this machine's
             addresses; without a key, only these and loopback's.
         allowed_origins: Origins whose pages may call the API from browsers (CORS).
+        trusted_proxies: Addresses or networks of proxies whose ``X-Forwarded-For`` and
+            ``X-Forwarded-Proto`` say who asks, and whether by HTTPS.
         workers: Requests that are worked on at a time; None: one for each CPU of the quota.
         threads: Threads of each network; None: 1 with several workers.
         limits: What a request may ask for.
@@ -120,6 +122,7 @@ class ServeSettings:
     insecure: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     workers: int | None = None
     threads: int | None = None
     limits: Limits = field(default_factory=Limits)
@@ -145,16 +148,32 @@ class ServeSettings:
                 raise InputError(
                     f"'{name}' is no origin such as https://example.org", where="allowed_origins"
                 )
+        for name in self.trusted_proxies:
+            if not _is_network(name):
+                raise InputError(
+                    f"'{name[:60]}' is no address or network such as 127.0.0.1 or 10.0.0.0/8",
+                    where="trusted_proxies",
+                )
         names = [camera.name for camera in self.cameras]
         for name in names:
             if names.count(name) > 1:
                 raise InputError("two cameras have this name", where=f"camera '{name}'")
-        if not is_loopback(self.host) and self.api_key_file is None and not self.insecure:
-            raise InputError(
-                f"{self.host} is reachable by other machines, and no API key is set",
-                where="host",
-                hint="pass --api-key-file FILE, or --insecure to serve everyone all the same",
-            )
+        if self.api_key_file is None and not self.insecure:
+            self._require_only_this_machine()
+
+    def _require_only_this_machine(self) -> None:
+        """Refuses settings by which other machines reach the service."""
+        if self.trusted_proxies:
+            where, what = "trusted_proxies", "other machines reach the service through a proxy"
+        elif not is_loopback(self.host):
+            where, what = "host", f"{self.host} is reachable by other machines"
+        else:
+            return
+        raise InputError(
+            f"{what}, and no API key is set",
+            where=where,
+            hint="pass --api-key-file FILE, or --insecure to serve everyone all the same",
+        )
 
     @property
     def worker_count(self) -> int:
@@ -177,6 +196,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_network(name: str) -> bool:
+    """True for an IP address or a network in CIDR notation, without host bits."""
+    try:
+        ipaddress.ip_network(name)
+    except ValueError:
+        return False
+    return True
 
 
 def read_settings(path: Path | None, given: Mapping[str, Any]) -> ServeSettings:
