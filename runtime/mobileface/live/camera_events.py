@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
-__all__ = ["CameraEvent", "EventType", "is_event_id", "read_event"]
+__all__ = ["CameraEvent", "EventType", "day_of", "is_event_id", "make_event_id", "read_event"]
 
 EventType = Literal["person_seen", "unknown_seen", "left"]
 
 _SCHEMA = 1
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}-[A-Za-z0-9][A-Za-z0-9_-]{0,31}-[0-9]{1,12}")
+_DAY, _MOMENT = "%Y%m%d", "%Y%m%dT%H%M%S"
 _MOST_COUNT = 2**63
 
 
@@ -69,7 +70,7 @@ class CameraEvent:
     @property
     def seconds_since_1970(self) -> float:
         """When it was noted, in whole seconds."""
-        moment = datetime.strptime(self.id[:15], "%Y%m%dT%H%M%S")
+        moment = datetime.strptime(self.id[:15], _MOMENT)
         return moment.replace(tzinfo=timezone.utc).timestamp()
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +80,18 @@ class CameraEvent:
     def to_json(self) -> str:
         """The event as one line of JSON."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+
+def make_event_id(microseconds: int, camera: str, track_id: int) -> str:
+    """The ID of an event at a time in microseconds since 1970."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    text = datetime.fromtimestamp(seconds, timezone.utc).strftime(_MOMENT)
+    return f"{text}.{rest:06d}-{camera}-{track_id}"
+
+
+def day_of(seconds: float) -> str:
+    """The day of a time in seconds since 1970, as in `CameraEvent.day`."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime(_DAY)
 
 
 def is_event_id(text: str) -> bool:

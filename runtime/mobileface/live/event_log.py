@@ -9,15 +9,15 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from datetime import datetime, timezone
 
 from ..errors import MobileFaceError
-from .camera_events import CameraEvent, EventType, is_event_id
+from .camera_events import CameraEvent, EventType, day_of, is_event_id, make_event_id
 from .clock import SYSTEM_CLOCK, Clock
 from .event_files import EventFiles, Kind
 from .live_options import EventOptions
+from .subscription import QUEUE, Subscription
 
-__all__ = ["EventLog", "Subscription"]
+__all__ = ["EventLog"]
 
 _log = logging.getLogger("mobileface.live")
 
@@ -27,50 +27,7 @@ _IN_MEMORY = 10_000
 _PICTURES_IN_MEMORY = 50
 """Events whose pictures are kept without a folder."""
 
-_QUEUE = 256
 _DAY_SECONDS = 86_400.0
-
-
-class Subscription:
-    """The events from now on, for one subscriber; of too many that wait, the oldest are lost.
-
-    Args:
-        notify: Called on the thread of a camera whenever an event has come; must not block.
-        size: Most events that wait.
-
-    Attributes:
-        lost: How many events were lost.
-    """
-
-    def __init__(self, notify: Callable[[], None] | None = None, size: int = _QUEUE) -> None:
-        self._waiting: deque[CameraEvent] = deque()
-        self._notify, self._size = notify, size
-        self._changed = threading.Condition()
-        self.lost = 0
-
-    def put(self, event: CameraEvent) -> None:
-        """Adds an event."""
-        with self._changed:
-            if len(self._waiting) >= self._size:
-                self._waiting.popleft()
-                self.lost += 1
-            self._waiting.append(event)
-            self._changed.notify()
-        if self._notify is not None:
-            self._notify()
-
-    def change(self, change: Callable[[CameraEvent], CameraEvent | None]) -> None:
-        """Changes the events that wait; None leaves one out."""
-        with self._changed:
-            found = map(change, self._waiting)
-            self._waiting = deque(event for event in found if event is not None)
-
-    def get(self, timeout: float = 0.0) -> CameraEvent | None:
-        """The next event; None if there is none within ``timeout`` seconds."""
-        with self._changed:
-            if not self._waiting and timeout > 0:
-                self._changed.wait_for(lambda: bool(self._waiting), timeout)
-            return self._waiting.popleft() if self._waiting else None
 
 
 class EventLog:
@@ -111,9 +68,7 @@ class EventLog:
         with self._memory:
             moment = max(round(self.clock.time() * 1e6), self._last_moment + 1)
             self._last_moment = moment
-        seconds, micros = divmod(moment, 1_000_000)
-        text = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y%m%dT%H%M%S")
-        return f"{text}.{micros:06d}-{camera}-{track_id}"
+        return make_event_id(moment, camera, track_id)
 
     def add(self, event: CameraEvent, pictures: dict[Kind, bytes] | None = None) -> CameraEvent:
         """Keeps an event, with its pictures if the options say so, and tells all subscribers.
@@ -187,7 +142,7 @@ class EventLog:
         return None if found is None else self._as_kept(found)
 
     def subscribe(
-        self, notify: Callable[[], None] | None = None, *, size: int = _QUEUE
+        self, notify: Callable[[], None] | None = None, *, size: int = QUEUE
     ) -> Subscription:
         """The events from now on; see `Subscription`. End it with `unsubscribe`."""
         subscriber = Subscription(notify, size)
@@ -370,8 +325,8 @@ class EventLog:
         if self._files is None:
             return
         now = self.clock.time()
-        self._today = _day(now)
-        oldest = _day(now - self._options.keep_days * _DAY_SECONDS)
+        self._today = day_of(now)
+        oldest = day_of(now - self._options.keep_days * _DAY_SECONDS)
         with self._disk:
             for day in self._files.days():
                 if day < oldest:
@@ -385,7 +340,3 @@ class EventLog:
         if not self._full_said:
             _log.error("events are not stored: %s", error)
         self._full_said = True
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y%m%d")
