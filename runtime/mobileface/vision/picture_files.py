@@ -61,6 +61,7 @@ PICTURE_SUFFIXES = {
 """Suffixes of image files with their formats, also of those that cannot be decoded here."""
 
 _BY_OPENCV = frozenset({"JPEG", "PNG", "BMP", "WebP", "TIFF", "Netpbm"})
+_KNOWN = "JPEG, PNG, WebP, TIFF, BMP and Netpbm are read"
 _HINTS = {
     "HEIC": "pip install 'mobileface[heif]'",
     "AVIF": "the installed OpenCV was built without it; newer ones have it",
@@ -155,8 +156,10 @@ def decode_image(data: bytes, where: str = "image", *, max_pixels: int | None = 
             where=where,
             hint=f"make it smaller, or set {_LIMIT}",
         )
-    if not header.format or (_decodes(header.format) and header.pixels < 1):
-        raise ImageError("not an image that OpenCV can decode", where=where)
+    if not header.format:
+        raise ImageError("not an image of a known format", where=where, hint=_KNOWN)
+    if _decodes(header.format) and header.pixels < 1:
+        raise ImageError(f"damaged: not a whole {header.format} image", where=where)
     if not _decodes(header.format):
         raise ImageError(
             f"{header.format} is not decoded", where=where, hint=_HINTS.get(header.format, "")
@@ -165,7 +168,7 @@ def decode_image(data: bytes, where: str = "image", *, max_pixels: int | None = 
         return check_image(_from_heif(data, where), where)
     image = _from_opencv(data, header, where)
     if image is None:
-        raise ImageError("not an image that OpenCV can decode", where=where)
+        raise ImageError(f"damaged: not a whole {header.format} image", where=where)
     return check_image(image, where)
 
 

@@ -198,8 +198,13 @@ def test_formats_that_are_not_decoded() -> None:
         with pytest.raises(ImageError, match=f"{name}.* is not decoded"):
             decode_image(start + bytes(100))
     for data in (b"", b"P", b"RIFF", b"not an image", bytes(300)):
-        with pytest.raises(ImageError, match="not an image that OpenCV can decode"):
+        with pytest.raises(ImageError, match="image: not an image of a known format; JPEG, PNG,"):
             decode_image(data)
+    for kind in ("jpg", "png", "webp", "bmp"):
+        whole = cv2.imencode(f".{kind}", photo(32, 24))[1].tobytes()
+        name = read_header(whole).format
+        with pytest.raises(ImageError, match=f"image: damaged: not a whole {name} image"):
+            decode_image(whole[:24])
 
 
 def test_heic(tmp_path: Path) -> None:
@@ -218,7 +223,7 @@ def test_heic(tmp_path: Path) -> None:
         read_image(path, max_pixels=100)
     data = path.read_bytes()
     for cut in (30, 200, len(data) // 2):
-        with pytest.raises(ImageError, match=r"cannot be decoded|not an image"):
+        with pytest.raises(ImageError, match=r"cannot be decoded|damaged: not a whole HEIC"):
             decode_image(data[:cut])
 
 
