@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,3 +132,38 @@ def test_deepstack_and_codeproject_ai(
     assert [place["userid"] for place in gone["predictions"]] == ["unknown"]
     status, without = ask(keyed, f"{face}/recognize", image=("image", portrait))
     assert (status, without["success"]) == (401, False)
+
+
+def test_what_is_said_of_refused_photos(keyed: Running, portrait: bytes) -> None:
+    """double-take shows these sentences; they suggest nothing that its user cannot do."""
+    photo = cv2.imdecode(np.frombuffer(portrait, np.uint8), cv2.IMREAD_COLOR)
+    assert photo is not None
+    blurred = cv2.imencode(".jpg", cv2.GaussianBlur(photo, (0, 0), 5))[1].tobytes()
+    faces, key = "POST /api/v1/recognition/faces?subject=Ann", f"x-api-key: {KEY}"
+    register, fields = "POST /v1/vision/face/register", {"userid": "Ann", "api_key": KEY}
+    for image, code, fault, advice in (
+        (
+            blurred,
+            21,
+            r"the face is blurred: sharpness \d+, at least 10 is needed",
+            "a better image",
+        ),
+        (
+            VARIANTS.read_bytes(),
+            31,
+            r"6 faces found \((\d+, ){5}… pixels wide\)",
+            "an image with exactly one face",
+        ),
+        (EMPTY, 28, None, ""),
+    ):
+        status, refused = ask(keyed, faces, key, image=("file", image))
+        print(refused)
+        assert (status, refused["code"]) == (400, code)
+        if fault is None:
+            assert refused["message"] == "No face is found in the given image"
+            continue
+        sentence = rf"front\.jpg: {fault}; use {advice}"
+        assert re.fullmatch(sentence, refused["message"])
+        status, refused = ask(keyed, register, image=("image", image), fields=fields)
+        assert status == 400
+        assert re.fullmatch(sentence, refused["error"])
