@@ -41,10 +41,7 @@ def watching(film: Path) -> Iterator[Running]:
         limits=Limits(streams=3),
     )
     with serving(settings) as server:
-        deadline = time.monotonic() + 20
-        while not server.service.live.cameras["front"].picture.number:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        first_picture(server)
         yield server
 
 
@@ -70,6 +67,13 @@ def parts(answer: httpx.Response, count: int) -> list[bytes]:
             if len(found) == count:
                 return found
     raise AssertionError("the stream ended")
+
+
+def first_picture(server: Running) -> None:
+    deadline = time.monotonic() + 20
+    while not server.service.live.cameras["front"].picture.number:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_states(watching: Running) -> None:
@@ -180,3 +184,21 @@ def test_shutdown_ends_streams(film: Path) -> None:
     assert passed < 3
     for opened in (answer, lines, client, events):
         opened.close()
+
+
+def test_the_key_in_the_address(film: Path, tmp_path: Path) -> None:
+    """Programs that take nothing but a camera's address send its user and password as Basic."""
+    key = "a-key-of-a-test-0123"
+    keys = tmp_path / "keys"
+    keys.write_text(key)
+    settings = ServeSettings(cameras=(CameraOptions("front", str(film)),), api_key_file=keys)
+    with serving(settings) as server, httpx.Client(trust_env=False, timeout=30) as client:
+        first_picture(server)
+        path = f"127.0.0.1:{server.port}{API}/front/snapshot"
+        answer = client.get(f"http://anybody:{key}@{path}")
+        assert answer.headers["content-type"] == "image/jpeg"
+        image = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        assert image.shape == (120, 160, 3)
+        assert client.get(f"http://{path}").status_code == 401
+        assert client.get(f"http://{key}:wrong@{path}").status_code == 401

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import base64
 import inspect
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.datastructures import Headers
 
 from mobileface.errors import InputError
 from mobileface.serve import api_keys
 from mobileface.serve.api_keys import ApiKeys
+from mobileface.serve.http.guard import key_of
 from mobileface.serve.settings import ServeSettings, read_settings
 
 from .raw import exchange, form, request, until
@@ -29,6 +32,10 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     path.write_text(f"# two\n{KEY}\n\n{OTHER}\n")
     with serving(api_key_file=path, allowed_origins=[ORIGIN]) as server:
         yield server
+
+
+def basic(credentials: str) -> str:
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 def status(server: Running, method: str, path: str, body: bytes = b"", **headers: str) -> int:
@@ -105,10 +112,44 @@ def test_the_key_is_checked_before_the_body_is_read(keyed: Running) -> None:
         {"x_api_key": OTHER},
         {"Authorization": f"Bearer {KEY}"},
         {"Authorization": f"bearer  {KEY} "},
+        {"Authorization": basic(f"anybody:{KEY}")},
+        {"Authorization": basic(f":{OTHER}").replace("Basic", "basic ")},
+        {"X_Api_Key": KEY, "Authorization": basic("proxy:its own password")},
     ],
 )
 def test_keys_are_accepted(keyed: Running, headers: dict[str, str]) -> None:
     assert status(keyed, "GET", "/api/v1/version", **headers) == 200
+
+
+@pytest.mark.parametrize(
+    ("credentials", "password"),
+    [
+        ("QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "open sesame"),  # RFC 7617, section 2
+        ("dGVzdDoxMjPCow==", "123£"),  # section 2.1
+    ],
+)
+def test_passwords_of_the_rfc(credentials: str, password: str) -> None:
+    assert key_of(Headers({"authorization": f"Basic {credentials}"})) == password
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        basic(KEY),  # no colon
+        basic(f"{KEY}:"),
+        basic(f"{KEY}:wrong"),
+        basic(f"anybody:{KEY}:"),
+        basic(f"anybody:{KEY}") + "!",
+        f"Basic anybody:{KEY}",
+        "Basic /w==",  # no UTF-8
+        "Basic",
+    ],
+)
+def test_other_credentials_are_refused(keyed: Running, value: str) -> None:
+    """Nothing asks for Basic, else browsers would, and would remember what they are told."""
+    answer = exchange(keyed.port, request("GET", "/api/v1/version", Authorization=value))
+    assert answer.status == 401
+    assert "www-authenticate" not in answer.headers
 
 
 def test_wrong_keys_get_429_and_right_ones_are_answered(tmp_path: Path) -> None:

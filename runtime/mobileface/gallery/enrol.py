@@ -42,6 +42,9 @@ _Reader = tuple[str, Callable[[], tuple[Image, str]]]
 _EQUAL = 1 - 1e-6
 """Cosine of an embedding with itself, less what float32 rounds off."""
 
+_MOST_SIZES = 5
+"""Sizes of faces that an error lists."""
+
 
 class Enroller:
     """Enrols faces in a gallery.
@@ -50,7 +53,7 @@ class Enroller:
         gallery: The gallery.
         analyzer: Detects and embeds faces. Pass an embedder if the images are aligned face crops.
         limits: Minimum quality of a face; None uses the defaults, which only check the sharpness
-            of aligned crops.
+            of aligned crops, and errors do not suggest to relax them.
         lookalike_fmr: False match rate of the similarity at which a new face is reported as similar
             to another person; the lowest rate that the calibration supports is used if it is
             higher. Without a calibration, a face is reported if it is more similar to another
@@ -81,6 +84,7 @@ class Enroller:
             raise ModelNotFoundError("enrolment needs an identification model")
         self.embedder = embedder
         gallery.stamp.require(embedder.identity, str(gallery.path))
+        self._adjustable = limits is not None
         self._limits = limits or QualityLimits(**({} if self._analyzer else {"face_size": 0.0}))
         self._lookalike = self._lookalike_threshold(lookalike_fmr)
         self._min_score, self._option = min_score, option
@@ -228,7 +232,7 @@ class Enroller:
         """The face to enrol, and the number of faces in the image."""
         if self._analyzer is None:
             values = measure(None, image)
-            require_quality(values, self._limits, source)
+            self._require_quality(values, source)
             crop = encode_jpeg(image, CROP_QUALITY) if self.gallery.stamp.keeps_crops else None
             vector = self.embedder.embed(image)[0]
             return NewFace(vector, source, digest, quality=values, crop=crop), 1
@@ -240,7 +244,7 @@ class Enroller:
         spec = self.embedder.image
         size = (spec.height, spec.width)
         values = measure(face, align(image, face.landmarks, crop=self.embedder.crop, size=size))
-        require_quality(values, self._limits, source)
+        self._require_quality(values, source)
         stored: Enclosing | None = None
         if self.gallery.stamp.keeps_crops:
             stored = enclose(image, face, self.embedder.crop, max(size))
@@ -259,13 +263,18 @@ class Enroller:
         )
         return new, len(found)
 
+    def _require_quality(self, values: dict[str, float], source: str) -> None:
+        require_quality(values, self._limits, source, adjustable=self._adjustable)
+
     def _chosen_face(self, found: Sequence[Face], choice: str | int | None, source: str) -> Face:
         if not found:
             raise NoFaceError("no face found", where=source, hint="use an image with one face")
         if choice is not None:
             return choose_face(found, choice, source)
         if len(found) > 1:
-            sizes = ", ".join(f"{face.bbox[2] - face.bbox[0]:.0f}" for face in found[:5])
+            sizes = ", ".join(f"{face.bbox[2] - face.bbox[0]:.0f}" for face in found[:_MOST_SIZES])
+            if len(found) > _MOST_SIZES:
+                sizes += ", …"
             hint = "use an image with exactly one face"
             if self._option:
                 hint += f", or choose one with {self._option}: {CHOICES}"

@@ -76,8 +76,16 @@ def measure(face: Face | None, crop: Image) -> dict[str, float]:
     return {name: round(value, 3) for name, value in found.items() if value is not None}
 
 
-def require_quality(values: dict[str, float], limits: QualityLimits, where: str) -> None:
+def require_quality(
+    values: dict[str, float], limits: QualityLimits, where: str, *, adjustable: bool = True
+) -> None:
     """Checks measured values against the limits.
+
+    Args:
+        values: The values, see `measure`.
+        limits: The limits.
+        where: The image, for the error.
+        adjustable: The caller can change the limits; the error's hint says so.
 
     Raises:
         ImageError: If a value does not meet its limit; the error lists all such values and limits.
@@ -100,6 +108,5 @@ def require_quality(values: dict[str, float], limits: QualityLimits, where: str)
             "allowed"
         )
     if faults:
-        raise ImageError(
-            "; ".join(faults), where=where, hint="use a better image, or relax the limit"
-        )
+        hint = "use a better image" + (", or relax the limit" if adjustable else "")
+        raise ImageError("; ".join(faults), where=where, hint=hint)

@@ -139,6 +139,7 @@ def test_poor_pictures_are_refused_with_what_was_measured(
         enroller.examine(image, "picture.png")
     print(caught.value)
     assert caught.value.where == "picture.png"
+    assert ("relax the limit" in caught.value.hint) == (case in limits)
 
 
 def test_stored_crops_give_the_embedding_again(

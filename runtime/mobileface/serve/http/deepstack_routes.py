@@ -131,14 +131,14 @@ async def _timed(
 def _check_key(request: Request, form: FormData) -> None:
     """Checks the key of a form or a header.
 
+    A form's key comes before `Authorization`, which a proxy in front may have set for itself.
+
     Raises:
         Problem: 401 or 429, see `Guard.require_key`.
     """
-    key = key_of(request.headers)
-    for name in ("api_key", "admin_key"):
-        value = form.get(name)
-        if isinstance(value, str) and value:
-            key = key or value
+    given = (form.get("api_key"), form.get("admin_key"))
+    named = [value for value in given if isinstance(value, str) and value]
+    key = request.headers.get("x-api-key") or next(iter(named), None) or key_of(request.headers)
     guard: Guard = request.app.state.guard
     guard.require_key(key, request.client.host if request.client else "")
 

@@ -4,11 +4,15 @@
   loopback by a name of its own (DNS rebinding).
 - What changes something is refused to pages of other origins (``Sec-Fetch-Site``, ``Origin``), and
   browsers must send the header ``X-Mobileface``, which forms of other sites cannot.
-- A key comes in the header ``x-api-key`` or ``Authorization: Bearer``, or as a session's cookie.
+- A key comes in the header ``x-api-key`` or ``Authorization: Bearer``, as the password of
+  ``Authorization: Basic`` (what programs send that know only an address), or as a session's cookie.
+  Nothing asks for Basic (``WWW-Authenticate``), so that browsers never remember it.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
@@ -127,12 +131,24 @@ class Guard:
 
 
 def key_of(headers: Headers) -> str | None:
-    """The API key of a request's headers."""
+    """The API key of a request's headers; None if there is none."""
     found = headers.get("x-api-key")
     if found is not None:
         return found
     kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "basic":
+        return _password(value.strip())
     return value.strip() if kind.lower() == "bearer" else None
+
+
+def _password(credentials: str) -> str | None:
+    """The password of Basic credentials (RFC 7617), in UTF-8; None if they are broken."""
+    try:
+        text = base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    _, colon, password = text.partition(":")
+    return password if colon else None
 
 
 def token_of(headers: Headers) -> str | None:
