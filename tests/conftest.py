@@ -26,6 +26,12 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
+def has_rtsp_server() -> bool:
+    """Whether the system's Python knows GStreamer's RTSP server; see tests/live/rtsp_server.py."""
+    typelibs = Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib")
+    return any(typelibs) and Path("/usr/lib/python3/dist-packages/gi").is_dir()
+
+
 _NEEDS = {
     "needs_source": (
         (SOURCE / "MobileFace_Identification").is_dir(),
@@ -83,6 +89,10 @@ _NEEDS = {
     "needs_mosquitto": (
         find_mosquitto() is not None and importlib.util.find_spec("paho") is not None,
         "no MQTT broker: apt-get install mosquitto && pip install '.[mqtt]'",
+    ),
+    "needs_rtsp": (
+        has_rtsp_server(),
+        "no RTSP server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),
