@@ -64,12 +64,18 @@ class Pictures:
         rows = (b"".join(half) * self._cell for half in (cells[:16], cells[16:]))
         return b"".join(rows) + self._rest
 
+    def _plays(self) -> bool:
+        """Before, buffers would get time stamps of another clock, and wait for hours."""
+        sources = [source for source in (self._pictures, self._sound) if source is not None]
+        states = [source.get_state(0).state for source in sources]
+        return bool(states) and all(state == Gst.State.PLAYING for state in states)
+
     def run(self) -> None:
         due = time.monotonic()
         while True:
             due = max(due + 1 / self._fps, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
-            if self._pictures is None or time.monotonic() < self.silent_until:
+            if not self._plays() or time.monotonic() < self.silent_until:
                 continue
             self._pictures.emit("push-buffer", Gst.Buffer.new_wrapped(self._picture()))
             if self._sound is not None:

@@ -1,7 +1,7 @@
 """Reads the frames of one camera on a thread; the newest wins.
 
 A camera that cannot be opened, falls silent or ends is opened again, after pauses that grow from a
-quarter of a second to one and a half. A video file is played by its time stamps, again and again.
+quarter of a second to one. A video file is played by its time stamps, again and again.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ State = Literal["starting", "running", "waiting", "ended"]
 _STALL_SECONDS = 3.0
 """Longest silence of a camera; OpenCV ends a read of a stream by then."""
 
-_HANGING_SECONDS = 6.0
-"""Silence after which the reading thread itself is given up."""
+_HANGING_SECONDS = 8.0
+"""Silence after which the reading thread itself is given up: more than the connection and the first
+frame of a stream may take, `_STALL_SECONDS` each."""
 
 _MOST_HANGING = 4
-_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 1.5, 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 1.0, 0.25
 
 _TURNS = {
     90: cv2.ROTATE_90_CLOCKWISE,
