@@ -26,6 +26,12 @@ def find_daemon(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
 
 
+def has_rtsp_server() -> bool:
+    """Whether the system's Python knows GStreamer's RTSP server; see tests/live/rtsp_server.py."""
+    typelibs = Path("/usr/lib").glob("*/girepository-1.0/GstRtspServer-1.0.typelib")
+    return any(typelibs) and Path("/usr/lib/python3/dist-packages/gi").is_dir()
+
+
 _NEEDS = {
     "needs_source": (
         (SOURCE / "MobileFace_Identification").is_dir(),
@@ -87,6 +93,10 @@ _NEEDS = {
     "needs_proxies": (
         find_daemon("nginx") is not None and find_daemon("caddy") is not None,
         "no web servers: apt-get install nginx caddy",
+    ),
+    "needs_rtsp": (
+        has_rtsp_server(),
+        "no RTSP server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),

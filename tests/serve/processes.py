@@ -14,10 +14,10 @@ PROGRAM = [sys.executable, "-m", "mobileface", "serve"]
 
 
 class Process:
-    """A service that answers; `port` is where."""
+    """A service that answers; `port` is where, `before` what it said on stderr until then."""
 
-    def __init__(self, popen: subprocess.Popen[str], port: int) -> None:
-        self.popen, self.port = popen, port
+    def __init__(self, popen: subprocess.Popen[str], port: int, before: str) -> None:
+        self.popen, self.port, self.before = popen, port, before
 
 
 @contextlib.contextmanager
@@ -36,10 +36,12 @@ def started(*options: str, command: list[str] | None = None, **given: Any) -> It
     )
     try:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.fullmatch(r"mobileface: serving on http://\S+:(\d+)\n", line)
-        assert found, line + process.stderr.read()
-        yield Process(process, int(found[1]))
+        before, found = "", None
+        while found is None and (line := process.stderr.readline()):
+            found = re.fullmatch(r"mobileface: serving on http://\S+:(\d+)\n", line)
+            before += line
+        assert found, before
+        yield Process(process, int(found[1]), before)
     finally:
         process.kill()
         process.communicate()

@@ -1,7 +1,7 @@
 """Reads the frames of one camera on a thread; the newest wins.
 
 A camera that cannot be opened, falls silent or ends is opened again, after pauses that grow from a
-quarter of a second to one and a half. A video file is played by its time stamps, again and again.
+quarter of a second to one. A video file is played by its time stamps, again and again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..errors import MobileFaceError
 from ..vision.image import Image
 from ..vision.video import VideoReader
 from ..vision.video_source import VideoSource, shown_url, source_place
+from .backlog import Backlog
 from .clock import SYSTEM_CLOCK, Clock
 from .live_options import CameraOptions
 
@@ -32,11 +33,12 @@ State = Literal["starting", "running", "waiting", "ended"]
 _STALL_SECONDS = 3.0
 """Longest silence of a camera; OpenCV ends a read of a stream by then."""
 
-_HANGING_SECONDS = 6.0
-"""Silence after which the reading thread itself is given up."""
+_HANGING_SECONDS = 8.0
+"""Silence after which the reading thread itself is given up: more than the connection and the first
+frame of a stream may take, `_STALL_SECONDS` each."""
 
 _MOST_HANGING = 4
-_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 1.5, 0.25
+_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 1.0, 0.25
 
 _TURNS = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -117,6 +119,7 @@ class Capture:
         self._thread: threading.Thread | None = None
         self._hanging: list[threading.Thread] = []
         self._heard = clock.monotonic()
+        self._threads: int | None = 1  # each one more delays the picture by a frame
 
     def start(self) -> None:
         """Starts the thread."""
@@ -175,7 +178,7 @@ class Capture:
                         self._reconnected()
                     opened = True
                     self.fps = video.fps
-                    self._read(video)
+                    why = self._read(video)
                 if self.frames > before + 1:
                     pause = _FIRST_PAUSE
                 if not self._mine():
@@ -186,7 +189,7 @@ class Capture:
                         continue
                     self._end()
                     return
-                self._wait_for("the stream has ended or fell silent")
+                self._wait_for(why)
             except MobileFaceError as error:
                 self._wait_for(str(error))
             except Exception as error:  # of OpenCV or a driver: no reason to give the camera up
@@ -197,7 +200,8 @@ class Capture:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _open(self) -> VideoReader:
-        return VideoReader(source_place(self.options.source), timeout=_STALL_SECONDS)
+        place = source_place(self.options.source)
+        return VideoReader(place, timeout=_STALL_SECONDS, threads=self._threads)
 
     @property
     def _is_file(self) -> bool:
@@ -208,20 +212,26 @@ class Capture:
         """False once this thread was replaced, or all of it has ended."""
         return not self._stop.is_set() and threading.current_thread() is self._thread
 
-    def _read(self, video: VideoReader) -> None:
+    def _read(self, video: VideoReader) -> str:
+        """Reads to the end, and says why it is the end."""
         start: float | None = None
-        paced = self._is_file
+        paced, backlog = self._is_file, Backlog()
+        stamped = self.options.source.lower().startswith("rtsp")
         for _, time, image in video.frames():
             self._heard = self._clock.monotonic()
             if not self._mine():
-                return
+                return ""
             if paced:
                 start = self._clock.monotonic() - time if start is None else start
                 if self._clock.wait_until(start + time, self._stop):
-                    return
+                    return ""
             self._put(image)
+            if stamped and self._threads == 1 and backlog.grows(time, self._clock.monotonic()):
+                self._threads = None
+                return "one core decodes it too slowly; it is opened again for all cores"
         if paced and self.fps > 0:  # the last frame is shown as long as the others
             self._clock.wait_until(self._clock.monotonic() + 1 / self.fps, self._stop)
+        return "the stream has ended or fell silent"
 
     def _put(self, image: Image) -> None:
         if self.options.rotate:

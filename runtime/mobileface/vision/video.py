@@ -86,6 +86,7 @@ class VideoReader:
     Args:
         source: A file, the index of a camera, or the URL of a stream (``rtsp://…``, ``http://…``).
         timeout: Seconds to wait for a stream's connection and for each of its frames.
+        threads: Threads that decode a stream; see `VideoSource`.
 
     Attributes:
         fps: Nominal frames per second; 25 if unknown. With a variable rate, this is the mean or the
@@ -109,8 +110,10 @@ class VideoReader:
         ...     for number, time, image in video.frames(): ...
     """
 
-    def __init__(self, source: str | Path | int, *, timeout: float = 10.0) -> None:
-        self._source = VideoSource(source, timeout)
+    def __init__(
+        self, source: str | Path | int, *, timeout: float = 10.0, threads: int | None = None
+    ) -> None:
+        self._source = VideoSource(source, timeout, threads)
         self._silence = min(timeout, _LONGEST_SILENCE)
         self._capture = self._source.open()
         self.broken = 0
@@ -161,11 +164,13 @@ class VideoReader:
         """The next frame that can be decoded; None at the end.
 
         OpenCV fails in the same way for a broken frame and at the end: what failed was a broken
-        frame only if another frame follows.
+        frame only if another frame follows. A stream ends when it is silent for its `timeout`.
         """
         start = monotonic()
         for failed in range(1 if self._source.is_camera else _MAX_BROKEN):
             done, image = self._capture.read()
+            if self._source.is_stream and monotonic() - start > self._source.timeout:
+                break  # a frame that comes now is an old one, which the decoder held back
             if done and image is not None and image.size:
                 self.broken += failed
                 self._number += failed + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from ..host.files import reason, utf8_path
 from .video_header import HEAD_BYTES, is_container
 
 __all__ = ["VideoSource", "frame_rates", "is_url", "shown_url", "source_place"]
+
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")
+"""RTSP over TCP where the camera can, else over UDP, which loses packets on a busy network. Most
+versions of OpenCV do so by themselves; 4.11 does so only if the variable has a value. Set at
+import, before there are threads that read the environment."""
 
 _URL = re.compile(r"(rtsps?|rtmps?|https?|udp|tcp|rtp|srt)://", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)([^/@:?#]*):(?![0-9]{1,5}[/?#]).*@", re.DOTALL)
@@ -65,10 +71,13 @@ class VideoSource:
         place: A file, the index of a camera, or a URL. A camera's device, such as ``/dev/video0``,
             is the same as its index.
         timeout: Seconds to wait for the connection and for each frame of a stream.
+        threads: Threads that decode a stream. Each but the first delays H.264 and H.265 by a frame.
+            None: one a core, the fastest.
     """
 
     place: str | Path | int
     timeout: float = _STREAM_TIMEOUT
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.place, str | Path) and (found := _DEVICE.fullmatch(str(self.place))):
@@ -99,9 +108,12 @@ class VideoSource:
             capture = cv2.VideoCapture(self.place)
             what, hint = "cannot be opened", ""
         elif self.is_stream:
-            capture = _open_stream(str(self.place), self.timeout)
+            capture = _open_stream(str(self.place), self.timeout, self.threads)
             what = "the stream cannot be opened"
             hint = "check the address, the login and the network"
+            login = _LOGIN.search(str(self.place))
+            if login and set("/?#") & set(login[0]):
+                hint = "in a password write / as %2F, ? as %3F, # as %23, and % as %25"
         else:
             _require_file(Path(self.place))
             with utf8_path(Path(self.place)) as name:
@@ -154,10 +166,12 @@ def _first_stamps(path: Path) -> list[float]:
     return sorted(stamps)
 
 
-def _open_stream(url: str, timeout: float) -> cv2.VideoCapture:
-    """Opens a URL, with a time limit in seconds where OpenCV has one."""
+def _open_stream(url: str, timeout: float, threads: int | None) -> cv2.VideoCapture:
+    """Opens a URL, with a time limit in seconds and a number of threads where OpenCV has these."""
     limit = round(1000 * timeout)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
+    if threads is not None:
+        limits += [cv2.CAP_PROP_N_THREADS, threads]
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
     has_ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
     return capture if has_ffmpeg else cv2.VideoCapture(url)
