@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import mobileface
 from mobileface.errors import InputError
 from mobileface.live.camera_state import Seen
+from mobileface.live.discovery import discovery_of
 from mobileface.live.hub import Hub
 from mobileface.live.live_options import CameraOptions, EventOptions, MqttOptions
 from tests.conftest import find_daemon
@@ -157,6 +159,10 @@ def test_a_camera_that_is_away(broker: Broker, listener: Listener) -> None:
         hub.start()
         try:
             wait_for(lambda: listener.last.get("mobileface/front/status") == "online")
+            before = listener.counts["mobileface/front/status"]
+            camera.cut()
+            wait_for(lambda: listener.counts["mobileface/front/status"] == before + 2)
+            assert listener.last["mobileface/front/status"] == "online"
             camera.close()
             wait_for(lambda: listener.last["mobileface/front/status"] == "offline")
             assert listener.last["mobileface/back/status"] == "offline"
@@ -203,6 +209,16 @@ def test_discovery_and_birth(hub: Hub, listener: Listener) -> None:
     wait_for(lambda: listener.counts[DISCOVERY] > before)
     time.sleep(0.3)
     assert listener.counts[DISCOVERY] == before + 1  # not for "offline"
+
+
+@pytest.mark.parametrize("topic", ["mobileface", "haus/Gesichter", "zwei Häuser"])
+def test_discovery_of_other_topics(topic: str) -> None:
+    """Home Assistant documents which characters the IDs in a discovery's topic may have."""
+    where, device = discovery_of(topic, "front", "ha/found")
+    assert re.fullmatch(r"ha/found/device/[a-zA-Z0-9_-]+/config", where), where
+    for entity in device["components"].values():
+        assert entity["state_topic"].startswith(f"{topic}/front/")
+        assert re.fullmatch(r"[a-zA-Z0-9_-]+", entity["unique_id"])
 
 
 @pytest.mark.needs_mosquitto
