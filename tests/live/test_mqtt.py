@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -16,10 +17,12 @@ import pytest
 import mobileface
 from mobileface.errors import InputError
 from mobileface.live.camera_state import Seen
+from mobileface.live.discovery import discovery_of
 from mobileface.live.hub import Hub
 from mobileface.live.live_options import CameraOptions, EventOptions, MqttOptions
 from tests.conftest import find_daemon
 
+from .streaming import network_camera
 from .test_event_log import event
 
 
@@ -114,47 +117,108 @@ def hub(broker: Broker, tmp_path: Path) -> Iterator[Hub]:
 
 
 @pytest.mark.needs_mosquitto
-def test_events_people_and_status(hub: Hub, listener: Listener) -> None:
+def test_events_people_and_status(
+    hub: Hub, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
     wait_for(lambda: listener.last.get("mobileface/status") == "online")
     wait_for(lambda: listener.last.get("mobileface/front/person") == "nobody")
     added = hub.events.add(event(hub.events, "Zoë"))
     wait_for(lambda: "mobileface/front/event" in listener.last)
-    assert json.loads(listener.last["mobileface/front/event"]) == added.to_dict()
+    said = json.loads(listener.last["mobileface/front/event"])
+    assert said == {"event_type": "person_seen", **added.to_dict()}
     assert hub.mqtt is not None
-    for people, person, somebody in (
-        ((Seen(1, None, "", decided=False),), "nobody", "OFF"),
-        ((Seen(1, None, ""),), "unknown", "ON"),
-        ((Seen(1, None, ""), Seen(2, "Zoë", "")), "Zoë", "ON"),
-        ((), "nobody", "OFF"),
-        ((Seen(3, "nobody", ""),), "nobody", "ON"),
-        ((), "nobody", "OFF"),
+    undecided, stranger = Seen(1, None, "", decided=False), Seen(1, None, "")
+    for people, person, somebody, names, strangers in (
+        ((undecided,), "nobody", "OFF", [], 0),
+        ((stranger,), "stranger", "ON", [], 1),
+        ((stranger, Seen(2, "Zoë", ""), undecided), "Zoë", "ON", ["Zoë"], 1),
+        ((Seen(2, "Zoë", ""), Seen(4, "Ann", "")), "Ann", "ON", ["Zoë", "Ann"], 0),
+        ((), "nobody", "OFF", [], 0),
+        ((Seen(3, "nobody", ""),), "nobody", "ON", ["nobody"], 0),
+        ((), "nobody", "OFF", [], 0),
     ):
         hub.mqtt.people("front", people)
         wait_for(lambda p=person: listener.last["mobileface/front/person"] == p)  # type: ignore[misc]
         wait_for(lambda s=somebody: listener.last["mobileface/front/somebody"] == s)  # type: ignore[misc]
+        whole = {"count": len(names) + strangers, "names": names, "strangers": strangers}
+        wait_for(lambda w=whole: json.loads(listener.last["mobileface/front/people"]) == w)  # type: ignore[misc]
     start = time.monotonic()
     hub.close()
     assert time.monotonic() - start < 3
     wait_for(lambda: listener.last["mobileface/status"] == "offline")
+    assert not [r for r in caplog.records if "MQTT" in r.getMessage()]  # that end is no fault
+
+
+@pytest.mark.needs_mosquitto
+def test_a_camera_that_is_away(broker: Broker, listener: Listener) -> None:
+    """That nobody is seen by a camera that is away must not look as if nobody were there."""
+    with network_camera() as camera:
+        options = MqttOptions("127.0.0.1", broker.port)
+        cameras = [CameraOptions("front", camera.url), CameraOptions("back", "none.mp4")]
+        hub = Hub(cameras, EventOptions(), options, None, None)  # type: ignore[arg-type]
+        hub.start()
+        try:
+            wait_for(lambda: listener.last.get("mobileface/front/status") == "online")
+            before = listener.counts["mobileface/front/status"]
+            camera.cut()
+            wait_for(lambda: listener.counts["mobileface/front/status"] == before + 2)
+            assert listener.last["mobileface/front/status"] == "online"
+            camera.close()
+            wait_for(lambda: listener.last["mobileface/front/status"] == "offline")
+            assert listener.last["mobileface/back/status"] == "offline"
+            assert listener.last["mobileface/status"] == "online"
+        finally:
+            hub.close()
+
+
+DISCOVERY = "homeassistant/device/mobileface_front/config"
+ENTITIES = {
+    "person": ("sensor", "person"),
+    "people": ("sensor", "people"),
+    "somebody": ("binary_sensor", "somebody"),
+    "event": ("event", "event"),
+}
+"""Platform and last part of the topic of what Home Assistant 2026.2.3 made of it."""
 
 
 @pytest.mark.needs_mosquitto
 def test_discovery_and_birth(hub: Hub, listener: Listener) -> None:
-    topics = [
-        "homeassistant/sensor/mobileface_front/person/config",
-        "homeassistant/binary_sensor/mobileface_front/somebody/config",
-    ]
-    wait_for(lambda: all(topic in listener.last for topic in topics))
-    for topic in topics:
-        entity = json.loads(listener.last[topic])
-        assert entity["availability_topic"] == "mobileface/status"
-        assert entity["state_topic"] in listener.last  # what it refers to is there
-        assert entity["device"]["identifiers"] == ["mobileface_front"]
-        assert entity["unique_id"].startswith("mobileface_front_")
-        assert entity["origin"] == {"name": "mobileface", "sw_version": mobileface.__version__}
-    before = dict(listener.counts)
-    listener.client.publish("homeassistant/status", "online", qos=1)
-    wait_for(lambda: all(listener.counts[topic] > before[topic] for topic in topics))
+    wait_for(lambda: "mobileface/status" in listener.last)  # the last that is said
+    device = json.loads(listener.last[DISCOVERY])
+    assert device["device"]["identifiers"] == ["mobileface_front"]
+    assert device["origin"] == {"name": "mobileface", "sw_version": mobileface.__version__}
+    places = [place["topic"] for place in device["availability"]]
+    assert places == ["mobileface/status", "mobileface/front/status"]
+    assert device["availability_mode"] == "all"
+    hub.events.add(event(hub.events))
+    wait_for(lambda: "mobileface/front/event" in listener.last)
+    found = device["components"]
+    assert found.keys() == ENTITIES.keys()
+    for key, (platform, place) in ENTITIES.items():
+        assert found[key]["platform"] == platform
+        assert found[key]["unique_id"] == f"mobileface_front_{key}"
+        assert found[key]["state_topic"] == f"mobileface/front/{place}"
+    topics = [*places, *(entity["state_topic"] for entity in found.values())]
+    assert not [topic for topic in topics if topic not in listener.last]
+    said = json.loads(listener.last["mobileface/front/event"])
+    assert said["event_type"] in found["event"]["event_types"]
+    assert found["people"]["value_template"] == "{{ value_json.count }}"
+    before = listener.counts[DISCOVERY]
+    for text in ("offline", "online"):
+        listener.client.publish("homeassistant/status", text, qos=1)
+    wait_for(lambda: listener.counts[DISCOVERY] > before)
+    time.sleep(0.3)
+    assert listener.counts[DISCOVERY] == before + 1  # not for "offline"
+
+
+@pytest.mark.parametrize("topic", ["mobileface", "haus/Gesichter", "zwei Häuser"])
+def test_discovery_of_other_topics(topic: str) -> None:
+    """Home Assistant documents which characters the IDs in a discovery's topic may have."""
+    where, device = discovery_of(topic, "front", "ha/found")
+    assert re.fullmatch(r"ha/found/device/[a-zA-Z0-9_-]+/config", where), where
+    for entity in device["components"].values():
+        assert entity["state_topic"].startswith(f"{topic}/front/")
+        assert re.fullmatch(r"[a-zA-Z0-9_-]+", entity["unique_id"])
 
 
 @pytest.mark.needs_mosquitto
@@ -204,8 +268,7 @@ def test_more_than_waits_for_a_broker(hub: Hub, broker: Broker, listener: Listen
     wait_for(lambda: listener.counts.get("mobileface/front/event", 0) >= 900, 20)
     assert listener.last["mobileface/front/person"] == "nobody"
     assert listener.last["mobileface/front/somebody"] == "OFF"
-    topic = "homeassistant/sensor/mobileface_front/person/config"
-    assert topic in listener.last
+    assert DISCOVERY in listener.last
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ class LiveCamera:
             clock=clock,
             reconnected=lambda: self._observers.reconnect(self.name),
             dropped=lambda: self._observers.frame(self.name, "dropped"),
+            running=lambda running: self._observers.running(self.name, running),
         )
         self._voting = Voting(gallery, options.threshold)
         self._gate = MotionGate()

@@ -36,12 +36,14 @@ class Observers:
         event: Camera and type of an event.
         reconnect: A camera was opened again.
         people: The people at a camera have changed.
+        running: A camera sends frames, or is waited for.
     """
 
     frame: Callable[[str, str], None] = lambda *_: None
     event: Callable[[str, str], None] = lambda *_: None
     reconnect: Callable[[str], None] = lambda *_: None
     people: Callable[[str, tuple[Seen, ...]], None] = lambda *_: None
+    running: Callable[[str, bool], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)

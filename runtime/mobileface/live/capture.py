@@ -86,6 +86,7 @@ class Capture:
         clock: The time to go by.
         reconnected: Called each time that the camera is open again after it was lost.
         dropped: Called for each frame that a newer one replaced.
+        running: Called when frames come, and when the camera is waited for.
 
     Attributes:
         state: "starting", "running", "waiting" for the camera, or "ended" (a file that does not
@@ -105,10 +106,11 @@ class Capture:
         clock: Clock = SYSTEM_CLOCK,
         reconnected: Callable[[], None] = lambda: None,
         dropped: Callable[[], None] = lambda: None,
+        running: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.options = options
         self._playback, self._clock = playback or Playback(), clock
-        self._reconnected, self._dropped = reconnected, dropped
+        self._reconnected, self._dropped, self._running = reconnected, dropped, running
         self.state: State = "starting"
         self.why = ""
         self.fps = 25.0
@@ -244,12 +246,14 @@ class Capture:
                 self._changed.wait_for(lambda: self._waiting is None or self.state == "ended")
             if self.state == "ended":
                 return
-            lost = self._waiting is not None
+            lost, came = self._waiting is not None, self.state != "running"
             self._waiting, self.state, self.why = frame, "running", ""
             self.drops += lost
             self._changed.notify_all()
         if lost:
             self._dropped()
+        if came:
+            self._running(True)
 
     def _wait_for(self, why: str) -> None:
         """Notes that the camera is not there, and why; logs it once."""
@@ -259,7 +263,10 @@ class Capture:
                 return
             if self.why != why:
                 _log.warning("camera '%s': %s", self.options.name, why)
+            went = self.state == "running"
             self.state, self.why = "waiting", why
+        if went:
+            self._running(False)
 
     def _end(self) -> None:
         with self._changed:

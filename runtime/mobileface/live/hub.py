@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..analyzer import FaceAnalyzer
 from .camera import LiveCamera
-from .camera_state import Observers, Seen
+from .camera_state import Observers
 from .capture import Playback
 from .clock import SYSTEM_CLOCK, Clock
 from .event_log import EventLog
@@ -66,7 +66,11 @@ class Hub:
         self.mqtt = None if mqtt is None else _publisher(mqtt, cameras)
         told = observers or Observers()
         if self.mqtt is not None:
-            told = dataclasses.replace(told, people=_both(told.people, self.mqtt.people))
+            told = dataclasses.replace(
+                told,
+                people=_both(told.people, self.mqtt.people),
+                running=_both(told.running, self.mqtt.running),
+            )
         self.cameras = {
             options.name: LiveCamera(
                 options,
@@ -141,13 +145,11 @@ def _publisher(options: MqttOptions, cameras: Sequence[CameraOptions]) -> MqttPu
     return MqttPublisher(options, [camera.name for camera in cameras])
 
 
-def _both(
-    one: Callable[[str, tuple[Seen, ...]], None], other: Callable[[str, tuple[Seen, ...]], None]
-) -> Callable[[str, tuple[Seen, ...]], None]:
+def _both(one: Callable[..., None], other: Callable[..., None]) -> Callable[..., None]:
     """A function that calls two."""
 
-    def call(camera: str, people: tuple[Seen, ...]) -> None:
-        one(camera, people)
-        other(camera, people)
+    def call(*told: object) -> None:
+        one(*told)
+        other(*told)
 
     return call

@@ -3,16 +3,19 @@
 Topics, with the first part ``mobileface`` and a camera ``front``::
 
     mobileface/status             "online" or "offline", retained; the last will says "offline"
+    mobileface/front/status       the same, of the camera; both hold
     mobileface/front/event        each event, JSON
-    mobileface/front/person       who is there, retained: a name, "unknown" or "nobody"
+    mobileface/front/person       who is there, retained: a name, "stranger" or "nobody"
+    mobileface/front/people       all who are there, retained: JSON, how many, names, strangers
     mobileface/front/somebody     "ON" or "OFF", retained
+
+Home Assistant takes a state "unknown" for no state, hence "stranger".
 
 Events wait while the broker is away (QoS 1). What is retained does not (QoS 0): it is told anew
 with each connection, and an older state that came after it would stay.
 
-Discovery (https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery) announces for each
-camera a sensor "last person" and a binary sensor "somebody here"; again whenever Home Assistant
-says "online".
+Discovery announces a device for each camera (`discovery`), again whenever Home Assistant says
+"online".
 """
 
 from __future__ import annotations
@@ -20,17 +23,17 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 import ssl
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from .. import __version__
 from ..errors import InputError
 from ..host.files import reason
 from .camera_events import CameraEvent
 from .camera_state import Seen
+from .discovery import discovery_of
 from .live_options import MqttOptions
 
 __all__ = ["MqttPublisher"]
@@ -41,7 +44,33 @@ _MOST_WAITING = 1000
 """Events that wait while the broker is away; further ones are dropped."""
 
 _KEEP_ALIVE_SECONDS, _LONGEST_PAUSE = 30, 30
-_ID = re.compile(r"[^A-Za-z0-9_-]")
+_BIRTH = b"online"
+"""What Home Assistant says when it has started."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Present:
+    """Who is at a camera: names in the order in which they came, and a number of strangers."""
+
+    names: tuple[str, ...] = ()
+    strangers: int = 0
+
+    @classmethod
+    def of(cls, people: Sequence[Seen]) -> _Present:
+        names = [person.name for person in people if person.name is not None]
+        strangers = sum(person.decided and person.name is None for person in people)
+        return cls(tuple(dict.fromkeys(names)), strangers)
+
+    def messages(self) -> dict[str, str]:
+        """What is published, by the last part of its topic."""
+        count = len(self.names) + self.strangers
+        whole = {"count": count, "names": self.names, "strangers": self.strangers}
+        one = self.names[-1] if self.names else "stranger" if count else "nobody"
+        return {
+            "person": one,
+            "people": json.dumps(whole, ensure_ascii=False),
+            "somebody": "ON" if count else "OFF",  # a person may be called "nobody"
+        }
 
 
 class MqttPublisher:
@@ -57,7 +86,9 @@ class MqttPublisher:
 
     def __init__(self, options: MqttOptions, cameras: Sequence[str]) -> None:
         self._options, self._cameras = options, tuple(cameras)
-        self._people: dict[str, tuple[str, bool]] = dict.fromkeys(cameras, ("nobody", False))
+        self._present = dict.fromkeys(cameras, _Present())
+        self._running = dict.fromkeys(cameras, False)
+        self._telling = threading.Lock()  # nothing older follows what is newer
         self._connected = self._said = False
         self._client = self._made_client()
 
@@ -78,6 +109,7 @@ class MqttPublisher:
             sent = self._publish("status", "offline", retain=True)
             with contextlib.suppress(RuntimeError, ValueError):
                 sent.wait_for_publish(0.3)
+        self._connected, self._said = False, True  # no connection is lost from here on
         self._client.disconnect()
         # Its thread may hang in an attempt to connect, and is left to itself then.
         end = threading.Thread(target=self._client.loop_stop, daemon=True)
@@ -86,22 +118,32 @@ class MqttPublisher:
 
     def event(self, event: CameraEvent) -> None:
         """Publishes an event."""
-        self._publish(f"{event.camera}/event", event.to_json())
+        # Home Assistant's event entities read "event_type", and give the rest as attributes.
+        whole = {"event_type": event.type, **event.to_dict()}
+        text = json.dumps(whole, ensure_ascii=False, allow_nan=False)
+        self._publish(f"{event.camera}/event", text)
 
     def people(self, camera: str, people: Sequence[Seen]) -> None:
         """Publishes who is at a camera, if that has changed."""
-        named = [person.name for person in people if person.name is not None]
-        decided = [person for person in people if person.decided]
-        person = named[-1] if named else "unknown" if decided else "nobody"
-        found = (person, bool(decided))  # a person may be called "nobody"
-        if found != self._people.get(camera):
-            self._people[camera] = found
-            self._publish_person(camera)
+        found = _Present.of(people)
+        with self._telling:
+            if found != self._present[camera]:
+                self._present[camera] = found
+                self._publish_present(camera)
 
-    def _publish_person(self, camera: str) -> None:
-        person, there = self._people[camera]
-        self._publish(f"{camera}/person", person, retain=True)
-        self._publish(f"{camera}/somebody", "ON" if there else "OFF", retain=True)
+    def running(self, camera: str, running: bool) -> None:
+        """Publishes whether a camera sends pictures."""
+        with self._telling:
+            self._running[camera] = running
+            self._publish_running(camera)
+
+    def _publish_present(self, camera: str) -> None:
+        for topic, text in self._present[camera].messages().items():
+            self._publish(f"{camera}/{topic}", text, retain=True)
+
+    def _publish_running(self, camera: str) -> None:
+        text = "online" if self._running[camera] else "offline"
+        self._publish(f"{camera}/status", text, retain=True)
 
     def _publish(self, topic: str, text: str, *, retain: bool = False) -> Any:
         qos = 0 if retain else 1
@@ -130,7 +172,7 @@ class MqttPublisher:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_connect_fail = lambda *_: self._say("cannot be reached")
-        client.on_message = lambda *_: self._announce()
+        client.on_message = self._on_message
         return client
 
     def _tls(self) -> ssl.SSLContext | None:
@@ -162,6 +204,10 @@ class MqttPublisher:
             client.subscribe(f"{self._options.discovery}/status", qos=1)
         self._announce()
 
+    def _on_message(self, _: Any, __: Any, message: Any) -> None:
+        if message.payload == _BIRTH:
+            self._announce()
+
     def _on_disconnect(self, *_: Any) -> None:
         if self._connected:
             self._say("the connection is lost")
@@ -174,43 +220,12 @@ class MqttPublisher:
 
     def _announce(self) -> None:
         """Says that the cameras are there, what they are, and who is before them."""
-        for camera in self._cameras:
-            if self._options.discovery:
-                for topic, entity in self._entities(camera):
-                    self._client.publish(topic, json.dumps(entity), retain=True)
-            self._publish_person(camera)
-        self._publish("status", "online", retain=True)
-
-    def _entities(self, camera: str) -> list[tuple[str, dict[str, Any]]]:
-        """Discovery topics and configurations of a camera's two entities."""
-        topic = self._options.topic
-        node = _ID.sub("_", topic)
-        shared = {
-            "availability_topic": f"{topic}/status",
-            "origin": {"name": "mobileface", "sw_version": __version__},
-            "device": {
-                "identifiers": [f"{node}_{camera}"],
-                "name": f"Camera {camera}",
-                "manufacturer": "mobileface",
-                "model": "mobileface serve",
-                "sw_version": __version__,
-            },
-        }
-        person = {
-            "name": "Last person",
-            "unique_id": f"{node}_{camera}_person",
-            "state_topic": f"{topic}/{camera}/person",
-            "json_attributes_topic": f"{topic}/{camera}/event",
-            "icon": "mdi:account",
-        }
-        somebody = {
-            "name": "Somebody here",
-            "unique_id": f"{node}_{camera}_somebody",
-            "state_topic": f"{topic}/{camera}/somebody",
-            "device_class": "occupancy",
-        }
-        base = self._options.discovery
-        return [
-            (f"{base}/sensor/{node}_{camera}/person/config", {**person, **shared}),
-            (f"{base}/binary_sensor/{node}_{camera}/somebody/config", {**somebody, **shared}),
-        ]
+        options = self._options
+        with self._telling:
+            for camera in self._cameras:
+                if options.discovery:
+                    topic, device = discovery_of(options.topic, camera, options.discovery)
+                    self._client.publish(topic, json.dumps(device), retain=True)
+                self._publish_running(camera)
+                self._publish_present(camera)
+            self._publish("status", "online", retain=True)
