@@ -6,6 +6,7 @@
     ├── InputError (ValueError)            invalid argument
     │   ├── ImageError                     unreadable image, wrong dtype, shape or channel count
     │   └── VideoError                     unreadable video, missing camera, no frames
+    │       └── LoginError                 a camera refuses the login, or wants one
     ├── ModelError                         unusable model
     │   ├── ModelNotFoundError (LookupError)
     │   ├── CalibrationError (ValueError)  unreadable or invalid calibration
@@ -41,6 +42,7 @@ __all__ = [
     "GraphError",
     "ImageError",
     "InputError",
+    "LoginError",
     "MobileFaceError",
     "ModelError",
     "ModelIntegrityError",
@@ -120,6 +122,10 @@ class ImageError(InputError):
 
 class VideoError(InputError):
     """A video or camera cannot be read, or has no frames."""
+
+
+class LoginError(VideoError):
+    """A camera on the network refuses the login, or wants one."""
 
 
 class ModelError(MobileFaceError):

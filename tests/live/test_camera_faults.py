@@ -15,6 +15,7 @@ import pytest
 from mobileface.live import capture as capture_module
 from mobileface.live.capture import Capture
 from mobileface.live.live_options import CameraOptions
+from mobileface.live.pauses import Pauses
 
 from .streaming import drawn_frames
 
@@ -60,7 +61,8 @@ def endless_head(place: socket.socket, broken: threading.Event) -> None:
 
 
 def no_login(place: socket.socket, broken: threading.Event) -> None:
-    place.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    ask = b'WWW-Authenticate: Basic realm="camera"\r\n'
+    place.sendall(b"HTTP/1.1 401 Unauthorized\r\n" + ask + b"Content-Length: 0\r\n\r\n")
 
 
 def reset(place: socket.socket, broken: threading.Event) -> None:
@@ -68,7 +70,7 @@ def reset(place: socket.socket, broken: threading.Event) -> None:
 
 
 Fault = Callable[[socket.socket, threading.Event], None]
-FAULTS: list[Fault] = [half, half_and_stall, garbage, no_pictures, endless_head, no_login, reset]
+FAULTS: list[Fault] = [half, half_and_stall, garbage, no_pictures, endless_head, reset]
 
 
 class Camera:
@@ -76,6 +78,7 @@ class Camera:
 
     def __init__(self, fault: Fault) -> None:
         self.broken = threading.Event()
+        self.requests: list[bytes] = []
         self._fault = fault
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://user:secret@127.0.0.1:{self._server.getsockname()[1]}/video"
@@ -92,7 +95,7 @@ class Camera:
     def _answer(self, place: socket.socket) -> None:
         try:
             with place:
-                place.recv(4096)
+                self.requests.append(place.recv(4096))
                 if self.broken.is_set():
                     self._fault(place, self.broken)
                     return
@@ -137,6 +140,44 @@ def test_it_resumes_once_the_camera_is_whole(camera: Camera) -> None:
         assert "secret" not in capture.why
     finally:
         capture.close()
+
+
+def test_a_login_that_is_refused_is_not_sent_again_and_again() -> None:
+    """Many cameras lock an account after five wrong passwords: the fourth waits for a minute."""
+    place = Camera(no_login)
+    place.broken.set()
+    capture = Capture(CameraOptions("c", place.url))
+    capture.start()
+    try:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            assert capture.take(0.1) is None
+        logins = sum(b"Authorization: " in request for request in place.requests)
+        print(f"{logins} of {len(place.requests)} requests with a login; {capture.why}")
+        assert 1 <= logins <= 3
+        assert (
+            "the camera refuses the login; check the user, the password and the path" in capture.why
+        )
+        assert "secret" not in capture.why
+    finally:
+        capture.close()
+        place.close()
+
+
+def test_pauses() -> None:
+    """They double, from a quarter of a second to one; refused logins, from one minute to ten."""
+    pauses = Pauses()
+    found = [pauses.next() for _ in range(6)]
+    for pause, middle in zip(found, (0.25, 0.5, 1, 1, 1, 1), strict=True):
+        assert 0.75 * middle <= pause <= min(1.25 * middle, 1)
+    pauses.sent()
+    assert pauses.next() <= 0.32
+    refused = [pauses.next(refused=True) for _ in range(8)]
+    assert max(refused[:2]) <= 1
+    assert refused[2:] == [60, 120, 240, 480, 600, 600]
+    assert pauses.next() <= 1
+    pauses.opened()
+    assert pauses.next(refused=True) <= 1
 
 
 def test_a_camera_that_is_away_does_not_hang(

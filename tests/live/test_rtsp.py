@@ -210,12 +210,16 @@ def test_login(
     waits(refused)
     print(refused.why)
     assert "rtsp://user:***@127.0.0.1" in refused.why
-    assert "check the address, the login" in refused.why
+    assert "the camera refuses the login; check the user, the password and the path" in refused.why
     assert "geheim" not in refused.why + caplog.text
+    nobody = started(place.url())
+    waits(nobody)
+    print(nobody.why)
+    assert "the camera wants a login; put it into the address, rtsp://USER:PASSWORD@" in nobody.why
     unescaped = started(place.url(f"user:{PASSWORD}"))
     waits(unescaped)
     print(unescaped.why)
-    assert "%2F" in unescaped.why
+    assert "in a password write / as %2F" in unescaped.why
     assert "w/" not in unescaped.why + caplog.text
 
 

@@ -1,28 +1,29 @@
 """Reads the frames of one camera on a thread; the newest wins.
 
-A camera that cannot be opened, falls silent or ends is opened again, after pauses that grow from a
-quarter of a second to one. A video file is played by its time stamps, again and again.
+A camera that cannot be opened, falls silent or ends is opened again after a pause, see `Pauses`. A
+video file is played by its time stamps, again and again.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from ..errors import MobileFaceError
+from ..errors import LoginError, MobileFaceError
 from ..vision.image import Image
 from ..vision.video import VideoReader
 from ..vision.video_source import VideoSource, shown_url, source_place
 from .backlog import Backlog
 from .clock import SYSTEM_CLOCK, Clock
 from .live_options import CameraOptions
+from .pauses import Pauses
 
 __all__ = ["Capture", "CapturedFrame", "Playback", "State"]
 
@@ -38,7 +39,6 @@ _HANGING_SECONDS = 8.0
 frame of a stream may take, `_STALL_SECONDS` each."""
 
 _MOST_HANGING = 4
-_FIRST_PAUSE, _LONGEST_PAUSE, _JITTER = 0.25, 1.0, 0.25
 
 _TURNS = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -167,10 +167,10 @@ class Capture:
 
     def _run(self) -> None:
         """Opens and reads until the end, again and again."""
-        pause, opened, delays = _FIRST_PAUSE, False, random.Random()
+        pauses, opened, refused = Pauses(), False, False
         while self._mine():
             try:
-                before = self.frames
+                before, refused = self.frames, False
                 self._heard = self._clock.monotonic()  # a camera that is away is not one that hangs
                 with self._open() as video:
                     if not self._mine():
@@ -179,10 +179,11 @@ class Capture:
                         self.reconnects += 1
                         self._reconnected()
                     opened = True
+                    pauses.opened()
                     self.fps = video.fps
                     why = self._read(video)
                 if self.frames > before + 1:
-                    pause = _FIRST_PAUSE
+                    pauses.sent()
                 if not self._mine():
                     return
                 if self._is_file:
@@ -193,13 +194,18 @@ class Capture:
                     return
                 self._wait_for(why)
             except MobileFaceError as error:
+                refused = isinstance(error, LoginError)
                 self._wait_for(str(error))
             except Exception as error:  # of OpenCV or a driver: no reason to give the camera up
                 self._wait_for(f"{type(error).__name__} in the camera's driver")
+            self._rest(pauses.next(refused=refused))
+
+    def _rest(self, seconds: float) -> None:
+        """Waits, and is not taken for a thread that hangs."""
+        end = monotonic() + seconds
+        while self._mine() and (left := end - monotonic()) > 0:
             self._heard = self._clock.monotonic()
-            wait = min(pause * delays.uniform(1 - _JITTER, 1 + _JITTER), _LONGEST_PAUSE)
-            self._stop.wait(wait)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._stop.wait(min(left, 1.0))
 
     def _open(self) -> VideoReader:
         place = source_place(self.options.source)

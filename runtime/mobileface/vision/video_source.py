@@ -7,12 +7,14 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 import cv2
 import numpy as np
 
-from ..errors import VideoError
+from ..errors import LoginError, VideoError
 from ..host.files import reason, utf8_path
+from .stream_login import wants_login
 from .video_header import HEAD_BYTES, is_container
 
 __all__ = ["VideoSource", "frame_rates", "is_url", "shown_url", "source_place"]
@@ -31,7 +33,8 @@ _SECRET = re.compile(r"((?:pass|pwd|token|secret|key|auth|psw)[^=&/?#]*=)[^&#]*"
 """A field of an address, of those that many cameras are logged in by: ``?user=me&password=…``."""
 
 _DEVICE = re.compile(r"/dev/video([0-9]{1,4})")
-_STREAM_TIMEOUT = 10.0
+_STREAM_TIMEOUT, _LOGIN_SECONDS, _ANSWERED = 10.0, 2.0, 0.9
+_ESCAPES = "in a password write / as %2F, ? as %3F, # as %23, and % as %25"
 _DEFAULT_FPS = 25.0
 _MOST_CAMERAS = 9999
 """Larger numbers mean something else to OpenCV, or are no numbers of C."""
@@ -100,8 +103,10 @@ class VideoSource:
         """Opens the source; frames come as they are stored, not turned.
 
         Raises:
+            LoginError: If a stream's server refuses the login, or wants one.
             VideoError: If it cannot be opened.
         """
+        start = monotonic()
         if isinstance(self.place, int):
             if not 0 <= self.place <= _MOST_CAMERAS:
                 raise VideoError("is not the number of a camera", where=str(self.place))
@@ -111,9 +116,8 @@ class VideoSource:
             capture = _open_stream(str(self.place), self.timeout, self.threads)
             what = "the stream cannot be opened"
             hint = "check the address, the login and the network"
-            login = _LOGIN.search(str(self.place))
-            if login and set("/?#") & set(login[0]):
-                hint = "in a password write / as %2F, ? as %3F, # as %23, and % as %25"
+            if self._login_is_unescaped:
+                hint = _ESCAPES
         else:
             _require_file(Path(self.place))
             with utf8_path(Path(self.place)) as name:
@@ -121,9 +125,34 @@ class VideoSource:
             what, hint = "not a video that OpenCV can decode", ""
         if not capture.isOpened():
             capture.release()
+            # Not of a server that has said nothing so far.
+            if (
+                self.is_stream
+                and monotonic() - start < _ANSWERED * self.timeout
+                and wants_login(str(self.place), min(self.timeout, _LOGIN_SECONDS))
+            ):
+                raise self._login_error()
             raise VideoError(what, where=str(self), hint=hint)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # the default depends on the version
         return capture
+
+    @property
+    def _login_is_unescaped(self) -> bool:
+        """True if a login has characters that end it in an address."""
+        login = _LOGIN.search(str(self.place))
+        return login is not None and bool(set("/?#") & set(login[0]))
+
+    def _login_error(self) -> LoginError:
+        if _LOGIN.search(str(self.place)):
+            hint = (
+                _ESCAPES
+                if self._login_is_unescaped
+                else "check the user, the password and the path"
+            )
+            return LoginError("the camera refuses the login", where=str(self), hint=hint)
+        scheme = str(self.place).partition(":")[0]
+        hint = f"put it into the address, {scheme}://USER:PASSWORD@…"
+        return LoginError("the camera wants a login", where=str(self), hint=hint)
 
 
 def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, float]:
