@@ -96,7 +96,7 @@ _NEEDS = {
     ),
     "needs_rtsp": (
         has_rtsp_server(),
-        "no RTSP server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0",
+        "no RTSP server: apt-get install python3-gi gir1.2-gst-rtsp-server-1.0 glib-networking",
     ),
     "needs_caffe": (
         hasattr(getattr(cv2, "dnn", None), "readNetFromCaffe"),

@@ -19,14 +19,18 @@ class RtspCamera:
     """``rtsp_server.py`` as a process of its own.
 
     Args:
+        certificate: A certificate and its key, for ``rtsps``.
         options: Its options, such as ``codec="mjpeg"`` or ``sound=True``.
 
     Attributes:
         port: Its port, which it keeps when it is started again.
     """
 
-    def __init__(self, **options: str | bool | int) -> None:
+    def __init__(
+        self, certificate: tuple[Path, Path] | None = None, **options: str | bool | int
+    ) -> None:
         self.port = 0
+        self._certificate = certificate
         self.options = options
         self._process: subprocess.Popen[str] | None = None
         self.start()
@@ -35,6 +39,8 @@ class RtspCamera:
         command = [SYSTEM_PYTHON, "-I", str(SERVER), "--port", str(self.port)]
         for name, value in self.options.items():
             command += [f"--{name}"] if value is True else [f"--{name}={value}"]
+        if self._certificate is not None:
+            command += ["--certificate", *map(str, self._certificate)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1)
         line = self._stream(self._process.stdout).readline()
@@ -43,7 +49,8 @@ class RtspCamera:
 
     def url(self, login: str = "", path: str = "live") -> str:
         """Its address; `login` is ``user:password``."""
-        return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}/{path}"
+        scheme = "rtsp" if self._certificate is None else "rtsps"
+        return f"{scheme}://{login}{'@' if login else ''}127.0.0.1:{self.port}/{path}"
 
     def kill(self) -> None:
         """The camera loses its power."""

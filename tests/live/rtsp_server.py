@@ -20,7 +20,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 ENCODERS = {
     "h264": "openh264enc complexity=low gop-size={fps} ! rtph264pay config-interval=-1 name=pay0",
@@ -83,6 +83,15 @@ class Pictures:
                 self._sound.emit("push-buffer", Gst.Buffer.new_wrapped(silence))
 
 
+def encrypt(server: Any, factory: Any, certificate: str, key: str) -> None:
+    """Speaks TLS, and asks for no login."""
+    auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(certificate, key))
+    auth.set_default_token(token)
+    allow(server, factory, auth)
+
+
 def protect(server: Any, factory: Any, kind: str, user: str, password: str) -> None:
     """Asks for a login, ``basic`` or ``digest``."""
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
@@ -92,6 +101,11 @@ def protect(server: Any, factory: Any, kind: str, user: str, password: str) -> N
         auth.add_digest(user, password, token)
     else:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
+    allow(server, factory, auth)
+
+
+def allow(server: Any, factory: Any, auth: Any) -> None:
+    """Lets the role ``user`` watch."""
     server.set_auth(auth)
     role = Gst.Structure.new_from_string(ROLE)
     factory.add_role_from_structure(role[0] if isinstance(role, tuple) else role)
@@ -106,6 +120,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--login", choices=("none", "basic", "digest"), default="none")
     parser.add_argument("--user", default="user")
     parser.add_argument("--password", default="")
+    parser.add_argument("--certificate", nargs=2, metavar=("PEM", "KEY"), help="for rtsps")
     parser.add_argument("--sound", action="store_true")
     parser.add_argument("--transport", choices=TRANSPORTS, default="both")
     return parser.parse_args()
@@ -128,6 +143,8 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(options.port)
+    if options.certificate:
+        encrypt(server, factory, *options.certificate)
     if options.login != "none":
         protect(server, factory, options.login, options.user, options.password)
     server.get_mount_points().add_factory("/live", factory)

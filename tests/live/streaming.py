@@ -1,13 +1,15 @@
-"""A camera on the network: MJPEG over HTTP, which can be cut."""
+"""A camera on the network: MJPEG over HTTP or HTTPS, which can be cut."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,14 +28,19 @@ def drawn_frames(count: int = 25) -> list[Image]:
 
 
 class NetworkCamera:
-    """Serves frames, again and again, to whoever connects.
+    """Serves frames, again and again, to whoever connects; with a certificate and its key, by TLS.
 
     Attributes:
         url: Its address, with a login.
         silent: While set, connections are accepted and get no frames.
     """
 
-    def __init__(self, images: list[Image], fps: float = 25.0) -> None:
+    def __init__(
+        self,
+        images: list[Image],
+        fps: float = 25.0,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         parts = [cv2.imencode(".jpg", image)[1].tobytes() for image in images]
         connections = self._connections = set[socket.socket]()
         self.silent = silent = threading.Event()
@@ -69,8 +76,13 @@ class NetworkCamera:
                 pass
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
-        self.url = f"http://user:secret@127.0.0.1:{self.port}/video"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://user:secret@127.0.0.1:{self.port}/video"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def cut(self) -> None:
@@ -87,8 +99,10 @@ class NetworkCamera:
 
 
 @contextlib.contextmanager
-def network_camera(images: list[Image] | None = None) -> Iterator[NetworkCamera]:
-    camera = NetworkCamera(images or drawn_frames())
+def network_camera(
+    images: list[Image] | None = None, certificate: tuple[Path, Path] | None = None
+) -> Iterator[NetworkCamera]:
+    camera = NetworkCamera(images or drawn_frames(), certificate=certificate)
     try:
         yield camera
     finally:

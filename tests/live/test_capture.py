@@ -18,6 +18,7 @@ from mobileface.live.capture import Capture, Playback
 from mobileface.live.clock import SimulatedClock
 from mobileface.live.live_options import CameraOptions
 from mobileface.vision.video import VideoWriter
+from tests.certificates import make_certificate
 
 from .streaming import drawn_frames, network_camera
 
@@ -153,6 +154,16 @@ def test_a_stream_that_is_cut_resumes(started: Any) -> None:
 @pytest.mark.endurance
 def test_a_stream_that_is_cut_20_times_resumes(started: Any) -> None:
     cut_and_resume(started, 20)
+
+
+def test_https(started: Any, tmp_path: Path) -> None:
+    """Nobody vouches for a camera's certificate; it is taken all the same, see docs/security.md."""
+    with network_camera(certificate=make_certificate(tmp_path)) as camera:
+        assert camera.url.startswith("https://")
+        capture = started(camera.url)
+        frame = capture.take(10)
+        assert frame is not None, capture.why
+        assert frame.image.shape == (120, 160, 3)
 
 
 def test_a_silent_stream_is_opened_again(started: Any) -> None:

@@ -23,6 +23,7 @@ from mobileface.live.capture import Capture, CapturedFrame
 from mobileface.live.live_options import CameraOptions
 from mobileface.vision.image import Image
 from mobileface.vision.video import VideoReader
+from tests.certificates import make_certificate
 
 from .rtsp_camera import RtspCamera, ages, made
 
@@ -322,6 +323,14 @@ def test_transport(camera: Started, started: Started, transport: str, sockets: i
     table = Path("/proc/net/udp").read_text().splitlines()[1:]
     mine = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
     assert sum(f"socket:[{line.split()[9]}]" in mine for line in table) == sockets
+
+
+def test_rtsp_over_tls(camera: Started, started: Started, tmp_path: Path) -> None:
+    """Nobody vouches for a camera's certificate; it is taken all the same, see docs/security.md."""
+    place = camera(certificate=make_certificate(tmp_path))
+    assert place.url().startswith("rtsps://")
+    frame = current(started(place.url()))
+    assert frame.image.shape == (480, 640, 3)
 
 
 @pytest.mark.endurance
