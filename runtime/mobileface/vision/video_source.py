@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,9 +111,24 @@ class VideoSource:
             what, hint = "not a video that OpenCV can decode", ""
         if not capture.isOpened():
             capture.release()
+            if isinstance(self.place, int) and (why := _refusal(self.place)):
+                what = f"{what} ({why})"
+                hint = "in a container or service, its device and group must be given to it"
             raise VideoError(what, where=str(self), hint=hint)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # the default depends on the version
         return capture
+
+
+def _refusal(index: int) -> str:
+    """Why Linux does not open the device of a camera; empty if it does, or on other systems."""
+    if sys.platform != "linux":
+        return ""
+    device = f"/dev/video{index}"
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{device}: {reason(error)}"
+    return ""
 
 
 def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, float]:
