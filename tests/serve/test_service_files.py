@@ -119,13 +119,13 @@ def test_nobody_else_reaches_it_by_default() -> None:
 
 
 def test_keys_and_people_stay_out_of_commits_and_images() -> None:
-    """A key of mode 600 in the build's context also stops a build by a user who may not read it."""
+    """A key of mode 600 in the context also stops Docker's old builder, run by another user."""
     root = FOLDER.parents[1]
     assert "examples/serve/api_keys\n" in TEXT["compose.yaml"]
     assert "/examples/serve/api_keys" in (root / ".gitignore").read_text().splitlines()
     kept_out = (root / ".dockerignore").read_text().splitlines()
     assert {"**/api_keys", "**/*.gallery*", ".git"} <= set(kept_out)
-    # These go before .dockerignore, and only BuildKit and Podman read them.
+    # These go before .dockerignore, and the old builder does not read them.
     assert not list((root / "examples").rglob("*.dockerignore"))
     assert "create_host_path: false" in TEXT["compose.yaml"]
 
