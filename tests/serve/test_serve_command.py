@@ -120,7 +120,11 @@ def test_keys_that_everybody_can_read(tmp_path: Path) -> None:
         ("host = '0.0.0.0'", "host: 0.0.0.0 is reachable by other machines, and no API key is set"),
         ("[[cameras]]\nname = 'a'\nsource = ''", "source: must not be empty"),
         ("[mqtt]\nport = 1", "mqtt.host: field required"),
-        ("api_key_file = 'absent'", "absent: cannot be read (No such file or directory)"),
+        (
+            "api_key_file = 'absent'",
+            "absent: cannot be read (No such file or directory); make it with: mobileface serve",
+        ),
+        ("api_key_file = '/'", "/: cannot be read (Is a directory); remove it: Docker makes"),
         ("gallery_key_file = 'absent'", "absent: cannot be read (No such file or directory)"),
         ("gallery = 'no/folder/a.gallery'", "cannot be created in this folder"),
         ("models = 'absent'", "absent: "),

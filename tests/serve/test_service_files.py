@@ -118,6 +118,35 @@ def test_nobody_else_reaches_it_by_default() -> None:
     assert not re.search(r"apt-get|gcc|build-essential", TEXT["Dockerfile"])
 
 
+def test_keys_and_people_stay_out_of_commits_and_images() -> None:
+    """A key of mode 600 in the context also stops Docker's old builder, run by another user."""
+    root = FOLDER.parents[1]
+    assert "examples/serve/api_keys\n" in TEXT["compose.yaml"]
+    assert "/examples/serve/api_keys" in (root / ".gitignore").read_text().splitlines()
+    kept_out = (root / ".dockerignore").read_text().splitlines()
+    assert {"**/api_keys", "**/*.gallery*", ".git"} <= set(kept_out)
+    # These go before .dockerignore, and the old builder does not read them.
+    assert not list((root / "examples").rglob("*.dockerignore"))
+    assert "create_host_path: false" in TEXT["compose.yaml"]
+
+
+@pytest.mark.parametrize("folder", ["serve", "board"])
+def test_images_hold_what_is_installed_and_no_wheel(folder: str) -> None:
+    first, second = (FOLDER.parent / folder / "Dockerfile").read_text().split("\n\nFROM ")
+    assert "python -m venv --without-pip /opt/mobileface" in first
+    copied = re.findall(r"^COPY (.*)$", second, re.MULTILINE)
+    assert copied[0] == "--from=build /opt/mobileface /opt/mobileface"
+    assert not re.search(r"\bpip\b|\.whl|apt-get|gcc", second)
+    assert "PATH=/opt/mobileface/bin:$PATH" in second
+
+
+def test_image_and_compose_check_the_same_health() -> None:
+    """Podman drops the image's own check unless it builds in Docker's format."""
+    command = re.findall(r"import urllib.*?timeout=4\)", TEXT["Dockerfile"] + TEXT["compose.yaml"])
+    assert len(command) == 2
+    assert len(set(command)) == 1
+
+
 def test_systemd_knows_every_line(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         unavailable("no systemd-analyze")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import os
 import sys
@@ -77,7 +78,8 @@ def installed_models() -> Path | None:
 def _user_folder(purpose: str) -> Path | None:
     """The user's folder for mobileface: from an environment variable, or in the home folder.
 
-    A variable with a relative path is ignored, as required by the XDG specification.
+    A variable with a relative path is ignored, as required by the XDG specification. A home folder
+    that the process may not enter counts as none: systemd's ``ProtectHome=yes`` makes it so.
     """
     variable, below, on_macos = _FOLDERS[purpose]
     if os.name == "nt" or sys.platform == "win32":
@@ -88,6 +90,9 @@ def _user_folder(purpose: str) -> Path | None:
     if base.is_absolute():
         return base / "mobileface"
     try:
-        return Path.home() / below / "mobileface"
-    except RuntimeError:
+        folder = Path.home() / below / "mobileface"
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.lstat()
+    except (RuntimeError, PermissionError):
         return None
+    return folder

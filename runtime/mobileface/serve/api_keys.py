@@ -62,7 +62,8 @@ class ApiKeys:
             with path.open("rb") as file:
                 lines = file.read(_MOST_BYTES).decode().splitlines()
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read ({reason(error)})", where=str(path)) from error
+            what = f"cannot be read ({reason(error)})"
+            raise InputError(what, where=str(path), hint=_what_to_do(path, error)) from error
         stripped = [line.strip() for line in lines]
         keys = [line for line in stripped if line and not line.startswith("#")]
         if not keys or len(keys) > _MOST_KEYS:
@@ -147,6 +148,17 @@ class Sessions:
         """Ends a session."""
         if token is not None:
             self._ends.pop(_digest(token), None)
+
+
+def _what_to_do(path: Path, error: Exception) -> str:
+    """What helps against an error that reading a file of keys gave."""
+    if isinstance(error, FileNotFoundError):
+        return f"make it with: mobileface serve --new-key {path}"
+    if isinstance(error, IsADirectoryError):
+        return "remove it: Docker makes a folder in place of a file that does not exist"
+    if isinstance(error, PermissionError) and os.name == "posix":
+        return f"user {os.geteuid()}, group {os.getegid()} must be able to read it"
+    return ""
 
 
 def _digest(text: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -125,14 +126,7 @@ class VideoSource:
             what, hint = "not a video that OpenCV can decode", ""
         if not capture.isOpened():
             capture.release()
-            # Not of a server that has said nothing so far.
-            if (
-                self.is_stream
-                and monotonic() - start < _ANSWERED * self.timeout
-                and wants_login(str(self.place), min(self.timeout, _LOGIN_SECONDS))
-            ):
-                raise self._login_error()
-            raise VideoError(what, where=str(self), hint=hint)
+            raise self._failure(what, hint, monotonic() - start)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # the default depends on the version
         return capture
 
@@ -142,17 +136,33 @@ class VideoSource:
         login = _LOGIN.search(str(self.place))
         return login is not None and bool(set("/?#") & set(login[0]))
 
-    def _login_error(self) -> LoginError:
-        if _LOGIN.search(str(self.place)):
-            hint = (
-                _ESCAPES
-                if self._login_is_unescaped
-                else "check the user, the password and the path"
-            )
-            return LoginError("the camera refuses the login", where=str(self), hint=hint)
-        scheme = str(self.place).partition(":")[0]
-        hint = f"put it into the address, {scheme}://USER:PASSWORD@…"
-        return LoginError("the camera wants a login", where=str(self), hint=hint)
+    def _failure(self, what: str, hint: str, seconds: float) -> VideoError:
+        """The error of a source that was not open after some seconds, as precise as can be."""
+        if isinstance(self.place, int) and (why := _refusal(self.place)):
+            what = f"{what} ({why})"
+            hint = "in a container or service, its device and group must be given to it"
+        elif self.is_stream and seconds < _ANSWERED * self.timeout:  # it has answered something
+            url, login = str(self.place), _LOGIN.search(str(self.place))
+            if wants_login(url, min(self.timeout, _LOGIN_SECONDS)):
+                what = f"the camera {'refuses the' if login else 'wants a'} login"
+                if login is None:
+                    hint = f"put it into the address, {url.partition(':')[0]}://USER:PASSWORD@…"
+                elif not self._login_is_unescaped:
+                    hint = "check the user, the password and the path"
+                return LoginError(what, where=str(self), hint=hint)
+        return VideoError(what, where=str(self), hint=hint)
+
+
+def _refusal(index: int) -> str:
+    """Why Linux does not open the device of a camera; empty if it does, or on other systems."""
+    if sys.platform != "linux":
+        return ""
+    device = f"/dev/video{index}"
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{device}: {reason(error)}"
+    return ""
 
 
 def frame_rates(source: VideoSource, capture: cv2.VideoCapture) -> tuple[float, float]:

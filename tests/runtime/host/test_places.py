@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,38 @@ def test_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         places.default_cache_dir()
     monkeypatch.setenv("MOBILEFACE_CACHE", str(tmp_path))
     assert places.default_cache_dir() == tmp_path
+
+
+AS_NOBODY = """
+import os
+from mobileface.host import places
+if os.geteuid() == 0:  # nothing is closed to root
+    os.setgid(65534), os.setuid(65534)
+print(places.user_models(), places.tuning_file())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="permissions of Linux")
+def test_a_home_that_may_not_be_entered() -> None:
+    """As with systemd's ProtectHome=yes, under which the service did not start."""
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "XDG_"}
+    found = []
+    with tempfile.TemporaryDirectory() as outer:
+        homes = Path(outer) / "home"
+        homes.mkdir()
+        Path(outer).chmod(0o711)
+        for mode in (0o755, 0o000):
+            homes.chmod(mode)
+            done = subprocess.run(
+                [sys.executable, "-c", AS_NOBODY],
+                env={**environment, "HOME": str(homes / "mobileface")},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            found.append(done.stdout.strip() or done.stderr)
+        homes.chmod(0o755)
+    home = homes / "mobileface"
+    usual = f"{home}/.local/share/mobileface/models {home}/.config/mobileface/tuning.json"
+    print(found)
+    assert found == [usual, "None None"]
