@@ -25,6 +25,9 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "mobileface serve --gallery people.gallery --camera 0": (
         "mobileface serve --gallery served.gallery --camera 0 --check",
     ),
+    "mobileface serve --camera 'front=rtsp://user:password@192.168.1.20:554/stream1'": (
+        "mobileface serve --camera 'front=rtsp://user:password@192.168.1.20:554/stream1' --check",
+    ),
     "mobileface serve --host 0.0.0.0 --api-key-file api_keys --gallery people.gallery "
     "--camera front=0": (
         "mobileface serve --host 0.0.0.0 --api-key-file api_keys --gallery served.gallery "
