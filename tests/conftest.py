@@ -109,7 +109,7 @@ _NOT_RUN: list[str] = []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects tests of published weights that are missing and not available anywhere."""
+    """Deselects tests of published weights that are missing; puts long tests first."""
     absent = {
         item
         for item in items
@@ -120,6 +120,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _NOT_RUN.extend(item.nodeid for item in items if item in absent)
         config.hook.pytest_deselected(items=[item for item in items if item in absent])
         items[:] = [item for item in items if item not in absent]
+    # Long tests first, so that no worker is left with one when the others are done.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

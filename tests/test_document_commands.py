@@ -110,6 +110,7 @@ NEEDED = {
 """What the commands of a document need besides the source."""
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.parametrize(
     "document",

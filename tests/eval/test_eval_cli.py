@@ -65,6 +65,7 @@ def test_roc_compares_models(
     assert all(0.5 < model["auc"] <= 1 for model in numbers["models"])
 
 
+@pytest.mark.slow
 def test_tsne_is_seeded(run: Run, people: Path) -> None:
     options = ("--embedder", "tiny_color", "--people", 4, "--seed")
     runs = [run("tsne", people, *options, seed)["points"] for seed in (1, 1, 2)]
@@ -177,6 +178,7 @@ def test_calibrate(
     assert "pass --folder or --pairs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_rate_has_an_interval_or_a_reason(
     run: Run, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def independent(seed: int, genuine: int, impostor: int) -> tuple[People, int]:
     return listed_scores(np.stack([first, second], 1), scores.__getitem__), 2 * len(scores)
 
 
+@pytest.mark.slow
 def test_the_rule_for_unsupported_rates() -> None:
     """Of 5,000 independent pairs, a rate of 0.001 has five false matches: too few."""
     found = measured(*independent(0, 400, 5000)).true_match_at
@@ -55,6 +56,7 @@ def test_the_rule_for_unsupported_rates() -> None:
         assert (again.true_match is not None) is supported
 
 
+@pytest.mark.slow
 def test_intervals_of_independent_pairs_are_scipys() -> None:
     """True and false match rates against Clopper and Pearson's exact intervals."""
     people, count = independent(3, 3000, 20_000)
@@ -89,6 +91,7 @@ def people_scores(random: np.random.Generator, people: int, effect: float) -> Pe
     return listed_scores(pairs, np.r_[between, within].__getitem__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, pytest.param(0.3, marks=pytest.mark.endurance)])
 def test_coverage_of_auc_and_balanced_accuracy(effect: float) -> None:
     """The true values are known: the intervals contain them in about 95 % of 400 trials."""
@@ -133,6 +136,7 @@ def invented_lfw(pairs: int, seed: int = 4) -> tuple[FaceSet, Floats]:
     return FaceSet("invented", images, None, listed, same), np.clip(distances, 0, 4)
 
 
+@pytest.mark.slow
 def test_lfw_intervals_against_scipy() -> None:
     face_set, distances = invented_lfw(6000)
     assert face_set.same is not None

@@ -132,6 +132,7 @@ def flip_all(folder: Path, flips: int, seed: int) -> None:
     assert counts["matrix: same"] + counts["index: same"] == flips // 10 * 3  # made anew
 
 
+@pytest.mark.slow
 def test_flipped_bits(tmp_path: Path) -> None:
     flip_all(tmp_path, 300, 7)
 

@@ -116,6 +116,7 @@ def strangers(source: Path, folder: Path) -> Iterator[tuple[Path, Box | None]]:
         yield write(folder / "lfw" / f"{person.name}.png", enlarged(crop)), None
 
 
+@pytest.mark.slow
 def test_the_strangers_trial(
     source: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

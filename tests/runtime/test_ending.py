@@ -257,6 +257,7 @@ def test_a_signal_that_became_another_error() -> None:
     assert (process.returncode, errors) == (143, "name: ended by SIGTERM\n")
 
 
+@pytest.mark.slow
 def test_signals_during_imports(tmp_path: Path) -> None:
     moments = random.Random(5)
     codes = []

@@ -117,6 +117,7 @@ def takes_something(operation: Any) -> bool:
     return bool(list(operation.body)) or bool(list(operation.query))
 
 
+@pytest.mark.slow
 def test_every_route_does_what_is_described(described: Running) -> None:
     total = check_all(described, FEW)
     assert total[200] > 30

@@ -132,9 +132,8 @@ def test_another_process_removes_a_person(watching: Running, tmp_path: Path) -> 
         print(f"out of the events {left:.2f} s later")
         assert events.find(seen.id) is None
         assert events.find(unknown.id) is None
-        now = events.new_id("front", 0)
-        seconds_until(lambda: len(events.recent(after=now)) >= 1)
-        assert {event.name for event in events.recent(after=now)} == {None}
+        seconds_until(lambda: len(events.recent(after=seen.id)) >= 1)  # a stranger again
+        assert {event.name for event in events.recent(after=seen.id)} == {None}
 
 
 def test_an_event_that_was_enrolled_goes_with_the_person(watching: Running, tmp_path: Path) -> None:

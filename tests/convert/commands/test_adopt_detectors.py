@@ -255,6 +255,7 @@ def drawn(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["scrfd", "retinaface", "yolov8, no points", "scrfd, fixed size"])
 def test_every_command_knows_it(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -358,6 +358,7 @@ def test_no_pictures(analyzer: mobileface.FaceAnalyzer, image: Any) -> None:
     print(caught.value)
 
 
+@pytest.mark.slow
 def test_twenty_megapixels(analyzer: mobileface.FaceAnalyzer, photo: str) -> None:
     """The faces of the photo are found in a corner of a large black picture."""
     image: Image = np.zeros((4000, 5000, 3), np.uint8)

@@ -97,6 +97,7 @@ def test_landmarks(models: Path, portrait: Path, capsys: pytest.CaptureFixture[s
     assert len(face["kps"]) == 70  # the 68, and the eyes, which the detector finds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["arcface_mxnet", "arcface_onnx"])
 def test_an_embedder(
     name: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -76,6 +76,7 @@ def test_the_committed_cards_are_fresh() -> None:
         assert text == card_text(recipe.spec, recipe.card, certificate)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_dlib
 @pytest.mark.needs_packages
 @pytest.mark.needs_mediapipe
@@ -233,6 +234,7 @@ def convert_one(name: str, folder: Path) -> None:
     convert(recipe, source if recipe.files else None, folder, verify=False)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_dlib
 def test_processes_that_convert_into_one_folder(tmp_path: Path) -> None:
     """Each rewrites the index; none loses what another wrote."""

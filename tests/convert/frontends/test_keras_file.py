@@ -210,6 +210,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_keras(path)
 
 
+@pytest.mark.slow
 def test_damaged_files(tmp_path: Path) -> None:
     """Seeded damage anywhere: an error of ours, or a network."""
     content = write(tmp_path / "net.hdf5").read_bytes()

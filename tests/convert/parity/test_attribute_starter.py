@@ -61,6 +61,7 @@ def reference(name: str, tensor: FloatArray) -> Wide | FloatArray:
     return np.concatenate([session.run(None, {"images": crop[None]})[0] for crop in tensor])
 
 
+@pytest.mark.slow
 @pytest.mark.needs_packages
 @pytest.mark.parametrize("name", NAMES)
 def test_probabilities_are_the_published_ones(name: str, tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_rows_of_certificates_are_means_of_blocks(segmenter: PersonSegmenter) ->
     assert np.allclose(rows[:, 256:], 1 - rows[:, :256], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_commands_know_it(folder: Path, capsys: Output) -> None:
     """Its certificate holds, also where nothing but the record is there; bench measures it."""
     certificate = json.loads((folder / f"{NAME}.certificate.json").read_text(encoding="utf-8"))

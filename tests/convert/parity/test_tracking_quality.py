@@ -76,6 +76,7 @@ Of the people labelled in a video, detection_hog never finds some: it has fewer 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.parametrize("video", [1, 2])
 def test_real_videos(video: int, source: Path, detector: str, analyzer: FaceAnalyzer) -> None:

@@ -92,6 +92,7 @@ def test_identities_of_crossings(on_crossings: list[list[Row]]) -> None:
     check("IDF1, crossings", idf1, on_crossings, ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 def test_identities_of_videos(on_videos: list[list[Row]]) -> None:
     check("IDF1, videos", idf1, on_videos, VIDEO_TOLERANCE)

@@ -187,6 +187,7 @@ def test_thresholds_follow_the_skin(factor: float, portrait: Path, analyzer: Fac
     assert same > 0.97
 
 
+@pytest.mark.slow
 def test_styles(portrait: Path, analyzer: FaceAnalyzer) -> None:
     """Wider lines and more darkness make a darker drawing; rgb, gray, and no enlarging."""
     image = read_image(portrait)
