@@ -164,6 +164,28 @@ def test_a_login_that_is_refused_is_not_sent_again_and_again() -> None:
         place.close()
 
 
+def test_a_password_in_the_query_is_not_sent_to_ask_for_the_reason() -> None:
+    """Only the attempts themselves send it."""
+    place = Camera(no_login)
+    place.broken.set()
+    url = place.url.replace("user:secret@", "") + "?channel=1&password=secret"
+    capture = Capture(CameraOptions("c", url))
+    capture.start()
+    try:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            assert capture.take(0.1) is None
+        asked = [request for request in place.requests if b"secret" not in request]
+        print(f"{len(asked)} of {len(place.requests)} requests without; {capture.why}")
+        assert len(asked) == 3
+        assert all(request.startswith(b"GET /video?channel=1& HTTP/1.1") for request in asked)
+        assert "refuses the login" in capture.why
+        assert "secret" not in capture.why
+    finally:
+        capture.close()
+        place.close()
+
+
 def test_pauses() -> None:
     """They double, from a quarter of a second to one; refused logins, from one minute to ten."""
     pauses = Pauses()

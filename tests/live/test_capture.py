@@ -7,7 +7,6 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import pytest
 
 from mobileface.live.capture import Capture, Playback
 from mobileface.live.clock import SimulatedClock
-from mobileface.live.live_options import CameraOptions
 from mobileface.vision.video import VideoWriter
 from tests.certificates import make_certificate
 
@@ -33,23 +31,6 @@ def film(tmp_path: Path) -> Path:
         for image in drawn_frames():
             video.write(image)
     return path
-
-
-@pytest.fixture
-def started() -> Iterator[Any]:
-    opened: list[Capture] = []
-
-    def start(source: str, clock: Any = None, **options: Any) -> Capture:
-        playback = options.pop("playback", None)
-        given = {} if clock is None else {"clock": clock}
-        capture = Capture(CameraOptions("c", source, **options), playback=playback, **given)
-        opened.append(capture)
-        capture.start()
-        return capture
-
-    yield start
-    for capture in opened:
-        capture.close()
 
 
 def test_a_file_is_played_in_real_time_and_again(film: Path, started: Any) -> None:

@@ -187,7 +187,7 @@ ENTITIES = {
 
 @pytest.mark.needs_mosquitto
 def test_discovery_and_birth(hub: Hub, listener: Listener) -> None:
-    wait_for(lambda: "mobileface/status" in listener.last)  # the last that is said
+    wait_for(lambda: "mobileface/status" in listener.last)  # published last
     device = json.loads(listener.last[DISCOVERY])
     assert device["device"]["identifiers"] == ["mobileface_front"]
     assert device["origin"] == {"name": "mobileface", "sw_version": mobileface.__version__}

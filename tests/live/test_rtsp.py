@@ -20,7 +20,6 @@ import pytest
 
 from mobileface.live.backlog import Backlog
 from mobileface.live.capture import Capture, CapturedFrame
-from mobileface.live.live_options import CameraOptions
 from mobileface.vision.image import Image
 from mobileface.vision.video import VideoReader
 from tests.certificates import make_certificate
@@ -49,21 +48,6 @@ def camera() -> Iterator[Callable[..., RtspCamera]]:
     yield start
     for found in opened:
         found.close()
-
-
-@pytest.fixture
-def started() -> Iterator[Callable[..., Capture]]:
-    opened: list[Capture] = []
-
-    def start(source: str, **options: Any) -> Capture:
-        capture = Capture(CameraOptions("c", source, **options))
-        opened.append(capture)
-        capture.start()
-        return capture
-
-    yield start
-    for capture in opened:
-        capture.close()
 
 
 def first_frame(capture: Capture, seconds: float = 10) -> CapturedFrame:

@@ -11,7 +11,7 @@ from .camera_events import CameraEvent
 __all__ = ["QUEUE", "Subscription"]
 
 QUEUE = 256
-"""Most events that wait, if nothing else is said."""
+"""Most events that wait, by default."""
 
 
 class Subscription:

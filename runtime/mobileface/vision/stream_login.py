@@ -14,7 +14,7 @@ _REQUESTS = {
     "rtsp": "DESCRIBE rtsp://{place}{path} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n",
     "http": "GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n",
 }
-"""RFC 2326, section 10.2, and RFC 9112. Nothing of the login is sent."""
+"""RFC 2326, section 10.2, and RFC 9112, without the header ``Authorization``."""
 
 _UNAUTHORIZED = re.compile(rb"(?:RTSP|HTTP)/[0-9.]+ 401[ \r\n]")
 _LINE_BYTES = 64
@@ -25,7 +25,8 @@ def wants_login(url: str, timeout: float) -> bool:
     """True if a stream's server answers 401 to whoever sends no login.
 
     Args:
-        url: An ``rtsp`` or ``http`` address; for others the answer is False.
+        url: An ``rtsp`` or ``http`` address; for others the answer is False. Its user and password
+            are not sent, but its query is: leave out a password there.
         timeout: Seconds that the server may take.
     """
     try:

@@ -34,7 +34,10 @@ _SECRET = re.compile(r"((?:pass|pwd|token|secret|key|auth|psw)[^=&/?#]*=)[^&#]*"
 """A field of an address, of those that many cameras are logged in by: ``?user=me&password=…``."""
 
 _DEVICE = re.compile(r"/dev/video([0-9]{1,4})")
-_STREAM_TIMEOUT, _LOGIN_SECONDS, _ANSWERED = 10.0, 2.0, 0.9
+_STREAM_TIMEOUT, _LOGIN_SECONDS = 10.0, 2.0
+_ANSWERED = 0.9
+"""A stream that fails within this share of its time limit has a server that answers."""
+
 _ESCAPES = "in a password write / as %2F, ? as %3F, # as %23, and % as %25"
 _DEFAULT_FPS = 25.0
 _MOST_CAMERAS = 9999
@@ -142,8 +145,9 @@ class VideoSource:
             what = f"{what} ({why})"
             hint = "in a container or service, its device and group must be given to it"
         elif self.is_stream and seconds < _ANSWERED * self.timeout:  # it has answered something
-            url, login = str(self.place), _LOGIN.search(str(self.place))
-            if wants_login(url, min(self.timeout, _LOGIN_SECONDS)):
+            url = str(self.place)
+            login = _LOGIN.search(url) or _SECRET.search(url)
+            if wants_login(_SECRET.sub("", url), min(self.timeout, _LOGIN_SECONDS)):
                 what = f"the camera {'refuses the' if login else 'wants a'} login"
                 if login is None:
                     hint = f"put it into the address, {url.partition(':')[0]}://USER:PASSWORD@…"
