@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+"""Milvus brings gRPC, which otherwise writes messages into the output of tests that fork."""
 
 
 def find_daemon(name: str) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -29,14 +28,25 @@ def noise(folder: Path) -> Path:
     return write_video(folder / "noise.avi", frames)
 
 
+_LIMITED = """
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execv(sys.executable, [sys.executable, "-m", "mobileface", *sys.argv[2:]])
+"""
+
+
 def run(*arguments: str | Path, limit: int) -> subprocess.CompletedProcess[str]:
-    """The command in a process whose files cannot be larger than a limit."""
+    """The command in a process whose files cannot be larger than a limit.
+
+    The process limits itself. A ``preexec_fn`` would fork pytest's process, and other libraries
+    in it (gRPC, which Milvus brings) then write messages of their own into the command's.
+    """
     return subprocess.run(
-        [sys.executable, "-m", "mobileface", *map(str, arguments)],
+        [sys.executable, "-c", _LIMITED, str(limit), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
 
 
