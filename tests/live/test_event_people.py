@@ -92,6 +92,42 @@ def test_who_is_removed_elsewhere_leaves_the_events(path: Path, tmp_path: Path, 
         assert names(log_of(folder)) == [("Anna", 1)]
 
 
+def test_events_go_over_to_the_person_merged_into(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "events"
+    log = log_of(folder)
+    with watched(path, log) as (_, watch):
+        watch.look()
+        seen(log, "Ann", 1)
+        seen(log, "Bob", 2)
+        people("merge", path, "Bob", "Ann")
+        watch.look()
+        assert names(log) == [("Ann", 1), ("Ann", 1)]
+    people("merge", path, "Ann", "Zoë")  # while no service runs
+    again = log_of(folder)
+    with watched(path, again) as (_, watch):
+        watch.look()
+        assert names(again) == [("Zoë", 3), ("Zoë", 3)]
+        people("remove", path, "Zoë")
+        watch.look()
+    assert names(log_of(folder)) == []
+
+
+def test_who_was_there_before_a_merger(path: Path) -> None:
+    """Events are of a time before the other person was enrolled, or before the merged one was."""
+    log = log_of(None)
+    seen(log, "Bob", 2)
+    seen(log, "Lee", 4)  # before a backup was restored, which has no person 4
+    time.sleep(1.1)  # times of people are kept in seconds
+    with Gallery.open(path) as gallery:
+        for name in ("Kim", "Max"):
+            gallery.add(name, [NewFace(np.array([0.0, 1.0], np.float32))])
+    people("merge", path, "Bob", "Max")
+    people("merge", path, "Kim", "Max")
+    with watched(path, log) as (_, watch):
+        watch.look()
+    assert names(log) == [("Max", 5), ("Lee", 4)]
+
+
 def test_a_late_event_goes_with_the_second_look(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,8 +104,10 @@ def test_a_stranger_is_enrolled_from_an_event_and_named(watching: Running, tmp_p
     assert b"Eileen" not in lines
 
 
-def test_another_process_removes_a_person(watching: Running, tmp_path: Path) -> None:
-    """The name vanishes from the state and from all events, as soon as the gallery is read."""
+def test_another_process_renames_merges_and_removes_a_person(
+    watching: Running, tmp_path: Path
+) -> None:
+    """Names change in the state and in all events as soon as the gallery is read."""
     unknown = wait_for(watching, "unknown_seen")
     state = lambda client: client.get("/api/v1/cameras").json()["cameras"][0]  # noqa: E731
     with watching.client() as client:
@@ -115,9 +117,13 @@ def test_another_process_removes_a_person(watching: Running, tmp_path: Path) -> 
             gallery.rename("Eileen", "Collins")
             renamed = seconds_until(lambda: "Eileen" not in str(state(client)["people"]))
             assert "Collins" in str(state(client)["people"])
-            gallery.remove("Collins")
-        gone = seconds_until(lambda: "Collins" not in str(state(client)["people"]))
-        print(f"renamed after {renamed:.2f} s, gone after {gone:.2f} s")
+            gallery.add_person("Cyd")
+            gallery.merge("Collins", "Cyd")
+            merged = seconds_until(lambda: "Collins" not in str(state(client)["people"]))
+            assert [one["name"] for one in state(client)["people"]] == ["Cyd"]
+            gallery.remove("Cyd")
+        gone = seconds_until(lambda: "Cyd" not in str(state(client)["people"]))
+        print(f"renamed after {renamed:.2f}, merged {merged:.2f}, gone {gone:.2f} s")
         events = watching.service.live.events
         folder = tmp_path / "events"
         left = seconds_until(
@@ -125,7 +131,7 @@ def test_another_process_removes_a_person(watching: Running, tmp_path: Path) -> 
                 not any(
                     name in path.read_bytes()
                     for path in folder.glob("*.jsonl")
-                    for name in (b"Eileen", b"Collins")
+                    for name in (b"Eileen", b"Collins", b"Cyd")
                 )
             )
         )

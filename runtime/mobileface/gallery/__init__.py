@@ -14,7 +14,16 @@ from __future__ import annotations
 from .backup import backup
 from .enrol import Enroller
 from .enrolment import EnrolledImage, Enrolment, Lookalike
-from .entries import FaceRecord, Identification, Match, Merger, NewFace, Person, Removal
+from .entries import (
+    FaceRecord,
+    Identification,
+    Match,
+    MergedPerson,
+    Merger,
+    NewFace,
+    Person,
+    Removal,
+)
 from .gallery import Gallery
 from .integrity import DamagedFace, find_damaged, repair
 from .migrate import MigrationReport, migrate
@@ -34,6 +43,7 @@ __all__ = [
     "Imported",
     "Lookalike",
     "Match",
+    "MergedPerson",
     "Merger",
     "MigrationReport",
     "NewFace",

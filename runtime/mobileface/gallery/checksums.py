@@ -11,6 +11,7 @@ A checksum covers the row's ID, so a row in another's place is damage too:
 - ``person``: id, name
 - ``stamp``: all its columns
 - ``migrated``: face, embedding
+- ``merged``: person, into_person, created
 
 Integers count as 8 bytes, little endian; text as UTF-8; null as nothing.
 """

@@ -129,6 +129,21 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedPerson:
+    """A person who was merged into another one.
+
+    Attributes:
+        person_id: ID that the person had.
+        into: ID of the person who has the faces now.
+        created: Time of the person's first enrolment, ISO 8601 in UTC.
+    """
+
+    person_id: int
+    into: int
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
 class Merger:
     """The result of merging two people.
 

@@ -20,6 +20,7 @@ from .engine import SearchEngine
 from .entries import (
     FaceRecord,
     Identification,
+    MergedPerson,
     Merger,
     NewFace,
     Person,
@@ -29,7 +30,7 @@ from .entries import (
 )
 from .erasing import derived_files, erase, require_absent, without_logs
 from .matrix import FaceMatrix
-from .merging import merge_people
+from .merging import merge_people, merged_people
 from .overview import check_file, count_all
 from .person_rows import PersonRows
 from .removal import remove_faces
@@ -183,6 +184,14 @@ class Gallery:
     def last_person_id(self) -> int:
         """The highest ID that a person ever had; 0 if nobody was enrolled yet."""
         return self._persons.last_id()
+
+    def merged_people(self) -> dict[int, MergedPerson]:
+        """People who were merged into others who are still enrolled, by their IDs.
+
+        Raises:
+            GalleryError: If a row is damaged.
+        """
+        return merged_people(self.database)
 
     def find(self, person: int | str) -> Person | None:
         """The person with an ID or a name; None if there is none.

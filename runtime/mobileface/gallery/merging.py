@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import InputError
+from ..errors import GalleryError, InputError
+from .checksums import checksum
 from .database import Database
-from .entries import Merger
+from .entries import MergedPerson, Merger
 from .removal import remove_faces
 from .rows import FaceRows
 from .stamp import new_uid
 
-__all__ = ["merge_people"]
+__all__ = ["merge_people", "merged_people"]
 
 _CROPS = (
     "UPDATE crop SET checksum = mobileface_checksum(face, ?, jpeg, bbox, kps) "
@@ -56,6 +57,32 @@ def merge_people(
     moved = database.run(
         "UPDATE face NOT INDEXED SET person = ? WHERE person = ?", (target, number)
     )
+    _note(database, number, target)
     database.run("DELETE FROM person WHERE id = ?", (number,))
     database.run("UPDATE state SET epoch = ?", (new_uid(),))
     return Merger(moved, len(twice), False)
+
+
+def merged_people(database: Database) -> dict[int, MergedPerson]:
+    """People who were merged into others, by their IDs.
+
+    Raises:
+        GalleryError: If a row is damaged.
+    """
+    found = {}
+    for *row, stored in database.rows("SELECT person, into_person, created, checksum FROM merged"):
+        if stored != checksum(*row):
+            text = f"corrupt: the checksum of merged person {row[0]} is wrong"
+            raise GalleryError(text, where=str(database.path), hint="restore it from a backup")
+        found[row[0]] = MergedPerson(*row)
+    return found
+
+
+def _note(database: Database, number: int, target: int) -> None:
+    """Notes where a person's faces are now, and those of who was merged into that person before."""
+    created = database.value("SELECT created FROM person WHERE id = ?", (number,))
+    before = [one for one in merged_people(database).values() if one.into == number]
+    for one in (MergedPerson(number, number, created), *before):
+        row = (one.person_id, target, one.created)
+        sql = "INSERT OR REPLACE INTO merged VALUES (?, ?, ?, ?)"
+        database.run(sql, (*row, checksum(*row)))

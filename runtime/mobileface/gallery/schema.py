@@ -104,13 +104,22 @@ _SECOND = (
     "UPDATE migrated SET checksum = mobileface_checksum(face, embedding)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+# People who were merged into others: no names, and the row goes when the other person does.
+_THIRD = (
+    """CREATE TABLE merged (
+        person INTEGER PRIMARY KEY,
+        into_person INTEGER NOT NULL REFERENCES person (id) ON DELETE CASCADE,
+        created TEXT NOT NULL,
+        checksum INTEGER)""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """The statements that upgrade each schema version to the next; append new ones, never edit any."""
 
 VERSION = len(MIGRATIONS)
 """Schema version (SQLite's user_version). Older files are upgraded, newer files are rejected."""
 
-_TABLES = frozenset({"stamp", "state", "person", "face", "crop", "migration", "migrated"})
+_TABLES = frozenset({"stamp", "state", "person", "face", "crop", "migration", "migrated", "merged"})
 
 
 def create_schema(database: Database) -> None:

@@ -185,11 +185,11 @@ class LiveCamera:
         for person_id, name in known:
             if person_id is None or name is None:
                 continue
-            found = self._voting.name_now(person_id, name)
+            found = self._voting.person_now(person_id, name)
             if found is None:
                 self._forget(name)
-            elif found != name:
-                self._rename(name, found)
+            elif found != (person_id, name):
+                self._rename(name, found[1], found[0])
 
     def _run(self) -> None:
         while not self._stop.is_set():

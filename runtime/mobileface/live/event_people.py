@@ -1,8 +1,9 @@
 """`EventPeople`: events keep in step with a gallery that other processes change.
 
-Whoever is erased with ``mobileface gallery remove`` leaves the events too, and whoever is renamed
-has the new name there. A gallery gives an ID once (SQLite's AUTOINCREMENT), so an ID up to the last
-one that is not there any more is a person who was erased.
+Whoever is erased with ``mobileface gallery remove`` leaves the events too, whoever is renamed has
+the new name there, and events of a person who was merged into another are the other's. A gallery
+gives an ID once (SQLite's AUTOINCREMENT), so an ID up to the last one that is not there any more,
+and was not merged, is a person who was erased.
 """
 
 from __future__ import annotations
@@ -88,6 +89,9 @@ class EventPeople:
             with gallery.database.read():
                 last = gallery.last_person_id()
                 people = {person.person_id: person for person in gallery.people()}
+                for one in gallery.merged_people().values():
+                    into = people[one.into]
+                    people[one.person_id] = dataclasses.replace(into, created=one.created)
         if self._version is None:
             self._events.belong_to(gallery.stamp.gallery)
         self._events.change(lambda event: _as_in_gallery(event, people, last))
@@ -99,16 +103,17 @@ class EventPeople:
 def _as_in_gallery(
     event: CameraEvent, people: Mapping[int, Person], last: int
 ) -> CameraEvent | None:
-    """An event with the name that its person has in the gallery; None if they were erased."""
+    """An event with its person's name in the gallery; None if they were erased."""
     if event.person_id is None or event.person_id > last:  # later than ``people`` were read
         return event
     person = people.get(event.person_id)
     if person is None:
         return None
     # After a backup was restored, an ID may be given again, to a person who was not there then.
-    if person.name == event.name or _seconds(person.created) > event.seconds_since_1970:
+    known = (person.person_id, person.name) == (event.person_id, event.name)
+    if known or _seconds(person.created) > event.seconds_since_1970:
         return event
-    return dataclasses.replace(event, name=person.name)
+    return dataclasses.replace(event, name=person.name, person_id=person.person_id)
 
 
 def _seconds(text: str) -> float:

@@ -184,21 +184,23 @@ class Voting:
             return None
         return _elected(votes.looks, found) or _unknown(found, len(votes.looks))
 
-    def name_now(self, person_id: int, name: str) -> str | None:
-        """The name of a person who had one; None if they are not enrolled any more.
+    def person_now(self, person_id: int, name: str) -> tuple[int, str] | None:
+        """The ID and name of a person now; None if they are not enrolled any more.
 
         Args:
-            person_id: The person.
+            person_id: The person; another one after a merger.
             name: The name so far; it stays if the gallery cannot be read.
         """
         if self._gallery is None:
-            return name
+            return person_id, name
         try:
             with self._gallery() as gallery:
                 person = gallery.find(person_id)
+                if person is None and (merged := gallery.merged_people().get(person_id)):
+                    person = gallery.find(merged.into)
         except MobileFaceError:
-            return name
-        return None if person is None else person.name
+            return person_id, name
+        return None if person is None else (person.person_id, person.name)
 
     def _search(self, votes: TrackVotes) -> list[Identification] | None:
         """What the gallery says of each look; empty without a gallery, None if that fails."""

@@ -167,7 +167,7 @@ def test_a_file_of_the_first_version_is_upgraded(path: Path) -> None:
     given[10] *= 1.5
     old_gallery(path, given)
     with Gallery.open(path) as gallery:
-        assert gallery.database.value("PRAGMA user_version") == schema.VERSION == 2
+        assert gallery.database.value("PRAGMA user_version") == schema.VERSION == 3
         with pytest.warns(UserWarning, match="face 11 of 'person 10'.*not L2-normalized"):
             assert gallery.search(given[30])[0].matches[0].name == "person 30"
         assert [face.face_id for face in find_damaged(gallery)] == [11]
@@ -191,7 +191,7 @@ def test_an_old_file_that_cannot_be_written(path: Path, monkeypatch: pytest.Monk
             "mobileface.gallery.database.Database._open_existing",
             lambda self: self._open("ro&immutable=1"),
         )
-        with pytest.raises(OutputError, match=r"version 1 must be upgraded to 2 .*; open it once"):
+        with pytest.raises(OutputError, match=r"version 1 must be upgraded to 3 .*; open it once"):
             Gallery.open(path)
     assert path.read_bytes() == before
     Gallery.open(path).close()

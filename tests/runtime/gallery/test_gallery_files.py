@@ -102,7 +102,7 @@ def test_an_older_schema_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
         assert gallery.database.value("SELECT note FROM person") == "none"
         assert names(gallery) == ["person 0", "person 1", "person 2"]
     monkeypatch.undo()
-    with pytest.raises(GalleryError, match="schema version is 3, this program supports 1 to 2"):
+    with pytest.raises(GalleryError, match="schema version is 4, this program supports 1 to 3"):
         Gallery.open(path)
 
 

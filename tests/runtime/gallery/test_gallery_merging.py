@@ -12,7 +12,7 @@ from zlib import crc32
 import pytest
 
 from mobileface.commands.main import main
-from mobileface.errors import InputError, OutputError
+from mobileface.errors import GalleryError, InputError, OutputError
 from mobileface.gallery import Gallery, NewFace, find_damaged
 from tests.runtime.gallery.gallery_helpers import everything_in, made, names, vectors
 
@@ -20,9 +20,10 @@ CROP = b"\xff\xd8 the bytes of a crop"
 
 
 def whole(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of people, faces and crops, as another program reads them."""
+    """All rows of people, faces, crops and mergers, as another program reads them."""
     connection = sqlite3.connect(path)
-    tables = {name: f"SELECT * FROM {name} ORDER BY 1" for name in ("person", "face", "crop")}
+    read = ("person", "face", "crop", "merged")
+    tables = {name: f"SELECT * FROM {name} ORDER BY 1" for name in read}
     found = {name: list(connection.execute(query)) for name, query in tables.items()}
     connection.close()
     return found
@@ -74,6 +75,33 @@ def test_checksums_are_those_of_the_definition(path: Path) -> None:
         assert face[1] == 1
         assert face[11] == crc32(face[3], crc32(head))
         assert crop[4] == crc32(crop[1], crc32(head))
+    ((number, into, created, stored),) = rows["merged"]
+    assert (number, into) == (2, 1)
+    assert stored == crc32(created.encode(), crc32(struct.pack("<qq", 2, 1)))
+
+
+def test_whom_merged_people_belong_to(path: Path) -> None:
+    """Through several mergers, until that person is erased; nothing of their names stays."""
+    with made(path, vectors(5)) as gallery:
+        created = {person.person_id: person.created for person in gallery.people()}
+        for name, into in ((0, 1), (2, 3), (1, 3)):
+            gallery.merge(f"person {name}", f"person {into}")
+        found = gallery.merged_people()
+        assert {number: one.into for number, one in found.items()} == {1: 4, 2: 4, 3: 4}
+        assert all(one.created == created[number] for number, one in found.items())
+        gallery.merge("person 3", "person 4")
+        assert {one.into for one in gallery.merged_people().values()} == {5}
+        assert everything_in(path.parent).count(b"person 3") == 0
+        gallery.remove("person 4")
+        assert gallery.merged_people() == {}
+
+
+def test_a_damaged_merger_is_an_error(path: Path) -> None:
+    with two_people(path) as gallery:
+        gallery.merge("Anne", "Ann")
+        gallery.database.run("UPDATE merged SET person = 3")
+        with pytest.raises(GalleryError, match=r"checksum of merged person 3 is wrong"):
+            gallery.merged_people()
 
 
 def test_a_matrix_made_before_is_not_searched(path: Path) -> None:
