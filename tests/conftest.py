@@ -21,6 +21,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 """Milvus brings gRPC, which otherwise writes messages into the output of tests that fork."""
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # MXNet and scikit-learn: their threads wait for each other if several workers share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def find_daemon(name: str) -> str | None:

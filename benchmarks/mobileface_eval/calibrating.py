@@ -11,9 +11,9 @@ from mobileface.errors import InputError
 from mobileface.matching.calibration import Basis, Calibration, RateCurve
 
 from .intervals import RateEstimate
-from .people_scores import People, PersonScores, error_rates, scores_of_people
+from .people_scores import People, error_rates, scores_of_people
 
-__all__ = ["PersonScores", "calibrate", "scores_of_people"]
+__all__ = ["calibrate", "scores_of_people"]
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]

@@ -1,6 +1,6 @@
-"""Similarities of pairs, person by person, and the error rates that follow from them.
+"""Similarities of pairs with their people, and the error rates that follow from them.
 
-Similarities are visited person by person, so that intervals can resample people and no table of
+Similarities are visited in blocks of people, so that intervals can resample people and no table of
 all pairs with their people is needed.
 """
 
@@ -23,7 +23,7 @@ from .intervals import (
 
 __all__ = [
     "People",
-    "PersonScores",
+    "PeopleScores",
     "error_rates",
     "every_two",
     "listed_scores",
@@ -43,25 +43,28 @@ def _unchanged(scores: Scores) -> Floats:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PersonScores:
-    """The similarities of one person's images.
+class PeopleScores:
+    """The similarities of the images of some people.
 
     Attributes:
-        person: Index of the person.
-        genuine: float (G,): similarities of the person's images with each other.
-        partners: int (I,): index of the other person of each impostor pair. All pairs of the same
-            two people must be in one `PersonScores`.
-        impostor: float (I,): similarities of the person's images with the partners' images.
+        own: int (G,): index of the person of each genuine pair.
+        genuine: float (G,): similarities of two images of one person.
+        people: int (I, 2): indices of the two people of each impostor pair. All pairs of the same
+            two people must be in one `PeopleScores`, in the same order.
+        impostor: float (I,): similarities of their images.
     """
 
-    person: int
+    own: Whole
     genuine: Scores
-    partners: Whole
+    people: Whole
     impostor: Scores
 
 
-People = Callable[[], Iterator[PersonScores]]
+People = Callable[[], Iterator[PeopleScores]]
 """Returns an iterator over the scores of all people, each pair once; it is called twice."""
+
+_BLOCK = 4096
+"""Most listed pairs in a block, unless one person has more: each takes a row of thresholds."""
 
 
 def scores_of_people(embedded: Embedded) -> People:
@@ -94,13 +97,15 @@ def every_two(vectors: npt.NDArray[np.float32], labels: Whole) -> People:
     starts = np.flatnonzero(np.diff(names, prepend=-1))
     stops = np.append(starts[1:], len(names))
 
-    def walk() -> Iterator[PersonScores]:
+    def walk() -> Iterator[PeopleScores]:
         for start, stop in zip(starts, stops, strict=True):
             scores = ordered[start:stop] @ ordered[start:].T
             size = stop - start
-            own = scores[:, :size][np.triu_indices(size, 1)]
-            partners = np.tile(names[stop:], size)
-            yield PersonScores(int(names[start]), own, partners, scores[:, size:].ravel())
+            genuine = scores[:, :size][np.triu_indices(size, 1)]
+            both = np.full((size * (len(names) - stop), 2), names[start])
+            both[:, 1] = np.tile(names[stop:], size)
+            own = np.full(len(genuine), names[start])
+            yield PeopleScores(own, genuine, both, scores[:, size:].ravel())
 
     return walk
 
@@ -115,15 +120,18 @@ def listed_scores(people: Whole, scores: Callable[[Whole], Scores]) -> People:
     people = np.sort(people, axis=1)
     order = np.argsort(people[:, 0], kind="stable")
     people = people[order]
-    persons = np.unique(people[:, 0])
-    starts = np.searchsorted(people[:, 0], persons)
-    stops = np.append(starts[1:], len(people))
+    ends = np.append(np.flatnonzero(np.diff(people[:, 0])) + 1, len(people))  # of each person
 
-    def walk() -> Iterator[PersonScores]:
-        for person, start, stop in zip(persons, starts, stops, strict=True):
-            found, partners = scores(order[start:stop]), people[start:stop, 1]
-            own = partners == person
-            yield PersonScores(int(person), found[own], partners[~own], found[~own])
+    def walk() -> Iterator[PeopleScores]:
+        start = 0
+        while start < len(people):
+            place = int(np.searchsorted(ends, start + _BLOCK, side="right")) - 1
+            first = int(np.searchsorted(ends, start, side="right"))
+            stop = int(ends[max(place, first)])
+            both, found = people[start:stop], scores(order[start:stop])
+            own = both[:, 0] == both[:, 1]
+            yield PeopleScores(both[own, 0], found[own], both[~own], found[~own])
+            start = stop
 
     return walk
 
@@ -148,19 +156,17 @@ def error_rates(
     matched, shared_pairs = np.zeros((count, size)), np.zeros(count)
     squares, products, pair_squares = np.zeros(size), np.zeros(size), 0.0
     for scores in people():
-        person = scores.person
-        reached = _reached(np.zeros(len(scores.genuine), np.int64), 1, scale(scores.genuine), grid)[
-            0
-        ]
-        own_pairs[person] = len(scores.genuine)
-        missed[person] = len(scores.genuine) - reached
-        others, place = np.unique(scores.partners, return_inverse=True)
-        wrong = _reached(place, len(others), scale(scores.impostor), grid)
-        pairs = np.bincount(place, minlength=len(others)).astype(np.float64)
-        matched[others] += wrong
-        matched[person] += wrong.sum(axis=0)
-        shared_pairs[others] += pairs
-        shared_pairs[person] += pairs.sum()
+        persons, place = np.unique(scores.own, return_inverse=True)
+        pairs = np.bincount(place, minlength=len(persons)).astype(np.float64)
+        reached = _reached(place, len(persons), scale(scores.genuine), grid)
+        own_pairs[persons] += pairs
+        missed[persons] += pairs[:, None] - reached
+        twos, place = _twos(scores.people)
+        wrong = _reached(place, len(twos), scale(scores.impostor), grid)
+        pairs = np.bincount(place, minlength=len(twos)).astype(np.float64)
+        for column in twos.T:
+            _add_rows(matched, column, wrong)
+            _add_rows(shared_pairs, column, pairs)
         squares += np.einsum("jt,jt->t", wrong, wrong)
         products += pairs @ wrong
         pair_squares += float(pairs @ pairs)
@@ -168,6 +174,22 @@ def error_rates(
         estimate_genuine(missed, own_pairs),
         estimate_impostor(matched, shared_pairs, (squares, products, pair_squares)),
     )
+
+
+def _twos(people: Whole) -> tuple[Whole, Whole]:
+    """Every two people once, int64 (K, 2), and the row (I,) of each pair's two among them."""
+    base = int(people.max(initial=0)) + 1
+    keys, place = np.unique(people[:, 0] * base + people[:, 1], return_inverse=True)
+    return np.stack(np.divmod(keys, base), axis=1), place
+
+
+def _add_rows(totals: Floats, rows: Whole, values: Grid) -> None:
+    """Adds each value to the row of its number; numbers may occur several times."""
+    if not len(rows):
+        return
+    order = np.argsort(rows, kind="stable")
+    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
+    totals[rows[order[starts]]] += np.add.reduceat(values[order], starts, axis=0)
 
 
 def _reached(groups: Whole, count: int, values: Grid, grid: Grid) -> Floats:
@@ -209,16 +231,19 @@ def mean_over_pairs(
     parts, seen = np.zeros(count), np.zeros(count, np.bool_)
     own = shared = 0.0
     for scores in people():
-        alone = float((genuine(scores.genuine) - means[0]).sum()) * shares[0]
-        partners, place = np.unique(scores.partners, return_inverse=True)
+        persons, place = np.unique(scores.own, return_inverse=True)
+        left = (genuine(scores.genuine) - means[0]) * shares[0]
+        alone = np.bincount(place, left, minlength=len(persons))
+        parts[persons] += alone
+        own += float(alone @ alone)
+        twos, place = _twos(scores.people)
         left = (impostor(scores.impostor) - means[1]) * shares[1]
-        both = np.bincount(place, left, minlength=len(partners))
-        parts[scores.person] += alone + both.sum()
-        parts[partners] += both
-        seen[scores.person] = True
-        seen[partners] = True
-        own += alone**2
+        both = np.bincount(place, left, minlength=len(twos))
+        for column in twos.T:
+            _add_rows(parts, column, both)
         shared += float(both @ both)
+        seen[persons] = True
+        seen[twos] = True
     found = float(np.array(weights) @ means) if value is None else value
     # Impostor pairs belong to two people each.
     fewest = float(seen.sum()) / (2 if weights[1] else 1)

@@ -15,9 +15,10 @@ from mobileface.tasks.loading import load_embedder
 from mobileface_convert.build.pipeline import convert
 from mobileface_convert.recipes.recipe import load_recipe
 from mobileface_convert.sources.files import DirectorySource
-from mobileface_eval.calibrating import PersonScores, calibrate, scores_of_people
+from mobileface_eval.calibrating import calibrate, scores_of_people
 from mobileface_eval.datasets.face_sets import FaceImage, FaceSet
 from mobileface_eval.embedding import Embedded
+from mobileface_eval.people_scores import PeopleScores
 
 PEOPLE = 60
 STEP = 1e-5
@@ -98,8 +99,9 @@ def test_more_people_support_lower_rates_and_narrow_the_intervals(tmp_path: Path
         made(few)
 
 
-def walk(scores: list[float]) -> PersonScores:
-    return PersonScores(0, np.array([0.5]), np.ones(len(scores), int), np.array(scores))
+def walk(scores: list[float]) -> PeopleScores:
+    both = np.tile([0, 1], (len(scores), 1))
+    return PeopleScores(np.array([0]), np.array([0.5]), both, np.array(scores))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1.5, -2.0])

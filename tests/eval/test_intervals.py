@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from mobileface.matching.calibration import Basis
-from mobileface_eval.calibrating import PersonScores, calibrate
+from mobileface_eval.calibrating import calibrate
 from mobileface_eval.intervals import RateEstimate, _intervals, estimate_genuine, estimate_impostor
+from mobileface_eval.people_scores import PeopleScores
 
 Floats = npt.NDArray[np.float64]
 
@@ -162,8 +163,10 @@ def test_coverage_of_whole_calibrations() -> None:
         def walk(between: Floats = between, within: Floats = within):  # type: ignore[no-untyped-def]
             for person in range(people):
                 rest = between[person, person + 1 :]
-                partners = np.repeat(np.arange(person + 1, people), images**2)
-                yield PersonScores(person, within[person], partners, rest.ravel())
+                both = np.full((rest.size, 2), person)
+                both[:, 1] = np.repeat(np.arange(person + 1, people), images**2)
+                own = np.full(len(within[person]), person)
+                yield PeopleScores(own, within[person], both, rest.ravel())
 
         made = calibrate(walk, people, "net@0", basis)
         for rate in matched:

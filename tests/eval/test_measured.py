@@ -40,7 +40,6 @@ def independent(seed: int, genuine: int, impostor: int) -> tuple[People, int]:
     return listed_scores(np.stack([first, second], 1), scores.__getitem__), 2 * len(scores)
 
 
-@pytest.mark.slow
 def test_the_rule_for_unsupported_rates() -> None:
     """Of 5,000 independent pairs, a rate of 0.001 has five false matches: too few."""
     found = measured(*independent(0, 400, 5000)).true_match_at
@@ -56,7 +55,6 @@ def test_the_rule_for_unsupported_rates() -> None:
         assert (again.true_match is not None) is supported
 
 
-@pytest.mark.slow
 def test_intervals_of_independent_pairs_are_scipys() -> None:
     """True and false match rates against Clopper and Pearson's exact intervals."""
     people, count = independent(3, 3000, 20_000)
@@ -136,7 +134,6 @@ def invented_lfw(pairs: int, seed: int = 4) -> tuple[FaceSet, Floats]:
     return FaceSet("invented", images, None, listed, same), np.clip(distances, 0, 4)
 
 
-@pytest.mark.slow
 def test_lfw_intervals_against_scipy() -> None:
     face_set, distances = invented_lfw(6000)
     assert face_set.same is not None
