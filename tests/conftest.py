@@ -113,6 +113,11 @@ _NEEDS = {
 _NOT_RUN: list[str] = []
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds ``--part``."""
+    parser.addoption("--part", metavar="N/M", help="only every M-th test, from the N-th on")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselects tests of published weights that are missing; puts long tests first."""
     absent = {
@@ -127,6 +132,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in absent]
     # Long tests first, so that no worker is left with one when the others are done.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if part := config.getoption("part"):
+        first, step = map(int, part.split("/"))
+        kept = items[first - 1 :: step]
+        left = set(items) - set(kept)
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
