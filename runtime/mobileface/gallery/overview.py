@@ -8,6 +8,7 @@ from ..errors import GalleryError
 from ..host.files import reason
 from .database import Database
 from .erasing import derived_files
+from .merging import merged_people
 from .rows import REPAIR
 
 __all__ = ["check_file", "count_all", "require_readable"]
@@ -51,7 +52,7 @@ def require_readable(database: Database) -> None:
 
 
 def check_file(database: Database) -> None:
-    """Checks the file, its references and the number of its faces; see `Gallery.check`.
+    """Checks the file, its references, mergers and the number of its faces; see `Gallery.check`.
 
     Raises:
         GalleryError: If something is corrupt; the error says what.
@@ -69,3 +70,4 @@ def check_file(database: Database) -> None:
     if count != stored:
         text = f"corrupt: it has {count} faces, and {stored} were enrolled"
         raise GalleryError(text, where=where, hint=REPAIR)
+    merged_people(database)

@@ -100,8 +100,9 @@ def test_a_damaged_merger_is_an_error(path: Path) -> None:
     with two_people(path) as gallery:
         gallery.merge("Anne", "Ann")
         gallery.database.run("UPDATE merged SET person = 3")
-        with pytest.raises(GalleryError, match=r"checksum of merged person 3 is wrong"):
-            gallery.merged_people()
+        for read in (gallery.merged_people, gallery.check):
+            with pytest.raises(GalleryError, match=r"checksum of merged person 3 is wrong"):
+                read()
 
 
 def test_a_matrix_made_before_is_not_searched(path: Path) -> None:
