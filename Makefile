@@ -19,12 +19,13 @@ MEDIAPIPE := mediapipe==0.10.21; python_version < "3.13" and platform_machine ==
 
 help:
 	@echo 'demo          set up, analyse a portrait, compare faces'
-	@echo 'test          set up, run all tests'
+	@echo 'test          set up, run all tests but those that take long'
 	@echo 'test-runtime  run the runtime tests with nothing but its own dependencies,'
 	@echo '              on every Python from 3.10 on that is installed: all on the oldest and'
 	@echo '              the newest, the essential ones on those between'
 	@echo 'test-aarch64  run every task in an emulated aarch64 Python and compare (about 3 minutes)'
-	@echo 'test-endurance  the tests that take minutes: kills, millions of rows, memory over time'
+	@echo 'test-endurance  the tests that take long: whole commands on real files, kills, millions of'
+	@echo '              rows, memory over time'
 	@echo 'fuzz MINUTES=10 SEED=0  damaged files for every reader; findings are kept in fuzz-findings'
 	@echo 'lint types layers   ruff, mypy, import-linter'
 	@echo 'bench         latency, start-up and memory beside other engines, and a report'
@@ -37,7 +38,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark
+	$(BIN)/python -m pytest -m 'not endurance and not slow' -n auto --dist worksteal -p no:benchmark
 
 test-runtime: $(VENV)/.dev
 	$(BIN)/python tests/run_runtime_environments.py
@@ -46,7 +47,7 @@ test-aarch64: $(VENV)/.dev
 	$(BIN)/python -m tests.aarch64.run
 
 test-endurance: $(VENV)/.dev
-	$(BIN)/python -m pytest -m endurance -n auto --dist worksteal -p no:benchmark
+	$(BIN)/python -m pytest -m 'endurance or slow' -n auto --dist worksteal -p no:benchmark
 
 MINUTES ?= 10
 SEED ?= 0
