@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mobileface.gallery import Gallery, NewFace
@@ -21,23 +22,42 @@ pytestmark = pytest.mark.endurance
 
 KILLS, READERS, PEOPLE = 200, 8, 400
 
-WRITER = """
-import sys
-import numpy as np
-from mobileface.gallery import Gallery, NewFace
-first = int(sys.argv[2])
-random = np.random.RandomState(first)
-with Gallery.open(sys.argv[1], timeout=60) as gallery:
-    print("ready", flush=True)
-    for number in range(first, first + 10000):
-        faces = [NewFace(row, crop=random.bytes(20000))
-                 for row in random.standard_normal((2, 64)).astype(np.float32)]
-        gallery.add(f"person {number}", faces)
-        print(f"person {number}", flush=True)
-        if number % 7 == 3 and number - 2 >= first:
-            gallery.remove(f"person {number - 2}")
-            print(f"-person {number - 2}", flush=True)
-"""
+
+def write_on(path: Path, first: int, reports: Connection) -> None:
+    """Enrols people without end, removes some of them, and reports each."""
+    random = np.random.RandomState(first)
+    with Gallery.open(path, timeout=60) as gallery:
+        reports.send("ready")
+        for number in range(first, first + 10000):
+            faces = [
+                NewFace(row, crop=random.bytes(20000))
+                for row in random.standard_normal((2, 64)).astype(np.float32)
+            ]
+            gallery.add(f"person {number}", faces)
+            reports.send(f"person {number}")
+            if number % 7 == 3 and number - 2 >= first:
+                gallery.remove(f"person {number - 2}")
+                reports.send(f"-person {number - 2}")
+
+
+def reported_until_killed(path: Path, first: int, seconds: float) -> list[str]:
+    """What a writer reported until it was killed, so many seconds after it began."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=write_on, args=(path, first, sender))
+    process.start()
+    sender.close()
+    assert receiver.recv() == "ready"
+    time.sleep(seconds)
+    process.kill()
+    reported = []
+    with contextlib.suppress(EOFError, OSError):  # the last report may be incomplete
+        while True:
+            reported.append(receiver.recv())
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return reported
 
 
 def test_killed_writers_lose_nothing_that_was_reported(tmp_path: Path) -> None:
@@ -48,19 +68,11 @@ def test_killed_writers_lose_nothing_that_was_reported(tmp_path: Path) -> None:
     moments = random.Random(7)
     unreported = 0
     for turn in range(KILLS):
-        command = [sys.executable, "-c", WRITER, str(path), str(10_000 * turn)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            time.sleep(moments.uniform(0, 0.06))
-            process.kill()
-            reported = process.stdout.read().splitlines()
-        assert process.returncode == -signal.SIGKILL
-        for line in reported:  # the last one may be a part of a line, of somebody who is there
-            if line.startswith("-"):
-                known.discard(line[1:])
+        for report in reported_until_killed(path, 10_000 * turn, moments.uniform(0, 0.06)):
+            if report.startswith("-"):
+                known.discard(report[1:])
             else:
-                known.add(line)
+                known.add(report)
         with Gallery.open(path) as gallery:
             assert gallery.database.value("PRAGMA integrity_check") == "ok"
             assert gallery.database.row("PRAGMA foreign_key_check") is None
