@@ -53,6 +53,7 @@ print(json.dumps({"faces": len(faces), "added_mb": peak() - before}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measured on Linux only")
 @pytest.mark.parametrize("megapixels", [50, 144])
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from mobileface.commands.main import main
 
 
+@pytest.mark.slow
 @pytest.mark.needs_vtracer
 def test_svg_is_the_drawing(portrait: Path, tmp_path: Path) -> None:
     """Its size is the drawing's, and it has paths."""

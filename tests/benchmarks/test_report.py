@@ -136,6 +136,7 @@ def test_markdown(document: dict[str, Any]) -> None:
     assert all(line.endswith("|") for line in tables)
 
 
+@pytest.mark.slow
 def test_page_is_one_file(document: dict[str, Any]) -> None:
     """The page is well-formed, has plots, and refers to no other resource."""
     text = report.page(document)

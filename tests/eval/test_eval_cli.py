@@ -65,7 +65,6 @@ def test_roc_compares_models(
     assert all(0.5 < model["auc"] <= 1 for model in numbers["models"])
 
 
-@pytest.mark.slow
 def test_tsne_is_seeded(run: Run, people: Path) -> None:
     options = ("--embedder", "tiny_color", "--people", 4, "--seed")
     runs = [run("tsne", people, *options, seed)["points"] for seed in (1, 1, 2)]
@@ -128,6 +127,7 @@ def test_lfw_pairs_file_and_bin_file_agree(
     assert one == other
 
 
+@pytest.mark.slow
 def test_megaface_from_images_and_from_embeddings(run: Run, people: Path, tmp_path: Path) -> None:
     strangers = tmp_path / "strangers"
     strangers.mkdir()

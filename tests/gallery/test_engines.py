@@ -116,6 +116,7 @@ def test_removed_is_erased_from_the_index(tmp_path: Path) -> None:
         reader.close()
 
 
+@pytest.mark.slow
 def test_milvus_gives_the_same_best_match(
     gallery: Gallery, given: np.ndarray, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_milvus_gives_the_same_best_match(
     engine.close()
 
 
+@pytest.mark.slow
 def test_invalid_milvus_addresses(gallery: Gallery) -> None:
     with pytest.raises(InputError, match="neither a file name that ends in"):
         MilvusEngine("people")
@@ -157,6 +159,7 @@ def test_absent_packages(
         make()
 
 
+@pytest.mark.slow
 def test_encrypted_galleries(tmp_path: Path) -> None:
     """No file contains plaintext, the key is required, and everything else works as usual."""
     given = vectors(2500, 64)

@@ -120,6 +120,7 @@ def camera(request: pytest.FixtureRequest) -> Iterator[Camera]:
     found.close()
 
 
+@pytest.mark.slow
 def test_it_resumes_once_the_camera_is_whole(camera: Camera) -> None:
     capture = Capture(CameraOptions("c", camera.url))
     capture.start()
@@ -142,6 +143,7 @@ def test_it_resumes_once_the_camera_is_whole(camera: Camera) -> None:
         capture.close()
 
 
+@pytest.mark.slow
 def test_a_login_that_is_refused_is_not_sent_again_and_again() -> None:
     """Many cameras lock an account after five wrong passwords: the fourth waits for a minute."""
     place = Camera(no_login)
@@ -164,6 +166,7 @@ def test_a_login_that_is_refused_is_not_sent_again_and_again() -> None:
         place.close()
 
 
+@pytest.mark.slow
 def test_a_password_in_the_query_is_not_sent_to_ask_for_the_reason() -> None:
     """Only the attempts themselves send it."""
     place = Camera(no_login)
@@ -202,6 +205,7 @@ def test_pauses() -> None:
     assert pauses.next(refused=True) <= 1
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_away_does_not_hang(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

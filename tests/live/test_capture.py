@@ -147,6 +147,7 @@ def test_https(started: Any, tmp_path: Path) -> None:
         assert frame.image.shape == (120, 160, 3)
 
 
+@pytest.mark.slow
 def test_a_silent_stream_is_opened_again(started: Any) -> None:
     with network_camera() as camera:
         capture = started(camera.url)

@@ -95,6 +95,7 @@ publisher.close()
 """
 
 
+@pytest.mark.slow
 def test_a_certificate_that_nobody_vouches_for(guarded: Broker, tmp_path: Path) -> None:
     """In a process of its own: paho leaves sockets whose handshake failed to the collector."""
     secret = options(guarded, tmp_path, PASSWORD, None).password_file

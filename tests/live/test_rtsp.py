@@ -92,6 +92,7 @@ def resumes(capture: Capture) -> float:
         assert time.monotonic() - start < 3 * RESUME_SECONDS, capture.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -243,6 +244,7 @@ def cut(camera: Started, started: Started, cuts: int, **options: Any) -> None:
     assert capture.reconnects >= cuts
 
 
+@pytest.mark.slow
 def test_a_camera_that_loses_its_power(camera: Started, started: Started) -> None:
     cut(camera, started, 2)
 
@@ -255,6 +257,7 @@ def test_a_camera_that_loses_its_power_10_times(
     cut(camera, started, 10, transport=transport)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["tcp", pytest.param("udp", marks=pytest.mark.endurance)])
 def test_a_camera_that_hangs(camera: Started, started: Started, transport: str) -> None:
     """It keeps the connection, and neither sends nor answers."""
@@ -271,6 +274,7 @@ def test_a_camera_that_hangs(camera: Started, started: Started, transport: str) 
     assert resumed < 2 * RESUME_SECONDS
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers(started: Started) -> None:
     with socket.create_server(("127.0.0.1", 0)) as place:
         capture = started(f"rtsp://user:secret@127.0.0.1:{place.getsockname()[1]}/live")

@@ -144,6 +144,7 @@ LEAST_RIGHT = {(1, 1): 4, (1, 2): 1, (2, 1): 1, (2, 2): 4}
 """Tracks with the right name: (enrolled from video, watched video), with the starter's models."""
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.parametrize("enrolled_from", [1, 2])
 def test_names_on_labelled_videos(

@@ -124,6 +124,7 @@ def test_forks_at_random_moments(tmp_path: Path, portrait: Path, way: str, what:
     run(tmp_path, portrait, way, what, TURNS)
 
 
+@pytest.mark.slow
 def test_forks_while_threads_analyse(tmp_path: Path, portrait: Path) -> None:
     """A few of the above, in every run of the tests."""
     run(tmp_path, portrait, "by_fork", "analyse", 3)

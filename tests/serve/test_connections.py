@@ -194,6 +194,7 @@ def test_a_client_that_does_not_read_is_cut_off(hurried: Running) -> None:
         until(lambda: not connections)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_does_not_hold_up_the_end() -> None:
     """The service cuts it off after the time of grace, and no socket stays open."""
     with socket.socket() as place:

@@ -142,6 +142,7 @@ def test_a_rate_out_of_range(running: Running, portrait: bytes) -> None:
     assert (answer.status_code, "rate" in answer.json()["error"]["what"]) == (400, True)
 
 
+@pytest.mark.slow
 def test_what_the_list_says_is_what_is_taken(running: Running, portrait: bytes) -> None:
     """Each listed option is accepted at its bounds, and refused beyond them."""
     with running.client() as client:

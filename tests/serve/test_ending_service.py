@@ -51,6 +51,7 @@ def at_work(port: int) -> int:
     return int(found[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_when_all_is_answered(number: signal.Signals) -> None:
     with started(command=[sys.executable, "-c", SLOW, "0.5"]) as process:
@@ -81,6 +82,7 @@ def test_a_signal_ends_it_when_all_is_answered(number: signal.Signals) -> None:
             place.close()
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_answered_503() -> None:
     with started(command=[sys.executable, "-c", SLOW, "60"]) as process:
         with connect(process.port) as first, connect(process.port) as second:

@@ -104,6 +104,7 @@ def test_a_stranger_is_enrolled_from_an_event_and_named(watching: Running, tmp_p
     assert b"Eileen" not in lines
 
 
+@pytest.mark.slow
 def test_another_process_renames_merges_and_removes_a_person(
     watching: Running, tmp_path: Path
 ) -> None:

@@ -281,6 +281,7 @@ def test_pictures_with_too_many_pixels(tmp_path: Path, photos: list[Path]) -> No
     assert "more than 1,000 pixels" in answer.json()["error"]["what"]
 
 
+@pytest.mark.slow
 def test_another_process_that_writes(
     client: httpx.Client, photos: list[Path], server: Running
 ) -> None:

@@ -31,6 +31,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_rtsp
 @pytest.mark.parametrize("kind", ["basic", "digest"])
 def test_serving_network_cameras(kind: str) -> None:

@@ -89,6 +89,7 @@ def test_new_keys(capsys: Output, tmp_path: Path) -> None:
     assert "cannot be written" in fails(capsys, "--new-key", tmp_path / "a" / "b")
 
 
+@pytest.mark.slow
 @POSIX
 def test_keys_that_everybody_can_read(tmp_path: Path) -> None:
     path = tmp_path / "keys"
@@ -153,6 +154,7 @@ def test_options_that_exclude_each_other(capsys: Output, tmp_path: Path) -> None
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_without_the_extra(tmp_path: Path) -> None:
     """A Python that has none of the extra's packages says how to install them."""
     for package in ("fastapi", "pydantic", "uvicorn", "python_multipart", "prometheus_client"):

@@ -120,6 +120,7 @@ def test_speed_is_measured_within_three_seconds(running: Running) -> None:
     assert taken > 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["speed", "doctor"])
 def test_who_asks_meanwhile_gets_the_same(running: Running, name: str) -> None:
     """Measured times are never the same twice: three equal answers are one measurement."""

@@ -131,6 +131,7 @@ def test_verify_refuses_another_network(
     assert "differs from recorded from MXNet" in text
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 def test_all_from_a_folder(
     source: Path,

@@ -55,6 +55,7 @@ def answered(capsys: pytest.CaptureFixture[str], *command: object) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_all_are_members(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index = json.loads((models / "index.json").read_text())["models"]
     tasks = {name: entry["task"] for name, entry in index.items()}

@@ -41,6 +41,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mobilefacenet_with_sizes_of_training(tmp_path_factory.mktemp("net") / "mfn.onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", ["plain", "portable", "x86"])
 def test_a_mobilefacenet_stays_what_it_was(
     machine: str, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -107,6 +107,7 @@ def test_the_command_makes_the_committed_models(tmp_path: Path, capsys: Output) 
         assert made == committed, recipe.name
 
 
+@pytest.mark.slow
 @pytest.mark.needs_dlib
 @pytest.mark.needs_packages
 def test_weights_on_request(

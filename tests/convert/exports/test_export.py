@@ -96,6 +96,7 @@ def test_identification_in_ncnn(random_models: Path, tmp_path: Path, weights: st
         assert cosine >= MIN_COSINE[weights]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_mxnet
 @pytest.mark.parametrize(
     ("target", "run"),
@@ -124,6 +125,7 @@ def test_attributes(
         assert error <= 1e-5
 
 
+@pytest.mark.slow
 def test_identification_in_caffe(
     random_source: Path,
     random_recipe: Callable[[int], Recipe],
@@ -144,6 +146,7 @@ def test_identification_in_caffe(
         assert cosine >= MIN_COSINE["float32"]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.needs_ncnn
 @pytest.mark.parametrize("version", VERSIONS)

@@ -42,6 +42,7 @@ def model(files: Path) -> Path:
     return convert(load_recipe("detection_v2"), source, files / "models", verify=False).path
 
 
+@pytest.mark.slow
 @pytest.mark.needs_ncnn
 def test_detector_in_ncnn(model: Path, tmp_path: Path) -> None:
     arguments = ["export", "--target", "ncnn", "--model", str(model)]
@@ -52,6 +53,7 @@ def test_detector_in_ncnn(model: Path, tmp_path: Path) -> None:
         check(model, picture, decode(maps, sidecar["detection"]))
 
 
+@pytest.mark.slow
 def test_detector_in_caffe(files: Path, model: Path, tmp_path: Path) -> None:
     params = source_file(files, "detection_v2", "gluon")
     arguments = ["export", "--target", "caffe", "--recipe", "detection_v2", "--params", str(params)]

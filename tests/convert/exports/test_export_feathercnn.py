@@ -98,6 +98,7 @@ def test_identification(
     assert left_out == (version == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_published_identification(source: Path, tmp_path: Path, version: int) -> None:
@@ -109,6 +110,7 @@ def test_published_identification(source: Path, tmp_path: Path, version: int) ->
     check_document(tmp_path, name)
 
 
+@pytest.mark.slow
 def test_the_starter_set(tmp_path: Path) -> None:
     models = [ROOT / "models_onnx" / f"{name}.onnx" for name in STARTERS]
     arguments = ["export", "--target", "feathercnn", "--output", str(tmp_path), "--model"]

@@ -185,6 +185,7 @@ def test_every_cut_is_refused() -> None:
     print(f"{len(lengths)} lengths")
 
 
+@pytest.mark.slow
 def test_damage_is_refused_or_harmless() -> None:
     """Flipped bytes give one clear error, or another network of finite numbers."""
     random, refused = np.random.RandomState(7), 0

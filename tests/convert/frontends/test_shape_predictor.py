@@ -121,6 +121,7 @@ def test_equals_dlib_on_random_predictors(
     assert_same("graph", run(make_session(build_landmark_graph(model)), noise, boxes), due)
 
 
+@pytest.mark.slow
 def test_two_points_are_almost_those_of_dlib(
     dlib: ModuleType, noise: Image, tmp_path: Path
 ) -> None:
@@ -183,6 +184,7 @@ def pictures(dlib: ModuleType, source_root: Path) -> list[tuple[Image, Boxes]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["eme", "ene"])
 def test_equals_dlib_on_real_predictors(
     name: str, dlib: ModuleType, source_root: Path, pictures: list[tuple[Image, Boxes]]

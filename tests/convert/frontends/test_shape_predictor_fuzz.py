@@ -119,6 +119,7 @@ def run_graph(model: ShapePredictor, image: npt.NDArray[np.uint8]) -> npt.NDArra
     return landmarks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_damaged_files_are_refused_or_safe(seed: int, noise: npt.NDArray[np.uint8]) -> None:
     outcomes: Counter[str] = Counter()

@@ -33,6 +33,7 @@ def deconvolution(**attrs: Any) -> Any:
     return sym().Deconvolution(sym().Variable("data"), num_filter=4, name="n", **attrs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attrs", CASES, ids=str)
 def test_sizes_and_values_are_those_of_mxnet(attrs: dict[str, Any], tmp_path: Path) -> None:
     symbol = deconvolution(**attrs)

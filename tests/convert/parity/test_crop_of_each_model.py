@@ -78,6 +78,7 @@ def auc(vectors: Vectors, people: npt.NDArray[np.int64]) -> float:
     return float(order.mean() / (~same).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_own_crop_tells_people_apart(
     name: str,

@@ -152,6 +152,7 @@ def photo(source: Path) -> Image:
     return read_image(source / "example" / "friends.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAY)
 def test_gray_pictures(
     name: str, source: Path, detector: mobileface.Detector, reference: Any
@@ -164,6 +165,7 @@ def test_gray_pictures(
     assert tally.expected >= least
 
 
+@pytest.mark.slow
 def test_color_pictures(source: Path, detector: mobileface.Detector, reference: Any) -> None:
     tally = Tally()
     images = [photo(source)]

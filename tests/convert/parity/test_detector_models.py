@@ -111,6 +111,7 @@ def raw_gluon(net: Block, pictures: Pictures) -> FloatArray:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objectness", [MANY, FEW, NONE])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("version", VERSIONS)
@@ -155,6 +156,7 @@ def test_a_batch_equals_single_pictures(
             np.testing.assert_array_equal(ours[index : index + 1], theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (20, 200), (2000, 200)])
 def test_sizes_that_mxnet_refuses_give_a_hundred_rows(
     converted: Callable[[int, float], onnx.ModelProto], size: tuple[int, int]
@@ -195,6 +197,7 @@ def test_thresholds_and_topk_are_options(
         np.testing.assert_array_equal(np.concatenate([ids, scores, boxes], -1), expected)
 
 
+@pytest.mark.slow
 def test_both_files_of_v1_give_one_model(random_source: Path, tmp_path: Path) -> None:
     """The symbol with its parameters, and the gluon file."""
     folder = shutil.copytree(random_source, tmp_path / "source")
@@ -235,6 +238,7 @@ def test_parameters_of_another_model_are_refused(random_source: Path, tmp_path: 
         convert(recipe, directory(folder), tmp_path / "models", verify=False)
 
 
+@pytest.mark.slow
 def test_verified_conversion_writes_a_certificate(random_source: Path, tmp_path: Path) -> None:
     for version in VERSIONS:
         made = convert(load_recipe(f"detection_v{version}"), directory(random_source), tmp_path)
@@ -244,6 +248,7 @@ def test_verified_conversion_writes_a_certificate(random_source: Path, tmp_path:
         assert (tmp_path / f"detection_v{version}.certificate.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_model_is_verified_with_either_file(random_source: Path, tmp_path: Path) -> None:
     convert(load_recipe("detection_v1"), directory(random_source), tmp_path, verify=False)
     model = str(tmp_path / "detection_v1.onnx")

@@ -79,6 +79,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_mxnet
 @pytest.mark.parametrize(("version", "target", "uint8"), CASES)
 def test_equals_mxnet(

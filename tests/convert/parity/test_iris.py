@@ -98,6 +98,7 @@ def published(
     return np.asarray(crop, np.uint8), points, np.asarray(back, np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 def test_real_eyes_as_litert_has_them(predictor: IrisPredictor, seen: Seen) -> None:
     """In parts of the square's side: the network on the same squares, and the whole way.

@@ -55,6 +55,7 @@ def image(portrait: Path) -> Image:
     return read_image(portrait)
 
 
+@pytest.mark.slow
 def test_the_portrait(segmenter: PersonSegmenter, image: Image) -> None:
     """Face and suit are in the mask, the flag, the wall and the model of the shuttle are not."""
     mask = segmenter(image)
@@ -138,7 +139,6 @@ def test_what_is_refused(segmenter: PersonSegmenter) -> None:
         PERSON_MASK.check(PersonMaskSpec(mask="mask", height=256, width=100), "spec")
 
 
-@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.needs_litert
 def test_every_pixel_of_frames_as_litert_has_it(source: Path, segmenter: PersonSegmenter) -> None:

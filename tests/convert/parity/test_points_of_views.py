@@ -50,6 +50,7 @@ def auc(embeddings: FloatArray, people: list[str]) -> float:
     return float(roc_auc_score(same, (embeddings @ embeddings.T)[rows, columns]))
 
 
+@pytest.mark.slow
 def test_three_views_tell_people_apart_better(
     source: Path, analyzer: FaceAnalyzer, embedder: Embedder
 ) -> None:
@@ -81,6 +82,7 @@ def test_three_views_tell_people_apart_better(
     assert after > before + 0.005
 
 
+@pytest.mark.slow
 def test_three_views_on_faces_of_videos(
     source: Path, analyzer: FaceAnalyzer, embedder: Embedder
 ) -> None:

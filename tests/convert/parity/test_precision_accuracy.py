@@ -70,6 +70,7 @@ def embeddings(models: Path, version: int, variant: str, crops: list[Image]) -> 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.parametrize("version", INT8)
 def test_identification(models: Path, people: dict[str, list[Path]], version: int) -> None:
@@ -115,6 +116,7 @@ def random_model(name: str, network: object, folder: Path, pictures: Path) -> In
     return read_index(folder / "models")[name]
 
 
+@pytest.mark.slow
 @pytest.mark.needs_mxnet
 @pytest.mark.needs_source
 def test_attributes(people: dict[str, list[Path]], tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ def test_real_videos(video: int, source: Path, detector: str, analyzer: FaceAnal
 AUTOMATIC = {"detection_hog": (4, 0, 0.53), "detection_yunet": (8, 0, 0.9)}
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 def test_detecting_when_needed(source: Path, detector: str, analyzer: FaceAnalyzer) -> None:
     """Automatic intervals keep the identities of the first video."""

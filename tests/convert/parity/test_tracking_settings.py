@@ -88,6 +88,7 @@ def test_the_first_row_is_the_default() -> None:
     assert published == ("streak", 1, 3)
 
 
+@pytest.mark.slow
 def test_identities_of_crossings(on_crossings: list[list[Row]]) -> None:
     check("IDF1, crossings", idf1, on_crossings, ROUNDING)
 
@@ -98,11 +99,13 @@ def test_identities_of_videos(on_videos: list[list[Row]]) -> None:
     check("IDF1, videos", idf1, on_videos, VIDEO_TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_trackeval
 def test_hota_of_crossings(on_crossings: list[list[Row]]) -> None:
     check("HOTA, crossings", hota, on_crossings, ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.needs_trackeval
 def test_hota_of_videos(on_videos: list[list[Row]]) -> None:

@@ -42,6 +42,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_every_model_and_stage(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -183,6 +183,7 @@ def test_crops_do_not_replace_pictures(face: Path) -> None:
     assert len(after) == 4
 
 
+@pytest.mark.slow
 def test_dash_is_stdout(face: Path, video: Path, models: Path, gallery: Path) -> None:
     done = run("detect", face, "--draw", "-")
     assert done.returncode == 0
@@ -250,6 +251,7 @@ def test_jsonl_into_a_file_of_the_shell(video: Path) -> None:
     assert (lines[0], lines[-1], len(lines)) == (b"first", b"last", 8)
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8(face: Path, video: Path, models: Path, gallery: Path) -> None:
     cafe = face.with_name(os.fsdecode(b"caf\xe9.png"))
     cafe.write_bytes(cv2.imencode(".png", read_image(face)[:-1])[1].tobytes())

@@ -23,6 +23,7 @@ def call(*arguments: object) -> int:
     return main(["portrait", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_the_command_is_the_function(portrait: Path, tmp_path: Path) -> None:
     image, target = read_image(portrait), tmp_path / "out.png"
     faces = FaceAnalyzer(tasks=("detection", "landmarks", "pose"), landmarks="landmark_mesh")(image)

@@ -72,6 +72,7 @@ def test_json(capsys: Output) -> None:
     assert list(dict.fromkeys(areas)) == ["python", "packages", "machine", "models", "tasks"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_its_own_with_every_task(capsys: Output) -> None:
     """The tiny models have pose and attributes; random weights find no face, and that is fine."""
     for models, task in ((ANALYZER, "pose"), (YOLO, "attributes")):

@@ -56,6 +56,7 @@ def on_face(found: npt.NDArray[np.float32], box: npt.NDArray[np.float32]) -> int
     return int(((centers > box[:2]) & (centers < box[2:])).all(axis=1).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["detection_yunet", "detection_hog"])
 def test_no_detector_finds_the_face_again(
     name: str, detectors: dict[str, Detector], portrait: Path
@@ -96,6 +97,7 @@ def test_what_is_left_resembles_the_face_no_more_than_a_stranger(portrait: Path)
             assert verdict(similarity, rule, calibration).answer == "different"
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 def test_a_drawn_face_is_none_of_a_hundred_people(source: Path) -> None:
     """Put over each portrait, no embedding of it matches its person by the calibrated rule."""

@@ -134,6 +134,7 @@ def test_skin_is_white_and_features_are_dark(source: Path, draw: Draw) -> None:
     assert len(dark_skin) >= 10
 
 
+@pytest.mark.slow
 @pytest.mark.needs_source
 @pytest.mark.parametrize(
     ("name", "least"),
@@ -153,6 +154,7 @@ def test_light_and_dark_pictures(name: str, least: float, source: Path, draw: Dr
     assert dark >= 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.5, 1, 4])
 def test_a_face_is_found_again_in_its_drawing(
     scale: float, portrait: Path, analyzer: FaceAnalyzer, draw: Draw

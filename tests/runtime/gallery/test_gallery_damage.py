@@ -270,6 +270,7 @@ def denied(*_: object, **__: object) -> None:
     raise PermissionError(13, "Permission denied")
 
 
+@pytest.mark.slow
 def test_nothing_of_removed_people_is_left_in_any_file(path: Path) -> None:
     """Beside a reader, with the log in use: sixty removals in random order, among additions."""
     random = np.random.default_rng(12)

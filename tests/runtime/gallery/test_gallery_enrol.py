@@ -253,6 +253,7 @@ def test_no_gallery_is_named(capsys: Output, monkeypatch: pytest.MonkeyPatch) ->
     assert "no gallery specified" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_names_in_a_video(
     tmp_path: Path,
     face: Image,

@@ -107,6 +107,7 @@ def test_what_is_derived_from_an_older_gallery_is_removed(path: Path) -> None:
     assert sorted(file.name for file in path.parent.iterdir()) == [copy.name, path.name]
 
 
+@pytest.mark.slow
 def test_of_two_that_create_a_gallery_one_is_told_that_it_exists(path: Path) -> None:
     for turn in range(3):
         place = path.with_name(f"{turn}.gallery")

@@ -88,6 +88,7 @@ BAD: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_one_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"

@@ -33,6 +33,7 @@ def test_no_control_character_is_left() -> None:
     assert not turning & {unicodedata.bidirectional(character) for character in shown(every)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
 def test_the_program(tmp_path: Path) -> None:
     check("mobileface", "detect", tmp_path)

@@ -222,6 +222,7 @@ def test_the_analysis_with_attributes() -> None:
     assert {attributes.gender for attributes in known} <= {"female", "male"}
 
 
+@pytest.mark.slow
 def test_the_preferred_detector_and_another(tmp_path: Path) -> None:
     """Of two detectors the one with the higher preference; the other by name."""
     from mobileface.models.index import read_index, write_index

@@ -308,7 +308,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read as Linux counts it")
 def test_memory_in_twenty_megapixels() -> None:
     """A copy of a quarter of the image, and what one tile needs, which was there before."""

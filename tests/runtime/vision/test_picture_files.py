@@ -227,6 +227,7 @@ def test_heic(tmp_path: Path) -> None:
             decode_image(data[:cut])
 
 
+@pytest.mark.slow
 def test_damaged_files_give_an_image_or_an_error() -> None:
     """Cut anywhere, bytes changed: `ImageError` or an image, never anything else."""
     chance, refused = random.Random(0), 0

@@ -50,6 +50,7 @@ def run(*arguments: str | Path, limit: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("command", ["enhance", "track"])
 def test_a_full_disk_is_one_error_and_leaves_nothing(

@@ -79,6 +79,7 @@ def asked(client: httpx.Client, photo: Path, box: Any) -> tuple[Any, Any]:
     return face, other
 
 
+@pytest.mark.slow
 def test_strangers(
     enrolled: tuple[Running, list[tuple[int, Place]]], source: Path, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from ..running import serving
 from .conftest import Visit
 from .test_people_in_browser import contents, enrol, search
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.needs_source, pytest.mark.slow]
+pytestmark = [pytest.mark.needs_chromium, pytest.mark.needs_source]
 
 Open = Callable[..., Visit]
 

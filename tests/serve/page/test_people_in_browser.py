@@ -13,7 +13,7 @@ from ...conftest import SOURCE
 from ..running import Running, serving
 from .conftest import Visit
 
-pytestmark = [pytest.mark.needs_chromium, pytest.mark.slow]
+pytestmark = pytest.mark.needs_chromium
 
 Open = Callable[..., Visit]
 
@@ -36,6 +36,7 @@ def search(tab: Visit, picture: bytes) -> list[str]:
     return names
 
 
+@pytest.mark.slow
 def test_enrol_recognise_rename_and_delete_for_good(
     visit: Open, tmp_path: Path, portrait: bytes, variants: list[bytes]
 ) -> None:
