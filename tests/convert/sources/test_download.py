@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -29,7 +30,7 @@ FILE = SourceFile(PATH, SHA1, len(CONTENT))
 UNSIZED = SourceFile(PATH, SHA1)
 WRONG = CONTENT[:-1] + b"?"
 CUT = 100_000
-RETRY = RetryPolicy(attempts=3, first_delay=0.01, longest_delay=0.05, timeout=0.4)
+RETRY = RetryPolicy(attempts=3, first_delay=0.01, longest_delay=0.05, timeout=10)
 
 
 @pytest.fixture(autouse=True)
@@ -105,9 +106,13 @@ def test_cut_connection_is_resumed(
     assert server.sent() == [CUT, len(CONTENT) - CUT]
 
 
-def test_silent_connection_is_resumed(server: Server, remote: DownloadSource) -> None:
-    server.script = [Reply(CONTENT, cut_after=CUT, stall=0.8), Reply(CONTENT)]
-    assert remote.fetch(FILE).read_bytes() == CONTENT
+def test_silent_connection_is_resumed(server: Server, tmp_path: Path) -> None:
+    server.script = [Reply(CONTENT, cut_after=CUT, stall=6), Reply(CONTENT)]
+    impatient = dataclasses.replace(RETRY, timeout=2)
+    start = time.monotonic()
+    found = DownloadSource(server.url, tmp_path, retry=impatient).fetch(FILE)
+    assert 2 <= time.monotonic() - start < 6
+    assert found.read_bytes() == CONTENT
     assert server.ranges() == [None, f"bytes={CUT}-"]
 
 
