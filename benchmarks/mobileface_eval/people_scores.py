@@ -187,9 +187,13 @@ def _add_rows(totals: Floats, rows: Whole, values: Grid) -> None:
     """Adds each value to the row of its number; numbers may occur several times."""
     if not len(rows):
         return
-    order = np.argsort(rows, kind="stable")
-    starts = np.flatnonzero(np.diff(rows[order], prepend=-1))
-    totals[rows[order[starts]]] += np.add.reduceat(values[order], starts, axis=0)
+    if (np.diff(rows) < 0).any():
+        order = np.argsort(rows, kind="stable")
+        rows, values = rows[order], values[order]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    if len(starts) < len(rows):
+        values = np.add.reduceat(values, starts, axis=0)
+    totals[rows[starts]] += values
 
 
 def _reached(groups: Whole, count: int, values: Grid, grid: Grid) -> Floats:
