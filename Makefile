@@ -23,7 +23,7 @@ help:
 	@echo 'test-runtime  run the runtime tests with nothing but its own dependencies,'
 	@echo '              on every Python from 3.10 on that is installed: all on the oldest and'
 	@echo '              the newest, the essential ones on those between'
-	@echo 'test-aarch64  run every task in an emulated aarch64 Python and compare (about 3 minutes)'
+	@echo 'test-aarch64  run every task in an emulated aarch64 Python and compare (about 9 minutes)'
 	@echo 'test-endurance  the tests that take long: whole commands on real files, kills, millions of'
 	@echo '              rows, memory over time'
 	@echo 'fuzz MINUTES=10 SEED=0  damaged files for every reader; findings are kept in fuzz-findings'
