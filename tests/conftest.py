@@ -131,8 +131,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if item in absent])
         items[:] = [item for item in items if item not in absent]
     # Long tests first, so that no worker is left with one when the others are done.
-    for marker in ("slow", "endurance"):
-        items.sort(key=lambda item: item.get_closest_marker(marker) is None)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if part := config.getoption("part"):
         first, step = map(int, part.split("/"))
         kept = items[first - 1 :: step]
