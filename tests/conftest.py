@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path(os.environ.get("MOBILEFACE_SOURCE") or ROOT.parent / "shared" / "mobileface")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IN_CI = os.environ.get("CI") == "true"
+# Milvus brings gRPC, which otherwise writes messages into the output of tests that fork.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-"""Milvus brings gRPC, which otherwise writes messages into the output of tests that fork."""
 if "PYTEST_XDIST_WORKER" in os.environ:
     # MXNet and scikit-learn: their threads wait for each other if several workers share the cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -128,16 +128,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     if absent:
         _NOT_RUN.extend(item.nodeid for item in items if item in absent)
-        config.hook.pytest_deselected(items=[item for item in items if item in absent])
-        items[:] = [item for item in items if item not in absent]
+        _leave_out(absent, items, config)
     # Long tests first, so that no worker is left with one when the others are done.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if part := config.getoption("part"):
         first, step = map(int, part.split("/"))
-        kept = items[first - 1 :: step]
-        left = set(items) - set(kept)
-        config.hook.pytest_deselected(items=[item for item in items if item in left])
-        items[:] = kept
+        _leave_out(set(items) - set(items[first - 1 :: step]), items, config)
+
+
+def _leave_out(left: set[pytest.Item], items: list[pytest.Item], config: pytest.Config) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if item in left])
+    items[:] = [item for item in items if item not in left]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

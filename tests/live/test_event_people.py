@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,20 @@ def test_events_go_over_to_the_person_merged_into(path: Path, tmp_path: Path) ->
         people("remove", path, "Zoë")
         watch.look()
     assert names(log_of(folder)) == []
+
+
+def test_a_merger_into_nobody(path: Path) -> None:
+    """Another program erased the other person, without SQLite's foreign keys."""
+    log = log_of(None)
+    seen(log, "Ann", 1)
+    seen(log, "Bob", 2)
+    people("merge", path, "Bob", "Zoë")
+    connection = sqlite3.connect(path)
+    connection.executescript("DELETE FROM face WHERE person = 3; DELETE FROM person WHERE id = 3")
+    connection.close()
+    with watched(path, log) as (_, watch):
+        watch.look()
+    assert names(log) == [("Ann", 1)]
 
 
 def test_who_was_there_before_a_merger(path: Path) -> None:

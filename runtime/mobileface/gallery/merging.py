@@ -81,8 +81,11 @@ def merged_people(database: Database) -> dict[int, MergedPerson]:
 def _note(database: Database, number: int, target: int) -> None:
     """Notes where a person's faces are now, and those of who was merged into that person before."""
     created = database.value("SELECT created FROM person WHERE id = ?", (number,))
-    before = [one for one in merged_people(database).values() if one.into == number]
-    for one in (MergedPerson(number, number, created), *before):
-        row = (one.person_id, target, one.created)
-        sql = "INSERT OR REPLACE INTO merged VALUES (?, ?, ?, ?)"
+    moved = [one for one in merged_people(database).values() if one.into == number]
+    for earlier, since in ((number, created), *((one.person_id, one.created) for one in moved)):
+        row = (earlier, target, since)
+        sql = (
+            "INSERT OR REPLACE INTO merged (person, into_person, created, checksum) "
+            "VALUES (?, ?, ?, ?)"
+        )
         database.run(sql, (*row, checksum(*row)))

@@ -89,9 +89,10 @@ class EventPeople:
             with gallery.database.read():
                 last = gallery.last_person_id()
                 people = {person.person_id: person for person in gallery.people()}
-                for one in gallery.merged_people().values():
-                    into = people[one.into]
-                    people[one.person_id] = dataclasses.replace(into, created=one.created)
+                merged = gallery.merged_people().values()
+        for one in merged:  # found under both IDs, but there only since the first was created
+            if (into := people.get(one.into)) is not None:
+                people[one.person_id] = dataclasses.replace(into, created=one.created)
         if self._version is None:
             self._events.belong_to(gallery.stamp.gallery)
         self._events.change(lambda event: _as_in_gallery(event, people, last))
